@@ -1,0 +1,1 @@
+"""Measures what the other parts do, and writes the figures down."""

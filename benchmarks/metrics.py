@@ -1,0 +1,99 @@
+"""metrics.json: the stable, versioned summary of a run. Made from the run folder alone."""
+
+from collections import Counter
+from typing import Any
+
+import pyarrow.parquet as pq
+
+from core.config import Report
+from core.files import read_json
+from core.run_folder import RunFolder
+from engine.journal import read_completions
+
+SCHEMA_VERSION = 1
+
+
+def collect_metrics(folder: RunFolder, config: Report) -> dict[str, Any]:
+    """All keys of the contract; a figure that was not measured is null, never left out or made up."""
+    answers = _answers(folder)
+    votes, labels = pq.read_table(folder.votes), pq.read_table(folder.labels)
+    evaluation = read_json(folder.evaluation) if folder.evaluation.exists() else {}
+    unparsable = votes.column("unparsable").drop_null().to_pylist()
+    saved = sum(labels.column("votes_saved").to_pylist())
+    abstained = labels.column("label").null_count
+    engine = _engine(folder, answers, labels.num_rows)
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "documents": labels.num_rows,
+        "prompts": votes.num_rows + saved,
+        "completions": answers["completions"],
+        "errors": dict(sorted(answers["errors"].items())),
+        "votes": {
+            "counted": votes.num_rows - len(unparsable),
+            "saved": saved,
+            # An error row has no answer to parse; it is counted under `errors`.
+            "unparsable": sum(not reason.startswith("error: ") for reason in unparsable),
+        },
+        "labels": {"decided": labels.num_rows - abstained, "abstained": abstained},
+        "engine": engine,
+        "teacher": evaluation.get("teacher"),
+        "teacher_raw": evaluation.get("teacher_raw"),
+        "student": evaluation.get("student"),
+        "energy": {"source": "none", "energy_j": None, "idle_w": None, "stages": {}},
+        "cost": _cost(engine, config),
+    }
+
+
+def _answers(folder: RunFolder) -> dict[str, Any]:
+    totals = {"completions": 0, "prompt_tokens": 0, "cached_prompt_tokens": 0, "output_tokens": 0}
+    errors: Counter[str] = Counter()
+    for completion in read_completions(folder.completions):
+        if completion.error_kind is not None:
+            errors[completion.error_kind] += 1
+            continue
+        totals["completions"] += 1
+        for name in ("prompt_tokens", "cached_prompt_tokens", "output_tokens"):
+            totals[name] += getattr(completion, name)
+    return {**totals, "errors": errors}
+
+
+def _engine(folder: RunFolder, answers: dict[str, Any], documents: int) -> dict[str, Any]:
+    """Rates are over the time in which the engine was up; its starts are counted apart."""
+    state = read_json(folder.engine)
+    sessions = state["sessions"]
+    wall_s = sum(session["wall_s"] for session in sessions)
+    return {
+        "backend": state["backend"],
+        "model": state["model"],
+        "device": state["device"],
+        "device_name": state["device_name"],
+        "replicas": state["replicas"],
+        "starts": len(sessions),
+        "wall_s": round(wall_s, 3),
+        "startup_s": round(sum(session["startup_s"] for session in sessions), 3),
+        "prompt_tokens": answers["prompt_tokens"],
+        "cached_prompt_tokens": answers["cached_prompt_tokens"],
+        "output_tokens": answers["output_tokens"],
+        "output_tokens_per_s": round(answers["output_tokens"] / wall_s, 3) if wall_s else None,
+        "documents_per_s": round(documents / wall_s, 3) if wall_s else None,
+    }
+
+
+def _cost(engine: dict[str, Any], config: Report) -> dict[str, Any]:
+    if config.usd_per_hour is None:
+        return {
+            "usd": None,
+            "co2_kg": None,
+            "assumptions": ["report.usd_per_hour is not set", "no energy was measured"],
+        }
+    hours = (engine["wall_s"] + engine["startup_s"]) / 3600
+    return {
+        "usd": round(hours * config.usd_per_hour, 6),
+        "co2_kg": None,
+        "assumptions": [
+            f"{config.usd_per_hour:g} USD an hour (report.usd_per_hour)",
+            f"{hours:.4f} h of engine time, starts included",
+            "training and serving of the student are not counted",
+            "no energy was measured",
+        ],
+    }

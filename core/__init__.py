@@ -1,0 +1,1 @@
+"""What every part of xpoll may import: records, config, errors, files, environment. Imports no other part."""

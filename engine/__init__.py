@@ -1,0 +1,1 @@
+"""Prompts in, completions out. Knows no persona, label or student."""

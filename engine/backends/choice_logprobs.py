@@ -1,0 +1,55 @@
+"""How likely the engine held each choice to be, from the logprobs along one constrained answer."""
+
+import math
+from collections.abc import Mapping, Sequence
+
+
+def choice_logprobs(
+    tokens: Sequence[str], alternatives: Sequence[Mapping[str, float]], choices: Sequence[str], *, start: int = 0
+) -> tuple[float, ...] | None:
+    """Natural logarithm of each choice's share, normalised over the choices.
+
+    Walks along the answer. At each token, every alternative that fits exactly one choice adds its
+    probability to that choice; what fits several choices is decided by a later token if the answer
+    went that way, and is left out otherwise. Since the engine masks whatever fits no choice, the
+    first token of two labels usually settles both.
+
+    Args:
+        tokens: Text of each token of the answer, in order.
+        alternatives: For each token, text and logprob of the likeliest alternatives, itself included.
+        choices: The closed set of choices.
+        start: Position in the answer, in characters, where the choice begins.
+
+    Returns:
+        One value per choice; None if a tenth or more of the probability cannot be told apart.
+    """
+    mass = [0.0] * len(choices)
+    path_logprob, written, position = 0.0, "", 0
+    for token, options in zip(tokens, alternatives, strict=True):
+        begin, position = position, position + len(token)
+        if position <= start:
+            continue
+        if begin < start:  # a token that holds the quote and the beginning of the choice
+            return None
+        for text, logprob in options.items():
+            fitting = _fitting(written + text, choices)
+            if len(fitting) == 1 and logprob > -math.inf:
+                mass[fitting[0]] += math.exp(path_logprob + logprob)
+        path_logprob += options[token]
+        written += token
+        if len(_fitting(written, choices)) <= 1:
+            break
+    total = sum(mass)
+    if total < 0.9 or min(mass) < 0 or total > 1.1:
+        return None
+    floor = 1e-9  # a choice outside the engine's top alternatives is unlikely, not impossible
+    return tuple(math.log(max(share / total, floor)) for share in mass)
+
+
+def _fitting(written: str, choices: Sequence[str]) -> list[int]:
+    """Choices that `written` is a beginning of; a closing quote ends the choice."""
+    ended = written.endswith('"')
+    word = written.rstrip('"')
+    if not word:
+        return list(range(len(choices)))
+    return [i for i, choice in enumerate(choices) if (choice == word if ended else choice.startswith(word))]

@@ -1,0 +1,176 @@
+"""vLLM's AsyncLLM inside the worker: continuous batching on XPU, CUDA and CPU by the same code."""
+
+import asyncio
+import json
+import re
+import time
+from itertools import count
+from typing import Any
+
+from core.environment import computes_bf16
+from core.errors import EngineError
+from core.models import resolve_model
+from core.records import Completion, Prompt
+from engine.backends import BackendSettings, EngineDeadError
+from engine.backends.choice_logprobs import choice_logprobs
+
+NUM_ALTERNATIVES = 20  # vLLM's default limit; a grammar leaves fewer beginnings of labels than that
+
+
+class VllmBackend:
+    """One engine on one device."""
+
+    def __init__(self, settings: BackendSettings) -> None:
+        self._settings = settings
+        self._numbers = count()
+
+    async def start(self) -> None:
+        """Loads the model; 25 to 60 s on a CPU.
+
+        Raises:
+            EngineError: vLLM refuses the model or the options, or the model has no chat template.
+        """
+        # Loading blocks for a minute; a thread keeps the actor able to say so.
+        await asyncio.to_thread(self._load)
+
+    def _load(self) -> None:
+        from vllm.engine.arg_utils import AsyncEngineArgs
+        from vllm.v1.engine.async_llm import AsyncLLM
+
+        model = resolve_model(self._settings.model, key="engine.model")
+        options = {**default_options(self._settings.device.kind), **self._settings.options}
+        try:
+            self._engine = AsyncLLM.from_engine_args(AsyncEngineArgs(model=model, **options))
+        except Exception as error:  # whatever vLLM says of model or options is for the user to mend
+            raise EngineError(f"vLLM does not start {self._settings.model}: {error}", mend="see xpoll.log") from error
+        self._context = self._engine.model_config.max_model_len
+        self._tokenizer = self._engine.get_tokenizer()
+        if not getattr(self._tokenizer, "chat_template", None):
+            raise EngineError(
+                f"{self._settings.model} has no chat template", mend="use a model made for chat (instruct)"
+            )
+        self._fold_system = not self._takes_system()
+
+    def _takes_system(self) -> bool:
+        try:
+            self._tokenizer.apply_chat_template(
+                [{"role": "system", "content": "a"}, {"role": "user", "content": "b"}], tokenize=False
+            )
+        except Exception:  # templates raise errors of their own making, e.g. "System role not supported"
+            return False
+        return True
+
+    async def answer(self, prompt: Prompt) -> Completion:
+        started_unix_s = time.time()
+
+        def end(**outcome: Any) -> Completion:
+            return Completion(
+                *prompt.key,
+                worker=self._settings.worker,
+                device=str(self._settings.device),
+                started_unix_s=started_unix_s,
+                latency_s=time.time() - started_unix_s,
+                **outcome,
+            )
+
+        try:
+            token_ids = self._token_ids(prompt)
+        except Exception as error:  # a row that the template or tokenizer refuses is that row's error
+            return end(error_kind="template", error=f"{type(error).__name__}: {error}")
+        if len(token_ids) + prompt.sampling.max_tokens > self._context:
+            return end(
+                prompt_tokens=len(token_ids),
+                error_kind="context_length",
+                error=f"{len(token_ids)} prompt tokens and {prompt.sampling.max_tokens} for the answer "
+                f"do not fit into the model's context of {self._context}",
+            )
+        try:
+            output = await self._generate(token_ids, prompt)
+        except ValueError as error:  # vLLM refuses this request and goes on
+            return end(prompt_tokens=len(token_ids), error_kind="refused", error=str(error))
+        answer = output.outputs[0]
+        return end(
+            text=answer.text,
+            finish_reason=answer.finish_reason,
+            prompt_tokens=len(token_ids),
+            cached_prompt_tokens=output.num_cached_tokens or 0,
+            output_tokens=len(answer.token_ids),
+            choice_logprobs=_choice_logprobs(answer, prompt) if prompt.answer.logprobs else None,
+        )
+
+    def _token_ids(self, prompt: Prompt) -> list[int]:
+        messages = list(prompt.messages)
+        if self._fold_system and messages[0]["role"] == "system":
+            system, first, *rest = messages
+            messages = [{"role": first["role"], "content": f"{system['content']}\n\n{first['content']}"}, *rest]
+        ids: list[int] = self._tokenizer.apply_chat_template(
+            messages, add_generation_prompt=True, tokenize=True, return_dict=False
+        )
+        return ids
+
+    async def _generate(self, token_ids: list[int], prompt: Prompt) -> Any:
+        from vllm.v1.engine.exceptions import EngineDeadError as VllmEngineDeadError
+
+        output = None
+        try:
+            generated = self._engine.generate(
+                {"prompt_token_ids": token_ids}, _sampling_params(prompt), str(next(self._numbers))
+            )
+            async for finished in generated:  # FINAL_ONLY: exactly one
+                output = finished
+        except VllmEngineDeadError as error:
+            raise EngineDeadError(str(error)) from error
+        return output
+
+    def stop(self) -> None:
+        self._engine.shutdown()
+
+
+def default_options(device_kind: str) -> dict[str, Any]:
+    """What xpoll sets where [engine.vllm] does not.
+
+    Eager: compiling costs a minute at every start and gains about 15 % on a CPU; turn it on for long
+    jobs. Block size: the smallest that the device's attention takes, since only whole blocks of a
+    shared prefix are reused.
+    """
+    options: dict[str, Any] = {"enforce_eager": True, "enable_prefix_caching": True, "disable_log_stats": True}
+    if device_kind == "cpu":
+        # Without bf16 arithmetic in the processor, bf16 is converted at every use and slower than fp32.
+        options |= {"block_size": 32, "max_num_seqs": 128, "dtype": "bfloat16" if computes_bf16() else "float32"}
+    if device_kind == "xpu":
+        options |= {"block_size": 64, "dtype": "bfloat16"}
+    return options
+
+
+def _sampling_params(prompt: Prompt) -> Any:
+    """No per-request seed: on a CPU it kills the whole engine ("CPU Generator does not use offset")."""
+    from vllm import SamplingParams
+    from vllm.sampling_params import RequestOutputKind, StructuredOutputsParams
+
+    answer = prompt.answer
+    constraint: dict[str, Any] = (
+        {"json": json.loads(answer.json_schema)} if answer.json_schema else {"choice": list(answer.choices)}
+    )
+    return SamplingParams(
+        temperature=prompt.sampling.temperature,
+        top_p=prompt.sampling.top_p,
+        max_tokens=prompt.sampling.max_tokens,
+        logprobs=NUM_ALTERNATIVES if answer.logprobs else None,
+        structured_outputs=StructuredOutputsParams(**constraint),
+        output_kind=RequestOutputKind.FINAL_ONLY,
+    )
+
+
+def _choice_logprobs(answer: Any, prompt: Prompt) -> tuple[float, ...] | None:
+    tokens, alternatives = [], []
+    for token_id, options in zip(answer.token_ids, answer.logprobs, strict=True):
+        tokens.append(options[token_id].decoded_token)
+        alternatives.append({option.decoded_token: option.logprob for option in options.values()})
+    start = 0
+    if prompt.answer.choice_property:
+        opening = rf'"{re.escape(prompt.answer.choice_property)}"\s*:\s*"'
+        found = list(re.finditer(opening, "".join(tokens)))
+        if not found:
+            return None
+        start = found[-1].end()
+    return choice_logprobs(tokens, alternatives, prompt.answer.choices, start=start)

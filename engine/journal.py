@@ -1,0 +1,163 @@
+"""Every finished answer is on disk before it counts; what is there is not asked again.
+
+    completions/journal-00003.arrows   answers in the order they finished, appended and fsynced
+    completions/part-00002.parquet     a sealed journal, whole
+
+A journal becomes the part of the same number. A process that is killed leaves a journal whose last
+batch may be torn; opening the folder again keeps every whole batch and drops the torn one, which was
+never counted.
+"""
+
+import fcntl
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from core.errors import RunFolderError
+from core.files import cannot_write, write_table
+from core.records import COMPLETION_SCHEMA, Completion, Key, to_table
+
+KEY_COLUMNS = ["document_id", "persona_id", "sample"]
+
+
+class Journal:
+    """The answers of one run. One process at a time may have it open.
+
+    Attributes:
+        done: Keys of all answers on disk.
+    """
+
+    def __init__(self, folder: Path, *, rows_per_part: int = 100_000) -> None:
+        self._folder, self._rows_per_part = folder, rows_per_part
+        self._file: Any = None
+        self._rows = 0
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise cannot_write(folder, error) from error
+        self._lock = _lock(folder)
+        for leftover in sorted(folder.glob("journal-*.arrows")):
+            _seal(leftover)
+        self._number = 1 + max((_number(part) for part in parts(folder)), default=-1)
+        self.done: set[Key] = set(_keys(folder))
+
+    def append(self, completions: Sequence[Completion]) -> None:
+        """Makes the answers durable, then counts them.
+
+        Raises:
+            RunFolderError: the disk is full or read-only; what was counted before stays.
+        """
+        if not completions:
+            return
+        batch = to_table(completions, COMPLETION_SCHEMA).combine_chunks().to_batches()[0]
+        try:
+            if self._file is None:
+                self._open()
+            self._writer.write_batch(batch)
+            self._file.flush()
+            os.fsync(self._file.fileno())
+        except OSError as error:
+            raise cannot_write(self._path, error) from error
+        self.done.update(completion.key for completion in completions)
+        self._rows += len(completions)
+        if self._rows >= self._rows_per_part:
+            self._close_part()
+
+    def _open(self) -> None:
+        self._path = self._folder / f"journal-{self._number:05d}.arrows"
+        self._file = self._path.open("wb")
+        self._writer = pa.ipc.new_stream(self._file, COMPLETION_SCHEMA)
+
+    def _close_part(self) -> None:
+        if self._file is not None:
+            self._writer.close()
+            self._file.close()
+            _seal(self._path)
+            self._file, self._rows, self._number = None, 0, self._number + 1
+
+    def __enter__(self) -> "Journal":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            if kind is None:
+                self._close_part()
+            elif self._file is not None:
+                # The journal stays as it is: sealing needs room, and the disk may be what failed.
+                self._file.close()
+        finally:
+            os.close(self._lock)
+
+
+def _lock(folder: Path) -> int:
+    """Held until closed, and given back by the system if the process is killed."""
+    descriptor = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        os.close(descriptor)
+        raise RunFolderError(
+            f"{folder.parent} is in use by another xpoll", mend=f"wait for it: xpoll status {folder.parent}"
+        ) from error
+    return descriptor
+
+
+def parts(folder: Path) -> list[Path]:
+    """The sealed parts, in the order they were written."""
+    return sorted(folder.glob("part-*.parquet"))
+
+
+def read_completions(folder: Path) -> Iterator[Completion]:
+    """All answers of a run, part by part."""
+    for part in parts(folder):
+        for batch in pq.ParquetFile(part).iter_batches(batch_size=8192):
+            columns = [batch.column(name).to_pylist() for name in COMPLETION_SCHEMA.names]
+            for row in zip(*columns, strict=True):
+                values = dict(zip(COMPLETION_SCHEMA.names, row, strict=True))
+                logprobs = values["choice_logprobs"]
+                values["choice_logprobs"] = tuple(logprobs) if logprobs is not None else None
+                yield Completion(**values)
+
+
+def count_answers(folder: Path) -> int:
+    """Answers on disk, those of an open or abandoned journal included; changes nothing."""
+    sealed = sum(pq.ParquetFile(part).metadata.num_rows for part in parts(folder))
+    return sealed + sum(batch.num_rows for path in folder.glob("journal-*.arrows") for batch in _whole_batches(path))
+
+
+def _seal(path: Path) -> None:
+    """Journal to part. Killed between the two steps, the next call finds the part and does the rest."""
+    part = path.with_name(f"part-{_number(path):05d}.parquet")
+    if not part.exists():
+        batches = _whole_batches(path)
+        if batches:
+            write_table(part, pa.Table.from_batches(batches))
+    path.unlink()
+
+
+def _whole_batches(path: Path) -> list[pa.RecordBatch]:
+    batches: list[pa.RecordBatch] = []
+    try:
+        with pa.OSFile(str(path)) as file, pa.ipc.open_stream(file) as reader:
+            for batch in reader:
+                batches.append(batch)  # one by one: what came before a torn end is kept
+    except (pa.ArrowInvalid, OSError):  # the end is torn, or nothing was written
+        pass
+    return batches
+
+
+def _number(path: Path) -> int:
+    return int(path.stem.rpartition("-")[2])
+
+
+def _keys(folder: Path) -> Iterator[Key]:
+    for part in parts(folder):
+        table = pq.read_table(part, columns=KEY_COLUMNS)
+        yield from map(Key, *(table.column(name).to_pylist() for name in KEY_COLUMNS))

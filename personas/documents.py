@@ -1,0 +1,82 @@
+"""The texts to label, streamed from their files; train rows first, then gold rows."""
+
+from array import array
+from collections.abc import Iterator
+from itertools import islice
+
+import numpy as np
+
+from core.config import Documents
+from core.errors import InputError
+from core.records import Document, Split
+from core.tables import Row, stream_rows
+
+
+def stream_documents(config: Documents, labels: list[str]) -> Iterator[Document]:
+    """Every row of the documents file, then of the gold file, in order.
+
+    A row without a usable text comes out with a problem instead; a gold row whose label is not one of
+    `labels` too, since it could not be scored.
+
+    Raises:
+        InputError: a file is missing, empty, or lacks a column.
+    """
+    named = (config.id_column,) if config.id_column else ()
+    rows = stream_rows(config.path, key="documents.path", needs=(config.text_column, *named))
+    for row in islice(rows, config.limit):
+        yield _document(row, config, "train", labels)
+    if config.gold_path:
+        needs = (config.text_column, config.label_column, *named)
+        for row in stream_rows(config.gold_path, key="documents.gold_path", needs=needs):
+            yield _document(row, config, "gold", labels)
+
+
+def _document(row: Row, config: Documents, split: Split, labels: list[str]) -> Document:
+    number = f"{row.number}" if split == "train" else f"gold-{row.number}"
+    text, problem, gold_label = row.values.get(config.text_column), row.problem, None
+    document_id = number
+    if config.id_column:
+        given = row.values.get(config.id_column)
+        if given is None or given == "":
+            problem = problem or f"column {config.id_column!r} is empty"
+        else:
+            document_id = str(given)
+    if not isinstance(text, str) or not text.strip():
+        problem = problem or f"column {config.text_column!r} holds no text"
+    if split == "gold":
+        gold_label = row.values.get(config.label_column)
+        if gold_label not in labels:
+            problem = problem or f"gold label {gold_label!r} is not one of {labels}"
+            gold_label = None
+    return Document(document_id, text if isinstance(text, str) else "", split, gold_label, problem)
+
+
+def check_ids(config: Documents, labels: list[str]) -> dict[Split, int]:
+    """Reads all documents once; returns how many rows each split has.
+
+    Raises:
+        InputError: two rows have the same id, or a file cannot be used.
+    """
+    counts: dict[Split, int] = {"train": 0, "gold": 0}
+    hashes = array("q")  # eight bytes a document: ten million ids fit into 80 MB
+    for document in stream_documents(config, labels):
+        counts[document.split] += 1
+        hashes.append(hash(document.document_id))
+    values = np.frombuffer(hashes, dtype=np.int64)
+    ordered = np.sort(values)
+    twice = set(ordered[1:][ordered[1:] == ordered[:-1]].tolist())
+    if twice:
+        _refuse_duplicates(config, labels, twice)
+    return counts
+
+
+def _refuse_duplicates(config: Documents, labels: list[str], suspects: set[int]) -> None:
+    seen: set[str] = set()
+    for document in stream_documents(config, labels):
+        if hash(document.document_id) in suspects:
+            if document.document_id in seen:
+                raise InputError(
+                    f"documents: two rows have the id {document.document_id!r}",
+                    mend="give each row its own id, or leave documents.id_column out",
+                )
+            seen.add(document.document_id)

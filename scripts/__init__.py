@@ -1,0 +1,1 @@
+"""Entry points only: read arguments, call a package, print."""

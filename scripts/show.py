@@ -1,0 +1,93 @@
+"""What the command line prints: plans, states, figures, findings; as a table, or as JSON where asked."""
+
+import json
+from typing import Any
+
+from core.files import read_json
+from core.run_folder import RunFolder
+from engine.journal import count_answers
+from scripts import pipeline
+from scripts.doctor import exit_code, findings
+
+
+def show_plan(plan: dict[str, Any], *, as_json: bool) -> int:
+    if as_json:
+        print(json.dumps(plan))
+        return 0
+    for name, value in plan.items():
+        print(f"{name:24} {'unknown' if value is None else value}")
+    return 0
+
+
+def show_status(folder: RunFolder, *, as_json: bool) -> int:
+    wanted = read_json(folder.require(folder.plan, step="poll"))["prompts"]
+    answered = count_answers(folder.completions)
+    done = [name for name in pipeline.STEPS if pipeline.is_done(name, folder)]
+    rate = _last_rate(folder)
+    state = {"run_folder": str(folder.path), "answered": answered, "prompts": wanted, "steps_done": done, **rate}
+    if as_json:
+        print(json.dumps(state))
+        return 0
+    speed = f", {rate['answers_per_s']:.1f} answers/s in the last session" if rate["answers_per_s"] else ""
+    print(f"{folder.path}: {answered} of {wanted} answers{speed}")
+    left = [name for name in pipeline.STEPS if name not in done]
+    print(f"steps done: {', '.join(done) or 'none'}; still to do: {', '.join(left) or 'none'}")
+    return 0
+
+
+def _last_rate(folder: RunFolder) -> dict[str, float | None]:
+    sessions = read_json(folder.engine)["sessions"] if folder.engine.exists() else []
+    if not sessions or not sessions[-1]["wall_s"]:
+        return {"answers_per_s": None}
+    return {"answers_per_s": round(sessions[-1]["answers"] / sessions[-1]["wall_s"], 2)}
+
+
+def show_metrics(folder: RunFolder, *, as_json: bool) -> int:
+    metrics = read_json(folder.require(folder.metrics, step="report"))
+    if as_json:
+        print(json.dumps(metrics))
+        return 0
+    engine, labels = metrics["engine"], metrics["labels"]
+    errors = sum(metrics["errors"].values())
+    print(f"\n{metrics['documents']} documents, {metrics['completions']} answers, {errors} errors")
+    print(f"labels: {labels['decided']} decided, {labels['abstained']} abstained")
+    rates = f"{engine['documents_per_s']:.2f} documents/s, {engine['output_tokens_per_s']:.1f} output tokens/s"
+    print(f"engine: {engine['model']} on {engine['device']}, start {engine['startup_s']:.0f} s, {rates}")
+    if metrics["teacher"] is None:
+        print("quality: not measured, because there are no gold labels (documents.gold_path)")
+    else:
+        _show_scores(metrics, read_json(folder.evaluation))
+    print(f"report: {folder.report}")
+    return 0
+
+
+def _show_scores(metrics: dict[str, Any], evaluation: dict[str, Any]) -> None:
+    print(
+        f"\non {evaluation['gold_rows']} gold rows    accuracy (95 % interval)    macro F1 (95 % interval)    abstained"
+    )
+    for name, key in (("raw majority", "teacher_raw"), ("voted teacher", "teacher"), ("student", "student")):
+        score = metrics[key]
+        accuracy, f1 = _with_interval(score, "accuracy"), _with_interval(score, "f1_macro")
+        print(f"{name:16} {accuracy:>27} {f1:>27} {100 * score['abstention_rate']:>10.1f} %")
+    print(evaluation["comparison"]["sentence"], end="\n\n")
+
+
+def _with_interval(score: dict[str, Any], name: str) -> str:
+    low, high = score[f"{name}_ci95"]
+    return f"{100 * score[name]:.1f} % ({100 * low:.1f} to {100 * high:.1f})"
+
+
+def show_doctor(*, as_json: bool) -> int:
+    found = findings()
+    code = exit_code(found)
+    if as_json:
+        rows = [{name: getattr(finding, name) for name in finding.__slots__} for finding in found]
+        print(json.dumps({"findings": rows, "exit_code": code}))
+        return code
+    for finding in found:
+        print(f"{finding.level:8} {finding.subject:22} {finding.found}")
+        if finding.why:
+            print(f"{'':8} {'':22} why: {finding.why}")
+        if finding.mend:
+            print(f"{'':8} {'':22} mend: {finding.mend}")
+    return code
