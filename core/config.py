@@ -41,7 +41,7 @@ class Documents(Section):
     """File of texts with known labels; polled too, never trained on, used to measure teacher and student."""
     label_column: str = "label"
     """Column of the gold file that holds the known label."""
-    limit: Annotated[int, Field(ge=1)] | None = None
+    limit: int | None = Field(default=None, ge=1)
     """Read at most this many rows of `path`; all without it."""
 
 
@@ -58,7 +58,7 @@ class Task(Section):
     question: str = "Which label fits the text best?"
     """What the panel is asked about each text."""
     label_priors: dict[str, float] | None = None
-    """Expected share of each label, if known, for calibration; estimated from the votes without it."""
+    """Expected share of each label, if known, for calibration; without it no label is expected more than another."""
     examples: list[Example] = []
     """Few-shot examples, put before the text in this order."""
 
@@ -104,7 +104,7 @@ class Panel(Section):
     """Sampling temperature; 0 is greedy."""
     top_p: Annotated[float, Field(gt=0, le=1)] = 1.0
     """Nucleus sampling; below 1 it costs the CPU engine about a third of its rate."""
-    max_tokens: Annotated[int, Field(ge=1)] | None = None
+    max_tokens: int | None = Field(default=None, ge=1)
     """Longest answer in tokens; without it 16 for `label` and 128 for `chain_of_thought`."""
 
     @property
@@ -154,7 +154,7 @@ class Student(Section):
 
 
 class Report(Section):
-    usd_per_hour: Annotated[float, Field(ge=0)] | None = None
+    usd_per_hour: float | None = Field(default=None, ge=0)
     """Price of the machine in US dollars an hour; without it no cost is stated."""
     sample_rows: Annotated[int, Field(ge=0)] = 20
     """How many labelled texts the report shows."""

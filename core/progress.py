@@ -14,6 +14,7 @@ from typing import TypeVar
 T = TypeVar("T")
 
 PLAIN_LINE_EVERY_S = 10.0
+SHOWN_AFTER_S = 2.0
 
 
 class Progress:
@@ -29,9 +30,10 @@ class Progress:
         if sys.stderr.isatty():
             from tqdm import tqdm
 
-            self._bar = tqdm(desc=self.what, total=self.total, initial=self.done, unit=f" {self.unit}", file=sys.stderr)
-        elif self.total:
-            print(f"{self.what}: {self.done} of {self.total} {self.unit}", file=sys.stderr, flush=True)
+            unit = f" {self.unit}"
+            self._bar = tqdm(
+                desc=self.what, total=self.total, initial=self.done, unit=unit, file=sys.stderr, delay=SHOWN_AFTER_S
+            )
         return self
 
     def __exit__(
@@ -39,7 +41,7 @@ class Progress:
     ) -> None:
         if self._bar is not None:
             self._bar.close()
-        elif self.total:
+        elif time.monotonic() - self._started_s >= SHOWN_AFTER_S:
             self._line()
 
     def add(self, number: int, note: str = "") -> None:

@@ -76,7 +76,7 @@ class RunFolder:
             RunFolderError: it is not; the message names the step that makes it.
         """
         if not path.exists():
-            raise RunFolderError(f"{path} is not there yet", mend=f"xpoll {step} {self.path}")
+            raise RunFolderError(f"{path} is not there yet", mend=f"run the step before it: xpoll {step}")
         return path
 
 

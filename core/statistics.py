@@ -52,7 +52,8 @@ def _f1_macro(p: np.ndarray, g: np.ndarray, num_labels: int) -> np.ndarray:
         hit = ((p == label) & (g == label)).sum(1)
         named = (p == label).sum(1) + (g == label).sum(1)
         per_label.append(np.divide(2 * hit, named, out=np.zeros(len(p)), where=named > 0))
-    return np.mean(per_label, axis=0)
+    mean: np.ndarray = np.mean(per_label, axis=0)
+    return mean
 
 
 def per_label(
@@ -98,5 +99,5 @@ def mcnemar_p(first_right: Sequence[bool], second_right: Sequence[bool]) -> floa
     n, k = only_first + only_second, min(only_first, only_second)
     if n == 0:
         return 1.0
-    tail = sum(math.comb(n, i) for i in range(k + 1)) / 2**n
+    tail: float = sum(math.comb(n, i) for i in range(k + 1)) / 2**n
     return min(1.0, 2 * tail)

@@ -11,6 +11,7 @@ from core.errors import EngineError
 from core.progress import Waiting
 from engine.backends import BackendSettings
 from engine.devices import Device, pinning
+from engine.guardian import guard_processes
 from engine.worker import Worker
 
 USUAL_START_S = {"cpu": 40.0}  # measured: 25 to 60 s with a 135M model
@@ -22,6 +23,7 @@ def ray_session(devices: list[Device]) -> Iterator[None]:
     # Ray would otherwise hide all GPUs from processes that ask for none, and warn about it.
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    import psutil
     import ray
 
     with Waiting("starting Ray", usual_s=5):
@@ -30,9 +32,10 @@ def ray_session(devices: list[Device]) -> Iterator[None]:
             num_gpus=sum(device.kind != "cpu" for device in devices),
             include_dashboard=False,
             log_to_driver=False,
-            logging_level="warning",
+            logging_level="error",
             object_store_memory=256 * 2**20,
         )
+    guard_processes(process.pid for process in psutil.Process().children(recursive=True))
     try:
         yield
     finally:

@@ -11,6 +11,7 @@ never counted.
 import fcntl
 import os
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -91,7 +92,8 @@ class Journal:
                 self._close_part()
             elif self._file is not None:
                 # The journal stays as it is: sealing needs room, and the disk may be what failed.
-                self._file.close()
+                with suppress(OSError):
+                    self._file.close()
         finally:
             os.close(self._lock)
 
@@ -128,8 +130,9 @@ def read_completions(folder: Path) -> Iterator[Completion]:
 
 def count_answers(folder: Path) -> int:
     """Answers on disk, those of an open or abandoned journal included; changes nothing."""
-    sealed = sum(pq.ParquetFile(part).metadata.num_rows for part in parts(folder))
-    return sealed + sum(batch.num_rows for path in folder.glob("journal-*.arrows") for batch in _whole_batches(path))
+    sealed: int = sum(pq.ParquetFile(part).metadata.num_rows for part in parts(folder))
+    open_ones = (batch for path in folder.glob("journal-*.arrows") for batch in _whole_batches(path))
+    return sealed + sum(int(batch.num_rows) for batch in open_ones)
 
 
 def _seal(path: Path) -> None:

@@ -42,8 +42,9 @@ def _consensus(document: Document, ballots: Ballots, distribution: np.ndarray | 
     counts = Counter(vote.label for vote in cast if vote.label is not None)
     counted = counts.total()
     labels = ballots.labels
+    label: str | None = None
+    abstained: str | None = "no readable vote"
     if distribution is None:
-        label, abstained = None, "no readable vote"
         distribution = np.full(len(labels), 1 / len(labels))
     else:
         label = winner(distribution, labels)
@@ -70,9 +71,10 @@ def winner(distribution: np.ndarray, labels: Sequence[str]) -> str | None:
     return labels[best[0]] if len(best) == 1 else None
 
 
-def _shares(counts: Mapping[str | None, int], labels: Sequence[str]) -> np.ndarray:
+def _shares(counts: Mapping[str, int], labels: Sequence[str]) -> np.ndarray:
     values = np.array([counts.get(label, 0) for label in labels], float)
-    return values / values.sum()
+    shares: np.ndarray = values / values.sum()
+    return shares
 
 
 def majority(ballots: Ballots) -> Distributions:

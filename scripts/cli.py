@@ -45,7 +45,7 @@ class OneLineParser(argparse.ArgumentParser):
 def parser() -> argparse.ArgumentParser:
     root = OneLineParser(prog="xpoll", description="Unlabelled text in, a trustworthy small classifier out.")
     commands = root.add_subparsers(dest="command", required=True, metavar="COMMAND", parser_class=OneLineParser)
-    json_flag = argparse.ArgumentParser(add_help=False)
+    json_flag = OneLineParser(add_help=False)
     json_flag.add_argument("--json", action="store_true", help="print machine-readable results")
     for name, text in HELP.items():
         command = commands.add_parser(name, help=text, description=text, parents=[json_flag])
@@ -117,6 +117,9 @@ def _one_step(name: str, config: Config, *, as_json: bool) -> int:
     step = pipeline.STEPS[name]
     if name == "poll":
         pipeline.check_inputs(config)
+    else:
+        there = RunFolder(Path(config.job.run_folder))
+        there.require(there.plan, step="poll")
     folder = open_run_folder(config, may_change=step.own_sections)
     _log_to(folder.log)
     if name != "poll":  # poll removes them itself, and only if it asked something

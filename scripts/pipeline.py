@@ -35,12 +35,16 @@ from personas.vote import consensus_of
 
 
 def check_inputs(config: Config) -> None:
-    """Finds every mistake that can be found before anything is written or started."""
+    """Finds every mistake that can be found before a run folder is made; prepares a packaged model."""
     check_backend(config.engine.backend)
     load_panel(config.panel.personas)
+    find_devices(config.engine.device, config.engine.replicas)
     check_ids(config.documents, list(config.task.labels))
     resolve_model(config.student.encoder, key="student.encoder")
-    if not needs_preparation(config.engine.model):
+    if needs_preparation(config.engine.model):
+        with Waiting(f"preparing {config.engine.model} (once)", usual_s=30):
+            resolve_model(config.engine.model, key="engine.model")
+    else:
         resolve_model(config.engine.model, key="engine.model")
 
 
@@ -61,9 +65,6 @@ def plan(config: Config) -> dict[str, Any]:
 def poll(config: Config, folder: RunFolder) -> None:
     from engine.run import answer_prompts
 
-    if needs_preparation(config.engine.model):
-        with Waiting(f"preparing {config.engine.model} (once)", usual_s=30):
-            resolve_model(config.engine.model, key="engine.model")
     made = plan(config)
     write_json(folder.plan, made)
     write_json(folder.environment, capture())

@@ -1,0 +1,55 @@
+#!/usr/bin/env bash
+# Makes .venv with everything a run needs on a CPU; called by make. With the argument `test`, also what tests need.
+#
+# PYTHON                  interpreter to use, 3.11 or newer (default: python3)
+# XPOLL_TORCH_INDEX_URL   package index to take torch from, e.g. https://download.pytorch.org/whl/cpu
+#                         (without it, pip's own index; on PyPI that is the CUDA build, which works but is 4 GB larger)
+set -euo pipefail
+cd "$(dirname "$0")/.."
+python=${PYTHON:-python3}
+pip=".venv/bin/python -m pip --disable-pip-version-check"
+
+if ! "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
+    echo "setup: $python is not Python 3.11 or newer -> PYTHON=python3.11 make" >&2
+    exit 2
+fi
+
+# Runs a command with its output in .venv/setup.log, says every 20 s that it is still at it, and shows the log's end if it fails.
+step() {
+    local what=$1 start=$SECONDS
+    shift
+    echo "setup: $what ..."
+    "$@" >>.venv/setup.log 2>&1 &
+    local command=$!
+    while kill -0 "$command" 2>/dev/null; do
+        sleep 1
+        if (((SECONDS - start) % 20 == 19)); then
+            echo "setup: $what: $((SECONDS - start)) s, $(du -sm .venv | cut -f1) MB so far"
+        fi
+    done
+    if ! wait "$command"; then
+        tail -n 15 .venv/setup.log >&2
+        echo "setup: $what failed; the whole output is in .venv/setup.log -> mend it and run make again" >&2
+        exit 2
+    fi
+    echo "setup: $what: done after $((SECONDS - start)) s"
+}
+
+torch=$(grep '^torch==' requirements/cpu.txt)
+# An index of torch builds need not hold torch's dependencies; they are all in requirements/cpu.txt.
+index=(${XPOLL_TORCH_INDEX_URL:+--no-deps --index-url "$XPOLL_TORCH_INDEX_URL"})
+
+if [ ! -x .venv/bin/python ]; then
+    if ! "$python" -m venv .venv; then
+        echo "setup: $python cannot make a virtual environment -> install its venv module (Debian: apt install python3-venv)" >&2
+        exit 2
+    fi
+fi
+if ! .venv/bin/python -c 'import importlib.metadata as m; m.version("torch")' 2>/dev/null; then
+    step "installing $torch" $pip install "${index[@]}" --constraint requirements/cpu.txt "$torch"
+fi
+step "installing requirements/cpu.txt" $pip install --no-deps -r requirements/cpu.txt
+if [ "${1:-}" = test ]; then
+    step "installing requirements/test.txt" $pip install --no-deps -r requirements/test.txt
+fi
+step "installing xpoll" $pip install --no-deps --no-build-isolation --editable .

@@ -1,0 +1,137 @@
+"""Scores the teacher and its student against the gold rows, and says whether they differ.
+
+Reads the records of labels.parquet and a loaded student. Gold rows are never trained on. Nothing here
+imports torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from core import statistics
+from core.errors import InputError, ModelError
+from core.records import Consensus
+
+if TYPE_CHECKING:
+    from student.predict import StudentModel
+
+SIGNIFICANT_P = 0.05
+
+
+class _Answers(NamedTuple):
+    """One rater's label for each gold row, None where it abstained, and its confidence if it states one."""
+
+    labels: list[str | None]
+    confidence: list[float] | None
+
+
+def evaluate(consensus: Sequence[Consensus], labels: Sequence[str], student: StudentModel | None) -> dict[str, Any]:
+    """Scores on the gold rows, as plain JSON types.
+
+    An abstention counts as not right: it stays in the denominator of accuracy and recall, and has the
+    last column of `confusion`. The calibration error `ece` is over the rows that were decided.
+
+    Returns:
+        gold_rows, labels; teacher (the votes as xpoll decides them), teacher_raw (the plain majority)
+        and student, each None without gold rows, the last also without a student; and comparison,
+        the student's accuracy minus its teacher's with an exact McNemar test.
+
+    Raises:
+        InputError: a gold label is not one of `labels`.
+        ModelError: the student's labels are not `labels`.
+    """
+    gold = [row for row in consensus if row.split == "gold" and row.gold_label is not None]
+    scores: dict[str, Any] = {"gold_rows": len(gold), "labels": list(labels)}
+    if not gold:
+        return scores | {"teacher": None, "teacher_raw": None, "student": None, "comparison": None}
+    truth = _truth(gold, labels)
+    teacher = _Answers([row.label for row in gold], [row.confidence for row in gold])
+    raw = _Answers([row.raw_label for row in gold], None)
+    scores |= {
+        "teacher": _scores(teacher, truth, labels),
+        "teacher_raw": _scores(raw, truth, labels),
+        "student": None,
+        "comparison": None,
+    }
+    if student is not None:
+        predicted = _predict(student, gold, labels)
+        scores["student"] = _scores(predicted, truth, labels)
+        scores["comparison"] = _comparison(predicted, teacher, truth)
+    return scores
+
+
+def _truth(gold: Sequence[Consensus], labels: Sequence[str]) -> list[str]:
+    truth = [row.gold_label for row in gold if row.gold_label is not None]
+    unknown = next((label for label in truth if label not in labels), None)
+    if unknown is not None:
+        raise InputError(
+            f"gold label {unknown!r} is not one of {list(labels)}", mend="correct the gold file or task.labels"
+        )
+    return truth
+
+
+def _predict(student: StudentModel, gold: Sequence[Consensus], labels: Sequence[str]) -> _Answers:
+    if set(student.labels) != set(labels):
+        raise ModelError(
+            f"the student tells {student.labels} apart, the task is {list(labels)}",
+            mend="train it anew with xpoll train",
+        )
+    probabilities = student.probabilities([row.text for row in gold])
+    best = probabilities.argmax(1)
+    return _Answers([student.labels[i] for i in best], [float(share) for share in probabilities.max(1)])
+
+
+def _scores(answers: _Answers, truth: Sequence[str], labels: Sequence[str]) -> dict[str, Any]:
+    accuracy = statistics.accuracy(answers.labels, truth)
+    f1_macro = statistics.f1_macro(answers.labels, truth, labels)
+    abstained = sum(label is None for label in answers.labels)
+    return {
+        "accuracy": accuracy.value,
+        "accuracy_ci95": accuracy.as_list(),
+        "f1_macro": f1_macro.value,
+        "f1_macro_ci95": f1_macro.as_list(),
+        "per_class": statistics.per_label(answers.labels, truth, labels),
+        "ece": _calibration_error(answers, truth),
+        "confusion": statistics.confusion(answers.labels, truth, labels),
+        "abstained": abstained,
+        "abstention_rate": abstained / len(truth),
+    }
+
+
+def _calibration_error(answers: _Answers, truth: Sequence[str]) -> float | None:
+    if answers.confidence is None:
+        return None
+    rows = zip(answers.labels, answers.confidence, truth, strict=True)
+    decided = [(confidence, label == real) for label, confidence, real in rows if label is not None]
+    if not decided:
+        return None
+    return statistics.expected_calibration_error([c for c, _ in decided], [right for _, right in decided])
+
+
+def _comparison(student: _Answers, teacher: _Answers, truth: Sequence[str]) -> dict[str, Any]:
+    student_right = [label == real for label, real in zip(student.labels, truth, strict=True)]
+    teacher_right = [label == real for label, real in zip(teacher.labels, truth, strict=True)]
+    n = len(truth)
+    ours, theirs = sum(student_right) / n, sum(teacher_right) / n
+    p_value = statistics.mcnemar_p(student_right, teacher_right)
+    return {
+        "difference": (sum(student_right) - sum(teacher_right)) / n,
+        "p_value": p_value,
+        "within_noise": p_value >= SIGNIFICANT_P,
+        "sentence": _sentence(ours, theirs, n, p_value),
+    }
+
+
+def _sentence(student: float, teacher: float, num_rows: int, p_value: float) -> str:
+    """E.g. "The student is 2.5 points below its teacher (71.7 % against 74.2 %) on 120 gold rows; p = 0.61, ..."."""
+    points = abs(student - teacher) * 100
+    if student == teacher:
+        standing = f"is level with its teacher ({student:.1%} both)"
+    else:
+        side = "below" if student < teacher else "above"
+        standing = f"is {points:.1f} points {side} its teacher ({student:.1%} against {teacher:.1%})"
+    rows = "1 gold row" if num_rows == 1 else f"{num_rows} gold rows"
+    chance = "p < 0.001" if p_value < 0.001 else f"p = {p_value:.2f}"
+    verdict = "within noise" if p_value >= SIGNIFICANT_P else "more than noise"
+    return f"The student {standing} on {rows}; {chance}, {verdict}.".replace("%", " %")

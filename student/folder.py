@@ -1,0 +1,93 @@
+"""Writes a student folder whole or not at all.
+
+The folder is filled beside its place and renamed. If a student is already there, it is moved aside
+first and removed last, so a reader finds the old one, the new one, or for one rename none, never a
+mixture.
+"""
+
+import errno
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from core.errors import RunFolderError, UserError
+from core.files import cannot_write, sync_folder
+
+MARKER = "training.json"
+"""The file that tells a student folder from any other folder."""
+
+
+def check_place(path: Path) -> None:
+    """Finds out before any work whether a student can be written to `path`.
+
+    Raises:
+        RunFolderError: the place cannot be written, or something that is no student lies there.
+    """
+    if path.is_dir() and any(path.iterdir()) and not (path / MARKER).exists():
+        raise RunFolderError(f"{path} holds files that are no student", mend="name an empty or a new folder")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.exists() and not path.is_dir():
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
+        with tempfile.TemporaryFile(dir=path.parent):
+            pass
+    except OSError as error:
+        raise cannot_write(path, error) from error
+
+
+@contextmanager
+def replacing_folder(path: Path) -> Iterator[Path]:
+    """Yields an empty temporary folder beside `path`; puts it in the place of `path` on success.
+
+    Call `check_place` first: whatever folder is at `path` is replaced.
+
+    Raises:
+        RunFolderError: the place cannot be written, or the disk is full.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        shutil.rmtree(temporary, ignore_errors=True)
+        temporary.mkdir(parents=True)
+        yield temporary
+        _sync(temporary)
+        _swap(temporary, path)
+    except OSError as error:
+        raise cannot_write(path, error) from error
+    except UserError:
+        raise
+    except Exception as error:
+        failed_write = _as_os_error(error)
+        if failed_write is None:
+            raise
+        raise cannot_write(path, failed_write) from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _swap(temporary: Path, path: Path) -> None:
+    old = path.with_name(f".{path.name}.{os.getpid()}.old")
+    if path.is_dir():
+        path.replace(old)
+    temporary.replace(path)
+    sync_folder(path.parent)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _sync(folder: Path) -> None:
+    for file in folder.rglob("*"):
+        if file.is_file():
+            with file.open("rb") as written:
+                os.fsync(written.fileno())
+    sync_folder(folder)
+
+
+def _as_os_error(error: Exception) -> OSError | None:
+    """The failed write behind an error of safetensors or tokenizers, whose Rust side raises no OSError."""
+    code = re.search(r"\(os error (\d+)\)", str(error))
+    if code is not None:
+        return OSError(int(code[1]), os.strerror(int(code[1])))
+    return OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)) if "No space left on device" in str(error) else None

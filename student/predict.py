@@ -1,0 +1,171 @@
+"""Labels texts with a student.
+
+Reads a student folder and a CSV, JSONL or Parquet file of any size. Writes one file with every input
+row in order, plus label, confidence, probability_LABEL and error. A row that cannot be read or has no
+text gets no label and says why in `error`.
+"""
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+
+from core.errors import InputError, ModelError
+from core.files import replacing
+from core.progress import Progress, Waiting
+from core.tables import Row, count_rows, stream_rows
+from student.encoder import load_student, num_positions
+from student.outputs import WRITERS, Columns, ResultRow
+
+INFERENCE_BATCH = 32
+
+
+class StudentModel:
+    """A fine-tuned classifier, ready to predict.
+
+    `labels` are in the order of the columns of `probabilities`.
+
+    Raises:
+        ModelError: the folder holds no student.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.labels = _labels_of(folder)
+        encoder = load_student(str(folder))
+        import torch
+
+        self._device = torch.accelerator.current_accelerator() or torch.device("cpu")
+        self._tokenizer, self._model = encoder.tokenizer, encoder.model.to(self._device)
+        positions = num_positions(encoder.model)
+        self._max_length = min(encoder.tokenizer.model_max_length, positions or encoder.tokenizer.model_max_length)
+
+    def probabilities(self, texts: Sequence[str]) -> np.ndarray:
+        """One row per text in input order, one float32 column per label; rows sum to 1. Long texts are cut."""
+        import torch
+
+        result = np.zeros((len(texts), len(self.labels)), np.float32)
+        if not texts:
+            return result
+        encoded = self._tokenizer(list(texts), truncation=True, max_length=self._max_length)
+        by_length = sorted(range(len(texts)), key=lambda i: len(encoded["input_ids"][i]))
+        with torch.inference_mode():
+            for start in range(0, len(texts), INFERENCE_BATCH):
+                chosen = by_length[start : start + INFERENCE_BATCH]
+                columns = {name: [column[i] for i in chosen] for name, column in encoded.items()}
+                batch = self._tokenizer.pad(columns, return_tensors="pt").to(self._device)
+                result[chosen] = self._model(**batch).logits.float().softmax(-1).cpu().numpy()
+        return result
+
+
+def _labels_of(folder: Path) -> list[str]:
+    mend = "train one with xpoll train"
+    try:
+        named = json.loads((folder / "config.json").read_text(encoding="utf-8")).get("id2label") or {}
+        labels = [str(named[str(i)]) for i in range(len(named))]
+    except OSError as error:
+        raise ModelError(f"{folder} is no student: it holds no config.json", mend=mend) from error
+    except (ValueError, KeyError, AttributeError) as error:
+        raise ModelError(f"{folder} is no student: its config.json cannot be read", mend=mend) from error
+    if not labels or all(label == f"LABEL_{i}" for i, label in enumerate(labels)):
+        raise ModelError(f"{folder} is no student: its config.json names no labels", mend=mend)
+    return labels
+
+
+class _Survey(NamedTuple):
+    """What a file holds: every column that a row of it has, and the number of rows."""
+
+    columns: list[str]
+    num_rows: int
+
+
+def predict_file(student: Path, source: str, output: Path, *, text_column: str, batch_rows: int = 1024) -> int:
+    """Labels every row of `source`; memory does not grow with their number.
+
+    Args:
+        student: Student folder.
+        source: CSV, JSONL or Parquet file, local or a URI.
+        output: File to write, whole or not at all; its suffix says which kind.
+        text_column: Column that holds the text.
+        batch_rows: How many rows are held at a time.
+
+    Returns:
+        Number of rows written, which is the number of rows read.
+
+    Raises:
+        InputError: the output's suffix is unknown, or the source cannot be read.
+        ModelError: the student folder holds no student.
+        RunFolderError: the output cannot be written.
+    """
+    kind = output.suffix.lower().removeprefix(".")
+    if kind not in WRITERS:
+        raise InputError(
+            f"output {output} is no {', '.join(sorted(WRITERS))} file", mend="give it one of these suffixes"
+        )
+    if Path(source).resolve() == output.resolve():
+        raise InputError(f"output {output} is the input file itself", mend="name another output")
+    survey = _survey(source, text_column)
+    model = StudentModel(student)
+    written = 0
+    with (
+        replacing(output) as temporary,
+        WRITERS[kind](temporary, Columns(source, survey.columns, model.labels)) as write,
+        Progress("predicting", total=survey.num_rows, unit="rows") as progress,
+    ):
+        rows = _reading(stream_rows(source, key="input", needs=(text_column,)), source)
+        while batch := list(islice(rows, batch_rows)):
+            write(_predicted(model, batch, text_column))
+            written += len(batch)
+            progress.add(len(batch))
+    return written
+
+
+def _survey(source: str, text_column: str) -> _Survey:
+    """Reads the source once ahead, except Parquet, so that a JSONL key that first comes late has a column too."""
+    rows = _reading(stream_rows(source, key="input", needs=(text_column,)), source)
+    if source.lower().endswith(".parquet"):
+        return _Survey(list(next(rows).values), count_rows(source, key="input"))
+    columns: dict[str, None] = {}
+    number = 0
+    with Waiting(f"counting the rows of {source}", detail=lambda: f"{number} so far"):
+        for row in rows:
+            columns.update(dict.fromkeys(row.values))
+            number += 1
+    return _Survey(list(columns), number)
+
+
+def _reading(rows: Iterable[Row], source: str) -> Iterator[Row]:
+    """Tells a source that breaks off from an output that cannot be written."""
+    try:
+        yield from rows
+    except (OSError, EOFError, pa.ArrowException) as error:
+        raise InputError(f"input: {source} cannot be read to its end: {error}") from error
+
+
+def _predicted(model: StudentModel, batch: list[Row], text_column: str) -> list[ResultRow]:
+    errors = [_problem(row, text_column) for row in batch]
+    good = [row.values[text_column] for row, error in zip(batch, errors, strict=True) if error is None]
+    probabilities = iter(model.probabilities(good))
+    results = []
+    for row, error in zip(batch, errors, strict=True):
+        if error is not None:
+            results.append(ResultRow(row.values, None, None, [None] * len(model.labels), error))
+            continue
+        shares = next(probabilities)
+        best = int(shares.argmax())
+        results.append(ResultRow(row.values, model.labels[best], float(shares[best]), shares.tolist(), None))
+    return results
+
+
+def _problem(row: Row, text_column: str) -> str | None:
+    if row.problem is not None:
+        return row.problem
+    text: Any = row.values.get(text_column)
+    if text is None:
+        return f"column {text_column!r} is missing"
+    if not isinstance(text, str):
+        return f"column {text_column!r} is no text but {type(text).__name__}"
+    return None if text.strip() else f"column {text_column!r} is empty"

@@ -1,0 +1,88 @@
+"""The config refuses what it does not know, and says what was meant."""
+
+from pathlib import Path
+
+import pytest
+
+from core.config import Config, load_config
+from core.errors import ConfigError
+
+MINIMAL = '[documents]\npath = "texts.csv"\n[task]\nlabels = ["spam", "ham"]\n'
+
+
+def write(tmp_path: Path, text: str = MINIMAL, name: str = "my_job.toml") -> Path:
+    path = tmp_path / name
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_four_lines_are_a_whole_job(tmp_path: Path) -> None:
+    config = load_config(write(tmp_path))
+    assert config.job.name == "my_job"
+    assert config.job.run_folder == "runs/my_job"
+    assert config.task.labels == {"spam": "", "ham": ""}
+
+
+def test_overrides_win_over_the_file_and_the_last_one_over_the_first(tmp_path: Path) -> None:
+    config = load_config(write(tmp_path), ["panel.samples=2", "panel.samples=3", "documents.path=other.csv"])
+    assert (config.panel.samples, config.documents.path) == (3, "other.csv")
+
+
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        ("panel.sample=3", "unknown config key panel.sample -> did you mean panel.samples?"),
+        ("pannel.samples=3", "unknown config key pannel -> did you mean panel"),
+        ("engine.modl=x", "did you mean engine.model?"),
+        ("panel.samples=0", "panel.samples: input should be greater than or equal to 1, got 0"),
+        ("panel.answer=essay", "panel.answer: input should be 'label' or 'chain_of_thought', got 'essay'"),
+        ("panel.samples", "is not of the form section.key=value"),
+        ("task.labels=['only']", "labels must name at least 2 labels, got ['only']"),
+        ("task.labels=['a', 'A ']", "labels must differ in more than case and spaces"),
+        ("task.labels=['a', 'a']", "labels must differ from each other"),
+        ("task.label_priors={spam = 0.5}", "label_priors must name exactly the labels"),
+        ("task.examples=[{text = 'x', label = 'eggs'}]", "label 'eggs' is not one of ['spam', 'ham']"),
+    ],
+)
+def test_a_wrong_key_or_value_is_one_line_that_names_it(tmp_path: Path, override: str, said: str) -> None:
+    with pytest.raises(ConfigError) as raised:
+        load_config(write(tmp_path), [override])
+    assert said in str(raised.value), raised.value
+    assert "\n" not in str(raised.value)
+
+
+def test_a_missing_section_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="config key task is missing"):
+        load_config(write(tmp_path, '[documents]\npath = "texts.csv"\n'))
+
+
+def test_a_file_that_is_no_toml_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="cannot be read as TOML"):
+        load_config(write(tmp_path, "labels = [\n"))
+
+
+def test_chain_of_thought_needs_examples_with_reasons(tmp_path: Path) -> None:
+    example = "task.examples=[{text = 'x', label = 'spam'}]"
+    assert load_config(write(tmp_path), [example]).task.examples[0].label == "spam"
+    with pytest.raises(ConfigError, match="every example needs a reason"):
+        load_config(write(tmp_path), [example, "panel.answer=chain_of_thought"])
+
+
+def test_differences_name_the_dotted_keys(tmp_path: Path) -> None:
+    path = write(tmp_path)
+    first, second = load_config(path), load_config(path, ["panel.samples=2", "engine.vllm.block_size=64"])
+    assert second.differences(first.resolved()) == ["engine.vllm", "engine.vllm.block_size", "panel.samples"]
+    assert first.differences(first.resolved()) == []
+
+
+def test_a_resolved_config_is_read_back_as_the_same_config(tmp_path: Path) -> None:
+    config = load_config(write(tmp_path))
+    assert Config.model_validate(config.resolved()) == config
+
+
+def test_every_shipped_job_parses() -> None:
+    root = Path(__file__).parent.parent.parent
+    jobs = [*root.glob("examples/*/*.toml"), *root.glob("configs/*.toml")]
+    assert jobs
+    for job in jobs:
+        load_config(job)

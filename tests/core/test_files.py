@@ -1,0 +1,74 @@
+"""Outputs are there whole or not at all."""
+
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+
+from core.config import Config, load_config
+from core.errors import RunFolderError
+from core.files import read_json, replacing, write_json, write_table
+from core.records import CONSENSUS_SCHEMA, Consensus, from_table, labels_of, to_table, with_labels
+from core.run_folder import RunFolder, open_run_folder
+
+JOB = '[documents]\npath = "texts.csv"\n[task]\nlabels = ["spam", "ham"]\n'
+
+
+def config_in(tmp_path: Path, *overrides: str) -> Config:
+    (tmp_path / "job.toml").write_text(JOB)
+    return load_config(tmp_path / "job.toml", [f"job.run_folder='{tmp_path}/run'", *overrides])
+
+
+def test_a_writer_that_fails_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
+    write_json(tmp_path / "a.json", 1)
+    with pytest.raises(ValueError, match="stop"), replacing(tmp_path / "a.json") as temporary:
+        temporary.write_text("half")
+        raise ValueError("stop")
+    assert read_json(tmp_path / "a.json") == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["a.json"]
+
+
+def test_a_place_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(RunFolderError, match="cannot write .* -> free space, or choose another"):
+        write_json(tmp_path / "file" / "a.json", 1)
+
+
+def test_records_are_read_back_as_written_with_their_label_order(tmp_path: Path) -> None:
+    row = Consensus("d", "gold", "a text", None, (0.5, 0.5), 0.5, 2, 1, 0.5, "tie", None, "spam")
+    write_table(tmp_path / "a.parquet", to_table([row], with_labels(CONSENSUS_SCHEMA, ["spam", "ham"])))
+    import pyarrow.parquet as pq
+
+    table: pa.Table = pq.read_table(tmp_path / "a.parquet")
+    assert from_table(table, Consensus) == [row]
+    assert labels_of(table.schema.metadata) == ["spam", "ham"]
+
+
+def test_a_run_folder_is_reopened_by_the_same_config_and_refused_to_another(tmp_path: Path) -> None:
+    open_run_folder(config_in(tmp_path))
+    open_run_folder(config_in(tmp_path))
+    with pytest.raises(RunFolderError, match=r"keys that differ: panel\.samples, vote\.method ->"):
+        open_run_folder(config_in(tmp_path, "panel.samples=2", "vote.method=calibrated"))
+
+
+def test_a_step_may_change_its_own_section_of_the_config(tmp_path: Path) -> None:
+    folder = open_run_folder(config_in(tmp_path))
+    changed = config_in(tmp_path, "vote.method=calibrated")
+    open_run_folder(changed, may_change=("vote",))
+    assert read_json(folder.config)["vote"]["method"] == "calibrated"
+    with pytest.raises(RunFolderError, match=r"panel\.samples"):
+        open_run_folder(config_in(tmp_path, "panel.samples=2"), may_change=("vote",))
+
+
+def test_a_folder_that_is_no_run_folder_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "thesis.tex").write_text("years of work")
+    with pytest.raises(RunFolderError, match="is there but is no run folder"):
+        open_run_folder(config_in(tmp_path))
+    assert [path.name for path in (tmp_path / "run").iterdir()] == ["thesis.tex"]
+
+
+def test_a_step_that_comes_too_early_names_the_one_before(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path)
+    with pytest.raises(RunFolderError, match="is not there yet -> run the step before it: xpoll poll"):
+        folder.require(folder.plan, step="poll")

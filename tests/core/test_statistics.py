@@ -1,0 +1,72 @@
+"""The formulas against values worked out by hand."""
+
+import pytest
+
+from core.statistics import accuracy, confusion, expected_calibration_error, f1_macro, mcnemar_p, per_label
+
+LABELS = ["a", "b"]
+GOLD = ["a", "a", "a", "b", "b"]
+PREDICTED = ["a", "a", "b", "b", None]
+
+
+def test_accuracy_counts_an_abstention_as_not_right() -> None:
+    assert accuracy(PREDICTED, GOLD).value == 0.6
+    assert accuracy([None, None], ["a", "a"]).value == 0.0
+
+
+def test_the_wilson_interval_has_its_closed_form_at_the_ends_and_the_middle() -> None:
+    z2 = 1.959964**2
+    all_right = accuracy(["a"] * 10, ["a"] * 10)
+    assert all_right.high == pytest.approx(1) and all_right.low == pytest.approx(10 / (10 + z2))
+    none_right = accuracy(["b"] * 10, ["a"] * 10)
+    assert none_right.low == pytest.approx(0) and none_right.high == pytest.approx(z2 / (10 + z2))
+    half = accuracy(["a", "b"] * 50, ["a"] * 100)
+    # At one half the interval is 0.5 +- z / (2 sqrt(n + z2)).
+    assert half.as_list() == pytest.approx([0.5 - 0.0961685, 0.5 + 0.0961685], abs=1e-6)
+
+
+def test_precision_recall_f1_and_support_of_each_label() -> None:
+    table = per_label(PREDICTED, GOLD, LABELS)
+    assert table["a"] == pytest.approx({"precision": 1.0, "recall": 2 / 3, "f1": 0.8, "support": 3})
+    assert table["b"] == pytest.approx({"precision": 0.5, "recall": 0.5, "f1": 0.5, "support": 2})
+
+
+def test_macro_f1_is_the_plain_mean_and_lies_in_its_interval() -> None:
+    estimate = f1_macro(PREDICTED, GOLD, LABELS)
+    assert estimate.value == pytest.approx((0.8 + 0.5) / 2)
+    assert 0 <= estimate.low <= estimate.value <= estimate.high <= 1
+    assert estimate == f1_macro(PREDICTED, GOLD, LABELS), "the bootstrap is seeded"
+
+
+def test_macro_f1_counts_a_label_nobody_names_as_zero() -> None:
+    assert f1_macro(["a"], ["a"], LABELS).value == 0.5
+
+
+def test_the_f1_interval_is_a_point_when_every_row_is_alike() -> None:
+    assert f1_macro(["a"] * 5, ["a"] * 5, ["a"]).as_list() == [1.0, 1.0]
+
+
+def test_confusion_has_gold_down_and_abstentions_last() -> None:
+    assert confusion(PREDICTED, GOLD, LABELS) == [[2, 1, 0], [0, 1, 1]]
+
+
+def test_calibration_error_is_the_mean_gap_of_the_bins() -> None:
+    # Bin 0.9..1: two rows at 0.9, one right: gap 0.4. Bin 0.6..0.7: two rows at 0.6, both right: gap 0.4.
+    assert expected_calibration_error([0.92, 0.88 + 0.04, 0.62, 0.62], [True, False, True, True]) == pytest.approx(0.4)
+    assert expected_calibration_error([1.0, 1.0], [True, True]) == 0.0
+    # Only the second row is off, by 0.5, and it is half of the rows.
+    assert expected_calibration_error([1.0, 0.5], [True, False]) == pytest.approx(0.25)
+
+
+def test_mcnemar_is_the_exact_two_sided_sign_test_of_the_rows_that_differ() -> None:
+    def p(only_first: int, only_second: int, both: int = 3) -> float:
+        first = [True] * only_first + [False] * only_second + [True] * both
+        second = [False] * only_first + [True] * only_second + [True] * both
+        return mcnemar_p(first, second)
+
+    assert p(0, 0) == 1.0
+    assert p(1, 0) == 1.0
+    assert p(5, 0) == pytest.approx(2 / 32)
+    assert p(1, 5) == p(5, 1) == pytest.approx(2 * (1 + 6) / 64)
+    assert p(2, 2) == 1.0
+    assert p(0, 2000) == pytest.approx(0)

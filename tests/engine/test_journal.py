@@ -1,0 +1,126 @@
+"""What was counted is on disk, whatever ends the process."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from pathlib import Path
+
+import pytest
+
+from core.errors import RunFolderError
+from core.records import Completion
+from engine.journal import Journal, count_answers, parts, read_completions
+
+
+def answer(number: int) -> Completion:
+    return Completion(
+        f"doc-{number}", "persona", 0, text=f"text {number}", choice_logprobs=(-0.5, -1.5), output_tokens=3
+    )
+
+
+def test_answers_are_read_back_as_written_in_the_order_they_finished(tmp_path: Path) -> None:
+    error = Completion("doc-9", "persona", 0, error_kind="context_length", error="too long")
+    with Journal(tmp_path) as journal:
+        journal.append([answer(2), answer(1)])
+        journal.append([error])
+    assert list(read_completions(tmp_path)) == [answer(2), answer(1), error]
+
+
+def test_a_full_journal_becomes_a_part_and_the_next_one_begins(tmp_path: Path) -> None:
+    with Journal(tmp_path, rows_per_part=2) as journal:
+        for number in range(5):
+            journal.append([answer(number)])
+    assert [path.name for path in parts(tmp_path)] == [f"part-{i:05d}.parquet" for i in range(3)]
+    assert count_answers(tmp_path) == 5
+    assert not list(tmp_path.glob("journal-*"))
+
+
+def test_a_torn_end_costs_only_the_answers_that_were_not_counted(tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt), Journal(tmp_path) as journal:
+        journal.append([answer(0)])
+        whole = (tmp_path / "journal-00000.arrows").stat().st_size
+        journal.append([answer(1)])
+        raise KeyboardInterrupt
+    content = (tmp_path / "journal-00000.arrows").read_bytes()
+    for cut in range(whole, len(content)):
+        folder = tmp_path / f"cut-{cut}"
+        folder.mkdir()
+        (folder / "journal-00000.arrows").write_bytes(content[:cut])
+        assert count_answers(folder) == 1, cut
+        with Journal(folder) as again:
+            assert [key.document_id for key in again.done] == ["doc-0"], cut
+            again.append([answer(1)])
+        assert [completion.document_id for completion in read_completions(folder)] == ["doc-0", "doc-1"], cut
+
+
+def test_a_journal_cut_within_its_first_bytes_is_empty_not_an_error(tmp_path: Path) -> None:
+    (tmp_path / "journal-00000.arrows").write_bytes(b"\xff\xff")
+    with Journal(tmp_path) as journal:
+        assert journal.done == set()
+
+
+def test_killed_between_part_and_journal_no_answer_is_there_twice(tmp_path: Path) -> None:
+    with Journal(tmp_path) as journal:
+        journal.append([answer(0)])
+        left_behind = (tmp_path / "journal-00000.arrows").read_bytes()
+    (tmp_path / "journal-00000.arrows").write_bytes(left_behind)
+    with Journal(tmp_path):
+        pass
+    assert count_answers(tmp_path) == 1
+
+
+def test_a_second_process_is_refused_and_told_who_holds_it(tmp_path: Path) -> None:
+    with Journal(tmp_path), pytest.raises(RunFolderError, match="is in use by another xpoll"):
+        Journal(tmp_path)
+    with Journal(tmp_path):
+        pass
+
+
+WRITER = """
+    import sys
+    from pathlib import Path
+    from core.records import Completion
+    from engine.journal import Journal
+
+    with Journal(Path(sys.argv[1]), rows_per_part=40) as journal:
+        number = len(journal.done)
+        while True:
+            batch = [Completion(f"doc-{number + i}", "p", 0, text="x" * 50) for i in range(3)]
+            journal.append(batch)
+            number += len(batch)
+            print(number, flush=True)
+"""
+
+
+def test_killed_at_random_moments_nothing_counted_is_lost_or_doubled(tmp_path: Path) -> None:
+    draw = random.Random(0)
+    counted = 0
+    for _ in range(8):
+        command = [sys.executable, "-c", textwrap.dedent(WRITER), str(tmp_path)]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=Path.cwd()) as writer:
+            assert writer.stdout is not None
+            writer.stdout.readline()
+            time.sleep(draw.uniform(0, 0.2))
+            os.kill(writer.pid, signal.SIGKILL)
+            said = [int(line) for line in writer.stdout.read().split("\n")[:-1] if line]
+        counted = max([counted, *said])
+        with Journal(tmp_path) as journal:
+            assert len(journal.done) >= counted, "an answer that was counted is gone"
+            counted = len(journal.done)
+    ids = [completion.document_id for completion in read_completions(tmp_path)]
+    assert len(ids) == len(set(ids)) == counted
+    assert counted > 100
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
+def test_a_full_disk_is_one_line_and_keeps_what_was_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(RunFolderError, match="cannot write .*: No space left on device"), Journal(tmp_path) as journal:
+        journal.append([answer(0)])
+        with Path("/dev/full").open("wb") as full:
+            os.dup2(full.fileno(), journal._file.fileno())
+        journal.append([answer(1)])
+    assert count_answers(tmp_path) == 1

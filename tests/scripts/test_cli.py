@@ -1,0 +1,110 @@
+"""A mistake is one line, exit code 2, and nothing half-written."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import ROOT, Xpoll
+
+JOB = """
+[job]
+run_folder = "run"
+[documents]
+path = "texts.csv"
+[task]
+labels = ["good", "bad"]
+[engine]
+device = "cpu"
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "job.toml").write_text(JOB)
+    (tmp_path / "texts.csv").write_text("text\nThe sun shines.\n")
+    (tmp_path / "empty.csv").write_text("")
+    (tmp_path / "a_file").write_text("")
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        ("panel.sampels=3", "unknown config key panel.sampels -> did you mean panel.samples?"),
+        ("documents.text_column=body", "has no column 'body'; its columns are: text"),
+        ("documents.path=empty.csv", "empty.csv has no rows"),
+        ("documents.path=nowhere.csv", "nowhere.csv does not exist"),
+        ("task.labels=['good']", "labels must name at least 2 labels"),
+        ("engine.model=nobody/no-such-model", "unknown model nobody/no-such-model"),
+        ("engine.model=./no-such-folder", "there is no folder ./no-such-folder"),
+        ("student.encoder=nobody/no-such-model", "student.encoder: unknown model nobody/no-such-model"),
+        ("engine.backend=magic", "unknown backend 'magic' -> known backends: vllm"),
+        ("panel.personas=['nobody']", "there is no persona 'nobody'"),
+        ("engine.replicas=5000", "engine.replicas = 5000 is more than"),
+        ("job.run_folder=a_file/run", "cannot write a_file/run"),
+        ("job.run_folder=/proc/run", "cannot write /proc/run"),
+    ],
+)
+def test_a_wrong_job_is_one_line_and_leaves_nothing_behind(
+    folder: Path, xpoll: Xpoll, override: str, said: str
+) -> None:
+    before = sorted(folder.rglob("*"))
+    done = xpoll("run", "job.toml", "--set", override, cwd=folder)
+    assert done.returncode == 2, done.stderr
+    assert said in done.stderr
+    assert done.stderr.startswith("xpoll: ")
+    assert done.stderr.count("\n") == 1, done.stderr
+    assert done.stdout == ""
+    assert sorted(folder.rglob("*")) == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["run", "nowhere.toml"], "nowhere.toml does not exist"),
+        (["rnu", "job.toml"], "invalid choice: 'rnu'"),
+        (["run"], "the following arguments are required: job"),
+        (["vote", "job.toml"], "plan.json is not there yet -> run the step before it: xpoll poll"),
+        (["status", "job.toml"], "plan.json is not there yet -> run the step before it: xpoll poll"),
+        (["status", "."], "is a folder without config.resolved.json"),
+        (["predict", ".", "texts.csv", "out.csv"], "is no student"),
+        (["predict", ".", "texts.csv", "out.xls"], "out.xls is no csv, jsonl, parquet file"),
+    ],
+)
+def test_a_wrong_command_is_one_line(folder: Path, xpoll: Xpoll, arguments: list[str], said: str) -> None:
+    before = sorted(folder.rglob("*"))
+    done = xpoll(*arguments, cwd=folder)
+    assert done.returncode == 2, done.stderr
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+    assert sorted(folder.rglob("*")) == before
+
+
+def test_a_plan_touches_nothing(folder: Path, xpoll: Xpoll) -> None:
+    before = sorted(folder.rglob("*"))
+    done = xpoll("plan", "job.toml", "--json", cwd=folder)
+    assert done.returncode == 0, done.stderr
+    assert '"prompts": 1' in done.stdout
+    assert sorted(folder.rglob("*")) == before
+
+
+def test_help_names_every_command(xpoll: Xpoll) -> None:
+    done = xpoll("--help")
+    for command in ("run", "plan", "poll", "vote", "train", "evaluate", "predict", "report", "status", "doctor"):
+        assert f"\n    {command} " in done.stdout
+
+
+def test_doctor_looks_at_this_machine(xpoll: Xpoll) -> None:
+    done = xpoll("doctor", "--json")
+    assert done.returncode in (0, 1), done.stdout
+    assert '"subject": "devices"' in done.stdout
+
+
+def test_the_readme_s_five_lines_of_toml_are_a_job(tmp_path: Path, xpoll: Xpoll) -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    block = readme.partition("```toml\n")[2].partition("```")[0]
+    assert len(block.splitlines()) <= 5
+    (tmp_path / "my_job.toml").write_text(block)
+    (tmp_path / "my_texts.csv").write_text("text\nWhere is my parcel?\n")
+    done = xpoll("plan", "my_job.toml", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr

@@ -1,0 +1,57 @@
+"""Voted labels become training rows, or one line that says why they cannot."""
+
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+from toy import LABELS, documents, row
+
+from core.errors import InputError
+from core.records import CONSENSUS_SCHEMA, to_table, with_labels
+from student.dataset import label_counts, read_labels, targets, training_rows
+
+
+def test_labels_are_read_as_they_were_written_with_their_order(tmp_path: Path) -> None:
+    path = tmp_path / "labels.parquet"
+    rows = [*documents(4), row(4, None)]
+    pq.write_table(to_table(rows, with_labels(CONSENSUS_SCHEMA, ["good", "bad", "fair"])), path)
+    assert read_labels(path) == (rows, ["good", "bad", "fair"])
+
+
+def test_a_missing_or_foreign_labels_file_is_refused_in_one_line(tmp_path: Path) -> None:
+    broken, unordered = tmp_path / "broken.parquet", tmp_path / "unordered.parquet"
+    broken.write_bytes(b"id,label\n")
+    pq.write_table(to_table(documents(3), CONSENSUS_SCHEMA), unordered)
+    for path in (tmp_path / "absent.parquet", broken, unordered):
+        with pytest.raises(InputError, match="xpoll vote") as refused:
+            read_labels(path)
+        assert "\n" not in str(refused.value)
+
+
+def test_abstained_rows_are_left_out_and_counted_and_gold_rows_are_never_used() -> None:
+    rows = [*documents(3), row(3, None), row(4, "bad", split="gold", gold="bad"), row(5, None, split="gold")]
+    chosen = training_rows(rows, LABELS)
+    assert [kept.document_id for kept in chosen.rows] == ["0", "1", "2"]
+    assert chosen.abstained == 1
+
+
+def test_training_without_a_decided_row_is_refused() -> None:
+    with pytest.raises(InputError, match="none of the 2 documents has a label.*-> raise panel.samples"):
+        training_rows([row(0, None), row(1, None), *documents(3, split="gold")], LABELS)
+
+
+def test_training_on_one_label_is_refused_naming_it_and_its_rows() -> None:
+    with pytest.raises(InputError, match="all 2 decided documents are labelled 'bad'.*-> add documents"):
+        training_rows([row(0, "bad"), row(1, "bad"), row(2, None)], LABELS)
+
+
+def test_a_label_outside_the_task_is_refused() -> None:
+    with pytest.raises(InputError, match="'ugly' is not one of"):
+        training_rows([row(0, "ugly"), row(1, "bad")], LABELS)
+
+
+def test_soft_targets_are_the_distribution_and_hard_targets_the_voted_label() -> None:
+    rows = [row(0, "good", distribution=(0.2, 0.1, 0.7)), row(1, "bad", distribution=(0.6, 0.4, 0.0))]
+    assert targets(rows, LABELS, soft=True) == [[0.2, 0.1, 0.7], [0.6, 0.4, 0.0]]
+    assert targets(rows, LABELS, soft=False) == [[0.0, 0.0, 1.0], [1.0, 0.0, 0.0]]
+    assert label_counts(rows, LABELS) == {"bad": 1, "fair": 0, "good": 1}
