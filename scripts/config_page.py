@@ -1,4 +1,4 @@
-"""Prints docs/configuration.md from the docstrings of core.config: python -m scripts.config_page > docs/configuration.md."""
+"""Prints docs/configuration.md from the docstrings of core.config; the page itself says how to call it."""
 
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
