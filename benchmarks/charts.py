@@ -1,27 +1,18 @@
 """Charts as inline SVG: pure functions from numbers to a drawing and the table of the numbers behind it.
 
 Colours and fonts are classes that the page's style sheet gives values to, so that one drawing serves
-light, dark and print. Text reaches a drawing only through ElementTree, which escapes it.
+light, dark and print.
 """
 
 from collections.abc import Sequence
 from typing import NamedTuple
-from xml.etree.ElementTree import Element, SubElement, tostring
+from xml.etree.ElementTree import Element
 
+from benchmarks.svg import WIDTH, Svg, add, drawing, line, short, text, written
 from core.statistics import Estimate
 
-WIDTH = 360  # px; fits a phone at natural size, so that text in a drawing stays as large as text around it
 NUM_LABEL_COLOURS = 8
 ABSTAINED = "abstained"
-
-
-class Svg(str):
-    """A drawing that a template inserts without escaping it again."""
-
-    __slots__ = ()
-
-    def __html__(self) -> str:
-        return str(self)
 
 
 class Table(NamedTuple):
@@ -79,39 +70,39 @@ def bars(
 ) -> Chart:
     """Horizontal bars on an axis of 0 to 100 %; `reference` draws a dashed line at a share and names it."""
     step, bottom = 46, 46 * len(rows) + 2
-    svg = _svg(key, title, "; ".join(map(_spoken, rows)), WIDTH, bottom + (38 if reference else 20))
+    svg = drawing(key, title, "; ".join(map(_spoken, rows)), WIDTH, bottom + (38 if reference else 20))
     _percent_axis(svg, bottom)
     for number, bar in enumerate(rows):
         y = step * number
-        _text(svg, 0, y + 15, _short(bar.name, 24), "name")
-        _text(svg, WIDTH, y + 15, _figures(bar), "value", "end")
-        _add(svg, "rect", x=0, y=y + 22, width=WIDTH * bar.share, height=14, class_=f"fill {bar.colour}")
+        text(svg, 0, y + 15, short(bar.name, 24), "name")
+        text(svg, WIDTH, y + 15, _figures(bar), "value", "end")
+        add(svg, "rect", x=0, y=y + 22, width=WIDTH * bar.share, height=14, class_=f"fill {bar.colour}")
         if bar.low is not None and bar.high is not None:
             low, high = WIDTH * bar.low, WIDTH * bar.high
-            _line(svg, f"M{low:.2f} {y + 29}H{high:.2f}M{low:.2f} {y + 24}v10M{high:.2f} {y + 24}v10", "whisker")
+            line(svg, f"M{low:.2f} {y + 29}H{high:.2f}M{low:.2f} {y + 24}v10M{high:.2f} {y + 24}v10", "whisker")
     if reference:
         name, share = reference
         beside_bars = "".join(f"M{WIDTH * share:.2f} {step * i + 19}v21" for i in range(len(rows)))
-        _line(svg, f"{beside_bars}M0 {bottom + 28}h22", "reference")
-        _text(svg, 28, bottom + 32, f"{_short(name, 34)}: {percent(share)}", "tick")
-    return Chart(title, _written(svg), _bar_table(rows), legend)
+        line(svg, f"{beside_bars}M0 {bottom + 28}h22", "reference")
+        text(svg, 28, bottom + 32, f"{short(name, 34)}: {percent(share)}", "tick")
+    return Chart(title, written(svg), _bar_table(rows), legend)
 
 
 def stacked(key: str, title: str, rows: Sequence[tuple[str, Sequence[float]]], labels: Sequence[str]) -> Chart:
     """One bar a row, split by the shares of the labels, which sum to 1 or are all 0."""
     table = Table(["", *labels], [[name, *map(percent, shares)] for name, shares in rows])
     spoken = (f"{name}: {', '.join(map(' '.join, zip(labels, cells, strict=True)))}" for name, *cells in table.rows)
-    svg = _svg(key, title, "; ".join(spoken), WIDTH, 46 * len(rows))
+    svg = drawing(key, title, "; ".join(spoken), WIDTH, 46 * len(rows))
     for number, (name, shares) in enumerate(rows):
         y, x = 46 * number, 0.0
-        _text(svg, 0, y + 15, _short(name, 44), "name")
+        text(svg, 0, y + 15, short(name, 44), "name")
         for index, share in enumerate(shares):
             width = WIDTH * share
-            _add(svg, "rect", x=x, y=y + 21, width=width, height=18, class_=f"segment {label_colour(index)}")
+            add(svg, "rect", x=x, y=y + 21, width=width, height=18, class_=f"segment {label_colour(index)}")
             if width >= 36:
-                _text(svg, x + width / 2, y + 34, f"{100 * share:.0f} %", "on-fill", "middle")
+                text(svg, x + width / 2, y + 34, f"{100 * share:.0f} %", "on-fill", "middle")
             x += width
-    return Chart(title, _written(svg), table, [(label_colour(i), label) for i, label in enumerate(labels)])
+    return Chart(title, written(svg), table, [(label_colour(i), label) for i, label in enumerate(labels)])
 
 
 def confusion(key: str, title: str, counts: Sequence[Sequence[int]], labels: Sequence[str]) -> Chart:
@@ -120,58 +111,52 @@ def confusion(key: str, title: str, counts: Sequence[Sequence[int]], labels: Seq
     across, down = max(52.0, (WIDTH - left) / len(columns)), 40
     right = sum(row[i] for i, row in enumerate(counts))
     spoken = f"{right} of {sum(map(sum, counts))} gold rows are on the diagonal, where predicted and gold label agree."
-    svg = _svg(key, title, spoken, left + across * len(columns), top + down * len(labels) + 2)
-    _text(svg, 0, 34, "gold", "tick")
-    _text(svg, left + across * len(columns) / 2, 12, "predicted", "tick", "middle")
+    svg = drawing(key, title, spoken, left + across * len(columns), top + down * len(labels) + 2)
+    text(svg, 0, 34, "gold", "tick")
+    text(svg, left + across * len(columns) / 2, 12, "predicted", "tick", "middle")
     for column, name in enumerate(columns):
-        _text(svg, left + across * (column + 0.5), 34, _short(name, int(across / 6.4)), "small-name", "middle")
+        text(svg, left + across * (column + 0.5), 34, short(name, int(across / 6.4)), "small-name", "middle")
     for number, (gold, row) in enumerate(zip(labels, counts, strict=True)):
         y = top + down * number
-        _text(svg, 0, y + 25, _short(gold, 12), "small-name")
+        text(svg, 0, y + 25, short(gold, 12), "small-name")
         for column, count in enumerate(row):
             x, share = left + across * column, count / (sum(row) or 1)
             box = {"x": x + 1, "y": y + 1, "width": across - 2, "height": down - 2}
-            _add(svg, "rect", **box, class_="cell")
-            _add(svg, "rect", **box, class_="right" if column == number else "wrong", fill_opacity=0.5 * share)
-            _text(svg, x + across / 2, y + 25, str(count), "count", "middle")
+            add(svg, "rect", **box, class_="cell")
+            add(svg, "rect", **box, class_="right" if column == number else "wrong", fill_opacity=0.5 * share)
+            text(svg, x + across / 2, y + 25, str(count), "count", "middle")
     rows = [[gold, *map(str, row)] for gold, row in zip(labels, counts, strict=True)]
-    return Chart(title, _written(svg), Table(["gold label", *columns], rows))
+    return Chart(title, written(svg), Table(["gold label", *columns], rows))
 
 
 def reliability(key: str, title: str, bins: Sequence[Bin]) -> Chart:
     """Share right over stated confidence with 95 % intervals; on the diagonal, confidence can be taken at its word."""
     left, side = 40, WIDTH - 52
     spoken = "; ".join(f"confidence {percent(b.confidence)}: {percent(b.right.value)} of {b.rows} right" for b in bins)
-    svg = _svg(key, title, spoken, WIDTH, side + 58)
+    svg = drawing(key, title, spoken, WIDTH, side + 58)
     for tick in (0, 25, 50, 75, 100):
         x, y = left + side * tick / 100, 8 + side * (1 - tick / 100)
-        _add(svg, "path", d=f"M{left} {y:.2f}h{side}M{x:.2f} 8v{side}", class_="grid")
-        _text(svg, left - 6, y + 4, str(tick), "tick", "end")
-        _text(svg, x, side + 24, str(tick), "tick", "middle")
-    _text(svg, left + side / 2, side + 46, "stated confidence, %", "tick", "middle")
-    _text(svg, left + 8, 24, "share right, %", "tick")
-    _add(svg, "path", d=f"M{left} {8 + side}L{left + side} 8", class_="reference")
+        add(svg, "path", d=f"M{left} {y:.2f}h{side}M{x:.2f} 8v{side}", class_="grid")
+        text(svg, left - 6, y + 4, str(tick), "tick", "end")
+        text(svg, x, side + 24, str(tick), "tick", "middle")
+    text(svg, left + side / 2, side + 46, "stated confidence, %", "tick", "middle")
+    text(svg, left + 8, 24, "share right, %", "tick")
+    add(svg, "path", d=f"M{left} {8 + side}L{left + side} 8", class_="reference")
     largest = max((b.rows for b in bins), default=1)
     for b in bins:
         x, y = left + side * b.confidence, 8 + side * (1 - b.right.value)
         low, high = 8 + side * (1 - b.right.low), 8 + side * (1 - b.right.high)
-        _line(svg, f"M{x:.2f} {low:.2f}V{high:.2f}M{x - 5:.2f} {low:.2f}h10M{x - 5:.2f} {high:.2f}h10", "whisker")
-        _add(svg, "circle", cx=x, cy=y, r=3 + 5 * (b.rows / largest) ** 0.5, class_="dot teacher")
+        line(svg, f"M{x:.2f} {low:.2f}V{high:.2f}M{x - 5:.2f} {low:.2f}h10M{x - 5:.2f} {high:.2f}h10", "whisker")
+        add(svg, "circle", cx=x, cy=y, r=3 + 5 * (b.rows / largest) ** 0.5, class_="dot teacher")
     rows = [_bin_row(b) for b in bins]
-    return Chart(title, _written(svg), Table(["confidence (mean)", "right", "95 % from", "95 % to", "rows"], rows))
+    return Chart(title, written(svg), Table(["confidence (mean)", "right", "95 % from", "95 % to", "rows"], rows))
 
 
 def _percent_axis(svg: Element, bottom: float) -> None:
     for tick in (0, 25, 50, 75, 100):
         x = WIDTH * tick / 100
-        _add(svg, "path", d=f"M{x:.2f} 20V{bottom}", class_="grid")
-        _text(svg, x, bottom + 14, f"{tick} %", "tick", {0: "start", 100: "end"}.get(tick, "middle"))
-
-
-def _line(svg: Element, path: str, kind: str) -> None:
-    """A line on a bar; a wider one under it in the page's colour keeps the two apart."""
-    _add(svg, "path", d=path, class_="halo")
-    _add(svg, "path", d=path, class_=kind)
+        add(svg, "path", d=f"M{x:.2f} 20V{bottom}", class_="grid")
+        text(svg, x, bottom + 14, f"{tick} %", "tick", {0: "start", 100: "end"}.get(tick, "middle"))
 
 
 def _figures(bar: Bar) -> str:
@@ -197,32 +182,3 @@ def _bar_table(rows: Sequence[Bar]) -> Table:
 
 def _bin_row(b: Bin) -> list[str]:
     return [*map(percent, (b.confidence, b.right.value, b.right.low, b.right.high)), str(b.rows)]
-
-
-def _svg(key: str, title: str, spoken: str, width: float, height: float) -> Element:
-    """An empty drawing with a name and a description for those who do not see it."""
-    root = Element("svg", {"viewBox": f"0 0 {width:g} {height:g}", "role": "img"})
-    root.attrib |= {"width": f"{width:g}", "height": f"{height:g}", "class": "fits" if width <= WIDTH else "wide"}
-    root.set("aria-labelledby", f"{key}-title {key}-desc")
-    SubElement(root, "title", id=f"{key}-title").text = title
-    SubElement(root, "desc", id=f"{key}-desc").text = spoken
-    return root
-
-
-def _add(parent: Element, tag: str, **attributes: float | str) -> Element:
-    written = {k.rstrip("_").replace("_", "-"): v if isinstance(v, str) else f"{v:.6g}" for k, v in attributes.items()}
-    return SubElement(parent, tag, written)
-
-
-def _text(parent: Element, x: float, y: float, text: str, kind: str, anchor: str = "start") -> None:
-    _add(parent, "text", x=x, y=y, class_=kind, text_anchor=anchor).text = text
-
-
-def _short(name: str, length: int) -> str:
-    """Cut in the middle, because names that begin alike are told apart by their ends."""
-    half = (length - 1) // 2
-    return name if len(name) <= length else f"{name[: length - 1 - half]}\u2026{name[-half:]}"
-
-
-def _written(svg: Element) -> Svg:
-    return Svg(tostring(svg, encoding="unicode"))
