@@ -8,7 +8,7 @@ import difflib
 import json
 import tomllib
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
@@ -19,6 +19,9 @@ AnswerForm = Literal["label", "chain_of_thought"]
 
 class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, protected_namespaces=())
+
+
+SectionT = TypeVar("SectionT", bound=Section)
 
 
 class Job(Section):
@@ -125,13 +128,30 @@ class Engine(Section):
     """Most prompts handed to one engine and not yet answered; keep it above vLLM's max_num_seqs."""
     start_timeout_s: Annotated[float, Field(gt=0)] = 600
     """How long an engine may take to start, in seconds."""
+    hang_timeout_s: Annotated[float, Field(gt=0)] = 600
+    """An engine with work but without any answer for this long, in seconds, is ended and started again."""
     max_restarts: Annotated[int, Field(ge=0)] = 2
-    """How often a dead engine is started again before its device is given up."""
+    """Deaths in a row without a finished text after which a device is given up, unless one text explains them."""
+    address: str | None = None
+    """Address of a running Ray cluster; without it xpoll starts a Ray of its own."""
     vllm: dict[str, Any] = {}
     """Passed to vLLM's engine arguments verbatim; wins over what xpoll would set."""
+    replay: dict[str, Any] = {}
+    """Options of the replay backend; see engine/backends/replay.py."""
+    simulated: dict[str, Any] = {}
+    """Options of the simulated backend; see engine/backends/simulated.py."""
+
+    @property
+    def backend_options(self) -> dict[str, Any]:
+        """The table named after the backend."""
+        options: dict[str, Any] = getattr(self, self.backend, {})
+        return options
 
 
 class Vote(Section):
+    stop: Literal["never", "decided"] | Annotated[float, Field(gt=0.5, lt=1)] = "never"
+    """When a text needs no more answers: `never` before all are there, when the majority is `decided`, or when the
+    leading label leads with this probability. Read by the poll."""
     method: Literal["majority", "calibrated"] = "majority"
     """`majority` counts labels; `calibrated` removes the model's label bias from the answers' logprobs first."""
 
@@ -143,6 +163,8 @@ class Student(Section):
     """Train on the voted distribution instead of the voted label alone."""
     epochs: Annotated[float, Field(gt=0)] = 3
     """Passes over the voted texts."""
+    min_steps: Annotated[int, Field(ge=0)] = 150
+    """Train at least this many steps, in more passes if need be: a hundred texts give too few in three."""
     learning_rate: Annotated[float, Field(gt=0)] = 1e-4
     """Peak learning rate; warms up over the first tenth of the steps and decays linearly."""
     batch_size: Annotated[int, Field(ge=1)] = 16
@@ -209,6 +231,19 @@ def load_config(path: Path, overrides: list[str] | None = None) -> Config:
         raise ConfigError(_explain(error), mend=f"edit {path} or use --set") from error
 
 
+def checked_section(section: type[SectionT], values: dict[str, Any], name: str) -> SectionT:
+    """The options of a part that has a table of its own, e.g. a backend's.
+
+    Raises:
+        ConfigError: a key is unknown, or a value breaks a rule.
+    """
+    _check_keys(values, section, f"{name}.")
+    try:
+        return section.model_validate(values)
+    except ValidationError as error:
+        raise ConfigError(f"{name}.{_explain(error)}", mend=f"edit [{name}] or use --set") from error
+
+
 def _read(path: Path) -> dict[str, Any]:
     if path.is_dir():
         resolved = path / "config.resolved.json"
@@ -266,7 +301,7 @@ def _explain(error: ValidationError) -> str:
     first = error.errors(include_url=False)[0]
     key = ".".join(str(part) for part in first["loc"])
     if first["type"] == "missing":
-        return f"config key {key} is missing"
+        return f"{key} is missing"
     message = first["msg"].removeprefix("Value error, ")
     if first["type"] == "value_error":
         return f"{key}: {message}" if key else message

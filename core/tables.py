@@ -55,7 +55,7 @@ def stream_rows(path: str, *, key: str, needs: tuple[str, ...] = ()) -> Iterator
         present = ", ".join(map(str, first.values)) or "none"
         raise InputError(
             f"{key}: {path} has no column {missing[0]!r}; its columns are: {present}",
-            mend=f"set {key.rpartition('.')[0]}.{_KEY_OF_COLUMN}",
+            mend=f"set {key.rpartition('.')[0]}.{_KEY_OF_COLUMN}" if "." in key else "name it with --text-column",
         )
     return _chained(first, rows)
 
@@ -92,8 +92,13 @@ def _readable(number: int, values: dict[str, Any]) -> Row:
             try:
                 value.encode()
             except UnicodeEncodeError:
-                return Row(number, {**values, column: ""}, f"column {column!r} is not UTF-8")
+                readable = {c: v if not isinstance(v, str) else _replaced(v) for c, v in values.items()}
+                return Row(number, readable, f"column {column!r} is not UTF-8")
     return Row(number, values)
+
+
+def _replaced(text: str) -> str:
+    return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
 def _read_csv(filesystem: fs.FileSystem, path: str) -> Iterator[Row]:

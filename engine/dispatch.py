@@ -1,102 +1,208 @@
-"""Keeps a bounded number of prompts in flight on each worker until every prompt has its one answer.
+"""Keeps a bounded number of documents in flight on each worker until every one is settled.
 
-Guarantees: each prompt handed in comes out exactly once, as an answer or as an error row, and comes
-out only after it is in the journal. A worker that dies is started again and its unfinished prompts
-are asked again. Memory does not grow with the number of prompts.
+Guarantees: each prompt that is asked ends exactly once, as an answer or as an error row, and is counted
+only after it is in the journal. What a worker had when it died is asked again; a document that kills
+workers becomes error rows. Memory does not grow with the number of documents.
 """
 
-from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
-from itertools import islice
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
+import pyarrow as pa
+
+from core.config import Engine
 from core.errors import EngineError
-from core.records import Completion, Key, Prompt
+from core.records import COMPLETION_SCHEMA, Completion, to_table
 from engine.journal import Journal
+from engine.seats import Seat, Seats
+from engine.work import Reply, StopRule, Work
 
 WAIT_S = 1.0
 
 
 @dataclass(slots=True)
-class Seat:
-    """One device: its worker, what that worker has in flight, and the call that waits for its answers."""
+class Tally:
+    """What was counted since the last one."""
 
-    worker: Any
-    in_flight: dict[Key, Prompt] = field(default_factory=dict)
-    call: Any = None
-    restarts: int = 0
+    answers: int = 0
+    documents: int = 0
+    saved: int = 0
 
 
 def dispatch(
-    prompts: Iterator[Prompt],
-    workers: Sequence[Any],
-    journal: Journal,
-    *,
-    max_in_flight: int,
-    max_restarts: int,
-    restart: Callable[[int], Any],
-) -> Iterator[Sequence[Completion]]:
-    """Answers, in the order they finish, as soon as they are in the journal.
+    work: Iterator[Work], seats: Seats, journal: Journal, *, stop: StopRule, config: Engine
+) -> Iterator[Tally]:
+    """Yields a tally each time that answers became durable.
 
     Args:
-        prompts: What to ask; taken from as answers make room.
-        workers: Ray actors with `exchange`, started.
+        work: Documents to ask about; taken from as workers have room.
+        seats: The workers, just begun.
         journal: Where answers become durable.
-        max_in_flight: Most unanswered prompts of one worker.
-        max_restarts: How often a seat's dead worker is replaced before the seat is given up.
-        restart: From a seat's number to a new, started worker.
+        stop: Settles documents; the same rule as in the workers.
+        config: Bounds and time limits of the engine section.
 
     Raises:
-        EngineError: no seat is left; what was answered is in the journal.
+        EngineError: the first start fails, or no device is left; what was answered is in the journal.
     """
-    import ray
-
-    seats = {number: Seat(worker) for number, worker in enumerate(workers)}
-    again: deque[Prompt] = deque()
+    run = _Dispatch(work, seats, journal, stop, config)
     while True:
-        for seat in seats.values():
-            if seat.call is None:
-                _hand_over(seat, again, prompts, max_in_flight)
-        calls = {seat.call: number for number, seat in seats.items() if seat.call is not None}
-        if not calls:
-            return
-        ready, _ = ray.wait(list(calls), num_returns=1)
-        seat = seats[calls[ready[0]]]
-        seat.call = None
-        try:
-            answers: list[Completion] = ray.get(ready[0])
-        except ray.exceptions.RayError as error:
-            again.extend(seat.in_flight.values())
-            _replace(seats, calls[ready[0]], max_restarts, restart, error)
+        run.hand_over()
+        if not run.calls:
+            if not seats.sentence_the_rest():
+                yield run.write_poison()
+                return
             continue
-        for answer in answers:
-            del seat.in_flight[answer.key]
-        journal.append(answers)
-        yield answers
+        yield run.collect()
 
 
-def _hand_over(seat: Seat, again: deque[Prompt], prompts: Iterator[Prompt], max_in_flight: int) -> None:
-    """Fills the seat up to its bound and waits for answers, unless there is nothing to wait for."""
-    fresh: list[Prompt] = []
-    room = max_in_flight - len(seat.in_flight)
-    while again and room > len(fresh):
-        fresh.append(again.popleft())
-    fresh.extend(islice(prompts, room - len(fresh)))
-    seat.in_flight.update((prompt.key, prompt) for prompt in fresh)
-    if seat.in_flight:
-        seat.call = seat.worker.exchange.remote(fresh, WAIT_S)
+class _Dispatch:
+    def __init__(self, work: Iterator[Work], seats: Seats, journal: Journal, stop: StopRule, config: Engine) -> None:
+        self._work, self._seats, self._journal, self._stop, self._config = work, seats, journal, stop, config
+        self._room = 2 * config.max_in_flight  # one engine-load running, one waiting
+        self._exhausted = False
+        self.calls: dict[Any, Seat] = {}
+
+    def hand_over(self) -> None:
+        """Gives every seat that waits for nothing something to wait for."""
+        for seat in self._seats.seats.values():
+            if seat.call is not None:
+                continue
+            if seat.starting:
+                seat.call = seat.worker.start.remote()
+            else:
+                fresh = self._next_for(seat)
+                seat.in_flight.update((work.document_id, work) for work in fresh)
+                if seat.in_flight:
+                    seat.call = seat.worker.exchange.remote(fresh, WAIT_S, seat.give_back)
+                    seat.give_back = 0
+                else:
+                    self._ask_back()
+        self.calls = {seat.call: seat for seat in self._seats.seats.values() if seat.call is not None}
+
+    def _next_for(self, seat: Seat) -> list[Work]:
+        if seat.alone:
+            return []
+        if seat.convicted and not seat.in_flight and (witness := self._take()) is not None:
+            seat.alone = True  # a document that is not suspected shows whether it is the device that kills
+            return [witness]
+        if self._seats.suspects and not seat.in_flight:
+            seat.alone = True
+            return self._seats.suspects.popleft()
+        fresh: list[Work] = []
+        room = self._room - seat.running - seat.waiting
+        while room > 0 and (work := self._take()) is not None:
+            fresh.append(work)
+            room -= max(1, self._stop.fewest(work.answers, len(work.prompts)))
+        # Counted at once: the worker's own figures come with its next reply.
+        seat.waiting = self._room - seat.running - room
+        return fresh
+
+    def _take(self) -> Work | None:
+        if self._seats.again:
+            return self._seats.again.popleft()
+        if not self._exhausted:
+            work = next(self._work, None)
+            if work is not None:
+                return work
+            self._exhausted = True
+        return None
+
+    def _ask_back(self) -> None:
+        """A seat has nothing to do: the fullest other one is to give back half of what it has not begun."""
+        fullest = max(self._seats.seats.values(), key=lambda seat: seat.waiting)
+        if fullest.waiting > 1 and not fullest.alone and not fullest.starting:
+            fullest.give_back = fullest.waiting // 2
+
+    def collect(self) -> Tally:
+        """Waits for news, makes all of it durable at once, and only then counts it."""
+        import ray
+
+        ready, _ = ray.wait(list(self.calls), num_returns=1, timeout=WAIT_S)
+        if ready:  # whatever else is there by now shares the one fsync
+            ready, _ = ray.wait(list(self.calls), num_returns=len(self.calls), timeout=0)
+        replies: list[tuple[Seat, Reply]] = []
+        for call in ready:
+            seat = self.calls[call]
+            seat.call = None
+            try:
+                outcome = ray.get(call)
+            except ray.exceptions.RayError as error:
+                self._died(seat, _reason(error))
+                continue
+            if seat.starting:
+                self._started(seat, outcome)
+            else:
+                replies.append((seat, outcome))
+        tally = self._count(replies)
+        self._look_for_hangs()
+        return tally
+
+    def _started(self, seat: Seat, problem: str | None) -> None:
+        if problem is None:
+            seat.starting, seat.news_s, self._seats.worked = False, time.monotonic(), True
+        elif self._seats.worked:
+            self._died(seat, problem)
+        else:
+            raise EngineError(problem)  # nothing has worked yet, so it is the model or the config, and would fail again
+
+    def _count(self, replies: list[tuple[Seat, Reply]]) -> Tally:
+        batches = [reply.answers for _, reply in replies if reply.answers is not None]
+        tally = self.write_poison(batches)
+        for seat, reply in replies:
+            if reply.answers is not None:
+                seat.news_s = time.monotonic()
+            seat.running, seat.waiting = reply.running, reply.waiting
+            self._seats.again.extend(seat.in_flight.pop(document_id) for document_id in reply.given_back)
+            self._seats.finished(seat, reply.finished)
+            tally.documents += len(reply.finished)
+            tally.saved += reply.saved
+        return tally
+
+    def write_poison(self, batches: list[pa.RecordBatch] | None = None) -> Tally:
+        """Makes batches and the rows of sentenced documents durable."""
+        poison, self._seats.poison = self._seats.poison, []
+        rows = [
+            Completion(*prompt.key, error_kind="poison", error="the engine died each time it was asked this alone")
+            for work in poison
+            for prompt in work.prompts
+        ]
+        written = [*(batches or []), *_batches(rows)]
+        self._journal.append(written)
+        return Tally(sum(batch.num_rows for batch in written), len(poison))
+
+    def _look_for_hangs(self) -> None:
+        now_s = time.monotonic()
+        for seat in list(self._seats.seats.values()):
+            silent_s = now_s - seat.news_s
+            if seat.starting and silent_s > self._config.start_timeout_s:
+                limit = f"the engine did not start within engine.start_timeout_s = {self._config.start_timeout_s:g}"
+                self._died(seat, limit)
+            elif seat.in_flight and not seat.starting and silent_s > self._config.hang_timeout_s:
+                self._died(seat, f"no answer for {silent_s:.0f} s (engine.hang_timeout_s)")
+
+    def _died(self, seat: Seat, reason: str) -> None:
+        """What the seat had and the journal has not is asked again."""
+        seat.call = None
+        held = list(seat.in_flight.values())
+        answered: dict[str, list[Completion]] = {}
+        for answer in self._journal.answers_of([work.document_id for work in held]) if held else []:
+            answered.setdefault(answer.document_id, []).append(answer)
+        left = [_without(work, answered.get(work.document_id, [])) for work in held]
+        self._seats.died(seat, left, reason)
 
 
-def _replace(
-    seats: dict[int, Seat], number: int, max_restarts: int, restart: Callable[[int], Any], error: Exception
-) -> None:
-    used = seats.pop(number).restarts
-    reason = str(error).strip().splitlines()[-1] if str(error).strip() else type(error).__name__
-    if used < max_restarts:
-        seats[number] = Seat(restart(number), restarts=used + 1)
-    elif not seats:
-        raise EngineError(
-            f"every engine died {max_restarts + 1} times, last with: {reason}",
-            mend="see xpoll.log; run the same command again to go on from the answers kept",
-        )
+def _without(work: Work, answers: list[Completion]) -> Work:
+    """The work that is left when these answers of the document are on disk."""
+    keys = {answer.key for answer in answers}
+    return Work(work.document_id, tuple(prompt for prompt in work.prompts if prompt.key not in keys), tuple(answers))
+
+
+def _batches(rows: list[Completion]) -> list[pa.RecordBatch]:
+    return to_table(rows, COMPLETION_SCHEMA).to_batches() if rows else []
+
+
+def _reason(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[-1] if lines else type(error).__name__

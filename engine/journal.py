@@ -17,21 +17,16 @@ from types import TracebackType
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from core.errors import RunFolderError
 from core.files import cannot_write, write_table
-from core.records import COMPLETION_SCHEMA, Completion, Key, to_table
-
-KEY_COLUMNS = ["document_id", "persona_id", "sample"]
+from core.records import COMPLETION_SCHEMA, Completion, from_table
 
 
 class Journal:
-    """The answers of one run. One process at a time may have it open.
-
-    Attributes:
-        done: Keys of all answers on disk.
-    """
+    """The answers of one run. One process at a time may have it open."""
 
     def __init__(self, folder: Path, *, rows_per_part: int = 100_000) -> None:
         self._folder, self._rows_per_part = folder, rows_per_part
@@ -45,29 +40,36 @@ class Journal:
         for leftover in sorted(folder.glob("journal-*.arrows")):
             _seal(leftover)
         self._number = 1 + max((_number(part) for part in parts(folder)), default=-1)
-        self.done: set[Key] = set(_keys(folder))
 
-    def append(self, completions: Sequence[Completion]) -> None:
-        """Makes the answers durable, then counts them.
+    def append(self, batches: Sequence[pa.RecordBatch]) -> None:
+        """Makes the answers durable; when it returns they count. One fsync for all of them.
 
         Raises:
             RunFolderError: the disk is full or read-only; what was counted before stays.
         """
-        if not completions:
+        if not batches:
             return
-        batch = to_table(completions, COMPLETION_SCHEMA).combine_chunks().to_batches()[0]
         try:
             if self._file is None:
                 self._open()
-            self._writer.write_batch(batch)
+            for batch in batches:
+                self._writer.write_batch(batch)
             self._file.flush()
             os.fsync(self._file.fileno())
         except OSError as error:
             raise cannot_write(self._path, error) from error
-        self.done.update(completion.key for completion in completions)
-        self._rows += len(completions)
+        self._rows += sum(batch.num_rows for batch in batches)
         if self._rows >= self._rows_per_part:
             self._close_part()
+
+    def answers_of(self, document_ids: Sequence[str]) -> list[Completion]:
+        """The answers on disk of a few documents; reads all parts, so only for what is rare."""
+        wanted = pa.array(document_ids, pa.string())
+        tables = [pq.read_table(part, filters=pc.field("document_id").isin(wanted)) for part in parts(self._folder)]
+        if self._file is not None and (batches := _whole_batches(self._path)):
+            table = pa.Table.from_batches(batches)
+            tables.append(table.filter(pc.is_in(table.column("document_id"), value_set=wanted)))
+        return [completion for table in tables for completion in from_table(table, Completion)]
 
     def _open(self) -> None:
         self._path = self._folder / f"journal-{self._number:05d}.arrows"
@@ -120,12 +122,7 @@ def read_completions(folder: Path) -> Iterator[Completion]:
     """All answers of a run, part by part."""
     for part in parts(folder):
         for batch in pq.ParquetFile(part).iter_batches(batch_size=8192):
-            columns = [batch.column(name).to_pylist() for name in COMPLETION_SCHEMA.names]
-            for row in zip(*columns, strict=True):
-                values = dict(zip(COMPLETION_SCHEMA.names, row, strict=True))
-                logprobs = values["choice_logprobs"]
-                values["choice_logprobs"] = tuple(logprobs) if logprobs is not None else None
-                yield Completion(**values)
+            yield from from_table(pa.Table.from_batches([batch]), Completion)
 
 
 def count_answers(folder: Path) -> int:
@@ -158,9 +155,3 @@ def _whole_batches(path: Path) -> list[pa.RecordBatch]:
 
 def _number(path: Path) -> int:
     return int(path.stem.rpartition("-")[2])
-
-
-def _keys(folder: Path) -> Iterator[Key]:
-    for part in parts(folder):
-        table = pq.read_table(part, columns=KEY_COLUMNS)
-        yield from map(Key, *(table.column(name).to_pylist() for name in KEY_COLUMNS))

@@ -1,38 +1,50 @@
 """Prompts to completions, as one function: devices, workers, dispatch, journal.
 
 Reads nothing but the prompts it is given. Writes completions/ and engine.json into the run folder.
-Every prompt ends there exactly once, as a completion or as an error row; prompts whose answers are
-there already are not asked.
+Every prompt that is asked ends there exactly once, as a completion or as an error row; what earlier
+runs have answered is not asked.
 """
 
-import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from itertools import chain
 
 from core.config import Engine
-from core.files import read_json, write_json
-from core.progress import Progress
+from core.progress import Progress, Waiting
 from core.records import Prompt
 from core.run_folder import RunFolder
 from engine.backends import check_backend
-from engine.cluster import end_worker, ray_session, start_worker, wait_until_started
-from engine.devices import Device, find_devices
-from engine.dispatch import dispatch
+from engine.cluster import begin_worker, end_worker, ray_session
+from engine.devices import describe, find_devices
+from engine.dispatch import Tally, dispatch
 from engine.journal import Journal
+from engine.ledger import Ledger
+from engine.seats import Seats
+from engine.session import Session, mark_settled
+from engine.work import NeverStop, StopRule, by_document
 
-STATE_EVERY_S = 5.0
+USUAL_START_S = {"vllm": 40.0}  # measured: 25 to 60 s with a 135M model on two cores
 
 
-def answer_prompts(prompts: Iterable[Prompt], *, total: int, config: Engine, folder: RunFolder) -> int:
-    """Asks every prompt that has no answer yet; returns how many it asked.
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What is to be answered.
 
-    Args:
-        prompts: All prompts of the run, in the order they should be asked.
-        total: How many these are, answered or not.
-        config: The engine section of the job.
-        folder: Where answers are kept.
+    Attributes:
+        prompts: All prompts of the run; those of a document stand together.
+        documents: How many documents these are about.
+        asked_each: How many prompts each document has.
+        stop: When a document needs no more answers.
+    """
+
+    prompts: Iterable[Prompt]
+    documents: int
+    asked_each: int
+    stop: StopRule = NeverStop()
+
+
+def answer_prompts(job: Job, *, config: Engine, folder: RunFolder) -> int:
+    """Asks about every document that is not settled yet; returns how many answers that gave.
 
     Raises:
         EngineError: the engine does not start, or no device is left.
@@ -40,95 +52,39 @@ def answer_prompts(prompts: Iterable[Prompt], *, total: int, config: Engine, fol
     """
     check_backend(config.backend)
     with Journal(folder.completions) as journal:
-        before = len(journal.done)
-        if before >= total:
+        ledger = Ledger(folder.completions, asked_each=job.asked_each, stop=job.stop)
+        if ledger.settled >= job.documents:
+            mark_settled(folder.engine)  # a session that was killed right after its last answer has not
             return 0
         devices = find_devices(config.device, config.replicas)
-        with ray_session(devices):
+        work = (left for each in by_document(job.prompts) if (left := ledger.left_of(each)) is not None)
+        with ray_session(config, devices):
             session = Session(folder.engine, config, devices)
-            workers = [start_worker(config, device, folder.log) for device in devices]
+            seats = Seats(
+                lambda number: begin_worker(config, devices[number], stop=job.stop, log=folder.log),
+                end_worker,
+                number=len(devices),
+                max_restarts=config.max_restarts,
+            )
             try:
-                wait_until_started(workers, config, devices)
+                what = f"starting {config.backend} with {config.model} on {describe(devices)}"
+                tallies = dispatch(work, seats, journal, stop=job.stop, config=config)
+                with Waiting(f"{what}: imports, weights, warm-up", usual_s=USUAL_START_S.get(config.backend)):
+                    first = next((tally for tally in tallies if seats.worked), Tally())
                 session.started()
-                _ask(_unanswered(prompts, journal), workers, journal, session, total, config, folder.log)
+                _count(first, tallies, job, ledger, session)
             finally:
-                for worker in workers:
-                    end_worker(worker)
-        return len(journal.done) - before
+                for seat in seats.seats.values():
+                    end_worker(seat.worker)
+            return session.answers
 
 
-def _ask(
-    prompts: Iterator[Prompt],
-    workers: list[Any],
-    journal: Journal,
-    session: "Session",
-    total: int,
-    config: Engine,
-    log: Path,
-) -> None:
-    def restart(number: int) -> Any:
-        end_worker(workers[number])
-        device = session.devices[number]
-        workers[number] = start_worker(config, device, log)
-        wait_until_started([workers[number]], config, [device])
-        return workers[number]
-
-    with Progress("polling", total=total, unit="answers", done=len(journal.done)) as progress:
-        for answers in dispatch(
-            prompts,
-            workers,
-            journal,
-            max_in_flight=config.max_in_flight,
-            max_restarts=config.max_restarts,
-            restart=restart,
-        ):
-            session.counted(len(answers))
-            progress.add(len(answers))
+def _count(first: Tally, tallies: Iterator[Tally], job: Job, ledger: Ledger, session: Session) -> None:
+    saved = 0
+    with Progress("polling", total=job.documents, unit="documents", done=ledger.settled) as progress:
+        for tally in chain([first], tallies):
+            saved += tally.saved
+            session.counted(tally.answers)
+            note = f"{session.answers} answers" + (f", {saved} not needed" if saved else "")
+            progress.add(tally.documents, note)
     session.ended()
-
-
-def _unanswered(prompts: Iterable[Prompt], journal: Journal) -> Iterator[Prompt]:
-    return (prompt for prompt in prompts if prompt.key not in journal.done)
-
-
-@dataclass
-class Session:
-    """What one engine start did; kept in engine.json beside those of earlier, interrupted starts."""
-
-    path: Path
-    config: Engine
-    devices: list[Device]
-
-    def __post_init__(self) -> None:
-        self._earlier = read_json(self.path)["sessions"] if self.path.exists() else []
-        self._begun_s = time.monotonic()
-        self._ready_s = self._written_s = 0.0
-        self._answers = 0
-
-    def started(self) -> None:
-        self._ready_s = time.monotonic()
-        self._write()
-
-    def counted(self, answers: int) -> None:
-        self._answers += answers
-        if time.monotonic() - self._written_s >= STATE_EVERY_S:
-            self._write()
-
-    def ended(self) -> None:
-        self._write()
-
-    def _write(self) -> None:
-        now_s = self._written_s = time.monotonic()
-        session = {
-            "startup_s": round(self._ready_s - self._begun_s, 3),
-            "wall_s": round(now_s - self._ready_s, 3),
-            "answers": self._answers,
-        }
-        about = {
-            "backend": self.config.backend,
-            "model": self.config.model,
-            "device": self.devices[0].kind,
-            "device_name": self.devices[0].name,
-            "replicas": len(self.devices),
-        }
-        write_json(self.path, {**about, "sessions": [*self._earlier, session]})

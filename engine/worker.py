@@ -1,32 +1,52 @@
 """A Ray actor that owns one device and one backend.
 
-One call does both directions: `exchange` takes new prompts and returns the answers finished since
-the last call, so answers stream out as they finish and the device never waits for a batch.
+One call does both directions: `exchange` takes documents and returns what finished since the last
+call, so answers stream out as they finish and the device never waits for a batch. Prompts of a
+document are asked as its stop rule needs them; a place that becomes free goes to another document.
 """
 
 import asyncio
 import os
+from collections import deque
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from core.errors import UserError
-from core.records import Completion, Prompt
+from core.records import COMPLETION_SCHEMA, Completion, Prompt, to_table
 from engine.backends import BACKENDS, BackendSettings, EngineDeadError
 from engine.guardian import guard_children
+from engine.work import Reply, StopRule, Work
 
-MAX_ANSWERS_AN_EXCHANGE = 4096
+
+@dataclass(slots=True)
+class OpenDocument:
+    """A document that is being asked about."""
+
+    prompts: deque[Prompt]
+    answers: list[Completion]
+    in_flight: int = 0
+    tasks: set[asyncio.Task[None]] = field(default_factory=set)
 
 
 class Worker:
     """Runs in a process of its own, whose environment pins it to its device."""
 
-    def __init__(self, backend: str, settings: BackendSettings, log: str) -> None:
+    def __init__(
+        self, backend: str, settings: BackendSettings, log: str, *, stop: StopRule, max_in_flight: int
+    ) -> None:
         guard_children()
         _write_output_to(Path(log))
         self._backend = BACKENDS[backend](settings)
-        self._finished: asyncio.Queue[Completion] = asyncio.Queue()
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._stop, self._max_in_flight = stop, max_in_flight
+        self._open: dict[str, OpenDocument] = {}
+        self._next: deque[Prompt] = deque()  # needed now, no place yet
+        self._running = 0
+        self._answers: list[Completion] = []
+        self._finished: list[str] = []
+        self._saved = 0
+        self._news = asyncio.Event()
         self._dead: str | None = None
 
     async def start(self) -> str | None:
@@ -37,37 +57,101 @@ class Worker:
             return str(error)
         return None
 
-    async def exchange(self, prompts: Sequence[Prompt], wait_s: float) -> list[Completion]:
-        """Takes prompts; returns finished answers, at the latest after `wait_s` (then perhaps none).
+    async def exchange(self, work: Sequence[Work], wait_s: float, give_back: int = 0) -> Reply:
+        """Takes documents; returns what finished, at the latest after `wait_s` (then perhaps nothing).
+
+        Args:
+            work: Documents to ask about.
+            wait_s: How long to wait for news.
+            give_back: How many documents that are not begun to give back, if there are as many.
 
         Raises:
-            EngineDeadError: the engine is gone; every prompt without an answer has to be asked again.
+            EngineDeadError: the engine is gone; every document that is not finished is to be asked again.
         """
-        for prompt in prompts:
-            task = asyncio.create_task(self._answer(prompt))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
-        answers: list[Completion] = []
+        for document in work:
+            opened = OpenDocument(deque(document.prompts), list(document.answers))
+            self._open[document.document_id] = opened
+            self._need(document.document_id, opened)
+        given_back = self._take_back(give_back)
+        self._fill()
         with suppress(TimeoutError):
-            answers.append(await asyncio.wait_for(self._finished.get(), wait_s))
-        while not self._finished.empty() and len(answers) < MAX_ANSWERS_AN_EXCHANGE:
-            answers.append(self._finished.get_nowait())
-        if self._dead is not None and not answers:
+            await asyncio.wait_for(self._news.wait(), wait_s)
+        self._news.clear()
+        if self._dead is not None and not self._answers:
             raise EngineDeadError(self._dead)
-        return answers
+        return self._reply(given_back)
 
-    async def _answer(self, prompt: Prompt) -> None:
+    def _take_back(self, number: int) -> list[str]:
+        """Documents of which nothing was asked yet, the last ones first; they are no longer this worker's."""
+        given_back: list[str] = []
+        for prompt in reversed(self._next):
+            if len(given_back) >= number:
+                break
+            document = self._open.get(prompt.document_id)
+            if document is not None and not document.tasks and not document.answers:
+                given_back.append(prompt.document_id)
+                del self._open[prompt.document_id]
+        self._next = deque(prompt for prompt in self._next if prompt.document_id in self._open)
+        return given_back
+
+    def _reply(self, given_back: list[str]) -> Reply:
+        answers, self._answers = self._answers, []
+        finished, self._finished = self._finished, []
+        saved, self._saved = self._saved, 0
+        batch = to_table(answers, COMPLETION_SCHEMA).combine_chunks().to_batches()[0] if answers else None
+        return Reply(batch, finished, saved, self._running, len(self._next), given_back)
+
+    def _need(self, document_id: str, document: OpenDocument) -> None:
+        """Queues what the rule still needs of a document, or closes it and aborts what is in flight."""
+        left = len(document.prompts) + document.in_flight
+        fewest = self._stop.fewest(document.answers, left)
+        if fewest == 0:
+            for task in document.tasks:
+                task.cancel()
+            self._saved += left
+            self._finished.append(document_id)
+            del self._open[document_id]
+            self._news.set()
+            return
+        for _ in range(fewest - document.in_flight):
+            self._next.append(document.prompts.popleft())
+            document.in_flight += 1
+
+    def _fill(self) -> None:
+        while self._next and self._running < self._max_in_flight and self._dead is None:
+            prompt = self._next.popleft()
+            document = self._open.get(prompt.document_id)
+            if document is None:  # it was settled while this prompt waited for a place
+                continue
+            task = asyncio.create_task(self._ask(prompt, document))
+            self._running += 1
+            document.tasks.add(task)  # the loop itself holds tasks only weakly
+            task.add_done_callback(document.tasks.discard)
+
+    async def _ask(self, prompt: Prompt, document: OpenDocument) -> None:
         try:
             if prompt.problem is not None:
-                completion = Completion(*prompt.key, error_kind="document", error=prompt.problem)
+                answer = Completion(*prompt.key, error_kind="document", error=prompt.problem)
             else:
-                completion = await self._backend.answer(prompt)
+                answer = await self._backend.answer(prompt)
+        except asyncio.CancelledError:
+            self._running -= 1
+            self._fill()
+            raise
         except EngineDeadError as error:
             self._dead = str(error)
+            self._news.set()
             return
         except Exception as error:  # a bug in one answer must not cost the others: it is that row's error
-            completion = Completion(*prompt.key, error_kind="backend", error=f"{type(error).__name__}: {error}")
-        self._finished.put_nowait(completion)
+            answer = Completion(*prompt.key, error_kind="backend", error=f"{type(error).__name__}: {error}")
+        self._running -= 1
+        self._answers.append(answer)
+        document.answers.append(answer)
+        document.in_flight -= 1
+        document.tasks.discard(asyncio.current_task())  # type: ignore[arg-type]
+        self._need(prompt.document_id, document)
+        self._fill()
+        self._news.set()
 
     async def stop(self) -> None:
         """Ends the backend's processes; the actor itself is ended by its owner."""

@@ -63,7 +63,7 @@ def answer_schema(config: Config) -> AnswerSchema:
     schema = {
         "type": "object",
         "properties": {
-            "reason": {"type": "string", "maxLength": config.panel.reason_max_chars},
+            "reason": {"type": "string", "minLength": 1, "maxLength": config.panel.reason_max_chars},
             "label": {"type": "string", "enum": list(labels)},
         },
         "required": ["reason", "label"],

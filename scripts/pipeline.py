@@ -23,14 +23,16 @@ from core.models import needs_preparation, resolve_model
 from core.progress import Waiting, counted
 from core.records import CONSENSUS_SCHEMA, VOTE_SCHEMA, Document, Prompt, to_table, with_labels
 from core.run_folder import RunFolder
-from engine.backends import check_backend
+from engine.backends import LOADS_MODEL, check_backend
 from engine.devices import find_devices
 from engine.journal import count_answers, read_completions
 from engine.plan import make_plan
+from engine.session import is_settled
 from personas.documents import check_ids, stream_documents
 from personas.panel import load_panel
 from personas.parse import to_vote
 from personas.prompts import build_prompts
+from personas.stop import stop_rule
 from personas.vote import consensus_of
 
 
@@ -41,6 +43,8 @@ def check_inputs(config: Config) -> None:
     find_devices(config.engine.device, config.engine.replicas)
     check_ids(config.documents, list(config.task.labels))
     resolve_model(config.student.encoder, key="student.encoder")
+    if config.engine.backend not in LOADS_MODEL:
+        return
     if needs_preparation(config.engine.model):
         with Waiting(f"preparing {config.engine.model} (once)", usual_s=30):
             resolve_model(config.engine.model, key="engine.model")
@@ -63,23 +67,28 @@ def plan(config: Config) -> dict[str, Any]:
 
 
 def poll(config: Config, folder: RunFolder) -> None:
-    from engine.run import answer_prompts
+    from engine.run import Job, answer_prompts
+    from engine.work import NeverStop
 
     made = plan(config)
     write_json(folder.plan, made)
     write_json(folder.environment, capture())
-    asked = answer_prompts(_prompts(config), total=made["prompts"], config=config.engine, folder=folder)
-    if asked:
+    asked_each = len(config.panel.personas) * config.panel.samples
+    job = Job(_prompts(config), made["documents"], asked_each, stop_rule(config) or NeverStop())
+    if answer_prompts(job, config=config.engine, folder=folder):
         remove_after(folder, "poll")
 
 
 def vote(config: Config, folder: RunFolder) -> None:
-    wanted = read_json(folder.require(folder.plan, step="poll"))["prompts"]
     answered = count_answers(folder.completions)
-    if answered < wanted:
-        raise RunFolderError(f"{answered} of {wanted} answers are there", mend=f"xpoll poll {folder.path}")
+    if not is_settled(folder.engine):
+        wanted = read_json(folder.require(folder.plan, step="poll"))["prompts"]
+        raise RunFolderError(
+            f"the poll is not finished: {answered} answers are there, up to {wanted} are wanted",
+            mend=f"xpoll poll {folder.path}",
+        )
     labels = list(config.task.labels)
-    completions = counted(read_completions(folder.completions), "reading answers", total=wanted, unit="answers")
+    completions = counted(read_completions(folder.completions), "reading answers", total=answered, unit="answers")
     votes = [to_vote(completion, labels) for completion in completions]
     write_table(folder.votes, to_table(votes, with_labels(VOTE_SCHEMA, labels)))
     consensus = consensus_of(_documents(config), votes, config)
@@ -133,7 +142,7 @@ STEPS: dict[str, Step] = {
 def is_done(name: str, folder: RunFolder) -> bool:
     """A step is done when all it makes is there: outputs appear whole or not at all."""
     if name == "poll":
-        return folder.plan.exists() and count_answers(folder.completions) >= read_json(folder.plan)["prompts"]
+        return is_settled(folder.engine)
     return all((folder.path / output).exists() for output in STEPS[name].outputs)
 
 

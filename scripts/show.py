@@ -29,7 +29,7 @@ def show_status(folder: RunFolder, *, as_json: bool) -> int:
         print(json.dumps(state))
         return 0
     speed = f", {rate['answers_per_s']:.1f} answers/s in the last session" if rate["answers_per_s"] else ""
-    print(f"{folder.path}: {answered} of {wanted} answers{speed}")
+    print(f"{folder.path}: {answered} of at most {wanted} answers{speed}")
     left = [name for name in pipeline.STEPS if name not in done]
     print(f"steps done: {', '.join(done) or 'none'}; still to do: {', '.join(left) or 'none'}")
     return 0

@@ -105,12 +105,18 @@ def _features(tokenizer: Any, texts: Sequence[str], targets: Sequence[Sequence[f
     ]
 
 
+def num_epochs(config: Student, num_rows: int) -> float:
+    """The configured passes, or as many as `student.min_steps` takes."""
+    return max(config.epochs, config.min_steps / math.ceil(num_rows / config.batch_size))
+
+
 def _arguments(config: Student, precision: str, *, seed: int, num_rows: int, scratch: Path) -> TrainingArguments:
-    num_steps = math.ceil(config.epochs * math.ceil(num_rows / config.batch_size))
+    epochs = num_epochs(config, num_rows)
+    num_steps = math.ceil(epochs * math.ceil(num_rows / config.batch_size))
     on_cpu = not torch.accelerator.is_available()
     arguments = TrainingArguments(
         output_dir=str(scratch),
-        num_train_epochs=config.epochs,
+        num_train_epochs=epochs,
         per_device_train_batch_size=config.batch_size,
         learning_rate=config.learning_rate,
         lr_scheduler_type="linear",

@@ -42,7 +42,7 @@ def train_student(
     check_place(output)
     encoder = load_for_training(config, labels, seed=seed)
     # Behind the checks above, because it imports torch and that takes seconds.
-    from student.fine_tune import fine_tune
+    from student.fine_tune import fine_tune, num_epochs
 
     with replacing_folder(output) as folder:
         done = fine_tune(
@@ -53,11 +53,13 @@ def train_student(
             seed=seed,
             scratch=folder,
         )
+        epochs = num_epochs(config, len(chosen.rows))
         training = _training_record(chosen, labels, config, seed) | {
+            "epochs": epochs,
             "precision": done.precision,
             "device": done.device,
             "wall_s": round(done.wall_s, 3),
-            "rows_per_s": round(len(chosen.rows) * config.epochs / done.wall_s, 1),
+            "rows_per_s": round(len(chosen.rows) * epochs / done.wall_s, 1),
             "final_loss": done.final_loss,
         }
         with quiet():
@@ -76,7 +78,6 @@ def _training_record(chosen: TrainingRows, labels: Sequence[str], config: Studen
         "abstained": chosen.abstained,
         "label_counts": label_counts(chosen.rows, labels),
         "soft_labels": config.soft_labels,
-        "epochs": config.epochs,
         "learning_rate": config.learning_rate,
         "batch_size": config.batch_size,
         "max_length": config.max_length,

@@ -51,7 +51,13 @@ def _backend(module: str, name: str) -> Callable[[BackendSettings], Backend]:
 
 BACKENDS: dict[str, Callable[[BackendSettings], Backend]] = {
     "vllm": _backend("engine.backends.vllm", "VllmBackend"),
+    "replay": _backend("engine.backends.replay", "ReplayBackend"),
+    "simulated": _backend("engine.backends.simulated", "SimulatedBackend"),
 }
+
+
+LOADS_MODEL = frozenset({"vllm"})
+"""Backends that need the files of `engine.model` on this machine."""
 
 
 def check_backend(name: str) -> None:

@@ -52,7 +52,7 @@ def test_a_wrong_key_or_value_is_one_line_that_names_it(tmp_path: Path, override
 
 
 def test_a_missing_section_is_named(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="config key task is missing"):
+    with pytest.raises(ConfigError, match="task is missing"):
         load_config(write(tmp_path, '[documents]\npath = "texts.csv"\n'))
 
 

@@ -9,10 +9,11 @@ import textwrap
 import time
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 
 from core.errors import RunFolderError
-from core.records import Completion
+from core.records import COMPLETION_SCHEMA, Completion, to_table
 from engine.journal import Journal, count_answers, parts, read_completions
 
 
@@ -22,18 +23,26 @@ def answer(number: int) -> Completion:
     )
 
 
+def batch(*answers: Completion) -> pa.RecordBatch:
+    return to_table(answers, COMPLETION_SCHEMA).to_batches()[0]
+
+
+def ids(folder: Path) -> list[str]:
+    return [completion.document_id for completion in read_completions(folder)]
+
+
 def test_answers_are_read_back_as_written_in_the_order_they_finished(tmp_path: Path) -> None:
     error = Completion("doc-9", "persona", 0, error_kind="context_length", error="too long")
     with Journal(tmp_path) as journal:
-        journal.append([answer(2), answer(1)])
-        journal.append([error])
+        journal.append([batch(answer(2), answer(1))])
+        journal.append([batch(error)])
     assert list(read_completions(tmp_path)) == [answer(2), answer(1), error]
 
 
 def test_a_full_journal_becomes_a_part_and_the_next_one_begins(tmp_path: Path) -> None:
     with Journal(tmp_path, rows_per_part=2) as journal:
         for number in range(5):
-            journal.append([answer(number)])
+            journal.append([batch(answer(number))])
     assert [path.name for path in parts(tmp_path)] == [f"part-{i:05d}.parquet" for i in range(3)]
     assert count_answers(tmp_path) == 5
     assert not list(tmp_path.glob("journal-*"))
@@ -41,9 +50,9 @@ def test_a_full_journal_becomes_a_part_and_the_next_one_begins(tmp_path: Path) -
 
 def test_a_torn_end_costs_only_the_answers_that_were_not_counted(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt), Journal(tmp_path) as journal:
-        journal.append([answer(0)])
+        journal.append([batch(answer(0))])
         whole = (tmp_path / "journal-00000.arrows").stat().st_size
-        journal.append([answer(1)])
+        journal.append([batch(answer(1))])
         raise KeyboardInterrupt
     content = (tmp_path / "journal-00000.arrows").read_bytes()
     for cut in range(whole, len(content)):
@@ -52,20 +61,20 @@ def test_a_torn_end_costs_only_the_answers_that_were_not_counted(tmp_path: Path)
         (folder / "journal-00000.arrows").write_bytes(content[:cut])
         assert count_answers(folder) == 1, cut
         with Journal(folder) as again:
-            assert [key.document_id for key in again.done] == ["doc-0"], cut
-            again.append([answer(1)])
-        assert [completion.document_id for completion in read_completions(folder)] == ["doc-0", "doc-1"], cut
+            assert ids(folder) == ["doc-0"], cut
+            again.append([batch(answer(1))])
+        assert ids(folder) == ["doc-0", "doc-1"], cut
 
 
 def test_a_journal_cut_within_its_first_bytes_is_empty_not_an_error(tmp_path: Path) -> None:
     (tmp_path / "journal-00000.arrows").write_bytes(b"\xff\xff")
-    with Journal(tmp_path) as journal:
-        assert journal.done == set()
+    with Journal(tmp_path):
+        assert ids(tmp_path) == []
 
 
 def test_killed_between_part_and_journal_no_answer_is_there_twice(tmp_path: Path) -> None:
     with Journal(tmp_path) as journal:
-        journal.append([answer(0)])
+        journal.append([batch(answer(0))])
         left_behind = (tmp_path / "journal-00000.arrows").read_bytes()
     (tmp_path / "journal-00000.arrows").write_bytes(left_behind)
     with Journal(tmp_path):
@@ -83,15 +92,15 @@ def test_a_second_process_is_refused_and_told_who_holds_it(tmp_path: Path) -> No
 WRITER = """
     import sys
     from pathlib import Path
-    from core.records import Completion
-    from engine.journal import Journal
+    from core.records import COMPLETION_SCHEMA, Completion, to_table
+    from engine.journal import Journal, count_answers
 
     with Journal(Path(sys.argv[1]), rows_per_part=40) as journal:
-        number = len(journal.done)
+        number = count_answers(Path(sys.argv[1]))
         while True:
-            batch = [Completion(f"doc-{number + i}", "p", 0, text="x" * 50) for i in range(3)]
-            journal.append(batch)
-            number += len(batch)
+            rows = [Completion(f"doc-{number + i}", "p", 0, text="x" * 50) for i in range(3)]
+            journal.append(to_table(rows, COMPLETION_SCHEMA).to_batches())
+            number += len(rows)
             print(number, flush=True)
 """
 
@@ -108,19 +117,27 @@ def test_killed_at_random_moments_nothing_counted_is_lost_or_doubled(tmp_path: P
             os.kill(writer.pid, signal.SIGKILL)
             said = [int(line) for line in writer.stdout.read().split("\n")[:-1] if line]
         counted = max([counted, *said])
-        with Journal(tmp_path) as journal:
-            assert len(journal.done) >= counted, "an answer that was counted is gone"
-            counted = len(journal.done)
-    ids = [completion.document_id for completion in read_completions(tmp_path)]
-    assert len(ids) == len(set(ids)) == counted
+        with Journal(tmp_path):
+            pass
+        assert count_answers(tmp_path) >= counted, "an answer that was counted is gone"
+        counted = count_answers(tmp_path)
+    assert len(ids(tmp_path)) == len(set(ids(tmp_path))) == counted
     assert counted > 100
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
 def test_a_full_disk_is_one_line_and_keeps_what_was_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(RunFolderError, match="cannot write .*: No space left on device"), Journal(tmp_path) as journal:
-        journal.append([answer(0)])
+        journal.append([batch(answer(0))])
         with Path("/dev/full").open("wb") as full:
             os.dup2(full.fileno(), journal._file.fileno())
-        journal.append([answer(1)])
+        journal.append([batch(answer(1))])
     assert count_answers(tmp_path) == 1
+
+
+def test_answers_of_a_few_documents_are_found_in_parts_and_in_the_open_journal(tmp_path: Path) -> None:
+    with Journal(tmp_path, rows_per_part=2) as journal:
+        for number in range(5):
+            journal.append([batch(answer(number))])
+        found = journal.answers_of(["doc-1", "doc-4", "doc-9"])
+    assert found == [answer(1), answer(4)]

@@ -1,0 +1,100 @@
+"""Recorded answers instead of an engine: free, and the same in every run.
+
+Options, in `[engine.replay]`:
+    path            CSV, JSONL or Parquet file, or the completions folder of an earlier run; or a list of these
+    id_column       column of the document id (default document_id)
+    sample_columns  columns that hold the answers of sample 0, 1, 2 ...; every persona gets the same
+    Without sample_columns a row is one answer, with the columns persona_id, sample and text.
+
+Answers are held in memory, as an index by document, persona and sample.
+"""
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from core.config import Section, checked_section
+from core.errors import InputError
+from core.records import Completion, Prompt
+from core.tables import Row, stream_rows
+from engine.backends import BackendSettings
+
+ANY_PERSONA = ""
+KEPT = ("text", "finish_reason", "choice_logprobs", "prompt_tokens", "cached_prompt_tokens", "output_tokens")
+
+
+class ReplayOptions(Section):
+    """`[engine.replay]`."""
+
+    path: str | list[str]
+    """File of recorded answers, or the completions folder of an earlier run; or several of them."""
+    id_column: str = "document_id"
+    """Column that holds the document id."""
+    sample_columns: list[str] = []
+    """Columns that hold the answers of sample 0, 1, 2 and so on; without them a row is one answer."""
+
+
+class ReplayBackend:
+    """Looks answers up. A question that was not recorded ends as an error row."""
+
+    def __init__(self, settings: BackendSettings) -> None:
+        self._settings = settings
+        self._options = checked_section(ReplayOptions, settings.options, "engine.replay")
+        self._answers: dict[tuple[str, str, int], dict[str, Any]] = {}
+
+    async def start(self) -> None:
+        """Reads the recorded answers.
+
+        Raises:
+            InputError: a file is missing, or lacks a column.
+        """
+        paths = self._options.path
+        for path in _files([paths] if isinstance(paths, str) else paths):
+            if self._options.sample_columns:
+                self._read_wide(path)
+            else:
+                self._read_long(path)
+
+    def _read_wide(self, path: str) -> None:
+        columns = self._options.sample_columns
+        for row in self._rows(path, tuple(columns)):
+            for sample, column in enumerate(columns):
+                self._keep(row, ANY_PERSONA, sample, {"text": row.values.get(column)})
+
+    def _read_long(self, path: str) -> None:
+        for row in self._rows(path, ("persona_id", "sample", "text")):
+            answer = {name: row.values[name] for name in KEPT if name in row.values}
+            if answer.get("choice_logprobs") is not None:
+                answer["choice_logprobs"] = tuple(answer["choice_logprobs"])
+            self._keep(row, str(row.values["persona_id"]), int(row.values["sample"]), answer)
+
+    def _rows(self, path: str, needs: tuple[str, ...]) -> Iterator[Row]:
+        rows = stream_rows(path, key="engine.replay.path", needs=(self._options.id_column, *needs))
+        return (row for row in rows if row.problem is None)
+
+    def _keep(self, row: Row, persona_id: str, sample: int, answer: dict[str, Any]) -> None:
+        if answer["text"] is not None:
+            document_id = str(row.values[self._options.id_column])
+            self._answers[document_id, persona_id, sample] = {"finish_reason": "stop", **answer}
+
+    async def answer(self, prompt: Prompt) -> Completion:
+        document_id, persona_id, sample = prompt.key
+        recorded = self._answers.get((document_id, persona_id, sample))
+        if recorded is None:
+            recorded = self._answers.get((document_id, ANY_PERSONA, sample))
+        if recorded is None:
+            recorded = {"error_kind": "not_recorded", "error": "no such answer was recorded"}
+        worker, device = self._settings.worker, str(self._settings.device)
+        return Completion(*prompt.key, worker=worker, device=device, started_unix_s=time.time(), **recorded)
+
+    def stop(self) -> None:
+        self._answers.clear()
+
+
+def _files(paths: list[str]) -> Iterator[str]:
+    for path in paths:
+        parts = sorted(map(str, Path(path).glob("part-*.parquet"))) if Path(path).is_dir() else [path]
+        if not parts:
+            raise InputError(f"engine.replay.path: {path} holds no part-*.parquet", mend="name a completions folder")
+        yield from parts

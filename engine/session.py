@@ -1,0 +1,67 @@
+"""engine.json: what the engine is and how long it was up, added up over interrupted runs."""
+
+import time
+from pathlib import Path
+
+from core.config import Engine
+from core.files import read_json, write_json
+from engine.devices import Device
+
+WRITTEN_EVERY_S = 5.0
+
+
+def mark_settled(path: Path) -> None:
+    """Notes that no document of the run needs another answer."""
+    write_json(path, {**read_json(path), "settled": True})
+
+
+def is_settled(path: Path) -> bool:
+    """Whether every document of a run is settled, as far as its last session knew."""
+    return path.exists() and bool(read_json(path).get("settled"))
+
+
+class Session:
+    """What one start of the engine did; kept beside those of earlier starts.
+
+    Attributes:
+        answers: How many answers this session made durable.
+    """
+
+    def __init__(self, path: Path, config: Engine, devices: list[Device]) -> None:
+        self.answers = 0
+        self._path = path
+        self._about = {
+            "backend": config.backend,
+            "model": config.model,
+            "device": devices[0].kind,
+            "device_name": devices[0].name,
+            "replicas": len(devices),
+        }
+        self._earlier = read_json(path)["sessions"] if path.exists() else []
+        self._begun_s = self._ready_s = time.monotonic()
+        self._written_s = 0.0
+
+    def started(self) -> None:
+        """The first worker is ready."""
+        self._ready_s = time.monotonic()
+        self._write()
+
+    def counted(self, answers: int) -> None:
+        """Counts answers; writes every few seconds, so that a killed session is known too."""
+        self.answers += answers
+        if time.monotonic() - self._written_s >= WRITTEN_EVERY_S:
+            self._write()
+
+    def ended(self) -> None:
+        """Every document is settled."""
+        self._write()
+        mark_settled(self._path)
+
+    def _write(self) -> None:
+        now_s = self._written_s = time.monotonic()
+        session = {
+            "startup_s": round(self._ready_s - self._begun_s, 3),
+            "wall_s": round(now_s - self._ready_s, 3),
+            "answers": self.answers,
+        }
+        write_json(self._path, {**self._about, "sessions": [*self._earlier, session]})
