@@ -7,6 +7,7 @@ would otherwise convict everything. A device that dies again and again without f
 quarantined, and what it had is asked elsewhere.
 """
 
+import logging
 import time
 from collections import deque
 from collections.abc import Callable
@@ -94,6 +95,7 @@ class Seats:
         Raises:
             EngineError: no device is left.
         """
+        logging.warning("device %d: its worker died (%s); %d documents are asked again", seat.number, reason, len(left))
         self._end(seat.worker)
         seat.deaths += 1
         explained = seat.alone
@@ -125,6 +127,7 @@ class Seats:
         return bool(rest)
 
     def _quarantine(self, seat: Seat, reason: str) -> None:
+        logging.error("device %d is given up after %d deaths in a row", seat.number, seat.deaths)
         del self.seats[seat.number]
         self.quarantined[seat.number] = reason
         self.suspects.extend([work] for work in seat.convicted)

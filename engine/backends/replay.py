@@ -40,15 +40,16 @@ class ReplayBackend:
 
     def __init__(self, settings: BackendSettings) -> None:
         self._settings = settings
-        self._options = checked_section(ReplayOptions, settings.options, "engine.replay")
         self._answers: dict[tuple[str, str, int], dict[str, Any]] = {}
 
     async def start(self) -> None:
         """Reads the recorded answers.
 
         Raises:
+            ConfigError: an option is wrong.
             InputError: a file is missing, or lacks a column.
         """
+        self._options = checked_section(ReplayOptions, self._settings.options, "engine.replay")
         paths = self._options.path
         for path in _files([paths] if isinstance(paths, str) else paths):
             if self._options.sample_columns:

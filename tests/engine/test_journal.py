@@ -55,7 +55,7 @@ def test_a_torn_end_costs_only_the_answers_that_were_not_counted(tmp_path: Path)
         journal.append([batch(answer(1))])
         raise KeyboardInterrupt
     content = (tmp_path / "journal-00000.arrows").read_bytes()
-    for cut in range(whole, len(content)):
+    for cut in {whole, whole + 1, len(content) - 1, *range(whole, len(content), 41)}:
         folder = tmp_path / f"cut-{cut}"
         folder.mkdir()
         (folder / "journal-00000.arrows").write_bytes(content[:cut])

@@ -37,7 +37,14 @@ def make_encoder(folder: Path, *, positions: int = 64) -> Path:
 
 def settings(encoder: Path, **changes: object) -> Student:
     """A [student] section that learns the toy."""
-    values = {"encoder": str(encoder), "epochs": 8, "learning_rate": 1e-2, "max_length": 32, "min_steps": 0, "precision": "fp32"}
+    values = {
+        "encoder": str(encoder),
+        "epochs": 8,
+        "learning_rate": 1e-2,
+        "max_length": 32,
+        "min_steps": 0,
+        "precision": "fp32",
+    }
     return Student.model_validate(values | changes)
 
 

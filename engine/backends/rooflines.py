@@ -1,0 +1,115 @@
+"""How fast a named device could answer at best: its roofline, and the shape of the model on it.
+
+Pure arithmetic. Prefill is bound by arithmetic, a decode step by reading the weights and the KV cache
+of every running sequence once, or by arithmetic where that takes longer. Attention's own arithmetic,
+kernel launches and the host are left out, so a real engine is slower: it reaches a share of the peaks,
+which the functions take as an efficiency.
+"""
+
+from dataclasses import dataclass
+
+BYTES_PER_KV_VALUE = 2  # bf16
+
+
+@dataclass(frozen=True, slots=True)
+class Roofline:
+    """Peaks of one device. `source` says where they are from, and which are derived or unconfirmed."""
+
+    name: str
+    bf16_tflop_per_s: float
+    bandwidth_gb_per_s: float
+    memory_gib: float
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class ModelShape:
+    """What of a model decides its speed. Weights include the embeddings."""
+
+    num_params: int
+    num_layers: int
+    num_kv_heads: int
+    head_dim: int
+    bytes_per_weight: float = 2.0
+
+    @property
+    def weight_bytes(self) -> float:
+        return self.num_params * self.bytes_per_weight
+
+    @property
+    def kv_bytes_per_token(self) -> int:
+        """Keys and values of one token in all layers."""
+        return 2 * self.num_layers * self.num_kv_heads * self.head_dim * BYTES_PER_KV_VALUE
+
+
+ROOFLINES = {
+    roofline.name: roofline
+    for roofline in (
+        Roofline(
+            "max-1100",
+            bf16_tflop_per_s=355.0,
+            bandwidth_gb_per_s=1228.8,
+            memory_gib=48.0,
+            source="BF16: derived, 56 Xe cores x 4096 flop x 1.55 GHz; bandwidth: unconfirmed; "
+            "memory: 48 GB HBM2e (glennklockwood.com/garden/processors/pvc), read as GiB",
+        ),
+        Roofline(
+            "max-1550-tile",
+            bf16_tflop_per_s=419.5,
+            bandwidth_gb_per_s=1638.4,
+            memory_gib=64.0,
+            source="derived, half a card of 839 TFLOP/s BF16 (Intel, Hot Chips 34) and 3276.8 GB/s (Intel ARK); "
+            "memory: 65,520 MB seen in FLAT mode (ALCF); "
+            "measured on an Aurora tile (ALCF, 2026-01): 256 TFLOP/s BF16 GEMM, 1 TB/s triad",
+        ),
+        Roofline(
+            "arc-pro-b60",
+            bf16_tflop_per_s=98.3,
+            bandwidth_gb_per_s=456.0,
+            memory_gib=24.0,
+            source="BF16: unconfirmed, 160 XMX x 256 flop x 2.4 GHz, as third-party tables have it; "
+            "bandwidth and memory: 456 GB/s, 24 GB (vLLM blog, 2025-11-11), read as GiB",
+        ),
+    )
+}
+
+MODEL_SHAPES = {
+    "smollm2-135m": ModelShape(num_params=134_515_008, num_layers=30, num_kv_heads=3, head_dim=64),
+    "llama-3.1-8b": ModelShape(num_params=8_030_261_248, num_layers=32, num_kv_heads=8, head_dim=128),
+    "qwen2.5-7b": ModelShape(num_params=7_615_616_512, num_layers=28, num_kv_heads=4, head_dim=128),
+}
+
+
+def prefill_s(roofline: Roofline, shape: ModelShape, tokens: int, *, compute_efficiency: float = 1.0) -> float:
+    """Seconds to compute `tokens` prompt tokens, at two flop a weight and token."""
+    return 2 * shape.num_params * tokens / (roofline.bf16_tflop_per_s * 1e12 * compute_efficiency)
+
+
+def decode_step_s(
+    roofline: Roofline,
+    shape: ModelShape,
+    running: int,
+    context_tokens: int,
+    *,
+    compute_efficiency: float = 1.0,
+    bandwidth_efficiency: float = 1.0,
+) -> float:
+    """Seconds for one more token of each running sequence.
+
+    Args:
+        roofline: The device.
+        shape: The model.
+        running: Number of sequences in the batch.
+        context_tokens: Tokens in the KV cache, of all running sequences together.
+        compute_efficiency: Share of the peak arithmetic that is reached.
+        bandwidth_efficiency: Share of the peak bandwidth that is reached.
+    """
+    read_bytes = shape.weight_bytes + shape.kv_bytes_per_token * context_tokens
+    reading_s = read_bytes / (roofline.bandwidth_gb_per_s * 1e9 * bandwidth_efficiency)
+    return max(reading_s, prefill_s(roofline, shape, running, compute_efficiency=compute_efficiency))
+
+
+def kv_capacity_tokens(roofline: Roofline, shape: ModelShape, *, memory_share: float = 0.9) -> int:
+    """Tokens whose keys and values fit beside the weights; 0 where the weights alone do not fit."""
+    free_bytes = roofline.memory_gib * 2**30 * memory_share - shape.weight_bytes
+    return max(0, int(free_bytes // shape.kv_bytes_per_token))

@@ -1,0 +1,336 @@
+"""A timed engine without a device: the roofline of a named GPU, drawn answers, and faults on demand.
+
+What it answers depends on the prompt's key and the seed alone: the same in every process and run, in
+whatever order the prompts come. When it answers follows continuous batching: each step computes the
+prompts it admits and one token of every running one. Not modelled: shared prefixes, a bound on the
+prompt tokens of a step, preemption (room for the whole answer is set aside when a prompt is admitted).
+
+Completions name their device "simulated:NAME", so that no figure passes for a measured one.
+"""
+
+import asyncio
+import json
+import math
+import os
+import struct
+import time
+from collections import deque
+from dataclasses import dataclass
+from functools import lru_cache
+from hashlib import blake2b
+from itertools import chain
+from typing import Annotated
+
+from pydantic import Field, ValidationInfo, field_validator
+
+from core.config import Section, checked_section
+from core.records import Completion, Prompt
+from engine.backends import BackendSettings, EngineDeadError
+from engine.backends.rooflines import MODEL_SHAPES, ROOFLINES, decode_step_s, kv_capacity_tokens, prefill_s
+
+SHORTEST_SLEEP_S = 0.001  # event loops do not wait for less
+DEVICE_LOST = "UR_RESULT_ERROR_DEVICE_LOST (simulated)"
+LEAST_PROBABILITY = 1e-9  # a choice that no answer ever names still needs a finite logarithm
+
+Share = Annotated[float, Field(ge=0, le=1)]
+Efficiency = Annotated[float, Field(gt=0, le=1)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+
+class SimulatedOptions(Section):
+    """The table [engine.simulated]."""
+
+    device: str = "max-1550-tile"
+    """Device whose roofline sets the times; see engine/backends/rooflines.py."""
+    model_shape: str = "llama-3.1-8b"
+    """Model whose weights and KV cache set the times; see engine/backends/rooflines.py."""
+    compute_efficiency: Efficiency = 1.0
+    """Share of the device's peak arithmetic that is reached."""
+    bandwidth_efficiency: Efficiency = 1.0
+    """Share of the device's peak bandwidth that is reached."""
+    time_scale: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 1.0
+    """Real seconds that a simulated second takes; 0 answers at once, without any batch."""
+    max_num_seqs: Annotated[int, Field(ge=1)] = 256
+    """Most prompts in the running batch."""
+    choice_output_tokens: Positive = 3.0
+    """Mean length of a bare choice in tokens; no answer is longer than the prompt's max_tokens."""
+    json_output_tokens: Positive = 48.0
+    """Mean length of a JSON answer in tokens; no answer is longer than the prompt's max_tokens."""
+    seed: int = 0
+    """Another seed draws other hidden true choices and other answers."""
+    agreement: Share = 0.85
+    """Probability that an answer is the hidden true choice of its document."""
+    fail_share: Share = 0.0
+    """Share of the prompts that end as an error row, drawn by key."""
+    die_on: list[str] = []
+    """Ids of documents whose prompt, once it runs, kills the engine with everything in flight."""
+    hang_on: list[str] = []
+    """Ids of documents whose prompt, once it runs, stops the engine: it answers nothing any more."""
+    exit_on: list[str] = []
+    """Ids of documents whose prompt, once it runs, ends the whole process."""
+    lose_device_after_answers: int | None = Field(default=None, ge=0)
+    """How many answers an engine gives before its device is lost, error rows not counted; never without it."""
+    lose_device_workers: list[str] = []
+    """Workers whose device is lost; empty means all."""
+    slow_workers: dict[str, Positive] = {}
+    """How many times longer a step takes, by worker; nothing takes long with time_scale = 0."""
+
+    @field_validator("device", "model_shape")
+    @classmethod
+    def _is_in_its_table(cls, name: str, field: ValidationInfo) -> str:
+        known = ROOFLINES if field.field_name == "device" else MODEL_SHAPES
+        if name not in known:
+            raise ValueError(f"{name!r} is none of {', '.join(known)}")
+        return name
+
+
+@lru_cache(maxsize=4096)
+def true_choice(document_id: str, choices: tuple[str, ...], seed: int = 0) -> str:
+    """The choice that answers about this document tend to, in whatever order the choices are listed."""
+    return sorted(choices)[_draws(f"document\x1f{seed}\x1f{document_id}")[0] % len(choices)]
+
+
+def _draws(identity: str) -> tuple[int, ...]:
+    """Four independent numbers below 2**32."""
+    return struct.unpack("<4I", blake2b(identity.encode(), digest_size=16).digest())
+
+
+def _choice(choices: tuple[str, ...], truth: str, agreement: float, agrees: int, other: int) -> str:
+    """The truth with the probability `agreement`, else one of the others, each as likely."""
+    if agrees < agreement * 2**32 or len(choices) == 1:
+        return truth
+    others = sorted(choice for choice in choices if choice != truth)
+    return others[other % len(others)]
+
+
+@lru_cache(maxsize=256)
+def _choice_logprobs(choices: tuple[str, ...], truth: str, agreement: float) -> tuple[float, ...]:
+    """The distribution that `_choice` draws from."""
+    if len(choices) == 1:
+        return (0.0,)
+    other = (1 - agreement) / (len(choices) - 1)
+    shares = [agreement if choice == truth else other for choice in choices]
+    return tuple(math.log(max(share, LEAST_PROBABILITY)) for share in shares)
+
+
+@lru_cache(maxsize=256)
+def _json_text(choice_property: str | None, choice: str) -> str:
+    return json.dumps({"reason": "simulated", choice_property or "label": choice}, ensure_ascii=False)
+
+
+def _output_tokens(prompt: Prompt, options: SimulatedOptions, length: int) -> int:
+    """From half the mean to one and a half of it, each as likely."""
+    mean = options.choice_output_tokens if prompt.answer.json_schema is None else options.json_output_tokens
+    return min(max(1, round(mean * (0.5 + length / 2**32))), prompt.sampling.max_tokens)
+
+
+@dataclass(slots=True, eq=False)
+class _Request:
+    """A prompt on its way through the batch."""
+
+    document_id: str
+    prompt_tokens: int
+    output_tokens: int
+    answered: "asyncio.Future[None]"
+    first_step: int = 0
+
+    @property
+    def room(self) -> int:
+        """Tokens in the KV cache once the answer is whole."""
+        return self.prompt_tokens + self.output_tokens
+
+    @property
+    def last_step(self) -> int:
+        return self.first_step + self.output_tokens
+
+
+class SimulatedBackend:
+    """One engine on one device that is not there."""
+
+    def __init__(self, settings: BackendSettings) -> None:
+        self._settings = settings
+        self._steps: asyncio.Task[None] | None = None
+        self._work = asyncio.Event()
+        self._waiting: deque[_Request] = deque()
+        self._running: dict[int, list[_Request]] = {}  # by the step after which the answer is whole
+        self._num_running = self._context_tokens = self._room_taken = 0
+        self._num_steps = self._num_answers = 0
+        self._due_s = 0.0
+        self._dead: str | None = None
+        self._hung = False
+
+    async def start(self) -> None:
+        """Reads the options; loading takes no time.
+
+        Raises:
+            ConfigError: an option is unknown, or a value breaks a rule.
+        """
+        self._options = options = checked_section(SimulatedOptions, self._settings.options, "engine.simulated")
+        worker = self._settings.worker
+        self._roofline, self._shape = ROOFLINES[options.device], MODEL_SHAPES[options.model_shape]
+        self._capacity_tokens = kv_capacity_tokens(self._roofline, self._shape)
+        self._device = f"simulated:{options.device}"
+        self._time_scale = options.time_scale * options.slow_workers.get(worker, 1.0)
+        self._faulty = frozenset(chain(options.die_on, options.hang_on, options.exit_on))
+        loses_device = not options.lose_device_workers or worker in options.lose_device_workers
+        self._answers_until_lost = options.lose_device_after_answers if loses_device else None
+        self._steps = asyncio.create_task(self._run_steps())
+
+    async def answer(self, prompt: Prompt) -> Completion:
+        if self._num_answers == self._answers_until_lost:
+            self._die(DEVICE_LOST)
+        if self._dead is not None:
+            raise EngineDeadError(self._dead)
+        options, schema, started_unix_s, latency_s = self._options, prompt.answer, time.time(), 0.0
+        document_id, persona_id, sample = prompt.document_id, prompt.persona_id, prompt.sample
+        agrees, other, length, fails = _draws(f"{options.seed}\x1f{document_id}\x1f{persona_id}\x1f{sample}")
+        prompt_tokens = max(1, sum(len(message["content"]) for message in prompt.messages) // 4)
+        output_tokens = _output_tokens(prompt, options, length)
+        refusal = self._refusal(prompt, prompt_tokens + output_tokens, fails)
+        if self._hung or (refusal is None and (self._time_scale or document_id in self._faulty)):
+            latency_s = await self._through_batch(document_id, prompt_tokens, output_tokens)
+        elif refusal is not None:
+            return refusal
+        else:
+            self._num_answers += 1
+        truth = true_choice(document_id, schema.choices, options.seed)
+        choice = _choice(schema.choices, truth, options.agreement, agrees, other)
+        return Completion(
+            document_id,
+            persona_id,
+            sample,
+            text=choice if schema.json_schema is None else _json_text(schema.choice_property, choice),
+            finish_reason="stop",
+            prompt_tokens=prompt_tokens,
+            output_tokens=output_tokens,
+            choice_logprobs=_choice_logprobs(schema.choices, truth, options.agreement) if schema.logprobs else None,
+            worker=self._settings.worker,
+            device=self._device,
+            started_unix_s=started_unix_s,
+            latency_s=latency_s,
+        )
+
+    def _refusal(self, prompt: Prompt, room: int, fails: int) -> Completion | None:
+        """The error row of a prompt that does not fit or is drawn to fail; ids with a fault keep their fault."""
+        if room > self._capacity_tokens:
+            kind, error = "context_length", f"{room} tokens do not fit into a KV cache of {self._capacity_tokens}"
+        elif fails < self._options.fail_share * 2**32 and prompt.document_id not in self._faulty:
+            kind, error = "simulated", f"drawn by fail_share = {self._options.fail_share:g}"
+        else:
+            return None
+        worker, device = self._settings.worker, self._device
+        return Completion(*prompt.key, worker=worker, device=device, error_kind=kind, error=error)
+
+    def load(self) -> tuple[int, int]:
+        """How many prompts run, and how many wait to."""
+        return self._num_running, len(self._waiting)
+
+    def stop(self) -> None:
+        """Ends the engine; what is in flight has no answer. Any thread may call it."""
+        if self._steps is not None and not (loop := self._steps.get_loop()).is_closed():
+            loop.call_soon_threadsafe(self._die, "the engine is stopped")
+
+    async def _through_batch(self, document_id: str, prompt_tokens: int, output_tokens: int) -> float:
+        """Seconds that it takes; an answer that is no longer waited for leaves the batch."""
+        loop = asyncio.get_running_loop()
+        begun_s = loop.time()
+        request = _Request(document_id, prompt_tokens, output_tokens, loop.create_future())
+        self._waiting.append(request)
+        self._work.set()
+        try:
+            await request.answered
+        except asyncio.CancelledError:
+            if request in self._waiting:
+                self._waiting.remove(request)
+            elif request in (last := self._running.get(request.last_step, [])):
+                last.remove(request)
+                self._leave(request)
+            raise
+        return loop.time() - begun_s
+
+    async def _run_steps(self) -> None:
+        loop, options = asyncio.get_running_loop(), self._options
+        while self._dead is None:
+            if not self._num_running and not self._waiting:
+                self._work.clear()
+                await self._work.wait()
+                self._due_s = loop.time()
+                continue  # the prompt may be gone again
+            new_tokens = self._admit()
+            if self._hung or self._dead is not None:
+                return
+            step_s = prefill_s(self._roofline, self._shape, new_tokens, compute_efficiency=options.compute_efficiency)
+            step_s += decode_step_s(
+                self._roofline,
+                self._shape,
+                self._num_running,
+                self._context_tokens,
+                compute_efficiency=options.compute_efficiency,
+                bandwidth_efficiency=options.bandwidth_efficiency,
+            )
+            # Steps too short to sleep through, and sleeps that last too long, are made up for later.
+            self._due_s += step_s * self._time_scale
+            owed_s = self._due_s - loop.time()
+            await asyncio.sleep(owed_s if owed_s >= SHORTEST_SLEEP_S else 0)
+            if self._end_step():
+                await asyncio.sleep(0)  # whoever has waited for an answer puts the next prompt into the next step
+
+    def _admit(self) -> int:
+        """Takes prompts into the batch, first come first served; returns their tokens."""
+        new_tokens = 0
+        while self._waiting and self._num_running < self._options.max_num_seqs:
+            if self._room_taken + self._waiting[0].room > self._capacity_tokens:
+                break
+            request = self._waiting.popleft()
+            request.first_step = self._num_steps
+            self._running.setdefault(request.last_step, []).append(request)
+            self._num_running += 1
+            self._context_tokens += request.prompt_tokens
+            self._room_taken += request.room
+            new_tokens += request.prompt_tokens
+            if request.document_id in self._faulty:
+                self._misbehave(request.document_id)
+                break
+        return new_tokens
+
+    def _misbehave(self, document_id: str) -> None:
+        if document_id in self._options.exit_on:
+            os._exit(1)
+        if document_id in self._options.die_on:
+            self._die(f"document {document_id} kills the engine (simulated)")
+        else:
+            self._hung = True
+
+    def _end_step(self) -> int:
+        """Gives every running prompt its token and answers those that are whole; returns how many."""
+        self._num_steps += 1
+        self._context_tokens += self._num_running
+        whole = self._running.get(self._num_steps, [])
+        num_whole = len(whole)
+        while whole:
+            request = whole.pop(0)
+            self._leave(request)
+            if not request.answered.done():
+                request.answered.set_result(None)
+                self._num_answers += 1
+            if self._num_answers == self._answers_until_lost:
+                self._die(DEVICE_LOST)
+                return 0
+        self._running.pop(self._num_steps, None)
+        return num_whole
+
+    def _leave(self, request: _Request) -> None:
+        self._num_running -= 1
+        self._context_tokens -= request.prompt_tokens + self._num_steps - request.first_step
+        self._room_taken -= request.room
+
+    def _die(self, reason: str) -> None:
+        self._dead = self._dead or reason
+        lost = [*self._waiting, *chain.from_iterable(self._running.values())]
+        self._waiting.clear()
+        self._running.clear()
+        self._num_running = self._context_tokens = self._room_taken = 0
+        for request in lost:
+            if not request.answered.done():
+                request.answered.set_exception(EngineDeadError(self._dead))
+        self._work.set()
