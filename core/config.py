@@ -152,8 +152,16 @@ class Vote(Section):
     stop: Literal["never", "decided"] | Annotated[float, Field(gt=0.5, lt=1)] = "never"
     """When a text needs no more answers: `never` before all are there, when the majority is `decided`, or when the
     leading label leads with this probability. Read by the poll."""
+
     method: Literal["majority", "calibrated"] = "majority"
     """`majority` counts labels; `calibrated` removes the model's label bias from the answers' logprobs first."""
+
+    @field_validator("stop", mode="before")
+    @classmethod
+    def _stop_is_a_word_or_a_probability(cls, stop: Any) -> Any:
+        if stop in ("never", "decided") or (isinstance(stop, float) and 0.5 < stop < 1):
+            return stop
+        raise ValueError(f"must be 'never', 'decided' or a number between 0.5 and 1, got {stop!r}")
 
 
 class Student(Section):

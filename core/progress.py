@@ -17,6 +17,11 @@ PLAIN_LINE_EVERY_S = 10.0
 SHOWN_AFTER_S = 2.0
 
 
+def say(line: str) -> None:
+    """A line beside the bars."""
+    print(("\r\x1b[K" if sys.stderr.isatty() else "") + line, file=sys.stderr, flush=True)
+
+
 class Progress:
     """Counts work up to `total`; prints what, how many, the rate and the time left."""
 

@@ -8,6 +8,7 @@ workers becomes error rows. Memory does not grow with the number of documents.
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from threading import Event
 from typing import Any
 
 import pyarrow as pa
@@ -20,6 +21,7 @@ from engine.seats import Seat, Seats
 from engine.work import Reply, StopRule, Work
 
 WAIT_S = 1.0
+CALLS_A_SEAT = 2  # while one batch of answers is written and replaced, the worker has the other
 
 
 @dataclass(slots=True)
@@ -32,7 +34,7 @@ class Tally:
 
 
 def dispatch(
-    work: Iterator[Work], seats: Seats, journal: Journal, *, stop: StopRule, config: Engine
+    work: Iterator[Work], seats: Seats, journal: Journal, *, stop: StopRule, config: Engine, drain: Event
 ) -> Iterator[Tally]:
     """Yields a tally each time that answers became durable.
 
@@ -42,15 +44,19 @@ def dispatch(
         journal: Where answers become durable.
         stop: Settles documents; the same rule as in the workers.
         config: Bounds and time limits of the engine section.
+        drain: Once it is set, no document is begun any more; those that are begun are finished.
 
     Raises:
         EngineError: the first start fails, or no device is left; what was answered is in the journal.
     """
-    run = _Dispatch(work, seats, journal, stop, config)
+    run = _Dispatch(work, seats, journal, stop, config, drain)
     while True:
+        if drain.is_set() and not any(seat.in_flight for seat in seats.seats.values()):
+            yield run.write_poison()
+            return
         run.hand_over()
         if not run.calls:
-            if not seats.sentence_the_rest():
+            if drain.is_set() or not seats.sentence_the_rest():
                 yield run.write_poison()
                 return
             continue
@@ -58,31 +64,37 @@ def dispatch(
 
 
 class _Dispatch:
-    def __init__(self, work: Iterator[Work], seats: Seats, journal: Journal, stop: StopRule, config: Engine) -> None:
-        self._work, self._seats, self._journal, self._stop, self._config = work, seats, journal, stop, config
+    def __init__(
+        self, work: Iterator[Work], seats: Seats, journal: Journal, stop: StopRule, config: Engine, drain: Event
+    ) -> None:
+        self._work, self._seats, self._journal, self._stop = work, seats, journal, stop
+        self._config, self._drain = config, drain
         self._room = 2 * config.max_in_flight  # one engine-load running, one waiting
         self._exhausted = False
         self.calls: dict[Any, Seat] = {}
 
     def hand_over(self) -> None:
-        """Gives every seat that waits for nothing something to wait for."""
+        """Gives every seat something to do and somebody who waits for its news."""
         for seat in self._seats.seats.values():
-            if seat.call is not None:
-                continue
             if seat.starting:
-                seat.call = seat.worker.start.remote()
-            else:
+                if not seat.calls:
+                    seat.calls.add(seat.worker.start.remote())
+                continue
+            if self._drain.is_set():
+                seat.give_back = seat.waiting
+            while len(seat.calls) < CALLS_A_SEAT:
                 fresh = self._next_for(seat)
                 seat.in_flight.update((work.document_id, work) for work in fresh)
-                if seat.in_flight:
-                    seat.call = seat.worker.exchange.remote(fresh, WAIT_S, seat.give_back)
-                    seat.give_back = 0
-                else:
-                    self._ask_back()
-        self.calls = {seat.call: seat for seat in self._seats.seats.values() if seat.call is not None}
+                if not fresh and (seat.calls or not seat.in_flight):
+                    break
+                seat.calls.add(seat.worker.exchange.remote(fresh, WAIT_S, seat.give_back))
+                seat.give_back = 0
+            if not seat.in_flight and not self._drain.is_set():
+                self._ask_back()
+        self.calls = {call: seat for seat in self._seats.seats.values() for call in seat.calls}
 
     def _next_for(self, seat: Seat) -> list[Work]:
-        if seat.alone:
+        if seat.alone or self._drain.is_set():
             return []
         if seat.convicted and not seat.in_flight and (witness := self._take()) is not None:
             seat.alone = True  # a document that is not suspected shows whether it is the device that kills
@@ -91,13 +103,15 @@ class _Dispatch:
             seat.alone = True
             return self._seats.suspects.popleft()
         fresh: list[Work] = []
-        room = self._room - seat.running - seat.waiting
-        while room > 0 and (work := self._take()) is not None:
+        until = min(self._room, seat.load + self._room // CALLS_A_SEAT)
+        while seat.load < until and (work := self._take()) is not None:
             fresh.append(work)
-            room -= max(1, self._stop.fewest(work.answers, len(work.prompts)))
-        # Counted at once: the worker's own figures come with its next reply.
-        seat.waiting = self._room - seat.running - room
+            seat.load += self._cost(work)
         return fresh
+
+    def _cost(self, work: Work) -> int:
+        """Prompts that are asked of a document at once."""
+        return max(1, self._stop.fewest(work.answers, len(work.prompts)))
 
     def _take(self) -> Work | None:
         if self._seats.again:
@@ -123,19 +137,22 @@ class _Dispatch:
         if ready:  # whatever else is there by now shares the one fsync
             ready, _ = ray.wait(list(self.calls), num_returns=len(self.calls), timeout=0)
         replies: list[tuple[Seat, Reply]] = []
+        deaths: dict[int, tuple[Seat, str]] = {}
         for call in ready:
             seat = self.calls[call]
-            seat.call = None
+            seat.calls.discard(call)
             try:
                 outcome = ray.get(call)
             except ray.exceptions.RayError as error:
-                self._died(seat, _reason(error))
+                deaths[seat.number] = seat, _reason(error)
                 continue
             if seat.starting:
                 self._started(seat, outcome)
             else:
                 replies.append((seat, outcome))
         tally = self._count(replies)
+        for seat, reason in deaths.values():  # behind the count: what came before the death is on disk by now
+            self._died(seat, reason)
         self._look_for_hangs()
         return tally
 
@@ -153,8 +170,11 @@ class _Dispatch:
         for seat, reply in replies:
             if reply.answers is not None:
                 seat.news_s = time.monotonic()
-            seat.running, seat.waiting = reply.running, reply.waiting
-            self._seats.again.extend(seat.in_flight.pop(document_id) for document_id in reply.given_back)
+            seat.waiting = reply.waiting
+            settled = [seat.in_flight[document_id] for document_id in reply.finished]
+            back = [seat.in_flight.pop(document_id) for document_id in reply.given_back]
+            seat.load -= sum(map(self._cost, [*settled, *back]))
+            self._seats.again.extend(back)
             self._seats.finished(seat, reply.finished)
             tally.documents += len(reply.finished)
             tally.saved += reply.saved
@@ -184,7 +204,6 @@ class _Dispatch:
 
     def _died(self, seat: Seat, reason: str) -> None:
         """What the seat had and the journal has not is asked again."""
-        seat.call = None
         held = list(seat.in_flight.values())
         answered: dict[str, list[Completion]] = {}
         for answer in self._journal.answers_of([work.document_id for work in held]) if held else []:

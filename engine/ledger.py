@@ -5,7 +5,6 @@ Memory is 16 bytes a settled document, so that a run of ten million can be resum
 
 from array import array
 from collections.abc import Iterator
-from dataclasses import replace
 from hashlib import blake2b
 from pathlib import Path
 
@@ -66,7 +65,7 @@ class Ledger:
             return work
         answered = {answer.key for answer in answers}
         prompts = tuple(prompt for prompt in work.prompts if prompt.key not in answered)
-        return replace(work, prompts=prompts, answers=tuple(answers))
+        return work._replace(prompts=prompts, answers=tuple(answers))
 
 
 def _digest(document_id: str) -> tuple[int, int]:

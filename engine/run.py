@@ -17,6 +17,7 @@ from engine.backends import check_backend
 from engine.cluster import begin_worker, end_worker, ray_session
 from engine.devices import describe, find_devices
 from engine.dispatch import Tally, dispatch
+from engine.interrupt import draining
 from engine.journal import Journal
 from engine.ledger import Ledger
 from engine.seats import Seats
@@ -67,12 +68,16 @@ def answer_prompts(job: Job, *, config: Engine, folder: RunFolder) -> int:
                 max_restarts=config.max_restarts,
             )
             try:
-                what = f"starting {config.backend} with {config.model} on {describe(devices)}"
-                tallies = dispatch(work, seats, journal, stop=job.stop, config=config)
-                with Waiting(f"{what}: imports, weights, warm-up", usual_s=USUAL_START_S.get(config.backend)):
-                    first = next((tally for tally in tallies if seats.worked), Tally())
-                session.started()
-                _count(first, tallies, job, ledger, session)
+                with draining() as drain:
+                    what = f"starting {config.backend} with {config.model} on {describe(devices)}"
+                    tallies = dispatch(work, seats, journal, stop=job.stop, config=config, drain=drain)
+                    with Waiting(f"{what}: imports, weights, warm-up", usual_s=USUAL_START_S.get(config.backend)):
+                        first = next((tally for tally in tallies if seats.worked), Tally())
+                    session.started()
+                    _count(first, tallies, job, ledger, session)
+                    if drain.is_set():
+                        raise KeyboardInterrupt
+                    session.ended()
             finally:
                 for seat in seats.seats.values():
                     end_worker(seat.worker)
@@ -87,4 +92,3 @@ def _count(first: Tally, tallies: Iterator[Tally], job: Job, ledger: Ledger, ses
             session.counted(tally.answers)
             note = f"{session.answers} answers" + (f", {saved} not needed" if saved else "")
             progress.add(tally.documents, note)
-    session.ended()

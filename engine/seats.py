@@ -20,14 +20,15 @@ from engine.work import Work
 
 @dataclass(slots=True)
 class Seat:
-    """One device: its worker, what that has in flight, and the call that waits for its news.
+    """One device: its worker, what that has in flight, and the calls that wait for its news.
 
     Attributes:
         starting: The worker's model is still loading.
         alone: What is in flight is suspected, so nothing is added to it.
         deaths: How often a worker died here since one last finished a document.
         convicted: Documents that killed a worker while alone on it; not yet sentenced.
-        running, waiting: As the worker said last.
+        load: Prompts that its documents in flight need, as far as that is known when they are handed over.
+        waiting: Prompts without a place in the engine, as the worker said last.
         give_back: How many documents to ask back at the next exchange.
     """
 
@@ -38,8 +39,8 @@ class Seat:
     deaths: int = 0
     in_flight: dict[str, Work] = field(default_factory=dict)
     convicted: list[Work] = field(default_factory=list)
-    call: Any = None
-    running: int = 0
+    calls: set[Any] = field(default_factory=set)
+    load: int = 0
     waiting: int = 0
     give_back: int = 0
     news_s: float = field(default_factory=time.monotonic)
@@ -110,12 +111,13 @@ class Seats:
         else:
             seat.convicted.extend(left)
         seat.in_flight.clear()
+        seat.calls.clear()
         broken = len(seat.convicted) > 1 or (not explained and seat.deaths > self._max_restarts)
         if broken:
             self._quarantine(seat, reason)
         else:
-            seat.worker, seat.call = self._begin(seat.number), None
-            seat.starting, seat.alone, seat.running, seat.waiting = True, False, 0, 0
+            seat.worker = self._begin(seat.number)
+            seat.starting, seat.alone, seat.load, seat.waiting = True, False, 0, 0
             seat.news_s = time.monotonic()
 
     def sentence_the_rest(self) -> bool:

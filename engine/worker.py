@@ -75,11 +75,17 @@ class Worker:
         given_back = self._take_back(give_back)
         self._fill()
         with suppress(TimeoutError):
-            await asyncio.wait_for(self._news.wait(), wait_s)
+            await asyncio.wait_for(self._has_news(), wait_s)
         self._news.clear()
         if self._dead is not None and not self._answers:
             raise EngineDeadError(self._dead)
         return self._reply(given_back)
+
+    async def _has_news(self) -> None:
+        """Two exchanges may wait at a time; the one that wakes first takes all there is."""
+        while not (self._answers or self._finished or self._dead):
+            self._news.clear()
+            await self._news.wait()
 
     def _take_back(self, number: int) -> list[str]:
         """Documents of which nothing was asked yet, the last ones first; they are no longer this worker's."""

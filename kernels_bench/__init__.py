@@ -1,0 +1,1 @@
+"""Kernel measurements. Nothing is measured here yet."""

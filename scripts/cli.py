@@ -1,7 +1,8 @@
 """`xpoll`: one command a step. Figures go to stdout, progress and errors to stderr.
 
-Exit codes: 0 done, 1 `doctor` warns, 2 a mistake the user can mend (one line says what, why and what
-to type), 130 stopped by Ctrl-C or SIGTERM (the same command goes on from there).
+Exit codes: 0 done, 1 `doctor` warns or a check of `bench` does not hold, 2 a mistake the user can mend
+(one line says what, why and what to type), 130 stopped by Ctrl-C or SIGTERM (the same command goes on
+from there).
 """
 
 import argparse
@@ -18,7 +19,7 @@ from core.config import Config, load_config
 from core.errors import UserError
 from core.run_folder import RunFolder, open_run_folder
 from scripts import pipeline
-from scripts.show import show_doctor, show_metrics, show_plan, show_status
+from scripts.show import show_doctor, show_metrics, show_plan, show_status, show_suite
 
 HELP = {
     "run": "the whole path: poll, vote, train, evaluate, report; goes on where it stopped",
@@ -30,6 +31,7 @@ HELP = {
     "predict": "label a file with a student",
     "report": "write metrics.json and report.html",
     "status": "how far a run is; can be called while it runs",
+    "bench": "run a benchmark suite and hold it against its bounds",
     "doctor": "what this machine has, what is missing, and how to mend it",
 }
 
@@ -54,6 +56,8 @@ def parser() -> argparse.ArgumentParser:
             command.add_argument("input", help="CSV, JSONL or Parquet file")
             command.add_argument("output", type=Path, help="CSV, JSONL or Parquet file to write")
             command.add_argument("--text-column", default="text", help="column that holds the text (default: text)")
+        elif name == "bench":
+            command.add_argument("suite", help="name of a file in benchmarks/suites, without .toml")
         elif name != "doctor":
             command.add_argument("job", type=Path, help="job TOML, or an existing run folder")
             if name != "status":
@@ -88,6 +92,8 @@ def _run(parsed: argparse.Namespace) -> int:
             return show_doctor(as_json=parsed.json)
         case "predict":
             return _predict(parsed)
+        case "bench":
+            return _bench(parsed)
         case "status":
             config = load_config(parsed.job)
             return show_status(RunFolder(Path(config.job.run_folder)), as_json=parsed.json)
@@ -145,6 +151,12 @@ def _predict(parsed: argparse.Namespace) -> int:
     result = {"rows": rows, "output": str(parsed.output)}
     print(json.dumps(result) if parsed.json else f"predict: wrote {rows} rows to {parsed.output}")
     return 0
+
+
+def _bench(parsed: argparse.Namespace) -> int:
+    from benchmarks.suite import run_suite
+
+    return show_suite(run_suite(parsed.suite), as_json=parsed.json)
 
 
 def _log_to(path: Path) -> None:

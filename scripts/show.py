@@ -91,3 +91,22 @@ def show_doctor(*, as_json: bool) -> int:
         if finding.mend:
             print(f"{'':8} {'':22} mend: {finding.mend}")
     return code
+
+
+def show_suite(result: dict[str, Any], *, as_json: bool) -> int:
+    """Prints records and checks, or one JSON document; 1 where a check does not hold."""
+    code = 0 if all(check["holds"] for check in result["checks"]) else 1
+    if as_json:
+        print(json.dumps(result))
+        return code
+    print(result["about"])
+    for record in result["records"]:
+        print("  " + ", ".join(f"{name} {value:g}" for name, value in record.items()))
+    for check in result["checks"]:
+        bound = ", ".join(
+            f"{word.replace('_', ' ')} {check[word]:g}" for word in ("at_least", "at_most") if word in check
+        )
+        verdict = "holds" if check["holds"] else "DOES NOT HOLD"
+        spread = f"{check['lowest']:g} to {check['highest']:g}"
+        print(f"{check['name']}: median {check['value']:g} {check['unit']} ({spread}), {bound}: {verdict}")
+    return code

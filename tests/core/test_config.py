@@ -37,6 +37,8 @@ def test_overrides_win_over_the_file_and_the_last_one_over_the_first(tmp_path: P
         ("panel.samples=0", "panel.samples: input should be greater than or equal to 1, got 0"),
         ("panel.answer=essay", "panel.answer: input should be 'label' or 'chain_of_thought', got 'essay'"),
         ("panel.samples", "is not of the form section.key=value"),
+        ("vote.stop=often", "vote.stop: must be 'never', 'decided' or a number between 0.5 and 1, got 'often'"),
+        ("vote.stop=0.3", "vote.stop: must be 'never', 'decided' or a number between 0.5 and 1, got 0.3"),
         ("task.labels=['only']", "labels must name at least 2 labels, got ['only']"),
         ("task.labels=['a', 'A ']", "labels must differ in more than case and spaces"),
         ("task.labels=['a', 'a']", "labels must differ from each other"),

@@ -1,5 +1,10 @@
 """The dispatcher on real Ray workers with a simulated engine that fails on purpose."""
 
+import json
+import signal
+import subprocess
+import sys
+import time
 from collections import Counter
 from pathlib import Path
 
@@ -8,8 +13,9 @@ import pytest
 from core.config import Engine
 from core.records import AnswerSchema, Prompt, Sampling
 from core.run_folder import RunFolder
-from engine.journal import read_completions
+from engine.journal import count_answers, read_completions
 from engine.run import Job, answer_prompts
+from tests.conftest import Xpoll
 
 pytestmark = pytest.mark.engine
 
@@ -41,3 +47,47 @@ def test_poison_of_every_kind_becomes_error_rows_and_all_else_is_answered_once(t
     assert poison == {"doc-50", "doc-200", "doc-201", "doc-599"}
     assert Counter(completion.error_kind for completion in completions) == {None: 2 * DOCUMENTS - 8, "poison": 8}
     assert answer_prompts(job(), config=config, folder=folder) == 0, "a settled run asks nothing"
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_lets_what_is_in_flight_finish_and_the_same_command_goes_on(
+    tmp_path: Path, xpoll: Xpoll, number: signal.Signals
+) -> None:
+    (tmp_path / "texts.csv").write_text("text\n" + "".join(f"sentence {i}\n" for i in range(1500)))
+    (tmp_path / "job.toml").write_text(
+        """
+        [job]
+        run_folder = "run"
+        [documents]
+        path = "texts.csv"
+        [task]
+        labels = ["good", "bad"]
+        [engine]
+        backend = "simulated"
+        device = "cpu"
+        max_in_flight = 32
+        [engine.simulated]
+        time_scale = 2.0
+        """
+    )
+    command = [sys.executable, "-m", "scripts.cli", "poll", "job.toml"]
+    with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True) as driver:
+        while count_answers(tmp_path / "run/completions") < 50:
+            assert driver.poll() is None, driver.stderr and driver.stderr.read()
+            time.sleep(0.05)
+        driver.send_signal(number)
+        _, said = driver.communicate(timeout=60)
+    assert driver.returncode == 130, said
+    assert "waiting for the answers in flight" in said
+    assert "what was answered is kept -> xpoll poll job.toml" in said
+    assert "Traceback" not in said
+    kept = count_answers(tmp_path / "run/completions")
+    assert 50 <= kept < 1500
+    override = ("--set", "engine.simulated.time_scale=0")
+    refused = xpoll("poll", "job.toml", *override, cwd=tmp_path)
+    assert "keys that differ: engine.simulated.time_scale" in refused.stderr
+    done = xpoll("poll", "job.toml", "--json", cwd=tmp_path, timeout_s=120)
+    assert done.returncode == 0, done.stderr
+    answers = [completion.key for completion in read_completions(tmp_path / "run/completions")]
+    assert len(answers) == len(set(answers)) == 1500
+    assert json.loads(done.stdout)["step"] == "poll"
