@@ -139,7 +139,7 @@ class Engine(Section):
     replay: dict[str, Any] = {}
     """Options of the replay backend; see engine/backends/replay.py."""
     simulated: dict[str, Any] = {}
-    """Options of the simulated backend; see engine/backends/simulated.py."""
+    """Options of the simulated backend; see engine/backends/simulated_draws.py."""
 
     @property
     def backend_options(self) -> dict[str, Any]:

@@ -9,119 +9,28 @@ Completions name their device "simulated:NAME", so that no figure passes for a m
 """
 
 import asyncio
-import json
-import math
 import os
-import struct
 import time
 from collections import deque
 from dataclasses import dataclass
-from functools import lru_cache
-from hashlib import blake2b
 from itertools import chain
-from typing import Annotated
 
-from pydantic import Field, ValidationInfo, field_validator
-
-from core.config import Section, checked_section
+from core.config import checked_section
 from core.records import Completion, Prompt
 from engine.backends import BackendSettings, EngineDeadError
 from engine.backends.rooflines import MODEL_SHAPES, ROOFLINES, decode_step_s, kv_capacity_tokens, prefill_s
+from engine.backends.simulated_draws import (
+    SimulatedOptions,
+    draw_choice,
+    draw_length,
+    drawn_logprobs,
+    draws,
+    json_text,
+    true_choice,
+)
 
 SHORTEST_SLEEP_S = 0.001  # event loops do not wait for less
 DEVICE_LOST = "UR_RESULT_ERROR_DEVICE_LOST (simulated)"
-LEAST_PROBABILITY = 1e-9  # a choice that no answer ever names still needs a finite logarithm
-
-Share = Annotated[float, Field(ge=0, le=1)]
-Efficiency = Annotated[float, Field(gt=0, le=1)]
-Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-
-
-class SimulatedOptions(Section):
-    """The table [engine.simulated]."""
-
-    device: str = "max-1550-tile"
-    """Device whose roofline sets the times; see engine/backends/rooflines.py."""
-    model_shape: str = "llama-3.1-8b"
-    """Model whose weights and KV cache set the times; see engine/backends/rooflines.py."""
-    compute_efficiency: Efficiency = 1.0
-    """Share of the device's peak arithmetic that is reached."""
-    bandwidth_efficiency: Efficiency = 1.0
-    """Share of the device's peak bandwidth that is reached."""
-    time_scale: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 1.0
-    """Real seconds that a simulated second takes; 0 answers at once, without any batch."""
-    max_num_seqs: Annotated[int, Field(ge=1)] = 256
-    """Most prompts in the running batch."""
-    choice_output_tokens: Positive = 3.0
-    """Mean length of a bare choice in tokens; no answer is longer than the prompt's max_tokens."""
-    json_output_tokens: Positive = 48.0
-    """Mean length of a JSON answer in tokens; no answer is longer than the prompt's max_tokens."""
-    seed: int = 0
-    """Another seed draws other hidden true choices and other answers."""
-    agreement: Share = 0.85
-    """Probability that an answer is the hidden true choice of its document."""
-    fail_share: Share = 0.0
-    """Share of the prompts that end as an error row, drawn by key."""
-    die_on: list[str] = []
-    """Ids of documents whose prompt, once it runs, kills the engine with everything in flight."""
-    hang_on: list[str] = []
-    """Ids of documents whose prompt, once it runs, stops the engine: it answers nothing any more."""
-    exit_on: list[str] = []
-    """Ids of documents whose prompt, once it runs, ends the whole process."""
-    lose_device_after_answers: int | None = Field(default=None, ge=0)
-    """How many answers an engine gives before its device is lost, error rows not counted; never without it."""
-    lose_device_workers: list[str] = []
-    """Workers whose device is lost; empty means all."""
-    slow_workers: dict[str, Positive] = {}
-    """How many times longer a step takes, by worker; nothing takes long with time_scale = 0."""
-
-    @field_validator("device", "model_shape")
-    @classmethod
-    def _is_in_its_table(cls, name: str, field: ValidationInfo) -> str:
-        known = ROOFLINES if field.field_name == "device" else MODEL_SHAPES
-        if name not in known:
-            raise ValueError(f"{name!r} is none of {', '.join(known)}")
-        return name
-
-
-@lru_cache(maxsize=4096)
-def true_choice(document_id: str, choices: tuple[str, ...], seed: int = 0) -> str:
-    """The choice that answers about this document tend to, in whatever order the choices are listed."""
-    return sorted(choices)[_draws(f"document\x1f{seed}\x1f{document_id}")[0] % len(choices)]
-
-
-def _draws(identity: str) -> tuple[int, ...]:
-    """Four independent numbers below 2**32."""
-    return struct.unpack("<4I", blake2b(identity.encode(), digest_size=16).digest())
-
-
-def _choice(choices: tuple[str, ...], truth: str, agreement: float, agrees: int, other: int) -> str:
-    """The truth with the probability `agreement`, else one of the others, each as likely."""
-    if agrees < agreement * 2**32 or len(choices) == 1:
-        return truth
-    others = sorted(choice for choice in choices if choice != truth)
-    return others[other % len(others)]
-
-
-@lru_cache(maxsize=256)
-def _choice_logprobs(choices: tuple[str, ...], truth: str, agreement: float) -> tuple[float, ...]:
-    """The distribution that `_choice` draws from."""
-    if len(choices) == 1:
-        return (0.0,)
-    other = (1 - agreement) / (len(choices) - 1)
-    shares = [agreement if choice == truth else other for choice in choices]
-    return tuple(math.log(max(share, LEAST_PROBABILITY)) for share in shares)
-
-
-@lru_cache(maxsize=256)
-def _json_text(choice_property: str | None, choice: str) -> str:
-    return json.dumps({"reason": "simulated", choice_property or "label": choice}, ensure_ascii=False)
-
-
-def _output_tokens(prompt: Prompt, options: SimulatedOptions, length: int) -> int:
-    """From half the mean to one and a half of it, each as likely."""
-    mean = options.choice_output_tokens if prompt.answer.json_schema is None else options.json_output_tokens
-    return min(max(1, round(mean * (0.5 + length / 2**32))), prompt.sampling.max_tokens)
 
 
 @dataclass(slots=True, eq=False)
@@ -183,9 +92,9 @@ class SimulatedBackend:
             raise EngineDeadError(self._dead)
         options, schema, started_unix_s, latency_s = self._options, prompt.answer, time.time(), 0.0
         document_id, persona_id, sample = prompt.document_id, prompt.persona_id, prompt.sample
-        agrees, other, length, fails = _draws(f"{options.seed}\x1f{document_id}\x1f{persona_id}\x1f{sample}")
+        agrees, other, length, fails = draws(f"{options.seed}\x1f{document_id}\x1f{persona_id}\x1f{sample}")
         prompt_tokens = max(1, sum(len(message["content"]) for message in prompt.messages) // 4)
-        output_tokens = _output_tokens(prompt, options, length)
+        output_tokens = draw_length(prompt, options, length)
         refusal = self._refusal(prompt, prompt_tokens + output_tokens, fails)
         if self._hung or (refusal is None and (self._time_scale or document_id in self._faulty)):
             latency_s = await self._through_batch(document_id, prompt_tokens, output_tokens)
@@ -194,16 +103,16 @@ class SimulatedBackend:
         else:
             self._num_answers += 1
         truth = true_choice(document_id, schema.choices, options.seed)
-        choice = _choice(schema.choices, truth, options.agreement, agrees, other)
+        choice = draw_choice(schema.choices, truth, options.agreement, agrees, other)
         return Completion(
             document_id,
             persona_id,
             sample,
-            text=choice if schema.json_schema is None else _json_text(schema.choice_property, choice),
+            text=choice if schema.json_schema is None else json_text(schema.choice_property, choice),
             finish_reason="stop",
             prompt_tokens=prompt_tokens,
             output_tokens=output_tokens,
-            choice_logprobs=_choice_logprobs(schema.choices, truth, options.agreement) if schema.logprobs else None,
+            choice_logprobs=drawn_logprobs(schema.choices, truth, options.agreement) if schema.logprobs else None,
             worker=self._settings.worker,
             device=self._device,
             started_unix_s=started_unix_s,

@@ -18,7 +18,8 @@ from core.errors import ConfigError
 from core.records import AnswerSchema, Prompt, Sampling
 from engine.backends import BackendSettings
 from engine.backends.rooflines import MODEL_SHAPES, ROOFLINES, decode_step_s, kv_capacity_tokens, prefill_s
-from engine.backends.simulated import SimulatedBackend, true_choice
+from engine.backends.simulated import SimulatedBackend
+from engine.backends.simulated_draws import true_choice
 from engine.devices import Device
 
 T = TypeVar("T")
