@@ -84,6 +84,8 @@ class _Dispatch:
                 seat.give_back = seat.waiting
             while len(seat.calls) < CALLS_A_SEAT:
                 fresh = self._next_for(seat)
+                if fresh and not seat.in_flight:
+                    seat.news_s = time.monotonic()  # it had nothing to answer until now
                 seat.in_flight.update((work.document_id, work) for work in fresh)
                 if not fresh and (seat.calls or not seat.in_flight):
                     break
