@@ -134,10 +134,15 @@ class Engine(Section):
     """Deaths in a row without a finished text after which a device is given up, unless one text explains them."""
     address: str | None = None
     """Address of a running Ray cluster; without it xpoll starts a Ray of its own."""
+    server_command: list[str] = []
+    """Command that starts a vLLM server, e.g. ["vllm", "serve"], from any environment or container; the worker
+    starts, pins and watches it. Empty runs vLLM inside the worker."""
     vllm: dict[str, Any] = {}
     """Passed to vLLM's engine arguments verbatim; wins over what xpoll would set."""
     replay: dict[str, Any] = {}
     """Options of the replay backend; see engine/backends/replay.py."""
+    openai: dict[str, Any] = {}
+    """Options of the openai backend; see engine/backends/openai.py."""
     simulated: dict[str, Any] = {}
     """Options of the simulated backend; see engine/backends/simulated_draws.py."""
 

@@ -41,11 +41,16 @@ class Document:
 
 @dataclass(frozen=True, slots=True)
 class Sampling:
-    """How the engine draws tokens."""
+    """How the engine draws tokens.
+
+    `more` holds further parameters as a JSON object, under the names of vLLM's SamplingParams, e.g.
+    '{"stop": ["###"]}'; it is a string so that the record stays hashable.
+    """
 
     temperature: float
     top_p: float
     max_tokens: int
+    more: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,11 +58,12 @@ class AnswerSchema:
     """What the engine constrains an answer to: one of `choices`, bare or as a JSON property.
 
     With `json_schema` the answer is a JSON object of that schema and `choice_property` names the
-    property that holds the choice. Without it the whole answer is the choice. With `logprobs` the
-    engine also returns how likely it held each choice to be.
+    property that holds the choice, if there are choices. Without it the whole answer is the choice.
+    Without either the answer is free text. With `logprobs` the engine also returns how likely it
+    held each choice to be.
     """
 
-    choices: tuple[str, ...]
+    choices: tuple[str, ...] = ()
     json_schema: str | None = None
     choice_property: str | None = None
     logprobs: bool = False

@@ -51,7 +51,9 @@ def begin_worker(config: Engine, device: Device, *, stop: StopRule, log: Path) -
     """The handle of a new worker; its model is loaded by `start`."""
     import ray
 
-    settings = BackendSettings(config.model, device, f"worker-{device.index}", config.backend_options)
+    settings = BackendSettings(
+        config.model, device, f"worker-{device.index}", config.backend_options, tuple(config.server_command)
+    )
     return (
         ray.remote(Worker)
         .options(

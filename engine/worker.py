@@ -15,7 +15,7 @@ from pathlib import Path
 
 from core.errors import UserError
 from core.records import COMPLETION_SCHEMA, Completion, Prompt, to_table
-from engine.backends import BACKENDS, BackendSettings, EngineDeadError
+from engine.backends import BackendSettings, EngineDeadError, make_backend
 from engine.guardian import guard_children
 from engine.work import Reply, StopRule, Work
 
@@ -38,7 +38,7 @@ class Worker:
     ) -> None:
         guard_children()
         _write_output_to(Path(log))
-        self._backend = BACKENDS[backend](settings)
+        self._backend = make_backend(backend, settings)
         self._stop, self._max_in_flight = stop, max_in_flight
         self._open: dict[str, OpenDocument] = {}
         self._next: deque[Prompt] = deque()  # needed now, no place yet

@@ -3,7 +3,7 @@
 import importlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from core.errors import ConfigError
 from core.records import Completion, Prompt
@@ -12,12 +12,32 @@ from engine.devices import Device
 
 @dataclass(frozen=True, slots=True)
 class BackendSettings:
-    """What a backend needs to start; plain values, because they travel to another process."""
+    """What a backend needs to start; plain values, because they travel to another process.
+
+    Attributes:
+        model: `engine.model`.
+        device: Where the engine runs; the process is pinned to it already.
+        worker: Name of the worker, for its answers.
+        options: The config table named after the backend.
+        server_command: `engine.server_command`; only the vllm backend reads it.
+    """
 
     model: str
     device: Device
     worker: str
     options: dict[str, Any] = field(default_factory=dict)
+    server_command: tuple[str, ...] = ()
+
+
+class Load(NamedTuple):
+    """What an engine says of its own queue: prompts in its batch, prompts that wait to get into it.
+
+    `kv_cache_usage` is a share from 0 to 1, None where the engine does not say.
+    """
+
+    running: int
+    waiting: int
+    kv_cache_usage: float | None = None
 
 
 class EngineDeadError(Exception):
@@ -37,11 +57,14 @@ class Backend(Protocol):
             EngineDeadError: the engine is gone, and with it every prompt in flight.
         """
 
+    def load(self) -> Load | None:
+        """What the engine said of its queue last; None where it does not say. Called often, so it must not wait."""
+
     def stop(self) -> None:
         """Ends every process that `start` began."""
 
 
-def _backend(module: str, name: str) -> Callable[[BackendSettings], Backend]:
+def _imported(module: str, name: str) -> Callable[[BackendSettings], Backend]:
     def make(settings: BackendSettings) -> Backend:
         backend: Backend = getattr(importlib.import_module(module), name)(settings)
         return backend
@@ -49,15 +72,26 @@ def _backend(module: str, name: str) -> Callable[[BackendSettings], Backend]:
     return make
 
 
+def _vllm(settings: BackendSettings) -> Backend:
+    """Inside the worker, or as a server of its own where the job names a command for one."""
+    return _imported("engine.backends.vllm", "VllmBackend")(settings)
+
+
 BACKENDS: dict[str, Callable[[BackendSettings], Backend]] = {
-    "vllm": _backend("engine.backends.vllm", "VllmBackend"),
-    "replay": _backend("engine.backends.replay", "ReplayBackend"),
-    "simulated": _backend("engine.backends.simulated", "SimulatedBackend"),
+    "vllm": _vllm,
+    "replay": _imported("engine.backends.replay", "ReplayBackend"),
+    "simulated": _imported("engine.backends.simulated", "SimulatedBackend"),
 }
 
 
 LOADS_MODEL = frozenset({"vllm"})
 """Backends that need the files of `engine.model` on this machine."""
+
+
+def make_backend(name: str, settings: BackendSettings) -> Backend:
+    """A backend by its name in the table, or a class of the user's own as "module:Class"."""
+    module, colon, class_name = name.partition(":")
+    return _imported(module, class_name)(settings) if colon else BACKENDS[name](settings)
 
 
 def check_backend(name: str) -> None:
@@ -66,5 +100,5 @@ def check_backend(name: str) -> None:
     Raises:
         ConfigError: names the known ones.
     """
-    if name not in BACKENDS:
+    if name not in BACKENDS and ":" not in name:
         raise ConfigError(f"engine.backend: unknown backend {name!r}", mend=f"known backends: {', '.join(BACKENDS)}")

@@ -18,7 +18,7 @@ from core.config import Section, checked_section
 from core.errors import InputError
 from core.records import Completion, Prompt
 from core.tables import Row, stream_rows
-from engine.backends import BackendSettings
+from engine.backends import BackendSettings, Load
 
 ANY_PERSONA = ""
 KEPT = ("text", "finish_reason", "choice_logprobs", "prompt_tokens", "cached_prompt_tokens", "output_tokens")
@@ -88,6 +88,9 @@ class ReplayBackend:
             recorded = {"error_kind": "not_recorded", "error": "no such answer was recorded"}
         worker, device = self._settings.worker, str(self._settings.device)
         return Completion(*prompt.key, worker=worker, device=device, started_unix_s=time.time(), **recorded)
+
+    def load(self) -> Load | None:
+        return None
 
     def stop(self) -> None:
         self._answers.clear()

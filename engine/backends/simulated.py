@@ -17,7 +17,7 @@ from itertools import chain
 
 from core.config import checked_section
 from core.records import Completion, Prompt
-from engine.backends import BackendSettings, EngineDeadError
+from engine.backends import BackendSettings, EngineDeadError, Load
 from engine.backends.rooflines import MODEL_SHAPES, ROOFLINES, decode_step_s, kv_capacity_tokens, prefill_s
 from engine.backends.simulated_draws import (
     SimulatedOptions,
@@ -130,9 +130,8 @@ class SimulatedBackend:
         worker, device = self._settings.worker, self._device
         return Completion(*prompt.key, worker=worker, device=device, error_kind=kind, error=error)
 
-    def load(self) -> tuple[int, int]:
-        """How many prompts run, and how many wait to."""
-        return self._num_running, len(self._waiting)
+    def load(self) -> Load | None:
+        return Load(self._num_running, len(self._waiting), self._room_taken / self._capacity_tokens)
 
     def stop(self) -> None:
         """Ends the engine; what is in flight has no answer. Any thread may call it."""

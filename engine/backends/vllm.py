@@ -11,7 +11,7 @@ from core.environment import computes_bf16
 from core.errors import EngineError
 from core.models import resolve_model
 from core.records import Completion, Prompt
-from engine.backends import BackendSettings, EngineDeadError
+from engine.backends import BackendSettings, EngineDeadError, Load
 from engine.backends.choice_logprobs import choice_logprobs
 
 NUM_ALTERNATIVES = 20  # vLLM's default limit; a grammar leaves fewer beginnings of labels than that
@@ -122,6 +122,9 @@ class VllmBackend:
             raise EngineDeadError(str(error)) from error
         return output
 
+    def load(self) -> Load | None:
+        return None
+
     def stop(self) -> None:
         self._engine.shutdown()
 
@@ -148,16 +151,19 @@ def _sampling_params(prompt: Prompt) -> Any:
     from vllm.sampling_params import RequestOutputKind, StructuredOutputsParams
 
     answer = prompt.answer
-    constraint: dict[str, Any] = (
-        {"json": json.loads(answer.json_schema)} if answer.json_schema else {"choice": list(answer.choices)}
-    )
+    constraint: dict[str, Any] = {}
+    if answer.json_schema:
+        constraint = {"json": json.loads(answer.json_schema)}
+    elif answer.choices:
+        constraint = {"choice": list(answer.choices)}
     return SamplingParams(
         temperature=prompt.sampling.temperature,
         top_p=prompt.sampling.top_p,
         max_tokens=prompt.sampling.max_tokens,
         logprobs=NUM_ALTERNATIVES if answer.logprobs else None,
-        structured_outputs=StructuredOutputsParams(**constraint),
+        structured_outputs=StructuredOutputsParams(**constraint) if constraint else None,
         output_kind=RequestOutputKind.FINAL_ONLY,
+        **json.loads(prompt.sampling.more or "{}"),
     )
 
 

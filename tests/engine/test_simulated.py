@@ -197,13 +197,13 @@ def test_the_batch_is_bounded_and_an_abandoned_answer_makes_room(bound: dict[str
         backend = await started(**bound)
         tasks = [asyncio.create_task(backend.answer(prompt)) for prompt in prompts]
         await asyncio.sleep(1e-6)
-        assert backend.load() == (5, 3)
+        assert backend.load()[:2] == (5, 3)
         tasks[0].cancel()
         tasks[7].cancel()
         await asyncio.sleep(1e-6)
-        assert backend.load() == (4, 2)
+        assert backend.load()[:2] == (4, 2)
         assert kinds(await asyncio.gather(*tasks, return_exceptions=True)) == {"Completion": 6, "CancelledError": 2}
-        assert backend.load() == (0, 0)
+        assert backend.load()[:2] == (0, 0)
 
     run(main())
 
@@ -234,7 +234,7 @@ def test_a_poison_document_takes_along_what_is_in_flight() -> None:
         poison = await ask(backend, [make_prompt("poison")])
         assert kinds(await in_flight) == {"Completion": 4, "EngineDeadError": 3}
         assert kinds(poison) == {"EngineDeadError": 1}
-        assert backend.load() == (0, 0)
+        assert backend.load()[:2] == (0, 0)
 
     run(main())
 
@@ -247,7 +247,7 @@ def test_an_engine_that_hangs_answers_nothing_until_it_is_stopped(time_scale: fl
         in_flight = asyncio.create_task(ask(backend, [make_prompt("sticky")], within_s=1e9))
         await asyncio.sleep(1)
         assert kinds(await ask(backend, PROMPTS[10:20])) == {"in flight": 10}
-        assert backend.load() == (1, 10)
+        assert backend.load()[:2] == (1, 10)
         backend.stop()
         assert kinds(await in_flight) == {"EngineDeadError": 1}
         assert kinds(await ask(backend, PROMPTS[20:30])) == {"EngineDeadError": 10}
