@@ -231,7 +231,7 @@ def load_config(path: Path, overrides: list[str] | None = None) -> Config:
     """
     raw = _read(path)
     for override in overrides or []:
-        _apply(raw, override)
+        apply_override(raw, override)
     if not path.is_dir():
         job = raw.setdefault("job", {})
         if isinstance(job, dict):
@@ -271,7 +271,12 @@ def _read(path: Path) -> dict[str, Any]:
         raise ConfigError(f"{path} cannot be read as TOML: {error}") from error
 
 
-def _apply(raw: dict[str, Any], override: str) -> None:
+def apply_override(raw: dict[str, Any], override: str) -> None:
+    """Sets one key of nested tables from "section.key=value"; the value is TOML, or a bare word.
+
+    Raises:
+        ConfigError: it is not of that form, or the key lies in something that is no table.
+    """
     key, equals, text = override.partition("=")
     if not equals or "." not in key:
         raise ConfigError(f"--set {override!r} is not of the form section.key=value", mend="--set panel.samples=3")
@@ -293,12 +298,16 @@ def _check_keys(raw: dict[str, Any], model: type[BaseModel], prefix: str) -> Non
     for key, value in raw.items():
         if key not in model.model_fields:
             known = [f"{prefix}{name}" for name in model.model_fields]
-            near = difflib.get_close_matches(f"{prefix}{key}", known + _all_keys(), n=1, cutoff=0.5)
-            mend = f"did you mean {near[0]}?" if near else f"known keys: {', '.join(known)}"
-            raise ConfigError(f"unknown config key {prefix}{key}", mend=mend)
+            raise ConfigError(f"unknown config key {prefix}{key}", mend=nearest(f"{prefix}{key}", known, _all_keys()))
         section = model.model_fields[key].annotation
         if isinstance(section, type) and issubclass(section, Section) and isinstance(value, dict):
             _check_keys(value, section, f"{prefix}{key}.")
+
+
+def nearest(key: str, known: list[str], elsewhere: list[str] | None = None) -> str:
+    """What to type instead of an unknown key: the known one that is spelled most like it, or all of them."""
+    near = difflib.get_close_matches(key, known + (elsewhere or []), n=1, cutoff=0.5)
+    return f"did you mean {near[0]}?" if near else f"known keys: {', '.join(known)}"
 
 
 def _all_keys() -> list[str]:

@@ -19,7 +19,7 @@ from core.config import Config, load_config
 from core.errors import UserError
 from core.run_folder import RunFolder, open_run_folder
 from scripts import pipeline
-from scripts.show import show_doctor, show_metrics, show_plan, show_status, show_suite
+from scripts.show import show_doctor, show_metrics, show_plan, show_status, show_suite, show_suites
 
 HELP = {
     "run": "the whole path: poll, vote, train, evaluate, report; goes on where it stopped",
@@ -57,7 +57,12 @@ def parser() -> argparse.ArgumentParser:
             command.add_argument("output", type=Path, help="CSV, JSONL or Parquet file to write")
             command.add_argument("--text-column", default="text", help="column that holds the text (default: text)")
         elif name == "bench":
-            command.add_argument("suite", help="name of a file in benchmarks/suites, without .toml")
+            command.add_argument("suite", nargs="?", help="name of a suite; without one, lists them")
+            command.add_argument("--list", action="store_true", help="list the suites")
+            command.add_argument("--output", type=Path, help="file of the records (default: runs/bench/NAME-TIME.json)")
+            command.add_argument(
+                "--set", action="append", default=[], metavar="parameters.KEY=VALUE", help="override a parameter"
+            )
         elif name != "doctor":
             command.add_argument("job", type=Path, help="job TOML, or an existing run folder")
             if name != "status":
@@ -154,9 +159,11 @@ def _predict(parsed: argparse.Namespace) -> int:
 
 
 def _bench(parsed: argparse.Namespace) -> int:
-    from benchmarks.suite import run_suite
+    from benchmarks.suite import read_suite, run_suite, suite_names
 
-    return show_suite(run_suite(parsed.suite), as_json=parsed.json)
+    if parsed.list or parsed.suite is None:
+        return show_suites({name: read_suite(name) for name in suite_names()}, as_json=parsed.json)
+    return show_suite(run_suite(parsed.suite, overrides=parsed.set, output=parsed.output), as_json=parsed.json)
 
 
 def _log_to(path: Path) -> None:

@@ -93,6 +93,19 @@ def show_doctor(*, as_json: bool) -> int:
     return code
 
 
+def show_suites(suites: dict[str, dict[str, Any]], *, as_json: bool) -> int:
+    """What suites there are, with their bounds and parameters."""
+    if as_json:
+        print(json.dumps(suites))
+        return 0
+    for name, suite in suites.items():
+        print(f"{name}: {suite['about']}")
+        for bound in suite["checks"]:
+            print(f"    {bound['name']}: {_bound(bound)} {bound['unit']}")
+        print("    parameters: " + ", ".join(f"{key} = {value}" for key, value in suite["parameters"].items()))
+    return 0
+
+
 def show_suite(result: dict[str, Any], *, as_json: bool) -> int:
     """Prints records and checks, or one JSON document; 1 where a check does not hold."""
     code = 0 if all(check["holds"] for check in result["checks"]) else 1
@@ -100,13 +113,25 @@ def show_suite(result: dict[str, Any], *, as_json: bool) -> int:
         print(json.dumps(result))
         return code
     print(result["about"])
+    if result["changed"]:
+        print("changed: " + ", ".join(f"{name} = {value}" for name, value in result["changed"].items()))
     for record in result["records"]:
-        print("  " + ", ".join(f"{name} {value:g}" for name, value in record.items()))
+        print("  " + ", ".join(f"{name} {_figure(value)}" for name, value in record.items()))
     for check in result["checks"]:
-        bound = ", ".join(
-            f"{word.replace('_', ' ')} {check[word]:g}" for word in ("at_least", "at_most") if word in check
-        )
         verdict = "holds" if check["holds"] else "DOES NOT HOLD"
-        spread = f"{check['lowest']:g} to {check['highest']:g}"
-        print(f"{check['name']}: median {check['value']:g} {check['unit']} ({spread}), {bound}: {verdict}")
+        found = "not measured"
+        if check["value"] is not None:
+            spread = f"({_figure(check['lowest'])} to {_figure(check['highest'])})"
+            found = f"{check.get('over', 'median')} {_figure(check['value'])} {check['unit']} {spread}"
+        print(f"{check['name']}: {found}, {_bound(check)}: {verdict}")
+    print(f"records: {result['output']}")
     return code
+
+
+def _bound(check: dict[str, Any]) -> str:
+    words = (word for word in ("at_least", "at_most") if word in check)
+    return ", ".join(f"{word.replace('_', ' ')} {check[word]:g}" for word in words)
+
+
+def _figure(value: Any) -> str:
+    return f"{value:.6g}" if isinstance(value, int | float) and not isinstance(value, bool) else str(value)
