@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.dispatcher import measure_dispatcher
+from benchmarks.journal import measure_journal
 from benchmarks.records import Record, Runner
 from core.config import apply_override, nearest
 from core.environment import capture
@@ -22,7 +23,10 @@ from core.files import write_json
 
 SUITES = Path(__file__).parent / "suites"
 
-RUNNERS: dict[str, Runner] = {"dispatcher": measure_dispatcher}
+RUNNERS: dict[str, Runner] = {
+    "dispatcher": measure_dispatcher,
+    "journal": measure_journal,
+}
 """Name of a suite to what measures it; to add a suite: one generator of records, one line here, one TOML."""
 
 AGGREGATES: dict[str, Callable[[list[float]], float]] = {

@@ -132,6 +132,8 @@ class Engine(Section):
     """An engine with work but without any answer for this long, in seconds, is ended and started again."""
     max_restarts: Annotated[int, Field(ge=0)] = 2
     """Deaths in a row without a finished text after which a device is given up, unless one text explains them."""
+    rows_per_part: Annotated[int, Field(ge=1)] = 100_000
+    """Answers after which the journal becomes a Parquet part; a part is held in memory while it is written."""
     address: str | None = None
     """Address of a running Ray cluster; without it xpoll starts a Ray of its own."""
     server_command: list[str] = []

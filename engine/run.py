@@ -5,7 +5,7 @@ Every prompt that is asked ends there exactly once, as a completion or as an err
 runs have answered is not asked.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import chain
 
@@ -44,15 +44,23 @@ class Job:
     stop: StopRule = NeverStop()
 
 
-def answer_prompts(job: Job, *, config: Engine, folder: RunFolder) -> int:
+def answer_prompts(
+    job: Job, *, config: Engine, folder: RunFolder, make_journal: Callable[..., Journal] = Journal
+) -> int:
     """Asks about every document that is not settled yet; returns how many answers that gave.
+
+    Args:
+        job: What is to be answered.
+        config: The engine section.
+        folder: Where answers go.
+        make_journal: Called as Journal is; a benchmark gives one that measures.
 
     Raises:
         EngineError: the engine does not start, or no device is left.
         RunFolderError: answers can no longer be written.
     """
     check_backend(config.backend)
-    with Journal(folder.completions) as journal:
+    with make_journal(folder.completions, rows_per_part=config.rows_per_part) as journal:
         ledger = Ledger(folder.completions, asked_each=job.asked_each, stop=job.stop)
         if ledger.settled >= job.documents:
             mark_settled(folder.engine)  # a session that was killed right after its last answer has not
