@@ -15,6 +15,7 @@ from typing import Any
 
 from benchmarks.dispatcher import measure_dispatcher
 from benchmarks.journal import measure_journal
+from benchmarks.kill import measure_kill
 from benchmarks.records import Record, Runner
 from core.config import apply_override, nearest
 from core.environment import capture
@@ -26,6 +27,7 @@ SUITES = Path(__file__).parent / "suites"
 RUNNERS: dict[str, Runner] = {
     "dispatcher": measure_dispatcher,
     "journal": measure_journal,
+    "kill": measure_kill,
 }
 """Name of a suite to what measures it; to add a suite: one generator of records, one line here, one TOML."""
 
