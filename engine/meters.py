@@ -21,6 +21,7 @@ from core.files import cannot_write
 from engine.work import Reply
 
 WRITTEN_EVERY_S = 5.0
+READ_BYTES = 2**20  # some thousand lines
 TOKENS = ("prompt_tokens", "cached_prompt_tokens", "output_tokens")
 
 
@@ -76,6 +77,19 @@ class Meters:
         except OSError as error:
             raise cannot_write(self._path, error) from error
         self._latest.clear()
+
+
+def latest_loads(path: Path) -> list[dict[str, Any]]:
+    """The last line of each worker, by its name; reads only the end of the file."""
+    if not path.exists():
+        return []
+    with path.open("rb") as file:
+        begin = max(0, path.stat().st_size - READ_BYTES)
+        file.seek(begin)
+        lines = file.read().split(b"\n")
+    whole = lines[1:-1] if begin else lines[:-1]  # a line that is being written has no end yet
+    latest = {line["worker"]: line for line in map(json.loads, whole)}
+    return sorted(latest.values(), key=lambda line: (len(line["worker"]), line["worker"]))
 
 
 def _sum(column: pa.Array) -> int:

@@ -8,7 +8,7 @@ import pytest
 from core.errors import RunFolderError
 from core.records import COMPLETION_SCHEMA, Completion, to_table
 from engine.backends import Load
-from engine.meters import Meters
+from engine.meters import Meters, latest_loads
 from engine.work import Reply
 from engine.worker import places
 
@@ -47,6 +47,18 @@ def test_a_line_has_the_latest_of_a_worker_and_the_totals_since_it_began(tmp_pat
         None,
         0,
     )
+
+
+def test_status_reads_the_last_line_of_each_worker_and_no_torn_one(tmp_path: Path) -> None:
+    path = tmp_path / "load.jsonl"
+    assert latest_loads(path) == []
+    meters = Meters(path, ["cpu:0"] * 11)
+    for number in (10, 2, 2):
+        meters.read(number, reply(1, None))
+        meters.write()
+    with path.open("a") as file:
+        file.write('{"worker": "worker-2", "ans')
+    assert [(line["worker"], line["answers"]) for line in latest_loads(path)] == [("worker-2", 2), ("worker-10", 1)]
 
 
 def test_a_disk_that_cannot_be_written_is_named(tmp_path: Path) -> None:
