@@ -24,7 +24,7 @@ class VllmBackend:
     def __init__(self, settings: BackendSettings) -> None:
         self._settings = settings
         self._numbers = count()
-        self._load_seen: Load | None = None
+        self._load_seen = Load(0, 0)
 
     async def start(self) -> None:
         """Loads the model; 25 to 60 s on a CPU.
