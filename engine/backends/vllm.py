@@ -67,9 +67,11 @@ class VllmBackend:
 
             def record(self, scheduler_stats: Any, iteration_stats: Any, *args: Any, **named: Any) -> None:
                 if scheduler_stats is not None:
+                    # Newer versions count requests that wait for a grammar or a place in the cache apart.
+                    deferred = getattr(scheduler_stats, "num_skipped_waiting_reqs", 0)
                     backend._load_seen = Load(
                         scheduler_stats.num_running_reqs,
-                        scheduler_stats.num_waiting_reqs,
+                        scheduler_stats.num_waiting_reqs + deferred,
                         scheduler_stats.kv_cache_usage,
                     )
 
