@@ -124,8 +124,10 @@ class Engine(Section):
     """What the engines run on; `auto` takes GPUs where PyTorch sees them."""
     replicas: Annotated[int, Field(ge=0)] = 0
     """Number of engines, one a device; 0 means one for every device found."""
-    max_in_flight: Annotated[int, Field(ge=1)] = 256
-    """Most prompts handed to one engine and not yet answered; keep it above vLLM's max_num_seqs."""
+    tensor_parallel: Annotated[int, Field(ge=1)] = 1
+    """How many devices one engine spans; 1 wherever the model fits, because independent engines are sturdier."""
+    max_in_flight: Annotated[int, Field(ge=1)] = 1024
+    """Most prompts handed to one engine and not yet answered; below it the engine's own queue says how many."""
     start_timeout_s: Annotated[float, Field(gt=0)] = 600
     """How long an engine may take to start, in seconds."""
     hang_timeout_s: Annotated[float, Field(gt=0)] = 600
@@ -135,7 +137,7 @@ class Engine(Section):
     rows_per_part: Annotated[int, Field(ge=1)] = 100_000
     """Answers after which the journal becomes a Parquet part; a part is held in memory while it is written."""
     address: str | None = None
-    """Address of a running Ray cluster; without it xpoll starts a Ray of its own."""
+    """Address of a running Ray cluster, whose nodes all need this xpoll; without it xpoll starts a Ray of its own."""
     server_command: list[str] = []
     """Command that starts a vLLM server, e.g. ["vllm", "serve"], from any environment or container; the worker
     starts, pins and watches it. Empty runs vLLM inside the worker."""

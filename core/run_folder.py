@@ -12,6 +12,18 @@ from core.config import Config
 from core.errors import RunFolderError
 from core.files import cannot_write, read_json, write_json
 
+WHERE_AND_HOW = frozenset(
+    {
+        "engine.address",
+        "engine.replicas",
+        "engine.max_in_flight",
+        "engine.start_timeout_s",
+        "engine.hang_timeout_s",
+        "engine.max_restarts",
+    }
+)
+"""Keys that change no answer, so that a run may go on elsewhere, e.g. on a cluster."""
+
 
 @dataclass(frozen=True, slots=True)
 class RunFolder:
@@ -40,6 +52,11 @@ class RunFolder:
     def engine(self) -> Path:
         """What the engine said of itself: device, times, rates; added up over resumed runs."""
         return self.path / "engine.json"
+
+    @property
+    def load(self) -> Path:
+        """Lines of JSON: every few seconds, each worker's queue, batch and tokens."""
+        return self.path / "load.jsonl"
 
     @property
     def votes(self) -> Path:
@@ -95,7 +112,7 @@ def open_run_folder(config: Config, *, may_change: tuple[str, ...] = ()) -> RunF
     changed: list[str] = []
     if folder.config.exists():
         changed = config.differences(read_json(folder.config))
-        differing = [key for key in changed if key.partition(".")[0] not in may_change]
+        differing = [key for key in changed if key.partition(".")[0] not in may_change and key not in WHERE_AND_HOW]
         if differing:
             shown = ", ".join(differing)
             raise RunFolderError(

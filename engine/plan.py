@@ -25,7 +25,7 @@ def make_plan(
         documents: Number of documents.
         asked_each: How many times each of them is asked about.
         config: The engine section.
-        devices: Where engines will run.
+        devices: Where engines will run; empty where only the cluster knows.
     """
     sample = list(islice(prompts, SAMPLE))
     return {
@@ -33,12 +33,13 @@ def make_plan(
         "prompts": documents * asked_each,
         "backend": config.backend,
         "model": config.model,
-        "devices": [str(device) for device in devices],
-        "device_name": devices[0].name,
-        "replicas": len(devices),
+        "address": config.address,
+        "devices": [str(device) for device in devices] or None,
+        "device_name": devices[0].name if devices else None,
+        "replicas": len(devices) or None,
         "max_in_flight": config.max_in_flight,
         "answer_max_tokens": sample[0].sampling.max_tokens if sample else None,
-        **_token_estimates(sample, config, devices[0].kind),
+        **_token_estimates(sample, config, devices[0].kind if devices else "xpu"),
     }
 
 

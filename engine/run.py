@@ -14,12 +14,13 @@ from core.progress import Progress, Waiting
 from core.records import Prompt
 from core.run_folder import RunFolder
 from engine.backends import check_backend
-from engine.cluster import begin_worker, end_worker, ray_session
-from engine.devices import describe, find_devices
+from engine.cluster import begin_worker, end_worker, end_workers, ray_session
+from engine.devices import describe
 from engine.dispatch import Tally, dispatch
 from engine.interrupt import draining
 from engine.journal import Journal
 from engine.ledger import Ledger
+from engine.meters import Meters
 from engine.seats import Seats
 from engine.session import Session, mark_settled
 from engine.work import NeverStop, StopRule, by_document
@@ -65,12 +66,13 @@ def answer_prompts(
         if ledger.settled >= job.documents:
             mark_settled(folder.engine)  # a session that was killed right after its last answer has not
             return 0
-        devices = find_devices(config.device, config.replicas)
         work = (left for each in by_document(job.prompts) if (left := ledger.left_of(each)) is not None)
-        with ray_session(config, devices):
+        with ray_session(config, log=folder.log) as devices:
             session = Session(folder.engine, config, devices)
             seats = Seats(
-                lambda number: begin_worker(config, devices[number], stop=job.stop, log=folder.log),
+                lambda number: begin_worker(
+                    config, devices[number], name=f"worker-{number}", stop=job.stop, log=folder.log
+                ),
                 end_worker,
                 number=len(devices),
                 max_restarts=config.max_restarts,
@@ -78,17 +80,18 @@ def answer_prompts(
             try:
                 with draining() as drain:
                     what = f"starting {config.backend} with {config.model} on {describe(devices)}"
-                    tallies = dispatch(work, seats, journal, stop=job.stop, config=config, drain=drain)
+                    meters = Meters(folder.load, [str(device) for device in devices])
+                    tallies = dispatch(work, seats, journal, stop=job.stop, config=config, meters=meters, drain=drain)
                     with Waiting(f"{what}: imports, weights, warm-up", usual_s=USUAL_START_S.get(config.backend)):
                         first = next((tally for tally in tallies if seats.worked), Tally())
                     session.started()
                     _count(first, tallies, job, ledger, session)
+                    meters.write()
                     if drain.is_set():
                         raise KeyboardInterrupt
                     session.ended()
             finally:
-                for seat in seats.seats.values():
-                    end_worker(seat.worker)
+                end_workers([seat.worker for seat in seats.seats.values()])
             return session.answers
 
 

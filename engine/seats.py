@@ -17,6 +17,8 @@ from typing import Any
 from core.errors import EngineError
 from engine.work import Work
 
+FIRST_PLACES = 128  # until a worker says how many prompts its engine takes
+
 
 @dataclass(slots=True)
 class Seat:
@@ -29,6 +31,7 @@ class Seat:
         convicted: Documents that killed a worker while alone on it; not yet sentenced.
         load: Prompts that its documents in flight need, as far as that is known when they are handed over.
         waiting: Prompts without a place in the engine, as the worker said last.
+        places: How many prompts its engine takes at the moment, as the worker said last.
         give_back: How many documents to ask back at the next exchange.
     """
 
@@ -42,6 +45,7 @@ class Seat:
     calls: set[Any] = field(default_factory=set)
     load: int = 0
     waiting: int = 0
+    places: int = FIRST_PLACES
     give_back: int = 0
     news_s: float = field(default_factory=time.monotonic)
 

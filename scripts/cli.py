@@ -65,6 +65,8 @@ def parser() -> argparse.ArgumentParser:
             )
         elif name != "doctor":
             command.add_argument("job", type=Path, help="job TOML, or an existing run folder")
+            if name in ("run", "poll"):
+                command.add_argument("--address", help="run on the Ray cluster at this address (engine.address)")
             if name != "status":
                 command.add_argument(
                     "--set", action="append", default=[], metavar="SECTION.KEY=VALUE", help="override a config key"
@@ -105,9 +107,14 @@ def _run(parsed: argparse.Namespace) -> int:
         case "plan":
             return show_plan(pipeline.plan(load_config(parsed.job, parsed.set)), as_json=parsed.json)
         case "run":
-            return _whole_path(load_config(parsed.job, parsed.set), as_json=parsed.json)
+            return _whole_path(_config(parsed), as_json=parsed.json)
         case step:
-            return _one_step(step, load_config(parsed.job, parsed.set), as_json=parsed.json)
+            return _one_step(step, _config(parsed), as_json=parsed.json)
+
+
+def _config(parsed: argparse.Namespace) -> Config:
+    address = getattr(parsed, "address", None)
+    return load_config(parsed.job, [*parsed.set, *([f"engine.address={address}"] if address else [])])
 
 
 def _whole_path(config: Config, *, as_json: bool) -> int:

@@ -24,7 +24,7 @@ from core.progress import Waiting, counted
 from core.records import CONSENSUS_SCHEMA, VOTE_SCHEMA, Document, Prompt, to_table, with_labels
 from core.run_folder import RunFolder
 from engine.backends import LOADS_MODEL, check_backend
-from engine.devices import find_devices
+from engine.devices import Device, find_devices
 from engine.journal import count_answers, read_completions
 from engine.plan import make_plan
 from engine.session import is_settled
@@ -40,7 +40,7 @@ def check_inputs(config: Config) -> None:
     """Finds every mistake that can be found before a run folder is made; prepares a packaged model."""
     check_backend(config.engine.backend)
     load_panel(config.panel.personas)
-    find_devices(config.engine.device, config.engine.replicas)
+    _devices(config)
     check_ids(config.documents, list(config.task.labels))
     resolve_model(config.student.encoder, key="student.encoder")
     if config.engine.backend not in LOADS_MODEL:
@@ -56,7 +56,7 @@ def plan(config: Config) -> dict[str, Any]:
     """What `poll` will do, as plain JSON types; writes nothing."""
     check_backend(config.engine.backend)
     counts = check_ids(config.documents, list(config.task.labels))
-    devices = find_devices(config.engine.device, config.engine.replicas)
+    devices = _devices(config)
     return make_plan(
         _prompts(config),
         documents=sum(counts.values()),
@@ -158,6 +158,14 @@ def _remove(path: Path) -> None:
         shutil.rmtree(path)
     else:
         path.unlink(missing_ok=True)
+
+
+def _devices(config: Config) -> list[Device]:
+    """The devices of this machine; those of a cluster are known only when the poll has connected to it."""
+    engine = config.engine
+    if engine.address:
+        return []
+    return find_devices(engine.device, engine.replicas, parallel=engine.tensor_parallel)
 
 
 def _documents(config: Config) -> Iterator[Document]:

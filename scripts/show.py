@@ -6,6 +6,7 @@ from typing import Any
 from core.files import read_json
 from core.run_folder import RunFolder
 from engine.journal import count_answers
+from engine.meters import latest_loads
 from scripts import pipeline
 from scripts.doctor import exit_code, findings
 
@@ -24,15 +25,33 @@ def show_status(folder: RunFolder, *, as_json: bool) -> int:
     answered = count_answers(folder.completions)
     done = [name for name in pipeline.STEPS if pipeline.is_done(name, folder)]
     rate = _last_rate(folder)
-    state = {"run_folder": str(folder.path), "answered": answered, "prompts": wanted, "steps_done": done, **rate}
+    loads = latest_loads(folder.load)
+    state = {
+        "run_folder": str(folder.path),
+        "answered": answered,
+        "prompts": wanted,
+        "steps_done": done,
+        **rate,
+        "workers": loads,
+    }
     if as_json:
         print(json.dumps(state))
         return 0
     speed = f", {rate['answers_per_s']:.1f} answers/s in the last session" if rate["answers_per_s"] else ""
     print(f"{folder.path}: {answered} of at most {wanted} answers{speed}")
+    for load in loads if "poll" not in done else []:
+        print(_load_line(load))
     left = [name for name in pipeline.STEPS if name not in done]
     print(f"steps done: {', '.join(done) or 'none'}; still to do: {', '.join(left) or 'none'}")
     return 0
+
+
+def _load_line(load: dict[str, Any]) -> str:
+    queue = f"{load['running']} running, {load['waiting']} waiting" if load["running"] is not None else "no queue known"
+    cache = "" if load["kv_cache_usage"] is None else f", KV cache {100 * load['kv_cache_usage']:.0f} % full"
+    share = 100 * load["cached_prompt_tokens"] / load["prompt_tokens"] if load["prompt_tokens"] else 0
+    reused = f"{share:.0f} % of prompt tokens from the cache"
+    return f"  {load['worker']} on {load['device']}: {load['answers']} answers, {queue}{cache}, {reused}"
 
 
 def _last_rate(folder: RunFolder) -> dict[str, float | None]:

@@ -131,6 +131,8 @@ class SimulatedBackend:
         return Completion(*prompt.key, worker=worker, device=device, error_kind=kind, error=error)
 
     def load(self) -> Load | None:
+        if not self._time_scale and not self._num_running:
+            return None  # answers come at once, without any batch
         return Load(self._num_running, len(self._waiting), self._room_taken / self._capacity_tokens)
 
     def stop(self) -> None:

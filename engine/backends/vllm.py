@@ -13,6 +13,7 @@ from core.models import resolve_model
 from core.records import Completion, Prompt
 from engine.backends import BackendSettings, EngineDeadError, Load
 from engine.backends.choice_logprobs import choice_logprobs
+from engine.devices import Device
 
 NUM_ALTERNATIVES = 20  # vLLM's default limit; a grammar leaves fewer beginnings of labels than that
 
@@ -23,6 +24,7 @@ class VllmBackend:
     def __init__(self, settings: BackendSettings) -> None:
         self._settings = settings
         self._numbers = count()
+        self._load_seen = Load(0, 0)
 
     async def start(self) -> None:
         """Loads the model; 25 to 60 s on a CPU.
@@ -38,9 +40,11 @@ class VllmBackend:
         from vllm.v1.engine.async_llm import AsyncLLM
 
         model = resolve_model(self._settings.model, key="engine.model")
-        options = {**default_options(self._settings.device.kind), **self._settings.options}
+        options = {**default_options(self._settings.device), **self._settings.options}
         try:
-            self._engine = AsyncLLM.from_engine_args(AsyncEngineArgs(model=model, **options))
+            self._engine = AsyncLLM.from_engine_args(
+                AsyncEngineArgs(model=model, **options), stat_loggers=[self._listener()]
+            )
         except Exception as error:  # whatever vLLM says of model or options is for the user to mend
             raise EngineError(f"vLLM does not start {self._settings.model}: {error}", mend="see xpoll.log") from error
         self._context = self._engine.model_config.max_model_len
@@ -50,6 +54,31 @@ class VllmBackend:
                 f"{self._settings.model} has no chat template", mend="use a model made for chat (instruct)"
             )
         self._fold_system = not self._takes_system()
+
+    def _listener(self) -> Any:
+        """What vLLM calls after each step; it keeps the figures of the engine's queue."""
+        from vllm.v1.metrics.loggers import StatLoggerBase
+
+        backend = self
+
+        class Listener(StatLoggerBase):  # type: ignore[misc]
+            def __init__(self, vllm_config: Any, engine_index: int = 0) -> None:
+                pass
+
+            def record(self, scheduler_stats: Any, iteration_stats: Any, *args: Any, **named: Any) -> None:
+                if scheduler_stats is not None:
+                    # Newer versions count requests that wait for a grammar or a place in the cache apart.
+                    deferred = getattr(scheduler_stats, "num_skipped_waiting_reqs", 0)
+                    backend._load_seen = Load(
+                        scheduler_stats.num_running_reqs,
+                        scheduler_stats.num_waiting_reqs + deferred,
+                        scheduler_stats.kv_cache_usage,
+                    )
+
+            def log_engine_initialized(self) -> None:
+                pass
+
+        return Listener
 
     def _takes_system(self) -> bool:
         try:
@@ -123,13 +152,13 @@ class VllmBackend:
         return output
 
     def load(self) -> Load | None:
-        return None
+        return self._load_seen
 
     def stop(self) -> None:
         self._engine.shutdown()
 
 
-def default_options(device_kind: str) -> dict[str, Any]:
+def default_options(device: Device) -> dict[str, Any]:
     """What xpoll sets where [engine.vllm] does not.
 
     Eager: compiling costs a minute at every start and gains about 15 % on a CPU; turn it on for long
@@ -137,10 +166,12 @@ def default_options(device_kind: str) -> dict[str, Any]:
     shared prefix are reused.
     """
     options: dict[str, Any] = {"enforce_eager": True, "enable_prefix_caching": True, "disable_log_stats": True}
-    if device_kind == "cpu":
+    if device.parallel > 1:
+        options |= {"tensor_parallel_size": device.parallel, "distributed_executor_backend": "mp"}
+    if device.kind == "cpu":
         # Without bf16 arithmetic in the processor, bf16 is converted at every use and slower than fp32.
         options |= {"block_size": 32, "max_num_seqs": 128, "dtype": "bfloat16" if computes_bf16() else "float32"}
-    if device_kind == "xpu":
+    if device.kind == "xpu":
         options |= {"block_size": 64, "dtype": "bfloat16"}
     return options
 

@@ -9,6 +9,7 @@ from core.config import Engine
 from core.records import AnswerSchema, Prompt, Sampling
 from engine.dispatch import _Dispatch
 from engine.journal import Journal
+from engine.meters import Meters
 from engine.seats import Seats
 from engine.work import NeverStop, Work
 
@@ -24,7 +25,15 @@ def test_a_worker_that_was_idle_for_long_is_not_taken_for_hung_when_it_gets_work
     seat = seats.seats[0]
     seat.starting, seat.news_s = False, time.monotonic() - 1000
     with Journal(tmp_path) as journal:
-        run = _Dispatch(iter([Work("doc", (prompt,))]), seats, journal, NeverStop(), Engine(), Event())
+        run = _Dispatch(
+            iter([Work("doc", (prompt,))]),
+            seats,
+            journal,
+            NeverStop(),
+            Engine(),
+            Meters(tmp_path / "load.jsonl", ["cpu:0"]),
+            Event(),
+        )
         run.hand_over()
         run._look_for_hangs()
         assert (seat.deaths, list(seat.in_flight)) == (0, ["doc"])
