@@ -24,7 +24,6 @@ from core.progress import say
 from core.records import Key
 from core.run_folder import RunFolder
 from engine.cluster import ray_session
-from engine.devices import find_devices
 from engine.journal import keys_on_disk, read_completions
 from personas.parse import to_vote
 
@@ -46,7 +45,7 @@ def measure_kill(parameters: Parameters) -> Iterator[Record]:
     import ray
 
     draw = random.Random(parameters["seed"])
-    with tempfile.TemporaryDirectory() as root, ray_session(Engine(), find_devices("cpu", 1)):
+    with tempfile.TemporaryDirectory() as root, ray_session(Engine(), log=Path(root) / "ray.log"):
         address = ray.get_runtime_context().gcs_address
         truths = {}
         for stop in ("never", "decided"):

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.dispatcher import measure_dispatcher
+from benchmarks.fleet import measure_fleet
 from benchmarks.journal import measure_journal
 from benchmarks.kill import measure_kill
 from benchmarks.records import Record, Runner
@@ -26,6 +27,7 @@ SUITES = Path(__file__).parent / "suites"
 
 RUNNERS: dict[str, Runner] = {
     "dispatcher": measure_dispatcher,
+    "fleet": measure_fleet,
     "journal": measure_journal,
     "kill": measure_kill,
 }

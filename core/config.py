@@ -123,7 +123,7 @@ class Engine(Section):
     device: Literal["auto", "cpu", "xpu", "cuda"] = "auto"
     """What the engines run on; `auto` takes GPUs where PyTorch sees them."""
     replicas: Annotated[int, Field(ge=0)] = 0
-    """Number of engines, one a device; 0 means one for every device found."""
+    """Number of engines, one a device; 0 means one for every device found. Simulated ones may be more than cores."""
     tensor_parallel: Annotated[int, Field(ge=1)] = 1
     """How many devices one engine spans; 1 wherever the model fits, because independent engines are sturdier."""
     max_in_flight: Annotated[int, Field(ge=1)] = 1024

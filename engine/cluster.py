@@ -10,7 +10,7 @@ from core.config import Engine
 from core.errors import EngineError
 from core.progress import Waiting
 from engine.backends import BackendSettings
-from engine.devices import Device, find_devices, pinning
+from engine.devices import Device, devices_for, pinning
 from engine.guardian import guard_processes
 from engine.nodes import cluster_devices
 from engine.work import StopRule
@@ -58,7 +58,7 @@ def _start(config: Engine) -> list[Device]:
     import psutil
     import ray
 
-    devices = find_devices(config.device, config.replicas, parallel=config.tensor_parallel)
+    devices = devices_for(config)
     with Waiting("starting Ray", usual_s=5):
         ray.init(
             num_cpus=len(os.sched_getaffinity(0)),

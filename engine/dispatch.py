@@ -177,6 +177,7 @@ class _Dispatch:
     def _started(self, seat: Seat, problem: str | None) -> None:
         if problem is None:
             seat.starting, seat.news_s, self._seats.worked = False, time.monotonic(), True
+            self._seats.ready_s.setdefault(seat.number, seat.news_s)
         elif self._seats.worked:
             self._died(seat, problem)
         else:

@@ -84,7 +84,7 @@ def answer_prompts(
                     tallies = dispatch(work, seats, journal, stop=job.stop, config=config, meters=meters, drain=drain)
                     with Waiting(f"{what}: imports, weights, warm-up", usual_s=USUAL_START_S.get(config.backend)):
                         first = next((tally for tally in tallies if seats.worked), Tally())
-                    session.started()
+                    session.started(seats.ready_s)
                     _count(first, tallies, job, ledger, session)
                     meters.write()
                     if drain.is_set():

@@ -58,6 +58,7 @@ class Seats:
         again, suspects, poison: Documents to ask again, groups to ask alone, documents to end as error rows.
         quarantined: Reasons by the number of a device that was given up.
         worked: Some worker has been ready once.
+        ready_s: When each device was ready first, on the monotonic clock.
 
     Args:
         begin: From a seat's number to a new worker that has yet to load its model.
@@ -77,6 +78,7 @@ class Seats:
         self.poison: list[Work] = []
         self.quarantined: dict[int, str] = {}
         self.worked = False
+        self.ready_s: dict[int, float] = {}
 
     def finished(self, seat: Seat, document_ids: list[str]) -> None:
         """Takes finished documents off the seat; a seat that finishes one is in order, so its convicts are guilty."""

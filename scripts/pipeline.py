@@ -24,7 +24,7 @@ from core.progress import Waiting, counted
 from core.records import CONSENSUS_SCHEMA, VOTE_SCHEMA, Document, Prompt, to_table, with_labels
 from core.run_folder import RunFolder
 from engine.backends import LOADS_MODEL, check_backend
-from engine.devices import Device, find_devices
+from engine.devices import Device, devices_for
 from engine.journal import count_answers, read_completions
 from engine.plan import make_plan
 from engine.session import is_settled
@@ -162,10 +162,7 @@ def _remove(path: Path) -> None:
 
 def _devices(config: Config) -> list[Device]:
     """The devices of this machine; those of a cluster are known only when the poll has connected to it."""
-    engine = config.engine
-    if engine.address:
-        return []
-    return find_devices(engine.device, engine.replicas, parallel=engine.tensor_parallel)
+    return [] if config.engine.address else devices_for(config.engine)
 
 
 def _documents(config: Config) -> Iterator[Document]:

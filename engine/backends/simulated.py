@@ -14,8 +14,10 @@ import time
 from collections import deque
 from dataclasses import dataclass
 from itertools import chain
+from pathlib import Path
 
 from core.config import checked_section
+from core.errors import EngineError
 from core.records import Completion, Prompt
 from engine.backends import BackendSettings, EngineDeadError, Load
 from engine.backends.rooflines import MODEL_SHAPES, ROOFLINES, decode_step_s, kv_capacity_tokens, prefill_s
@@ -73,6 +75,7 @@ class SimulatedBackend:
 
         Raises:
             ConfigError: an option is unknown, or a value breaks a rule.
+            EngineError: the device is lost for good.
         """
         self._options = options = checked_section(SimulatedOptions, self._settings.options, "engine.simulated")
         worker = self._settings.worker
@@ -82,7 +85,11 @@ class SimulatedBackend:
         self._time_scale = options.time_scale * options.slow_workers.get(worker, 1.0)
         self._faulty = frozenset(chain(options.die_on, options.hang_on, options.exit_on))
         loses_device = not options.lose_device_workers or worker in options.lose_device_workers
+        folder = options.lost_devices_folder
+        self._lost_for_good = Path(folder, worker) if folder is not None else None
         self._answers_until_lost = options.lose_device_after_answers if loses_device else None
+        if self._lost_for_good is not None and self._lost_for_good.exists():
+            raise EngineError(DEVICE_LOST)
         self._steps = asyncio.create_task(self._run_steps())
 
     async def answer(self, prompt: Prompt) -> Completion:
@@ -236,6 +243,8 @@ class SimulatedBackend:
 
     def _die(self, reason: str) -> None:
         self._dead = self._dead or reason
+        if reason == DEVICE_LOST and self._lost_for_good is not None:
+            self._lost_for_good.touch()
         lost = [*self._waiting, *chain.from_iterable(self._running.values())]
         self._waiting.clear()
         self._running.clear()

@@ -55,6 +55,8 @@ class SimulatedOptions(Section):
     """How many answers an engine gives before its device is lost, error rows not counted; never without it."""
     lose_device_workers: list[str] = []
     """Workers whose device is lost; empty means all."""
+    lost_devices_folder: str | None = None
+    """Folder that remembers lost devices: their engines do not start again. Without it a new engine is in order."""
     slow_workers: dict[str, Positive] = {}
     """How many times longer a step takes, by worker; nothing takes long with time_scale = 0."""
 
