@@ -90,6 +90,7 @@ class _Dispatch:
 
     def hand_over(self) -> None:
         """Gives every seat something to do and somebody who waits for its news."""
+        self._seats.clear_for_suspects()
         for seat in self._seats.seats.values():
             if seat.starting:
                 if not seat.calls:
@@ -117,8 +118,10 @@ class _Dispatch:
             seat.alone = True  # a document that is not suspected shows whether it is the device that kills
             return [witness]
         if self._seats.suspects and not seat.in_flight:
-            seat.alone = True
+            seat.alone, seat.clearing = True, False
             return self._seats.suspects.popleft()
+        if seat.clearing:
+            return []
         fresh: list[Work] = []
         room = 2 * seat.places  # one engine-load running, one waiting
         until = min(room, seat.load + room // CALLS_A_SEAT)

@@ -27,6 +27,7 @@ class Seat:
     Attributes:
         starting: The worker's model is still loading.
         alone: What is in flight is suspected, so nothing is added to it.
+        clearing: Suspects wait for it to be empty, so nothing is added to it.
         deaths: How often a worker died here since one last finished a document.
         convicted: Documents that killed a worker while alone on it; not yet sentenced.
         load: Prompts that its documents in flight need, as far as that is known when they are handed over.
@@ -39,6 +40,7 @@ class Seat:
     worker: Any
     starting: bool = True
     alone: bool = False
+    clearing: bool = False
     deaths: int = 0
     in_flight: dict[str, Work] = field(default_factory=dict)
     convicted: list[Work] = field(default_factory=list)
@@ -123,8 +125,22 @@ class Seats:
             self._quarantine(seat, reason)
         else:
             seat.worker = self._begin(seat.number)
-            seat.starting, seat.alone, seat.load, seat.waiting = True, False, 0, 0
+            seat.starting, seat.alone, seat.clearing, seat.load, seat.waiting = True, False, False, 0, 0
             seat.news_s = time.monotonic()
+
+    def clear_for_suspects(self) -> None:
+        """Marks seats that are to run empty, so that suspects are asked now and not when all else is done.
+
+        A worker that is starting, and one that has suspects now, will be empty and take a group; only groups
+        beyond those need another seat.
+        """
+        seats = self.seats.values()
+        groups = len(self.suspects) - sum(seat.starting or seat.alone for seat in seats)
+        able = [seat for seat in seats if not seat.starting and not seat.alone]
+        if groups > 0:
+            able.sort(key=lambda seat: (not seat.clearing, seat.load))
+        for i, seat in enumerate(able):
+            seat.clearing = i < groups
 
     def sentence_the_rest(self) -> bool:
         """When nothing else is left to ask, no other document can clear a device: the convicts stay convicted."""
