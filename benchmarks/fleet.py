@@ -1,6 +1,7 @@
 """A fleet of simulated devices: how much of the sum of the devices' own rates one dispatcher gets out of them.
 
-Each device is a real Ray actor in a process of its own; its engine is timed by a roofline and computes
+Each device has a worker and a seat of its own; `devices_per_process` of them share a Ray actor, because 128
+Python processes would starve each other on few cores. The engine is timed by a roofline and computes
 nothing. A device's own rate is measured first, by the same code with that one device. Then capacity is
 the own rate times the time from a device's being ready to the end of the run, summed over all devices,
 that of the lost one as if it had stayed.
@@ -16,6 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from benchmarks.fleet_hosts import Hosts
 from benchmarks.fresh import in_fresh_process, peak_memory_mib
 from benchmarks.load import label_prompts
 from benchmarks.records import Parameters, Record
@@ -79,7 +81,7 @@ def whole_fleet(parameters: Parameters, own_rate: float) -> Record:
     errors = answers["error_kind"].value_counts().to_pylist()
     return {
         "devices": len(ready_s),
-        "devices_per_process": 1,
+        "devices_per_process": parameters["devices_per_process"],
         "devices_lost": num_lost,
         "lost_at_s": round(float(ended_s[of_lost].max()) - begun_s, 1) if of_lost.any() else None,
         "documents": documents,
@@ -119,7 +121,9 @@ def _poll(
         simulated={**simulated, "max_num_seqs": parameters["max_num_seqs"], **(more or {})},
     )
     run = RunFolder(folder)
-    answer_prompts(Job(label_prompts(documents), documents, 1), config=config, folder=run)
+    hosts = Hosts(parameters["devices_per_process"])
+    job = Job(label_prompts(documents), documents, 1)
+    answer_prompts(job, config=config, folder=run, begin=hosts.begin, end=hosts.end)
     table = pa.concat_tables([pq.read_table(part, columns=COLUMNS) for part in parts(run.completions)])
     return table, read_json(run.engine)["sessions"][-1]
 

@@ -1,7 +1,7 @@
 """Starts Ray or connects to one, and begins workers on its devices."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import Any
@@ -102,13 +102,13 @@ def _resources(device: Device) -> dict[str, float]:
     return {"num_cpus": min(cpus, declared.get("CPU", 0)), "num_gpus": gpus if declared.get("GPU", 0) >= gpus else 0}
 
 
-def end_workers(workers: list[Any]) -> None:
-    """Lets backends end what no guardian reaches, e.g. a server in a container, then ends the actors."""
+def end_workers(workers: list[Any], end: Callable[[Any], None]) -> None:
+    """Lets backends end what no guardian reaches, e.g. a server in a container, then ends the workers."""
     import ray
 
     ray.wait([worker.stop.remote() for worker in workers], num_returns=len(workers), timeout=STOP_S)
     for worker in workers:
-        end_worker(worker)
+        end(worker)
 
 
 def end_worker(worker: Any) -> None:

@@ -8,6 +8,7 @@ runs have answered is not asked.
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import chain
+from typing import Any
 
 from core.config import Engine
 from core.progress import Progress, Waiting
@@ -46,7 +47,13 @@ class Job:
 
 
 def answer_prompts(
-    job: Job, *, config: Engine, folder: RunFolder, make_journal: Callable[..., Journal] = Journal
+    job: Job,
+    *,
+    config: Engine,
+    folder: RunFolder,
+    make_journal: Callable[..., Journal] = Journal,
+    begin: Callable[..., Any] = begin_worker,
+    end: Callable[[Any], None] = end_worker,
 ) -> int:
     """Asks about every document that is not settled yet; returns how many answers that gave.
 
@@ -55,6 +62,8 @@ def answer_prompts(
         config: The engine section.
         folder: Where answers go.
         make_journal: Called as Journal is; a benchmark gives one that measures.
+        begin: Called as `begin_worker` is; a benchmark puts simulated devices into one process.
+        end: Ends what `begin` has begun.
 
     Raises:
         EngineError: the engine does not start, or no device is left.
@@ -70,10 +79,8 @@ def answer_prompts(
         with ray_session(config, log=folder.log) as devices:
             session = Session(folder.engine, config, devices)
             seats = Seats(
-                lambda number: begin_worker(
-                    config, devices[number], name=f"worker-{number}", stop=job.stop, log=folder.log
-                ),
-                end_worker,
+                lambda number: begin(config, devices[number], name=f"worker-{number}", stop=job.stop, log=folder.log),
+                end,
                 number=len(devices),
                 max_restarts=config.max_restarts,
             )
@@ -91,7 +98,7 @@ def answer_prompts(
                         raise KeyboardInterrupt
                     session.ended()
             finally:
-                end_workers([seat.worker for seat in seats.seats.values()])
+                end_workers([seat.worker for seat in seats.seats.values()], end)
             return session.answers
 
 
