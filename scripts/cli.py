@@ -53,7 +53,7 @@ def parser() -> argparse.ArgumentParser:
         command = commands.add_parser(name, help=text, description=text, parents=[json_flag])
         if name == "predict":
             command.add_argument("student", type=Path, help="student folder, or the run folder that holds it")
-            command.add_argument("input", help="CSV, JSONL or Parquet file")
+            command.add_argument("input", help="CSV, JSONL, Parquet or Arrow file, a pattern or folder of them")
             command.add_argument("output", type=Path, help="CSV, JSONL or Parquet file to write")
             command.add_argument("--text-column", default="text", help="column that holds the text (default: text)")
         elif name == "bench":

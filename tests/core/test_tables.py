@@ -68,7 +68,7 @@ def test_bad_rows_come_out_in_their_place_with_a_problem(tmp_path: Path) -> None
         ("a.csv", "id,text\n", "has no rows"),
         ("a.jsonl", "\n\n", "has no rows"),
         ("a.csv", "id,body\n1,x\n", "has no column 'text'; its columns are: id, body"),
-        ("a.txt", "hello", "is no csv, jsonl, parquet file"),
+        ("a.txt", "hello", "is no arrow, csv, jsonl, parquet file"),
         ("a.parquet", "hello", "cannot be read"),
     ],
 )
