@@ -35,14 +35,15 @@ class Job(Section):
 
 class Documents(Section):
     path: str
-    """Texts to label: a CSV, JSONL, Parquet or Arrow file, a pattern of several (`texts-*.csv`), a folder that `datasets`
-    saved (of a DatasetDict one split, `folder/train`), or a folder of Parquet files; local or a URI."""
+    """Texts to label: a CSV, JSONL, Parquet or Arrow file, a pattern of several (`texts-*.csv`), a folder that
+    `datasets` saved (of a DatasetDict one split, `folder/train`), or a folder of Parquet files; local or a URI."""
     text_column: str = "text"
     """Column that holds the text."""
     id_column: str | None = None
     """Column that holds a unique id; without it a row's id is its number in the file, from 0."""
     gold_path: str | None = None
-    """Texts with known labels, given as `path` is; polled too, never trained on, used to measure teacher and student."""
+    """Texts with known labels, given as `path` is; polled too, never trained on, used to measure
+    teacher and student."""
     label_column: str = "label"
     """Column of the gold file that holds the known label."""
     limit: int | None = Field(default=None, ge=1)
