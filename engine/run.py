@@ -55,7 +55,7 @@ def answer_prompts(job: Job, *, config: Engine, folder: RunFolder) -> int:
     with Journal(folder.completions) as journal:
         ledger = Ledger(folder.completions, asked_each=job.asked_each, stop=job.stop)
         if ledger.settled >= job.documents:
-            mark_settled(folder.engine)  # a session that was killed right after its last answer has not
+            mark_settled(folder.engine, job.documents)  # a session that was killed right after its last answer has not
             return 0
         devices = find_devices(config.device, config.replicas)
         work = (left for each in by_document(job.prompts) if (left := ledger.left_of(each)) is not None)
@@ -77,7 +77,7 @@ def answer_prompts(job: Job, *, config: Engine, folder: RunFolder) -> int:
                     _count(first, tallies, job, ledger, session)
                     if drain.is_set():
                         raise KeyboardInterrupt
-                    session.ended()
+                    session.ended(job.documents)
             finally:
                 for seat in seats.seats.values():
                     end_worker(seat.worker)

@@ -106,15 +106,15 @@ def _run(parsed: argparse.Namespace) -> int:
 
 
 def _whole_path(config: Config, *, as_json: bool) -> int:
-    pipeline.check_inputs(config)
+    inputs = pipeline.check_inputs(config)
     folder = open_run_folder(config)
     _log_to(folder.log)
-    todo = [name for name in pipeline.STEPS if not pipeline.is_done(name, folder)]
+    todo = [name for name in pipeline.STEPS if not pipeline.is_done(name, folder, inputs)]
     if not todo:
         print(f"nothing left to do in {folder.path}", file=sys.stderr)
     for name, step in pipeline.STEPS.items():
         # Looked at again for each: a poll that asked something removes what was made before.
-        if not pipeline.is_done(name, folder):
+        if not pipeline.is_done(name, folder, inputs):
             _timed(name, step, config, folder)
     return show_metrics(folder, as_json=as_json)
 
