@@ -197,7 +197,23 @@ class Report(Section):
     """How many labelled texts the report shows."""
 
 
-class Config(Section):
+class Root(Section):
+    """A whole config, as it is kept in a run folder."""
+
+    def resolved(self) -> dict[str, Any]:
+        """Every key with its value, defaults included, as plain JSON types."""
+        return self.model_dump(mode="json")
+
+    def differences(self, other: dict[str, Any]) -> list[str]:
+        """Dotted keys whose values differ from those of another resolved config, sorted."""
+        mine, theirs = _flat(self.resolved()), _flat(other)
+        return sorted(key for key in mine.keys() | theirs.keys() if mine.get(key) != theirs.get(key))
+
+
+RootT = TypeVar("RootT", bound=Root)
+
+
+class Config(Root):
     """A whole job, sections in the order of the data."""
 
     job: Job = Job()
@@ -215,15 +231,6 @@ class Config(Section):
             raise ValueError("task.examples: with panel.answer = 'chain_of_thought' every example needs a reason")
         return self
 
-    def resolved(self) -> dict[str, Any]:
-        """Every key with its value, defaults included, as plain JSON types."""
-        return self.model_dump(mode="json")
-
-    def differences(self, other: dict[str, Any]) -> list[str]:
-        """Dotted keys whose values differ from those of another resolved config, sorted."""
-        mine, theirs = _flat(self.resolved()), _flat(other)
-        return sorted(key for key in mine.keys() | theirs.keys() if mine.get(key) != theirs.get(key))
-
 
 def load_config(path: Path, overrides: list[str] | None = None) -> Config:
     """The config of a job TOML, or of an existing run folder, with overrides applied.
@@ -232,18 +239,36 @@ def load_config(path: Path, overrides: list[str] | None = None) -> Config:
         ConfigError: the file is missing or malformed, a key is unknown, or a value breaks a rule.
     """
     raw = _read(path)
-    for override in overrides or []:
-        _apply(raw, override)
+    apply_overrides(raw, overrides or [])
     if not path.is_dir():
         job = raw.setdefault("job", {})
         if isinstance(job, dict):
             job.setdefault("name", path.stem)
             job["run_folder"] = job.get("run_folder") or f"runs/{job['name']}"
-    _check_keys(raw, Config, "")
+    return checked_config(Config, raw, mend=f"edit {path} or use --set")
+
+
+def checked_config(root: type[RootT], raw: dict[str, Any], *, mend: str) -> RootT:
+    """A whole config from plain values.
+
+    Raises:
+        ConfigError: a key is unknown, or a value breaks a rule; `mend` says where to change it.
+    """
+    _check_keys(raw, root, "")
     try:
-        return Config.model_validate(raw)
+        return root.model_validate(raw)
     except ValidationError as error:
-        raise ConfigError(_explain(error), mend=f"edit {path} or use --set") from error
+        raise ConfigError(_explain(error), mend=mend) from error
+
+
+def apply_overrides(raw: dict[str, Any], overrides: list[str]) -> None:
+    """Sets the keys that `--set section.key=value` names, from left to right.
+
+    Raises:
+        ConfigError: an override is not of that form.
+    """
+    for override in overrides:
+        _apply(raw, override)
 
 
 def checked_section(section: type[SectionT], values: dict[str, Any], name: str) -> SectionT:

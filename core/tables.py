@@ -8,6 +8,7 @@ touched. No file is ever held whole.
 import csv
 import io
 import json
+import re
 from collections.abc import Callable, Iterator
 from functools import partial
 from itertools import chain
@@ -166,8 +167,12 @@ def _readable(number: int, values: dict[str, Any]) -> Row:
     return Row(number, values)
 
 
+# Bytes that are not UTF-8 come as one each, see _text; JSON can hold any of them as an escape.
+_LONE_SURROGATE = re.compile("[\ud800-\udfff]")
+
+
 def _replaced(text: str) -> str:
-    return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+    return _LONE_SURROGATE.sub("\N{REPLACEMENT CHARACTER}", text)
 
 
 def _read_csv(filesystem: fs.FileSystem, path: str) -> Iterator[Row]:

@@ -5,7 +5,7 @@ Every prompt that is asked ends there exactly once, as a completion or as an err
 runs have answered is not asked.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import chain
 
@@ -34,13 +34,13 @@ class Job:
     Attributes:
         prompts: All prompts of the run; those of a document stand together.
         documents: How many documents these are about.
-        asked_each: How many prompts each document has.
+        asked_each: How many prompts each document has; a function of the document's id where they differ.
         stop: When a document needs no more answers.
     """
 
     prompts: Iterable[Prompt]
     documents: int
-    asked_each: int
+    asked_each: int | Callable[[str], int]
     stop: StopRule = NeverStop()
 
 

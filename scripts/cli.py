@@ -18,7 +18,7 @@ from typing import Any, NoReturn
 from core.config import Config, load_config
 from core.errors import UserError
 from core.run_folder import RunFolder, open_run_folder
-from scripts import pipeline
+from scripts import batch, pipeline
 from scripts.show import show_doctor, show_metrics, show_plan, show_status, show_suite
 
 HELP = {
@@ -29,6 +29,7 @@ HELP = {
     "train": "fine-tune the student on the labels",
     "evaluate": "score teacher and student on the gold rows",
     "predict": "label a file with a student",
+    "batch": "answer a batch file of the OpenAI Batch API, as vllm run-batch does",
     "report": "write metrics.json and report.html",
     "status": "how far a run is; can be called while it runs",
     "bench": "run a benchmark suite and hold it against its bounds",
@@ -56,6 +57,8 @@ def parser() -> argparse.ArgumentParser:
             command.add_argument("input", help="CSV, JSONL, Parquet or Arrow file, a pattern or folder of them")
             command.add_argument("output", type=Path, help="CSV, JSONL or Parquet file to write")
             command.add_argument("--text-column", default="text", help="column that holds the text (default: text)")
+        elif name == "batch":
+            batch.add_arguments(command)
         elif name == "bench":
             command.add_argument("suite", help="name of a file in benchmarks/suites, without .toml")
         elif name != "doctor":
@@ -92,11 +95,14 @@ def _run(parsed: argparse.Namespace) -> int:
             return show_doctor(as_json=parsed.json)
         case "predict":
             return _predict(parsed)
+        case "batch":
+            return batch.run_batch(parsed, log_to=_log_to)
         case "bench":
             return _bench(parsed)
         case "status":
-            config = load_config(parsed.job)
-            return show_status(RunFolder(Path(config.job.run_folder)), as_json=parsed.json)
+            is_folder = (parsed.job / "config.resolved.json").exists()
+            path = parsed.job if is_folder else Path(load_config(parsed.job).job.run_folder)
+            return show_status(RunFolder(path), as_json=parsed.json)
         case "plan":
             return show_plan(pipeline.plan(load_config(parsed.job, parsed.set)), as_json=parsed.json)
         case "run":

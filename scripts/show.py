@@ -20,9 +20,11 @@ def show_plan(plan: dict[str, Any], *, as_json: bool) -> int:
 
 
 def show_status(folder: RunFolder, *, as_json: bool) -> int:
-    wanted = read_json(folder.require(folder.plan, step="poll"))["prompts"]
+    plan = read_json(folder.require(folder.plan, step="poll"))
+    wanted = plan["prompts"]
     answered = count_answers(folder.completions)
-    done = [name for name in pipeline.STEPS if pipeline.is_done(name, folder)]
+    steps = ["poll"] if "input_digest" in plan else list(pipeline.STEPS)  # a batch is a poll and nothing else
+    done = [name for name in steps if pipeline.is_done(name, folder)]
     rate = _last_rate(folder)
     state = {"run_folder": str(folder.path), "answered": answered, "prompts": wanted, "steps_done": done, **rate}
     if as_json:
@@ -30,7 +32,7 @@ def show_status(folder: RunFolder, *, as_json: bool) -> int:
         return 0
     speed = f", {rate['answers_per_s']:.1f} answers/s in the last session" if rate["answers_per_s"] else ""
     print(f"{folder.path}: {answered} of at most {wanted} answers{speed}")
-    left = [name for name in pipeline.STEPS if name not in done]
+    left = [name for name in steps if name not in done]
     print(f"steps done: {', '.join(done) or 'none'}; still to do: {', '.join(left) or 'none'}")
     return 0
 
