@@ -74,6 +74,8 @@ def _imported(module: str, name: str) -> Callable[[BackendSettings], Backend]:
 
 def _vllm(settings: BackendSettings) -> Backend:
     """Inside the worker, or as a server of its own where the job names a command for one."""
+    if settings.server_command:
+        return _imported("engine.backends.vllm_server", "VllmServerBackend")(settings)
     return _imported("engine.backends.vllm", "VllmBackend")(settings)
 
 

@@ -133,8 +133,9 @@ def error_message(body: Any) -> str:
     if isinstance(body, dict):
         error = body.get("error", body)
         if isinstance(error, dict):
-            said = [error.get("message") or error.get("detail") or str(error), error.get("code"), error.get("param")]
-            return " ".join(str(part) for part in said if part not in (None, ""))
+            said = str(error.get("message") or error.get("detail") or error)
+            named = [error[key] for key in ("code", "param") if isinstance(error.get(key), str) and error[key]]
+            return f"{said} ({', '.join(named)})" if named else said
         return str(error)
     return " ".join(str(body).split())[:500]
 

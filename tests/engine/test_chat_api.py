@@ -127,7 +127,8 @@ def test_another_refusal_changes_nothing() -> None:
 
 
 def test_errors_are_read_in_every_form_they_come_in() -> None:
-    assert error_message({"error": {"message": "no", "code": 400}}) == "no 400"
+    assert error_message({"error": {"message": "no", "code": 400, "param": "n"}}) == "no (n)"
+    assert error_message({"error": {"message": "too long", "code": "context_length_exceeded"}}).endswith("exceeded)")
     assert error_message({"detail": "Not Found"}) == "Not Found"
     assert error_message("<html>\n Bad  Gateway") == "<html> Bad Gateway"
 
