@@ -13,9 +13,9 @@ from core.config import Engine
 from core.progress import Progress, Waiting
 from core.records import Prompt
 from core.run_folder import RunFolder
-from engine.backends import check_backend
+from engine.backends import check_backend, devices_for
 from engine.cluster import begin_worker, end_worker, ray_session
-from engine.devices import describe, find_devices
+from engine.devices import describe
 from engine.dispatch import Tally, dispatch
 from engine.interrupt import draining
 from engine.journal import Journal
@@ -57,7 +57,7 @@ def answer_prompts(job: Job, *, config: Engine, folder: RunFolder) -> int:
         if ledger.settled >= job.documents:
             mark_settled(folder.engine)  # a session that was killed right after its last answer has not
             return 0
-        devices = find_devices(config.device, config.replicas)
+        devices = devices_for(config)
         work = (left for each in by_document(job.prompts) if (left := ledger.left_of(each)) is not None)
         with ray_session(config, devices):
             session = Session(folder.engine, config, devices)

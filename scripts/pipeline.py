@@ -23,8 +23,7 @@ from core.models import needs_preparation, resolve_model
 from core.progress import Waiting, counted
 from core.records import CONSENSUS_SCHEMA, VOTE_SCHEMA, Document, Prompt, to_table, with_labels
 from core.run_folder import RunFolder
-from engine.backends import LOADS_MODEL, check_backend
-from engine.devices import find_devices
+from engine.backends import LOADS_MODEL, check_backend, devices_for
 from engine.journal import count_answers, read_completions
 from engine.plan import make_plan
 from engine.session import is_settled
@@ -40,7 +39,7 @@ def check_inputs(config: Config) -> None:
     """Finds every mistake that can be found before a run folder is made; prepares a packaged model."""
     check_backend(config.engine.backend)
     load_panel(config.panel.personas)
-    find_devices(config.engine.device, config.engine.replicas)
+    devices_for(config.engine)
     check_ids(config.documents, list(config.task.labels))
     resolve_model(config.student.encoder, key="student.encoder")
     if config.engine.backend not in LOADS_MODEL:
@@ -56,7 +55,7 @@ def plan(config: Config) -> dict[str, Any]:
     """What `poll` will do, as plain JSON types; writes nothing."""
     check_backend(config.engine.backend)
     counts = check_ids(config.documents, list(config.task.labels))
-    devices = find_devices(config.engine.device, config.engine.replicas)
+    devices = devices_for(config.engine)
     return make_plan(
         _prompts(config),
         documents=sum(counts.values()),

@@ -5,9 +5,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
+from core.config import Engine
 from core.errors import ConfigError
 from core.records import Completion, Prompt
-from engine.devices import Device
+from engine.devices import Device, find_devices
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +82,7 @@ def _vllm(settings: BackendSettings) -> Backend:
 
 BACKENDS: dict[str, Callable[[BackendSettings], Backend]] = {
     "vllm": _vllm,
+    "openai": _imported("engine.backends.openai", "OpenAIBackend"),
     "replay": _imported("engine.backends.replay", "ReplayBackend"),
     "simulated": _imported("engine.backends.simulated", "SimulatedBackend"),
 }
@@ -88,6 +90,20 @@ BACKENDS: dict[str, Callable[[BackendSettings], Backend]] = {
 
 LOADS_MODEL = frozenset({"vllm"})
 """Backends that need the files of `engine.model` on this machine."""
+
+COMPUTES_ELSEWHERE = frozenset({"openai"})
+"""Backends that need no device here; one worker on the processor carries all requests."""
+
+
+def devices_for(config: Engine) -> list[Device]:
+    """The devices that a run's workers take.
+
+    Raises:
+        EngineError: fewer are there than asked for.
+    """
+    if config.backend in COMPUTES_ELSEWHERE:
+        return find_devices("cpu", config.replicas)
+    return find_devices(config.device, config.replicas)
 
 
 def make_backend(name: str, settings: BackendSettings) -> Backend:
