@@ -23,8 +23,8 @@ from core.models import needs_preparation, resolve_model
 from core.progress import Waiting, counted
 from core.records import CONSENSUS_SCHEMA, VOTE_SCHEMA, Document, Prompt, to_table, with_labels
 from core.run_folder import RunFolder
-from engine.backends import LOADS_MODEL, check_backend
-from engine.devices import Device, devices_for
+from engine.backends import LOADS_MODEL, check_backend, devices_for
+from engine.devices import Device
 from engine.journal import count_answers, read_completions
 from engine.plan import make_plan
 from engine.session import is_settled

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import re
 import time
 from itertools import count
 from typing import Any
@@ -12,10 +11,9 @@ from core.errors import EngineError
 from core.models import resolve_model
 from core.records import Completion, Prompt
 from engine.backends import BackendSettings, EngineDeadError, Load
-from engine.backends.choice_logprobs import choice_logprobs
+from engine.backends.chat_api import fold_system
+from engine.backends.choice_logprobs import NUM_ALTERNATIVES, answer_logprobs
 from engine.devices import Device
-
-NUM_ALTERNATIVES = 20  # vLLM's default limit; a grammar leaves fewer beginnings of labels than that
 
 
 class VllmBackend:
@@ -135,10 +133,7 @@ class VllmBackend:
         )
 
     def _token_ids(self, prompt: Prompt) -> list[int]:
-        messages = list(prompt.messages)
-        if self._fold_system and messages[0]["role"] == "system":
-            system, first, *rest = messages
-            messages = [{"role": first["role"], "content": f"{system['content']}\n\n{first['content']}"}, *rest]
+        messages = fold_system(prompt.messages) if self._fold_system else list(prompt.messages)
         ids: list[int] = self._tokenizer.apply_chat_template(
             messages, add_generation_prompt=True, tokenize=True, return_dict=False
         )
@@ -226,11 +221,4 @@ def _choice_logprobs(answer: Any, prompt: Prompt) -> tuple[float, ...] | None:
     for token_id, options in zip(answer.token_ids, answer.logprobs, strict=True):
         tokens.append(options[token_id].decoded_token)
         alternatives.append({option.decoded_token: option.logprob for option in options.values()})
-    start = 0
-    if prompt.answer.choice_property:
-        opening = rf'"{re.escape(prompt.answer.choice_property)}"\s*:\s*"'
-        found = list(re.finditer(opening, "".join(tokens)))
-        if not found:
-            return None
-        start = found[-1].end()
-    return choice_logprobs(tokens, alternatives, prompt.answer.choices, start=start)
+    return answer_logprobs(tokens, alternatives, prompt.answer)
