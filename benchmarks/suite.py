@@ -18,7 +18,7 @@ from benchmarks.fleet import measure_fleet
 from benchmarks.journal import measure_journal
 from benchmarks.kill import measure_kill
 from benchmarks.records import Record, Runner
-from core.config import apply_override, nearest
+from core.config import apply_overrides, nearest
 from core.environment import capture
 from core.errors import ConfigError
 from core.files import write_json
@@ -104,7 +104,7 @@ def _override(suite: dict[str, Any], overrides: list[str]) -> dict[str, Any]:
         if table != "parameters" or key not in before:
             known = [f"parameters.{known}" for known in before]
             raise ConfigError(f"unknown parameter {table}.{key}", mend=nearest(f"{table}.{key}", known))
-        apply_override(suite, override)
+        apply_overrides(suite, [override])
         if not _same_kind(before[key], parameters[key]):
             raise ConfigError(f"--set {override!r}: {key} must be of the kind of {before[key]!r}")
     return {key: value for key, value in parameters.items() if value != before[key]}

@@ -35,13 +35,15 @@ class Job(Section):
 
 class Documents(Section):
     path: str
-    """CSV, JSONL or Parquet file of the texts to label."""
+    """Texts to label: a CSV, JSONL, Parquet or Arrow file, a pattern of several (`texts-*.csv`), a folder that
+    `datasets` saved (of a DatasetDict one split, `folder/train`), or a folder of Parquet files; local or a URI."""
     text_column: str = "text"
     """Column that holds the text."""
     id_column: str | None = None
     """Column that holds a unique id; without it a row's id is its number in the file, from 0."""
     gold_path: str | None = None
-    """File of texts with known labels; polled too, never trained on, used to measure teacher and student."""
+    """Texts with known labels, given as `path` is; polled too, never trained on, used to measure
+    teacher and student."""
     label_column: str = "label"
     """Column of the gold file that holds the known label."""
     limit: int | None = Field(default=None, ge=1)
@@ -199,7 +201,23 @@ class Report(Section):
     """How many labelled texts the report shows."""
 
 
-class Config(Section):
+class Root(Section):
+    """A whole config, as it is kept in a run folder."""
+
+    def resolved(self) -> dict[str, Any]:
+        """Every key with its value, defaults included, as plain JSON types."""
+        return self.model_dump(mode="json")
+
+    def differences(self, other: dict[str, Any]) -> list[str]:
+        """Dotted keys whose values differ from those of another resolved config, sorted."""
+        mine, theirs = _flat(self.resolved()), _flat(other)
+        return sorted(key for key in mine.keys() | theirs.keys() if mine.get(key) != theirs.get(key))
+
+
+RootT = TypeVar("RootT", bound=Root)
+
+
+class Config(Root):
     """A whole job, sections in the order of the data."""
 
     job: Job = Job()
@@ -217,15 +235,6 @@ class Config(Section):
             raise ValueError("task.examples: with panel.answer = 'chain_of_thought' every example needs a reason")
         return self
 
-    def resolved(self) -> dict[str, Any]:
-        """Every key with its value, defaults included, as plain JSON types."""
-        return self.model_dump(mode="json")
-
-    def differences(self, other: dict[str, Any]) -> list[str]:
-        """Dotted keys whose values differ from those of another resolved config, sorted."""
-        mine, theirs = _flat(self.resolved()), _flat(other)
-        return sorted(key for key in mine.keys() | theirs.keys() if mine.get(key) != theirs.get(key))
-
 
 def load_config(path: Path, overrides: list[str] | None = None) -> Config:
     """The config of a job TOML, or of an existing run folder, with overrides applied.
@@ -234,18 +243,26 @@ def load_config(path: Path, overrides: list[str] | None = None) -> Config:
         ConfigError: the file is missing or malformed, a key is unknown, or a value breaks a rule.
     """
     raw = _read(path)
-    for override in overrides or []:
-        apply_override(raw, override)
+    apply_overrides(raw, overrides or [])
     if not path.is_dir():
         job = raw.setdefault("job", {})
         if isinstance(job, dict):
             job.setdefault("name", path.stem)
             job["run_folder"] = job.get("run_folder") or f"runs/{job['name']}"
-    _check_keys(raw, Config, "")
+    return checked_config(Config, raw, mend=f"edit {path} or use --set")
+
+
+def checked_config(root: type[RootT], raw: dict[str, Any], *, mend: str) -> RootT:
+    """A whole config from plain values.
+
+    Raises:
+        ConfigError: a key is unknown, or a value breaks a rule; `mend` says where to change it.
+    """
+    _check_keys(raw, root, "")
     try:
-        return Config.model_validate(raw)
+        return root.model_validate(raw)
     except ValidationError as error:
-        raise ConfigError(_explain(error), mend=f"edit {path} or use --set") from error
+        raise ConfigError(_explain(error), mend=mend) from error
 
 
 def checked_section(section: type[SectionT], values: dict[str, Any], name: str) -> SectionT:
@@ -275,12 +292,17 @@ def _read(path: Path) -> dict[str, Any]:
         raise ConfigError(f"{path} cannot be read as TOML: {error}") from error
 
 
-def apply_override(raw: dict[str, Any], override: str) -> None:
-    """Sets one key of nested tables from "section.key=value"; the value is TOML, or a bare word.
+def apply_overrides(raw: dict[str, Any], overrides: list[str]) -> None:
+    """Sets keys of nested tables from "section.key=value", left to right; a value is TOML, or a bare word.
 
     Raises:
-        ConfigError: it is not of that form, or the key lies in something that is no table.
+        ConfigError: one is not of that form, or its key lies in something that is no table.
     """
+    for override in overrides:
+        _apply(raw, override)
+
+
+def _apply(raw: dict[str, Any], override: str) -> None:
     key, equals, text = override.partition("=")
     if not equals or "." not in key:
         raise ConfigError(f"--set {override!r} is not of the form section.key=value", mend="--set panel.samples=3")

@@ -8,7 +8,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from core.config import Config
+from core.config import Config, Root
 from core.errors import RunFolderError
 from core.files import cannot_write, read_json, write_json
 
@@ -98,17 +98,24 @@ class RunFolder:
 
 
 def open_run_folder(config: Config, *, may_change: tuple[str, ...] = ()) -> RunFolder:
-    """Makes the folder or reopens it for the same config.
+    """Makes the folder of a job or reopens it for the same config; see `open_folder`."""
+    return open_folder(Path(config.job.run_folder), config, may_change=may_change, key="job.run_folder")
+
+
+def open_folder(path: Path, config: Root, *, key: str, may_change: tuple[str, ...] = ()) -> RunFolder:
+    """Makes a run folder or reopens it for the same config.
 
     Args:
+        path: The folder.
         config: What is about to be run.
+        key: Config key or argument that names the folder, for errors.
         may_change: Sections that may differ from the folder's, because only steps that will be done
             again read them; the folder's config is then replaced.
 
     Raises:
         RunFolderError: it cannot be written, or holds a run of another config; the keys that differ are named.
     """
-    folder = RunFolder(Path(config.job.run_folder))
+    folder = RunFolder(path)
     changed: list[str] = []
     if folder.config.exists():
         changed = config.differences(read_json(folder.config))
@@ -117,12 +124,12 @@ def open_run_folder(config: Config, *, may_change: tuple[str, ...] = ()) -> RunF
             shown = ", ".join(differing)
             raise RunFolderError(
                 f"{folder.path} holds a run of another config; keys that differ: {shown}",
-                mend="set job.run_folder to another folder, or delete this one",
+                mend=f"set {key} to another folder, or delete this one",
             )
     elif folder.path.exists() and (not folder.path.is_dir() or any(folder.path.iterdir())):
         raise RunFolderError(
             f"{folder.path} is there but is no run folder (it has no {folder.config.name})",
-            mend="set job.run_folder to another folder",
+            mend=f"set {key} to another folder",
         )
     check_writable(folder.path)
     if not folder.config.exists() or changed:

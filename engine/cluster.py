@@ -9,8 +9,8 @@ from typing import Any
 from core.config import Engine
 from core.errors import EngineError
 from core.progress import Waiting
-from engine.backends import BackendSettings
-from engine.devices import Device, devices_for, pinning
+from engine.backends import BackendSettings, devices_for
+from engine.devices import Device, pinning
 from engine.guardian import guard_processes
 from engine.nodes import cluster_devices
 from engine.work import StopRule

@@ -10,7 +10,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from core.config import Engine
 from core.environment import memory_bytes, processor_name
 from core.errors import EngineError
 
@@ -52,17 +51,6 @@ class Device:
     def __str__(self) -> str:
         last = f"-{self.index + self.parallel - 1}" if self.parallel > 1 and self.kind != "cpu" else ""
         return f"{self.host}{'/' if self.host else ''}{self.kind}:{self.index}{last}"
-
-
-def devices_for(config: Engine) -> list[Device]:
-    """The devices of this machine for a run. Simulated ones beyond its cores need no core: none of them is there.
-
-    Raises:
-        EngineError: fewer devices are there than asked for.
-    """
-    if config.backend == "simulated" and config.replicas > len(os.sched_getaffinity(0)):
-        return [Device("cpu", i, "simulated") for i in range(config.replicas)]
-    return find_devices(config.device, config.replicas, parallel=config.tensor_parallel)
 
 
 def find_devices(kind: str, replicas: int, *, parallel: int = 1, sysfs: Path = Path("/sys")) -> list[Device]:

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 from core.config import Engine
 from core.errors import EngineError
+from engine.backends import device_kind
 from engine.devices import Device, find_devices
 
 ANSWER_S = 120.0  # a node that has never run xpoll imports its packages from a shared file system first
@@ -22,7 +23,7 @@ def cluster_devices(config: Engine) -> list[Device]:
     import ray
 
     nodes = sorted((node for node in ray.nodes() if node["Alive"]), key=lambda node: node["NodeManagerAddress"])
-    wanted = -(-config.replicas // len(nodes)) if config.device in ("auto", "cpu") else 0
+    wanted = -(-config.replicas // len(nodes)) if device_kind(config) in ("auto", "cpu") else 0
     asked = {_ask(node["NodeID"], config, wanted): node["NodeID"] for node in nodes}
     ready, late = ray.wait(list(asked), num_returns=len(asked), timeout=ANSWER_S)
     if late:
@@ -33,11 +34,11 @@ def cluster_devices(config: Engine) -> list[Device]:
     for call in asked:  # in the order of the nodes
         host, devices = _outcome(call)
         found += [replace(device, node=asked[call], host=host) for device in devices]
-    if config.device == "auto" and any(device.kind != "cpu" for device in found):
+    if device_kind(config) == "auto" and any(device.kind != "cpu" for device in found):
         found = [device for device in found if device.kind != "cpu"]
     if len(found) < max(config.replicas, 1):
         raise EngineError(
-            f"engine.device = {config.device!r}: {max(config.replicas, 1)} needed, {len(found)} found "
+            f"engine.device = {device_kind(config)!r}: {max(config.replicas, 1)} needed, {len(found)} found "
             f"on {len(nodes)} Ray nodes",
             mend="run xpoll doctor on the nodes",
         )
@@ -51,7 +52,7 @@ def _ask(node_id: str, config: Engine, wanted: int) -> object:
     task = ray.remote(devices_of_this_node).options(
         num_cpus=0, scheduling_strategy=NodeAffinitySchedulingStrategy(node_id, soft=False)
     )
-    return task.remote(config.device, wanted, config.tensor_parallel)
+    return task.remote(device_kind(config), wanted, config.tensor_parallel)
 
 
 def devices_of_this_node(kind: str, replicas: int, parallel: int) -> tuple[str, list[Device]]:

@@ -36,13 +36,13 @@ class Job:
     Attributes:
         prompts: All prompts of the run; those of a document stand together.
         documents: How many documents these are about.
-        asked_each: How many prompts each document has.
+        asked_each: How many prompts each document has; a function of the document's id where they differ.
         stop: When a document needs no more answers.
     """
 
     prompts: Iterable[Prompt]
     documents: int
-    asked_each: int
+    asked_each: int | Callable[[str], int]
     stop: StopRule = NeverStop()
 
 
@@ -73,7 +73,7 @@ def answer_prompts(
     with make_journal(folder.completions, rows_per_part=config.rows_per_part) as journal:
         ledger = Ledger(folder.completions, asked_each=job.asked_each, stop=job.stop)
         if ledger.settled >= job.documents:
-            mark_settled(folder.engine)  # a session that was killed right after its last answer has not
+            mark_settled(folder.engine, job.documents)  # a session that was killed right after its last answer has not
             return 0
         work = (left for each in by_document(job.prompts) if (left := ledger.left_of(each)) is not None)
         with ray_session(config, log=folder.log) as devices:
@@ -96,7 +96,7 @@ def answer_prompts(
                     meters.write()
                     if drain.is_set():
                         raise KeyboardInterrupt
-                    session.ended()
+                    session.ended(job.documents)
             finally:
                 end_workers([seat.worker for seat in seats.seats.values()], end)
             return session.answers

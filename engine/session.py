@@ -15,14 +15,14 @@ from engine.devices import Device
 WRITTEN_EVERY_S = 5.0
 
 
-def mark_settled(path: Path) -> None:
-    """Notes that no document of the run needs another answer."""
-    write_json(path, {**read_json(path), "settled": True})
+def mark_settled(path: Path, documents: int) -> None:
+    """Notes that none of so many documents needs another answer."""
+    write_json(path, {**read_json(path), "settled_documents": documents})
 
 
-def is_settled(path: Path) -> bool:
-    """Whether every document of a run is settled, as far as its last session knew."""
-    return path.exists() and bool(read_json(path).get("settled"))
+def is_settled(path: Path, documents: int) -> bool:
+    """Whether every one of so many documents is settled, as far as the last session knew."""
+    return path.exists() and read_json(path).get("settled_documents") == documents
 
 
 class Session:
@@ -62,10 +62,10 @@ class Session:
         if time.monotonic() - self._written_s >= WRITTEN_EVERY_S:
             self._write()
 
-    def ended(self) -> None:
-        """Every document is settled."""
+    def ended(self, documents: int) -> None:
+        """Every one of so many documents is settled."""
         self._write()
-        mark_settled(self._path)
+        mark_settled(self._path, documents)
 
     def _write(self) -> None:
         now_s = self._written_s = time.monotonic()

@@ -18,7 +18,7 @@ from typing import Any, NoReturn
 from core.config import Config, load_config
 from core.errors import UserError
 from core.run_folder import RunFolder, open_run_folder
-from scripts import pipeline
+from scripts import batch, pipeline
 from scripts.show import show_doctor, show_metrics, show_plan, show_status, show_suite, show_suites
 
 HELP = {
@@ -29,6 +29,7 @@ HELP = {
     "train": "fine-tune the student on the labels",
     "evaluate": "score teacher and student on the gold rows",
     "predict": "label a file with a student",
+    "batch": "answer a batch file of the OpenAI Batch API, as vllm run-batch does",
     "report": "write metrics.json and report.html",
     "status": "how far a run is; can be called while it runs",
     "bench": "run a benchmark suite and hold it against its bounds",
@@ -53,9 +54,11 @@ def parser() -> argparse.ArgumentParser:
         command = commands.add_parser(name, help=text, description=text, parents=[json_flag])
         if name == "predict":
             command.add_argument("student", type=Path, help="student folder, or the run folder that holds it")
-            command.add_argument("input", help="CSV, JSONL or Parquet file")
+            command.add_argument("input", help="CSV, JSONL, Parquet or Arrow file, a pattern or folder of them")
             command.add_argument("output", type=Path, help="CSV, JSONL or Parquet file to write")
             command.add_argument("--text-column", default="text", help="column that holds the text (default: text)")
+        elif name == "batch":
+            batch.add_arguments(command)
         elif name == "bench":
             command.add_argument("suite", nargs="?", help="name of a suite; without one, lists them")
             command.add_argument("--list", action="store_true", help="list the suites")
@@ -99,11 +102,14 @@ def _run(parsed: argparse.Namespace) -> int:
             return show_doctor(as_json=parsed.json)
         case "predict":
             return _predict(parsed)
+        case "batch":
+            return batch.run_batch(parsed, log_to=_log_to)
         case "bench":
             return _bench(parsed)
         case "status":
-            config = load_config(parsed.job)
-            return show_status(RunFolder(Path(config.job.run_folder)), as_json=parsed.json)
+            is_folder = (parsed.job / "config.resolved.json").exists()
+            path = parsed.job if is_folder else Path(load_config(parsed.job).job.run_folder)
+            return show_status(RunFolder(path), as_json=parsed.json)
         case "plan":
             return show_plan(pipeline.plan(load_config(parsed.job, parsed.set)), as_json=parsed.json)
         case "run":
@@ -118,15 +124,15 @@ def _config(parsed: argparse.Namespace) -> Config:
 
 
 def _whole_path(config: Config, *, as_json: bool) -> int:
-    pipeline.check_inputs(config)
+    inputs = pipeline.check_inputs(config)
     folder = open_run_folder(config)
     _log_to(folder.log)
-    todo = [name for name in pipeline.STEPS if not pipeline.is_done(name, folder)]
+    todo = [name for name in pipeline.STEPS if not pipeline.is_done(name, folder, inputs)]
     if not todo:
         print(f"nothing left to do in {folder.path}", file=sys.stderr)
     for name, step in pipeline.STEPS.items():
         # Looked at again for each: a poll that asked something removes what was made before.
-        if not pipeline.is_done(name, folder):
+        if not pipeline.is_done(name, folder, inputs):
             _timed(name, step, config, folder)
     return show_metrics(folder, as_json=as_json)
 

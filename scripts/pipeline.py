@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from core.config import Config
+from core.config import Config, Engine
 from core.environment import capture
 from core.errors import RunFolderError
 from core.files import read_json, write_json, write_table
@@ -23,12 +23,12 @@ from core.models import needs_preparation, resolve_model
 from core.progress import Waiting, counted
 from core.records import CONSENSUS_SCHEMA, VOTE_SCHEMA, Document, Prompt, to_table, with_labels
 from core.run_folder import RunFolder
-from engine.backends import LOADS_MODEL, check_backend
-from engine.devices import Device, devices_for
+from engine.backends import LOADS_MODEL, check_backend, devices_for
+from engine.devices import Device
 from engine.journal import count_answers, read_completions
 from engine.plan import make_plan
 from engine.session import is_settled
-from personas.documents import check_ids, stream_documents
+from personas.documents import Inputs, check_documents, stream_documents
 from personas.panel import load_panel
 from personas.parse import to_vote
 from personas.prompts import build_prompts
@@ -36,30 +36,39 @@ from personas.stop import stop_rule
 from personas.vote import consensus_of
 
 
-def check_inputs(config: Config) -> None:
+def check_inputs(config: Config) -> Inputs:
     """Finds every mistake that can be found before a run folder is made; prepares a packaged model."""
     check_backend(config.engine.backend)
     load_panel(config.panel.personas)
     _devices(config)
-    check_ids(config.documents, list(config.task.labels))
+    inputs = check_documents(config.documents, list(config.task.labels))
     resolve_model(config.student.encoder, key="student.encoder")
-    if config.engine.backend not in LOADS_MODEL:
+    prepare_model(config.engine)
+    return inputs
+
+
+def prepare_model(config: Engine) -> None:
+    """Has the files of `engine.model` on this machine if the backend needs them."""
+    if config.backend not in LOADS_MODEL:
         return
-    if needs_preparation(config.engine.model):
-        with Waiting(f"preparing {config.engine.model} (once)", usual_s=30):
-            resolve_model(config.engine.model, key="engine.model")
+    if needs_preparation(config.model):
+        with Waiting(f"preparing {config.model} (once)", usual_s=30):
+            resolve_model(config.model, key="engine.model")
     else:
-        resolve_model(config.engine.model, key="engine.model")
+        resolve_model(config.model, key="engine.model")
 
 
 def plan(config: Config) -> dict[str, Any]:
     """What `poll` will do, as plain JSON types; writes nothing."""
     check_backend(config.engine.backend)
-    counts = check_ids(config.documents, list(config.task.labels))
+    return _plan(config, check_documents(config.documents, list(config.task.labels)))
+
+
+def _plan(config: Config, inputs: Inputs) -> dict[str, Any]:
     devices = _devices(config)
     return make_plan(
         _prompts(config),
-        documents=sum(counts.values()),
+        documents=inputs.documents,
         asked_each=len(config.panel.personas) * config.panel.samples,
         config=config.engine,
         devices=devices,
@@ -70,19 +79,22 @@ def poll(config: Config, folder: RunFolder) -> None:
     from engine.run import Job, answer_prompts
     from engine.work import NeverStop
 
-    made = plan(config)
-    write_json(folder.plan, made)
+    inputs = check_documents(config.documents, list(config.task.labels), _polled(folder))
+    if not is_done("poll", folder, inputs):
+        remove_after(folder, "poll")
+    write_json(folder.plan, {**_plan(config, inputs), "inputs": inputs.as_json()})
     write_json(folder.environment, capture())
     asked_each = len(config.panel.personas) * config.panel.samples
-    job = Job(_prompts(config), made["documents"], asked_each, stop_rule(config) or NeverStop())
+    job = Job(_prompts(config), inputs.documents, asked_each, stop_rule(config) or NeverStop())
     if answer_prompts(job, config=config.engine, folder=folder):
         remove_after(folder, "poll")
 
 
 def vote(config: Config, folder: RunFolder) -> None:
     answered = count_answers(folder.completions)
-    if not is_settled(folder.engine):
-        wanted = read_json(folder.require(folder.plan, step="poll"))["prompts"]
+    planned = read_json(folder.require(folder.plan, step="poll"))
+    if not is_settled(folder.engine, planned["documents"]):
+        wanted = planned["prompts"]
         raise RunFolderError(
             f"the poll is not finished: {answered} answers are there, up to {wanted} are wanted",
             mend=f"xpoll poll {folder.path}",
@@ -139,11 +151,22 @@ STEPS: dict[str, Step] = {
 }
 
 
-def is_done(name: str, folder: RunFolder) -> bool:
-    """A step is done when all it makes is there: outputs appear whole or not at all."""
+def is_done(name: str, folder: RunFolder, inputs: Inputs | None = None) -> bool:
+    """A step is done when all it makes is there: outputs appear whole or not at all.
+
+    A poll is done when every document is settled; with `inputs`, when these are what was polled.
+    """
     if name == "poll":
-        return is_settled(folder.engine)
+        if not folder.plan.exists() or (inputs is not None and inputs != _polled(folder)):
+            return False
+        return is_settled(folder.engine, read_json(folder.plan)["documents"])
     return all((folder.path / output).exists() for output in STEPS[name].outputs)
+
+
+def _polled(folder: RunFolder) -> Inputs | None:
+    """What the last poll asked about, be it finished or not."""
+    noted = read_json(folder.plan).get("inputs") if folder.plan.exists() else None
+    return Inputs(**noted) if noted else None
 
 
 def remove_after(folder: RunFolder, name: str) -> None:

@@ -21,9 +21,11 @@ def show_plan(plan: dict[str, Any], *, as_json: bool) -> int:
 
 
 def show_status(folder: RunFolder, *, as_json: bool) -> int:
-    wanted = read_json(folder.require(folder.plan, step="poll"))["prompts"]
+    plan = read_json(folder.require(folder.plan, step="poll"))
+    wanted = plan["prompts"]
     answered = count_answers(folder.completions)
-    done = [name for name in pipeline.STEPS if pipeline.is_done(name, folder)]
+    steps = ["poll"] if "input_digest" in plan else list(pipeline.STEPS)  # a batch is a poll and nothing else
+    done = [name for name in steps if pipeline.is_done(name, folder)]
     rate = _last_rate(folder)
     loads = latest_loads(folder.load)
     state = {
@@ -41,7 +43,7 @@ def show_status(folder: RunFolder, *, as_json: bool) -> int:
     print(f"{folder.path}: {answered} of at most {wanted} answers{speed}")
     for load in loads if "poll" not in done else []:
         print(_load_line(load))
-    left = [name for name in pipeline.STEPS if name not in done]
+    left = [name for name in steps if name not in done]
     print(f"steps done: {', '.join(done) or 'none'}; still to do: {', '.join(left) or 'none'}")
     return 0
 

@@ -25,6 +25,7 @@ from engine.backends.simulated_draws import (
     SimulatedOptions,
     draw_choice,
     draw_length,
+    draw_text,
     drawn_logprobs,
     draws,
     json_text,
@@ -109,17 +110,21 @@ class SimulatedBackend:
             return refusal
         else:
             self._num_answers += 1
-        truth = true_choice(document_id, schema.choices, options.seed)
-        choice = draw_choice(schema.choices, truth, options.agreement, agrees, other)
+        text, logprobs = "{}" if schema.json_schema is not None else draw_text(output_tokens, other), None
+        if schema.choices:
+            truth = true_choice(document_id, schema.choices, options.seed)
+            text = draw_choice(schema.choices, truth, options.agreement, agrees, other)
+            text = text if schema.json_schema is None else json_text(schema.choice_property, text)
+            logprobs = drawn_logprobs(schema.choices, truth, options.agreement) if schema.logprobs else None
         return Completion(
             document_id,
             persona_id,
             sample,
-            text=choice if schema.json_schema is None else json_text(schema.choice_property, choice),
+            text=text,
             finish_reason="stop",
             prompt_tokens=prompt_tokens,
             output_tokens=output_tokens,
-            choice_logprobs=drawn_logprobs(schema.choices, truth, options.agreement) if schema.logprobs else None,
+            choice_logprobs=logprobs,
             worker=self._settings.worker,
             device=self._device,
             started_unix_s=started_unix_s,

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import re
 import time
 from itertools import count
 from typing import Any
@@ -12,14 +11,17 @@ from core.errors import EngineError
 from core.models import resolve_model
 from core.records import Completion, Prompt
 from engine.backends import BackendSettings, EngineDeadError, Load
-from engine.backends.choice_logprobs import choice_logprobs
+from engine.backends.chat_api import fold_system
+from engine.backends.choice_logprobs import NUM_ALTERNATIVES, answer_logprobs
 from engine.devices import Device
-
-NUM_ALTERNATIVES = 20  # vLLM's default limit; a grammar leaves fewer beginnings of labels than that
 
 
 class VllmBackend:
     """One engine on one device."""
+
+    seed_is_safe = False
+    """Whether a CPU engine may be given a seed of a prompt's own: vLLM's ends then, "CPU Generator does not use
+    offset", with every prompt in flight. Engines on other devices are given it in any case."""
 
     def __init__(self, settings: BackendSettings) -> None:
         self._settings = settings
@@ -106,16 +108,19 @@ class VllmBackend:
             token_ids = self._token_ids(prompt)
         except Exception as error:  # a row that the template or tokenizer refuses is that row's error
             return end(error_kind="template", error=f"{type(error).__name__}: {error}")
-        if len(token_ids) + prompt.sampling.max_tokens > self._context:
+        max_tokens = prompt.sampling.max_tokens
+        if len(token_ids) + (max_tokens or 1) > self._context:
             return end(
                 prompt_tokens=len(token_ids),
                 error_kind="context_length",
-                error=f"{len(token_ids)} prompt tokens and {prompt.sampling.max_tokens} for the answer "
+                error=f"{len(token_ids)} prompt tokens and {max_tokens or 'at least 1'} for the answer "
                 f"do not fit into the model's context of {self._context}",
             )
         try:
-            output = await self._generate(token_ids, prompt)
-        except ValueError as error:  # vLLM refuses this request and goes on
+            self._check_seed(prompt)
+            params = _sampling_params(prompt, max_tokens or self._context - len(token_ids))
+            output = await self._generate(token_ids, params)
+        except (ValueError, TypeError, _request_error()) as error:  # vLLM refuses this request and goes on
             return end(prompt_tokens=len(token_ids), error_kind="refused", error=str(error))
         answer = output.outputs[0]
         return end(
@@ -128,23 +133,22 @@ class VllmBackend:
         )
 
     def _token_ids(self, prompt: Prompt) -> list[int]:
-        messages = list(prompt.messages)
-        if self._fold_system and messages[0]["role"] == "system":
-            system, first, *rest = messages
-            messages = [{"role": first["role"], "content": f"{system['content']}\n\n{first['content']}"}, *rest]
+        messages = fold_system(prompt.messages) if self._fold_system else list(prompt.messages)
         ids: list[int] = self._tokenizer.apply_chat_template(
             messages, add_generation_prompt=True, tokenize=True, return_dict=False
         )
         return ids
 
-    async def _generate(self, token_ids: list[int], prompt: Prompt) -> Any:
+    def _check_seed(self, prompt: Prompt) -> None:
+        if self._settings.device.kind == "cpu" and not self.seed_is_safe and "seed" in _more(prompt):
+            raise ValueError("a seed of a prompt's own ends vLLM's CPU engine; leave it out")
+
+    async def _generate(self, token_ids: list[int], params: Any) -> Any:
         from vllm.v1.engine.exceptions import EngineDeadError as VllmEngineDeadError
 
         output = None
         try:
-            generated = self._engine.generate(
-                {"prompt_token_ids": token_ids}, _sampling_params(prompt), str(next(self._numbers))
-            )
+            generated = self._engine.generate({"prompt_token_ids": token_ids}, params, str(next(self._numbers)))
             async for finished in generated:  # FINAL_ONLY: exactly one
                 output = finished
         except VllmEngineDeadError as error:
@@ -176,25 +180,39 @@ def default_options(device: Device) -> dict[str, Any]:
     return options
 
 
-def _sampling_params(prompt: Prompt) -> Any:
-    """No per-request seed: on a CPU it kills the whole engine ("CPU Generator does not use offset")."""
+def _request_error() -> type[Exception]:
+    """What vLLM raises of a request's own fault; a ValueError in versions before it had a class for it."""
+    from vllm import exceptions
+
+    error: type[Exception] = getattr(exceptions, "VLLMClientError", ValueError)
+    return error
+
+
+def _more(prompt: Prompt) -> dict[str, Any]:
+    more: dict[str, Any] = json.loads(prompt.sampling.more or "{}")
+    return more
+
+
+def _sampling_params(prompt: Prompt, max_tokens: int) -> Any:
     from vllm import SamplingParams
     from vllm.sampling_params import RequestOutputKind, StructuredOutputsParams
 
-    answer = prompt.answer
-    constraint: dict[str, Any] = {}
+    answer, more = prompt.answer, _more(prompt)
+    constraint: dict[str, Any] = more.pop("structured_outputs", {})
     if answer.json_schema:
         constraint = {"json": json.loads(answer.json_schema)}
     elif answer.choices:
         constraint = {"choice": list(answer.choices)}
+    if "logit_bias" in more:  # JSON has no numbers as keys
+        more["logit_bias"] = {int(token_id): bias for token_id, bias in more["logit_bias"].items()}
     return SamplingParams(
         temperature=prompt.sampling.temperature,
         top_p=prompt.sampling.top_p,
-        max_tokens=prompt.sampling.max_tokens,
+        max_tokens=max_tokens,
         logprobs=NUM_ALTERNATIVES if answer.logprobs else None,
         structured_outputs=StructuredOutputsParams(**constraint) if constraint else None,
         output_kind=RequestOutputKind.FINAL_ONLY,
-        **json.loads(prompt.sampling.more or "{}"),
+        **more,
     )
 
 
@@ -203,11 +221,4 @@ def _choice_logprobs(answer: Any, prompt: Prompt) -> tuple[float, ...] | None:
     for token_id, options in zip(answer.token_ids, answer.logprobs, strict=True):
         tokens.append(options[token_id].decoded_token)
         alternatives.append({option.decoded_token: option.logprob for option in options.values()})
-    start = 0
-    if prompt.answer.choice_property:
-        opening = rf'"{re.escape(prompt.answer.choice_property)}"\s*:\s*"'
-        found = list(re.finditer(opening, "".join(tokens)))
-        if not found:
-            return None
-        start = found[-1].end()
-    return choice_logprobs(tokens, alternatives, prompt.answer.choices, start=start)
+    return answer_logprobs(tokens, alternatives, prompt.answer)

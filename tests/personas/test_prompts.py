@@ -8,7 +8,7 @@ import pytest
 from core.config import Config, load_config
 from core.errors import InputError
 from core.records import Document
-from personas.documents import check_ids, stream_documents
+from personas.documents import check_documents, stream_documents
 from personas.panel import LIBRARY, Persona, library_names, load_panel
 from personas.prompts import answer_schema, build_prompts
 
@@ -125,7 +125,7 @@ def test_gold_rows_follow_the_others_and_bad_rows_have_a_problem(tmp_path: Path)
         None,
         "gold label 'grey' is not one of ['good', 'bad']",
     ]
-    assert check_ids(config.documents, ["good", "bad"]) == {"train": 3, "gold": 2}
+    assert check_documents(config.documents, ["good", "bad"]).rows == {"train": 3, "gold": 2}
     prompts = list(build_prompts(found, [Persona("a", "an optimist")], config))
     assert [prompt.problem is None for prompt in prompts[::2]] == [True, False, False, True, False]
 
@@ -142,7 +142,7 @@ def test_two_rows_of_one_id_are_refused(tmp_path: Path) -> None:
     (tmp_path / "texts.csv").write_text("id,text\na,Rain.\nb,Fog.\na,Snow.\n")
     config = config_of(tmp_path, f"documents.path='{tmp_path}/texts.csv'", "documents.id_column=id")
     with pytest.raises(InputError, match="two rows have the id 'a'"):
-        check_ids(config.documents, ["good", "bad"])
+        check_documents(config.documents, ["good", "bad"])
 
 
 def test_a_limit_cuts_the_documents_and_not_the_gold(tmp_path: Path) -> None:
@@ -150,4 +150,23 @@ def test_a_limit_cuts_the_documents_and_not_the_gold(tmp_path: Path) -> None:
     (tmp_path / "gold.csv").write_text("text,label\nSun.,good\nIce.,bad\n")
     files = [f"documents.path='{tmp_path}/texts.csv'", f"documents.gold_path='{tmp_path}/gold.csv'"]
     config = config_of(tmp_path, *files, "documents.limit=1")
-    assert check_ids(config.documents, ["good", "bad"]) == {"train": 1, "gold": 2}
+    assert check_documents(config.documents, ["good", "bad"]).rows == {"train": 1, "gold": 2}
+
+
+def test_rows_may_join_a_poll_at_the_end_and_nowhere_else(tmp_path: Path) -> None:
+    texts, gold = tmp_path / "texts.csv", tmp_path / "gold.csv"
+    texts.write_text("text\nRain.\nFog.\n")
+    gold.write_text("text,label\nSun.,good\n")
+    config = config_of(tmp_path, f"documents.path='{texts}'", f"documents.gold_path='{gold}'").documents
+    polled = check_documents(config, ["good", "bad"])
+    assert check_documents(config, ["good", "bad"], polled) == polled
+    gold.write_text("text,label\nSun.,bad\n")
+    assert check_documents(config, ["good", "bad"], polled) != polled, "a corrected label is a change, and no error"
+    texts.write_text("text\nRain.\nFog.\nSnow.\n")
+    assert check_documents(config, ["good", "bad"], polled).rows == {"train": 3, "gold": 1}
+    for changed in ("text\nSnow.\nRain.\nFog.\n", "text\nRain.\n", "text\nRain.\nFog!\nSnow.\n"):
+        texts.write_text(changed)
+        with pytest.raises(
+            InputError, match=r"documents\.path: the first 2 rows of .* are not the ones that were polled"
+        ):
+            check_documents(config, ["good", "bad"], polled)
