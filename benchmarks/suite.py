@@ -17,6 +17,7 @@ from benchmarks.dispatcher import measure_dispatcher
 from benchmarks.fleet import measure_fleet
 from benchmarks.journal import measure_journal
 from benchmarks.kill import measure_kill
+from benchmarks.overhead import measure_overhead
 from benchmarks.records import Record, Runner
 from core.config import apply_overrides, nearest
 from core.environment import capture
@@ -30,6 +31,7 @@ RUNNERS: dict[str, Runner] = {
     "fleet": measure_fleet,
     "journal": measure_journal,
     "kill": measure_kill,
+    "overhead": measure_overhead,
 }
 """Name of a suite to what measures it; to add a suite: one generator of records, one line here, one TOML."""
 

@@ -118,7 +118,7 @@ class VllmBackend:
             )
         try:
             self._check_seed(prompt)
-            params = _sampling_params(prompt, max_tokens or self._context - len(token_ids))
+            params = sampling_params(prompt, max_tokens or self._context - len(token_ids))
             output = await self._generate(token_ids, params)
         except (ValueError, TypeError, _request_error()) as error:  # vLLM refuses this request and goes on
             return end(prompt_tokens=len(token_ids), error_kind="refused", error=str(error))
@@ -193,7 +193,8 @@ def _more(prompt: Prompt) -> dict[str, Any]:
     return more
 
 
-def _sampling_params(prompt: Prompt, max_tokens: int) -> Any:
+def sampling_params(prompt: Prompt, max_tokens: int) -> Any:
+    """The prompt's own parameters as vLLM's SamplingParams."""
     from vllm import SamplingParams
     from vllm.sampling_params import RequestOutputKind, StructuredOutputsParams
 
