@@ -123,7 +123,7 @@ class _Dispatch:
         if seat.clearing:
             return []
         fresh: list[Work] = []
-        room = 2 * seat.places  # one engine-load running, one waiting
+        room = 2 * min(seat.places, self._config.max_in_flight)  # one engine-load running, one waiting
         until = min(room, seat.load + room // CALLS_A_SEAT)
         while seat.load < until and (work := self._take()) is not None:
             fresh.append(work)

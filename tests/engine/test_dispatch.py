@@ -19,15 +19,26 @@ def silent_worker(number: int) -> SimpleNamespace:
     return SimpleNamespace(exchange=SimpleNamespace(remote=lambda *_: f"call {next(calls)} of {number}"))
 
 
-def dispatcher(documents: list[str], seats: Seats, journal: Journal, folder: Path) -> _Dispatch:
+def dispatcher(
+    documents: list[str], seats: Seats, journal: Journal, folder: Path, config: Engine | None = None
+) -> _Dispatch:
     for seat in seats.seats.values():
         seat.starting = False
     meters = Meters(folder / "load.jsonl", [f"cpu:{number}" for number in seats.seats])
-    return _Dispatch(iter(map(work, documents)), seats, journal, NeverStop(), Engine(), meters, Event())
+    return _Dispatch(iter(map(work, documents)), seats, journal, NeverStop(), config or Engine(), meters, Event())
 
 
 def work(document_id: str) -> Work:
     return Work(document_id, (Prompt(document_id, "p", 0, (), Sampling(0.8, 1.0, 16), AnswerSchema(("a", "b"))),))
+
+
+def test_a_worker_that_has_said_nothing_yet_gets_no_more_than_its_bound_and_as_much_to_wait(tmp_path: Path) -> None:
+    seats = Seats(silent_worker, lambda worker: None, number=1, max_restarts=2)
+    with Journal(tmp_path) as journal:
+        documents = [f"doc-{i}" for i in range(20)]
+        run = dispatcher(documents, seats, journal, tmp_path, Engine(max_in_flight=3))
+        run.hand_over()
+    assert len(seats.seats[0].in_flight) == 6
 
 
 def test_a_seat_that_is_to_run_empty_gets_nothing_new_and_then_the_suspects(tmp_path: Path) -> None:
