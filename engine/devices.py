@@ -124,7 +124,7 @@ def pinning(device: Device) -> dict[str, str]:
         return {
             # Without it vLLM keeps one core back: on two cores that halves the rate.
             "VLLM_CPU_OMP_THREADS_BIND": "|".join(",".join(map(str, part)) for part in parts),
-            "OMP_NUM_THREADS": str(size),
+            "OMP_NUM_THREADS": str(max(size, 1)),  # a simulated device may have no core
             "VLLM_CPU_KVCACHE_SPACE": os.environ.get("VLLM_CPU_KVCACHE_SPACE", str(kv_cache_gib(memory_bytes()))),
             "CUDA_VISIBLE_DEVICES": "",
         }

@@ -4,7 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from core.config import Engine
 from core.errors import EngineError
+from engine.backends import devices_for
 from engine.devices import Device, find_devices, pinning
 
 
@@ -61,6 +63,15 @@ def test_the_parts_of_a_cpu_engine_have_cores_of_their_own() -> None:
     device = Device("cpu", 0, "a processor", cores=(0, 1, 2, 3), parallel=2)
     assert pinning(device)["VLLM_CPU_OMP_THREADS_BIND"] == "0,1|2,3"
     assert pinning(device)["OMP_NUM_THREADS"] == "2"
+
+
+def test_simulated_devices_may_be_more_than_the_cores_and_take_none_of_them() -> None:
+    devices = devices_for(Engine(backend="simulated", device="cpu", replicas=1000))
+    assert len(devices) == 1000
+    assert {device.cores for device in devices} == {()}
+    assert pinning(devices[0])["OMP_NUM_THREADS"] == "1"
+    with pytest.raises(EngineError, match="1000 is more than the"):
+        devices_for(Engine(device="cpu", replicas=1000))
 
 
 def test_a_gpu_is_pinned_by_level_zero_mask_with_both_ray_flags(tmp_path: Path) -> None:

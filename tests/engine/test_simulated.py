@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 import pytest
 
-from core.errors import ConfigError
+from core.errors import ConfigError, EngineError
 from core.records import AnswerSchema, Prompt, Sampling
 from engine.backends import BackendSettings
 from engine.backends.rooflines import MODEL_SHAPES, ROOFLINES, decode_step_s, kv_capacity_tokens, prefill_s
@@ -262,6 +262,14 @@ def test_a_device_is_lost_after_as_many_answers_as_it_was_told_to_give(time_scal
     assert kinds(lost) == {"Completion": 20, "EngineDeadError": 44}
     assert "DEVICE_LOST" in str(lost[-1])
     assert kinds(kept) == {"Completion": 64}
+
+
+def test_a_device_that_is_lost_for_good_does_not_start_again(tmp_path: Path) -> None:
+    options = {"lose_device_after_answers": 20, "lost_devices_folder": str(tmp_path)}
+    assert kinds(answers(PROMPTS, **options)) == {"Completion": 20, "EngineDeadError": 44}
+    with pytest.raises(EngineError, match="DEVICE_LOST"):
+        run(started(**options))
+    assert kinds(answers(PROMPTS, worker="another", lost_devices_folder=str(tmp_path))) == {"Completion": 64}
 
 
 def test_a_document_can_end_the_whole_process() -> None:
