@@ -8,6 +8,7 @@ that of the lost one as if it had stayed.
 """
 
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -95,6 +96,7 @@ def whole_fleet(parameters: Parameters, own_rate: float) -> Record:
         "capacity_answers": round(capacity),
         "share_of_capacity": round(len(answers) / capacity, 4),
         "share_of_capacity_when_all_ready": _steady_share(ended_s - begun_s, ready_s, own_rate),
+        "driver_cpu_s": round(time.process_time(), 1),
         "driver_peak_memory_mib": peak_memory_mib(),
     }
 

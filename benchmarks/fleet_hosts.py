@@ -21,17 +21,17 @@ class Host:
     def __init__(self) -> None:
         self._workers: dict[int, Worker] = {}
 
-    async def begin(self, key: int, *arguments: Any, **named: Any) -> None:
-        self._workers[key] = Worker(*arguments, **named)
-
-    async def start(self, key: int) -> str | None:
+    async def start(self, key: int, begin: dict[str, Any]) -> str | None:
+        """Makes the worker, too: Ray may run calls to an actor of coroutines in another order than they were made."""
+        self._workers[key] = Worker(**begin)
         return await self._workers[key].start()
 
     async def exchange(self, key: int, *arguments: Any) -> Reply:
         return await self._workers[key].exchange(*arguments)
 
     async def stop(self, key: int) -> None:
-        await self._workers[key].stop()
+        if key in self._workers:
+            await self._workers[key].stop()
 
     async def end(self, key: int) -> None:
         self._workers.pop(key, None)
@@ -40,21 +40,19 @@ class Host:
 class Call:
     """A method of one worker in a host."""
 
-    def __init__(self, method: Any, key: int) -> None:
-        self._method, self._key = method, key
+    def __init__(self, method: Any, *first: Any) -> None:
+        self._method, self._first = method, first
 
     def remote(self, *arguments: Any) -> Any:
-        return self._method.remote(self._key, *arguments)
+        return self._method.remote(*self._first, *arguments)
 
 
 class Tenant:
     """The handle of one worker in a host; takes the calls that a worker's own handle takes."""
 
-    def __init__(self, host: Any, key: int) -> None:
-        self.start, self.exchange, self.stop = (
-            Call(getattr(host, name), key) for name in ("start", "exchange", "stop")
-        )
-        self.end = Call(host.end, key)
+    def __init__(self, host: Any, key: int, begin: dict[str, Any]) -> None:
+        self.start, self.exchange = Call(host.start, key, begin), Call(host.exchange, key)
+        self.stop, self.end = Call(host.stop, key), Call(host.end, key)
 
 
 class Hosts:
@@ -76,12 +74,17 @@ class Hosts:
         number = device.index // self._per_process
         if number not in self._hosts:
             self._hosts[number] = ray.remote(Host).options(num_cpus=0, max_restarts=0).remote()
-        host, key = self._hosts[number], next(self._keys)
-        settings = BackendSettings(config.model, device, name, config.backend_options)
-        host.begin.remote(
-            key, config.backend, settings, str(log.resolve()), stop=stop, max_in_flight=config.max_in_flight
+        return Tenant(
+            self._hosts[number],
+            next(self._keys),
+            {
+                "backend": config.backend,
+                "settings": BackendSettings(config.model, device, name, config.backend_options),
+                "log": str(log.resolve()),
+                "stop": stop,
+                "max_in_flight": config.max_in_flight,
+            },
         )
-        return Tenant(host, key)
 
     def end(self, worker: Tenant) -> None:
         """As `end_worker`; the process stays for its other devices."""
