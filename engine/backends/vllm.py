@@ -39,13 +39,17 @@ class VllmBackend:
 
     def _load(self) -> None:
         from vllm.engine.arg_utils import AsyncEngineArgs
+        from vllm.usage.usage_lib import UsageContext
         from vllm.v1.engine.async_llm import AsyncLLM
 
         model = resolve_model(self._settings.model, key="engine.model")
         options = {**default_options(self._settings.device), **self._settings.options}
         try:
             self._engine = AsyncLLM.from_engine_args(
-                AsyncEngineArgs(model=model, **options), stat_loggers=[self._listener()]
+                AsyncEngineArgs(model=model, **options),
+                stat_loggers=[self._listener()],
+                # As of vllm.LLM: its defaults for tokens in a step, and prompts in a batch, are those of a batch job.
+                usage_context=UsageContext.LLM_CLASS,
             )
         except Exception as error:  # whatever vLLM says of model or options is for the user to mend
             raise EngineError(f"vLLM does not start {self._settings.model}: {error}", mend="see xpoll.log") from error
