@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from core.config import Config
+from core.config import Config, PromptOrder
 from core.environment import capture
 from core.errors import RunFolderError
 from core.files import read_json, write_json, write_table
@@ -26,12 +26,12 @@ from core.run_folder import RunFolder
 from engine.backends import LOADS_MODEL, check_backend
 from engine.devices import find_devices
 from engine.journal import count_answers, read_completions
-from engine.plan import make_plan
+from engine.plan import Chosen, make_plan
 from engine.session import is_settled
 from personas.documents import check_ids, stream_documents
 from personas.panel import load_panel
 from personas.parse import to_vote
-from personas.prompts import build_prompts
+from personas.prompts import build_prompts, orders_of
 from personas.stop import stop_rule
 from personas.vote import consensus_of
 
@@ -53,17 +53,29 @@ def check_inputs(config: Config) -> None:
 
 
 def plan(config: Config) -> dict[str, Any]:
-    """What `poll` will do, as plain JSON types; writes nothing."""
+    """What `poll` will do, as plain JSON types; writes nothing. A run that was begun keeps its prompts' order."""
     check_backend(config.engine.backend)
     counts = check_ids(config.documents, list(config.task.labels))
     devices = find_devices(config.engine.device, config.engine.replicas)
     return make_plan(
-        _prompts(config),
+        {order: _prompts(config, order) for order in orders_of(config)},
         documents=sum(counts.values()),
         asked_each=len(config.panel.personas) * config.panel.samples,
         config=config.engine,
         devices=devices,
+        chosen=_chosen_order(config),
     )
+
+
+def _chosen_order(config: Config) -> Chosen | None:
+    """The order that the job names, or that the plan of the run has if it was begun already."""
+    if config.panel.order != "auto":
+        return Chosen(config.panel.order, "panel.order says so")
+    folder = RunFolder(Path(config.job.run_folder))
+    if not folder.plan.exists() or not folder.config.exists() or config.differences(read_json(folder.config)):
+        return None
+    begun = read_json(folder.plan)
+    return Chosen(begun["prompt_order"], begun["prompt_order_reason"])
 
 
 def poll(config: Config, folder: RunFolder) -> None:
@@ -74,7 +86,8 @@ def poll(config: Config, folder: RunFolder) -> None:
     write_json(folder.plan, made)
     write_json(folder.environment, capture())
     asked_each = len(config.panel.personas) * config.panel.samples
-    job = Job(_prompts(config), made["documents"], asked_each, stop_rule(config) or NeverStop())
+    prompts = _prompts(config, made["prompt_order"])
+    job = Job(prompts, made["documents"], asked_each, stop_rule(config) or NeverStop())
     if answer_prompts(job, config=config.engine, folder=folder):
         remove_after(folder, "poll")
 
@@ -164,5 +177,5 @@ def _documents(config: Config) -> Iterator[Document]:
     return stream_documents(config.documents, list(config.task.labels))
 
 
-def _prompts(config: Config) -> Iterator[Prompt]:
-    return build_prompts(_documents(config), load_panel(config.panel.personas), config)
+def _prompts(config: Config, order: PromptOrder) -> Iterator[Prompt]:
+    return build_prompts(_documents(config), load_panel(config.panel.personas), config, order)
