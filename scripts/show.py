@@ -64,18 +64,15 @@ def show_metrics(folder: RunFolder, *, as_json: bool) -> int:
     rates = f"{engine['documents_per_s']:.2f} documents/s, {engine['output_tokens_per_s']:.1f} output tokens/s"
     print(f"engine: {engine['model']} on {engine['device']}, start {engine['startup_s']:.0f} s, {rates}")
     if engine["cached_share"] is not None:
-        print(f"prefix cache: predicted {_share(engine['predicted_cached_share'])}, ", end="")
-        print(f"measured {_share(engine['cached_share'])} ({engine['prompt_order']})")
+        predicted = engine["predicted_cached_share"]
+        expected = "not predicted" if predicted is None else f"predicted {100 * predicted:.1f} %"
+        print(f"prefix cache: {expected}, measured {100 * engine['cached_share']:.1f} % ({engine['prompt_order']})")
     if metrics["teacher"] is None:
         print("quality: not measured, because there are no gold labels (documents.gold_path)")
     else:
         _show_scores(metrics, read_json(folder.evaluation))
     print(f"report: {folder.report}")
     return 0
-
-
-def _share(value: float | None) -> str:
-    return "not" if value is None else f"{100 * value:.1f} %"
 
 
 def _show_scores(metrics: dict[str, Any], evaluation: dict[str, Any]) -> None:
