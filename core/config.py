@@ -104,7 +104,7 @@ class Panel(Section):
     """`label`: the answer is one label. `chain_of_thought`: JSON with a short reason, then the label."""
     order: Literal["auto"] | PromptOrder = "auto"
     """What stands first in a prompt: the persona, or what all personas share and then the text; `auto` takes the
-    persona unless the text saves a quarter of the tokens to compute. See docs/prefixes.md."""
+    persona unless the text halves the tokens to compute; it can cost a small model accuracy. See docs/prefixes.md."""
     reason_max_chars: Annotated[int, Field(ge=16)] = 160
     """Longest reason of a chain-of-thought answer, in characters."""
     temperature: Annotated[float, Field(ge=0, le=2)] = 0.8

@@ -25,8 +25,9 @@ from typing import NamedTuple
 
 Tokens = Sequence[Hashable]
 
-WORTH = 0.25
-"""Share of the computed tokens that another order must save to be taken."""
+WORTH = 0.5
+"""Share of the computed tokens that another order must save to be taken. High, because answers to the same parts in
+another order are other answers: with SmolLM2-135M they are much worse (docs/prefixes.md)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,16 +103,22 @@ def predict(
         output_tokens: Most tokens of an answer.
         workers: Number of engines; each computes every prefix once.
     """
-    touched = mean(_touched(sample, d, cache.block_size, repeats, output_tokens) for d in range(len(sample.lengths)))
-    kept = _kept(sample, cache, touched)
-    later = [_cached(sample, d, kept, cache.block_size, repeats) for d in range(len(sample.lengths))]
-    missed = later[0] - _cached(sample, 0, (0,) * len(kept), cache.block_size, repeats)
+    block = cache.block_size
+    prefixes = [tokens // block for tokens in sample.by_variant]
+    kept = prefixes
+    if cache.num_blocks is not None:
+        touched = mean(_touched(sample, d, block, repeats, output_tokens) for d in range(len(sample.lengths)))
+        # A prefix loses its last blocks first, one for each block that there is too little of.
+        missing = max(0, ceil(touched - cache.num_blocks))
+        kept = [max(sample.by_all // block, prefix - missing) for prefix in prefixes]
+    later = [_cached(sample, d, kept, block, repeats) for d in range(len(sample.lengths))]
+    missed = later[0] - _cached(sample, 0, [0] * len(kept), block, repeats)
     cached = documents * mean(later) - min(workers, documents) * missed if cache.reuses_prefixes else 0
     return Prediction(
         prompts=documents * repeats * len(kept),
         prompt_tokens=round(documents * repeats * mean(map(sum, sample.lengths))),
         cached_tokens=round(cached),
-        fits=None if cache.num_blocks is None else touched <= cache.num_blocks,
+        fits=None if cache.num_blocks is None else kept == prefixes,
     )
 
 
@@ -121,17 +128,6 @@ def _touched(sample: Sample, document: int, block: int, repeats: int, output_tok
     blocks = [-(-(length + output_tokens) // block) for length in lengths]
     own = sum((repeats - 1) * (number - (length - 1) // block) for number, length in zip(blocks, lengths, strict=True))
     return sum(blocks) + own - (len(lengths) - 1) * (sample.by_document[document] // block)
-
-
-def _kept(sample: Sample, cache: Cache, touched: float) -> tuple[int, ...]:
-    """Blocks of each variant's prefix that are still cached when the next document comes."""
-    common = sample.by_all // cache.block_size
-    prefixes = [tokens // cache.block_size for tokens in sample.by_variant]
-    if cache.num_blocks is None:
-        return tuple(prefixes)
-    # A prefix loses its last blocks first, one for each block that there is too little of.
-    missing = max(0, ceil(touched - cache.num_blocks))
-    return tuple(max(common, prefix - missing) for prefix in prefixes)
 
 
 def _cached(sample: Sample, document: int, kept: Sequence[int], block: int, repeats: int) -> int:

@@ -16,6 +16,9 @@ from core.config import Config, PromptOrder
 from core.records import AnswerSchema, Document, Message, Prompt, Sampling
 from personas.panel import Persona
 
+ANYBODY = "a careful annotator"
+"""Who answers the examples where the text stands first: without a reader there, a small model loses ten points."""
+
 _TEMPLATES = Environment(
     loader=FileSystemLoader(Path(__file__).parent / "templates"), undefined=StrictUndefined, trim_blocks=True
 )
@@ -37,10 +40,9 @@ def build_prompts(
     answer = answer_schema(config)
     persona_first = order == "persona_first"
     prefixes = [shared_messages(persona if persona_first else None, config) for persona in panel]
-    ends = ["" if persona_first else f"\n\nAnswer as: {persona.persona}." for persona in panel]
     for document in documents:
-        for persona, prefix, end in zip(panel, prefixes, ends, strict=True):
-            messages = (*prefix, _user(f"Text: {document.text}{end}"))
+        for persona, prefix in zip(panel, prefixes, strict=True):
+            messages = (*prefix, _question(document.text, None if persona_first else persona.persona))
             for sample in range(config.panel.samples):
                 yield Prompt(
                     document.document_id, persona.persona_id, sample, messages, sampling, answer, document.problem
@@ -61,13 +63,13 @@ def shared_messages(persona: Persona | None, config: Config) -> tuple[Message, .
         shown = example.label
         if config.panel.answer == "chain_of_thought":
             shown = json.dumps({"reason": example.reason, "label": example.label}, ensure_ascii=False)
-        messages.append(_user(f"Text: {example.text}"))
+        messages.append(_question(example.text, None if persona else ANYBODY))
         messages.append({"role": "assistant", "content": shown})
     return tuple(messages)
 
 
-def _user(content: str) -> Message:
-    return {"role": "user", "content": content}
+def _question(text: str, reader: str | None) -> Message:
+    return {"role": "user", "content": f"Text: {text}" + (f"\n\nAnswer as: {reader}." if reader else "")}
 
 
 def answer_schema(config: Config) -> AnswerSchema:

@@ -70,7 +70,9 @@ def test_with_the_text_first_a_text_s_prompts_differ_only_in_who_answers(tmp_pat
     assert system.endswith("Answer with one of: good, bad.")
     persona_first = next(build_prompts(documents, panel, config)).messages
     assert persona_first[0]["content"] == f"You are an optimist.\n\n{system}"
-    assert persona_first[1:3] == prompts[0].messages[1:3]
+    assert prompts[0].messages[1]["content"] == "Text: Sun.\n\nAnswer as: a careful annotator."
+    assert persona_first[1]["content"] == "Text: Sun."
+    assert persona_first[2] == prompts[0].messages[2]
 
 
 @pytest.mark.parametrize("answer", ["label", "chain_of_thought"])
