@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from core.errors import ConfigError
 
 AnswerForm = Literal["label", "chain_of_thought"]
+PromptOrder = Literal["persona_first", "text_first"]
 
 
 class Section(BaseModel):
@@ -103,6 +104,9 @@ class Panel(Section):
     """How many times each persona is asked about each text."""
     answer: AnswerForm = "label"
     """`label`: the answer is one label. `chain_of_thought`: JSON with a short reason, then the label."""
+    order: Literal["auto"] | PromptOrder = "auto"
+    """What stands first in a prompt: the persona, or what all personas share and then the text; `auto` takes the
+    persona unless the text halves the tokens to compute; it can cost a small model accuracy. See docs/prefixes.md."""
     reason_max_chars: Annotated[int, Field(ge=16)] = 160
     """Longest reason of a chain-of-thought answer, in characters."""
     temperature: Annotated[float, Field(ge=0, le=2)] = 0.8
