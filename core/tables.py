@@ -98,7 +98,8 @@ def _readable(number: int, values: dict[str, Any]) -> Row:
 
 
 def _replaced(text: str) -> str:
-    return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+    # By way of UTF-16, which takes halves of surrogate pairs too: JSON can spell them out, as in "\ud83d".
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 def _read_csv(filesystem: fs.FileSystem, path: str) -> Iterator[Row]:
@@ -129,7 +130,7 @@ def _read_jsonl(filesystem: fs.FileSystem, path: str) -> Iterator[Row]:
                 continue
             try:
                 values = json.loads(line)
-            except ValueError as error:
+            except (ValueError, RecursionError) as error:  # lists within lists, ten thousand deep, are no row either
                 yield Row(number, {}, f"line is no JSON: {error}")
             else:
                 good = isinstance(values, dict)

@@ -61,6 +61,20 @@ def test_bad_rows_come_out_in_their_place_with_a_problem(tmp_path: Path) -> None
     assert found[2][2] == "line is no JSON object"
 
 
+def test_a_json_row_that_no_file_could_hold_is_refused_alone(tmp_path: Path) -> None:
+    lines = [
+        '{"text": "good"}',
+        '{"text": "half a pair: \\ud83d"}',
+        '{"text": ' + "[" * 100_000,
+        '{"text": "also good"}',
+    ]
+    (tmp_path / "a.jsonl").write_text("\n".join(lines))
+    found = rows(tmp_path / "a.jsonl", "text")
+    assert [text for _, text, problem in found if problem is None] == ["good", "also good"]
+    assert found[1][1:] == ("half a pair: \ufffd", "column 'text' is not UTF-8")
+    assert found[2][2] is not None and found[2][2].startswith("line is no JSON: ")
+
+
 @pytest.mark.parametrize(
     ("name", "content", "said"),
     [
