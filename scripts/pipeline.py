@@ -1,6 +1,6 @@
 """The steps of a run, in order. Each reads and writes files of the run folder and can be run alone.
 
-    poll      documents, personas  -> completions/
+    poll      documents, personas  -> panel.json, completions/
     vote      completions/         -> votes.parquet, labels.parquet
     train     labels.parquet       -> student/
     evaluate  labels, student/     -> evaluation.json
@@ -28,8 +28,10 @@ from engine.devices import find_devices
 from engine.journal import count_answers, read_completions
 from engine.plan import make_plan
 from engine.session import is_settled
+from personas.chosen import check_panel, find_panel, planned_panel, write_panel
 from personas.documents import check_ids, stream_documents
-from personas.panel import load_panel
+from personas.draw import drawn_prompts
+from personas.panel import Persona
 from personas.parse import to_vote
 from personas.prompts import build_prompts
 from personas.stop import stop_rule
@@ -39,7 +41,7 @@ from personas.vote import consensus_of
 def check_inputs(config: Config) -> None:
     """Finds every mistake that can be found before a run folder is made; prepares a packaged model."""
     check_backend(config.engine.backend)
-    load_panel(config.panel.personas)
+    check_panel(config.panel, seed=config.job.seed, kept=_kept_panel(config))
     find_devices(config.engine.device, config.engine.replicas)
     check_ids(config.documents, list(config.task.labels))
     resolve_model(config.student.encoder, key="student.encoder")
@@ -57,10 +59,11 @@ def plan(config: Config) -> dict[str, Any]:
     check_backend(config.engine.backend)
     counts = check_ids(config.documents, list(config.task.labels))
     devices = find_devices(config.engine.device, config.engine.replicas)
+    panel = planned_panel(config.panel, seed=config.job.seed, kept=_kept_panel(config))
     return make_plan(
-        _prompts(config),
+        _prompts(config, panel),
         documents=sum(counts.values()),
-        asked_each=len(config.panel.personas) * config.panel.samples,
+        asked_each=config.panel.asked_each,
         config=config.engine,
         devices=devices,
     )
@@ -70,11 +73,13 @@ def poll(config: Config, folder: RunFolder) -> None:
     from engine.run import Job, answer_prompts
     from engine.work import NeverStop
 
+    panel = find_panel(config.panel, seed=config.job.seed, kept=folder.panel)
+    write_panel(folder.panel, panel)
     made = plan(config)
     write_json(folder.plan, made)
     write_json(folder.environment, capture())
-    asked_each = len(config.panel.personas) * config.panel.samples
-    job = Job(_prompts(config), made["documents"], asked_each, stop_rule(config) or NeverStop())
+    prompts = _prompts(config, panel.personas)
+    job = Job(prompts, made["documents"], config.panel.asked_each, stop_rule(config) or NeverStop())
     if answer_prompts(job, config=config.engine, folder=folder):
         remove_after(folder, "poll")
 
@@ -131,7 +136,7 @@ class Step(NamedTuple):
 
 
 STEPS: dict[str, Step] = {
-    "poll": Step(poll, ("plan.json", "completions"), ()),
+    "poll": Step(poll, ("plan.json", "panel.json", "completions"), ()),
     "vote": Step(vote, ("votes.parquet", "labels.parquet"), ("vote", "student", "report")),
     "train": Step(train, ("student",), ("student", "report")),
     "evaluate": Step(evaluate, ("evaluation.json",), ("report",)),
@@ -164,5 +169,10 @@ def _documents(config: Config) -> Iterator[Document]:
     return stream_documents(config.documents, list(config.task.labels))
 
 
-def _prompts(config: Config) -> Iterator[Prompt]:
-    return build_prompts(_documents(config), load_panel(config.panel.personas), config)
+def _prompts(config: Config, panel: list[Persona]) -> Iterator[Prompt]:
+    prompts = build_prompts(_documents(config), panel, config)
+    return drawn_prompts(prompts, panel, config.panel.per_document, seed=config.job.seed)
+
+
+def _kept_panel(config: Config) -> Path:
+    return RunFolder(Path(config.job.run_folder)).panel
