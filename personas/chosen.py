@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from core.config import Panel
 from core.errors import InputError
 from core.files import read_json, write_json
-from core.progress import Waiting
+from core.progress import Waiting, say
 from personas.diversity import Diversity, diversity_of, farthest_first, without_outliers
 from personas.embedding import embed, find_encoder
 from personas.near_duplicates import without_near_duplicates
@@ -64,7 +64,10 @@ def choose_panel(panel: Panel, *, seed: int) -> ChosenPanel:
     named = load_panel(panel.personas)
     if panel.persona_file is None:
         return ChosenPanel(named, _made_from(panel, seed))
-    candidates, selection = _candidates(panel, seed)
+    candidates, selection, first_problem = _candidates(panel, seed)
+    if selection.skipped:
+        lines = f"{selection.skipped} of {selection.read} lines of {panel.persona_file}"
+        say(f"{KEY}: {lines} hold no persona and are skipped; {first_problem}")
     with Waiting(f"choosing {panel.select} of {len(candidates)} personas", usual_s=20):
         vectors = embed([persona.persona for persona in (*named, *candidates)])
     given, others = vectors[: len(named)], vectors[len(named) :]
@@ -128,7 +131,7 @@ def _made_from(panel: Panel, seed: int) -> dict[str, Any]:
     return {"personas": panel.personas, "persona_file": panel.persona_file, "select": panel.select, "seed": seed}
 
 
-def _candidates(panel: Panel, seed: int) -> tuple[list[Persona], Selection]:
+def _candidates(panel: Panel, seed: int) -> tuple[list[Persona], Selection, str]:
     path = str(panel.persona_file)
     sample = sample_personas(path, most=max(CANDIDATES, 8 * panel.select), seed=seed)
     kept = without_near_duplicates([persona.persona for persona in sample.personas])
@@ -138,4 +141,4 @@ def _candidates(panel: Panel, seed: int) -> tuple[list[Persona], Selection]:
             mend=f"--set panel.select={len(kept)}",
         )
     selection = Selection(sample.read, sample.skipped, len(kept), len(sample.personas) - len(kept))
-    return [sample.personas[i] for i in kept], selection
+    return [sample.personas[i] for i in kept], selection, sample.first_problem

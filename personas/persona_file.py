@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from core.errors import InputError
-from core.progress import say
 from core.tables import stream_rows
 from personas.panel import Persona
 
@@ -30,6 +29,8 @@ class FileSample(NamedTuple):
     """Lines that are not empty."""
     skipped: int
     """Of these, lines without a usable persona."""
+    first_problem: str
+    """Which of these is the first, and why."""
 
 
 def sample_personas(path: str, *, most: int, seed: int) -> FileSample:
@@ -64,10 +65,8 @@ def sample_personas(path: str, *, most: int, seed: int) -> FileSample:
         raise InputError(
             f"{KEY}: {path} holds no persona; {first_problem}", mend='give lines like {"persona": "a ..."}'
         )
-    if skipped:
-        say(f"{KEY}: {skipped} of {read} lines of {path} hold no persona and are skipped; {first_problem}")
     ordered = sorted(kept, reverse=True)
-    return FileSample([hub_persona(text, source=path) for _, text in ordered], read, skipped)
+    return FileSample([hub_persona(text, source=path) for _, text in ordered], read, skipped, first_problem)
 
 
 def hub_persona(text: str, *, source: str) -> Persona:

@@ -42,7 +42,7 @@ FILE = "panel.persona_file=hub.jsonl"
 
 
 @pytest.mark.usefixtures("folder")
-def test_the_personas_chosen_differ_from_each_other_and_from_those_named() -> None:
+def test_the_personas_chosen_differ_from_each_other_and_from_those_named(capsys: pytest.CaptureFixture[str]) -> None:
     config = config_of(FILE, "panel.select=3", "panel.personas=['annotator']")
     panel = choose_panel(config.panel, seed=0)
     assert [persona.persona_id for persona in panel.personas][0] == "annotator"
@@ -52,6 +52,11 @@ def test_the_personas_chosen_differ_from_each_other_and_from_those_named() -> No
     assert panel.selection is not None
     assert (panel.selection.read, panel.selection.skipped) == (481, 1)
     assert panel.selection.candidates + panel.selection.near_duplicates == 64
+    check_panel(config.panel, seed=0, kept=Path("panel.json"))
+    said = [
+        line for line in capsys.readouterr().err.splitlines() if "1 of 481 lines of hub.jsonl hold no persona" in line
+    ]
+    assert len(said) == 1
 
 
 def test_a_panel_is_read_back_whatever_became_of_its_file(folder: Path) -> None:
