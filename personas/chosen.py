@@ -115,7 +115,7 @@ def write_panel(path: Path, panel: ChosenPanel) -> None:
 
 def _read_panel(path: Path, made_from: dict[str, Any]) -> ChosenPanel | None:
     held = read_json(path) if path.exists() else None
-    if held is None or held["made_from"] != made_from:
+    if not isinstance(held, dict) or held.get("made_from") != made_from:
         return None
     return ChosenPanel(
         [Persona(**row) for row in held["personas"]],
