@@ -98,8 +98,14 @@ class Task(Section):
 
 
 class Panel(Section):
-    personas: Annotated[list[str], Field(min_length=1)] = ["annotator"]
-    """Personas by library name (see personas/library) or path of a TOML file."""
+    personas: list[str] = ["annotator"]
+    """Personas by library name (see personas/library) or path of a TOML file; none with `persona_file` unless named."""
+    persona_file: str | None = None
+    """JSONL file of personas, {"persona": ...} a line, of any length; the panel takes a diverse few of them."""
+    select: Annotated[int, Field(ge=1)] = 8
+    """How many personas are chosen from `persona_file`, beside those named."""
+    per_document: int | None = Field(default=None, ge=1)
+    """Put each text to this many personas of the panel, drawn for it; all of them without it."""
     samples: Annotated[int, Field(ge=1)] = 1
     """How many times each persona is asked about each text."""
     answer: AnswerForm = "label"
@@ -115,6 +121,31 @@ class Panel(Section):
     """Nucleus sampling; below 1 it costs the CPU engine about a third of its rate."""
     max_tokens: int | None = Field(default=None, ge=1)
     """Longest answer in tokens; without it 16 for `label` and 128 for `chain_of_thought`."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _a_file_replaces_the_default(cls, values: Any) -> Any:
+        if isinstance(values, dict) and values.get("persona_file") and "personas" not in values:
+            return {**values, "personas": []}
+        return values
+
+    @model_validator(mode="after")
+    def _somebody_is_asked(self) -> "Panel":
+        if not self.size:
+            raise ValueError("personas must name at least one persona where there is no persona_file")
+        if self.per_document is not None and self.per_document > self.size:
+            raise ValueError(f"per_document must be at most the panel's size, {self.size}, got {self.per_document}")
+        return self
+
+    @property
+    def size(self) -> int:
+        """Number of personas in the panel."""
+        return len(self.personas) + (self.select if self.persona_file else 0)
+
+    @property
+    def asked_each(self) -> int:
+        """How many prompts each text has: personas that it is put to, times samples."""
+        return (self.per_document or self.size) * self.samples
 
     @property
     def answer_max_tokens(self) -> int:

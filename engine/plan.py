@@ -15,6 +15,8 @@ from engine.token_counts import CountedBy, tokens_of
 SAMPLE_PROMPTS = 256
 SAMPLE_DOCUMENTS = 8
 """Looked at, even if these have more prompts than SAMPLE_PROMPTS."""
+UNKNOWN_ANSWER_TOKENS = 512
+"""Room set aside for an answer that may be as long as the context."""
 ELSEWHERE = Device("xpu", 0, "a node of the cluster")
 """Stands for devices that only the cluster knows; how much memory they have is not known either."""
 
@@ -57,8 +59,8 @@ def make_plan(
                 sample_of(tokens),
                 cache,
                 documents=documents,
-                repeats=asked_each // len(sample[0]),
-                output_tokens=first.sampling.max_tokens,
+                repeats=max(1, asked_each // len(sample[0])),
+                output_tokens=first.sampling.max_tokens or UNKNOWN_ANSWER_TOKENS,
                 workers=max(1, len(devices)),
             )
     order, reason = chosen or _preferred(samples, predictions, config.backend)

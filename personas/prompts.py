@@ -26,7 +26,7 @@ _TEMPLATES = Environment(
 
 def orders_of(config: Config) -> tuple[PromptOrder, ...]:
     """The orders worth comparing for a job, the one that quality was measured in first."""
-    if len(config.panel.personas) > 1:
+    if config.panel.size > 1:
         return ("persona_first", "text_first")
     # One persona's prompts share the same in both orders.
     return ("text_first",) if config.panel.order == "text_first" else ("persona_first",)

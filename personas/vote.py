@@ -31,7 +31,7 @@ def consensus_of(documents: Iterable[Document], votes: Iterable[Vote], config: C
     by_document: dict[str, list[Vote]] = {}
     for vote in votes:
         by_document.setdefault(vote.document_id, []).append(vote)
-    asked = len(config.panel.personas) * config.panel.samples
+    asked = config.panel.asked_each
     ballots = Ballots(by_document, list(config.task.labels), asked, config.task.label_priors)
     distributions = METHODS[config.vote.method](ballots)
     return [_consensus(document, ballots, distributions.get(document.document_id)) for document in documents]

@@ -19,11 +19,13 @@ from core.config import Config, load_config
 from core.errors import UserError
 from core.run_folder import RunFolder, open_run_folder
 from scripts import batch, pipeline
+from scripts.panel import show_panel
 from scripts.show import show_doctor, show_metrics, show_plan, show_status, show_suite, show_suites
 
 HELP = {
     "run": "the whole path: poll, vote, train, evaluate, report; goes on where it stopped",
     "plan": "what poll would do; starts nothing, writes nothing",
+    "panel": "who would be asked, and how much they differ; starts no engine, writes nothing",
     "poll": "ask the panel about every document",
     "vote": "count the answers into labels",
     "train": "fine-tune the student on the labels",
@@ -112,6 +114,8 @@ def _run(parsed: argparse.Namespace) -> int:
             return show_status(RunFolder(path), as_json=parsed.json)
         case "plan":
             return show_plan(pipeline.plan(load_config(parsed.job, parsed.set)), as_json=parsed.json)
+        case "panel":
+            return show_panel(load_config(parsed.job, parsed.set), as_json=parsed.json)
         case "run":
             return _whole_path(_config(parsed), as_json=parsed.json)
         case step:
