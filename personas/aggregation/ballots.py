@@ -4,7 +4,7 @@ A method takes `Ballots` and returns `Shares`; it never sees a text.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -41,17 +41,12 @@ class Ballots:
 
     def only(self, votes: np.ndarray) -> "Ballots":
         """The same documents with some of the votes: a mask or numbers of rows."""
-        return Ballots(
-            self.labels,
-            self.persona_ids,
-            self.num_documents,
-            self.document_of[votes],
-            self.persona_of[votes],
-            self.label_of[votes],
-            None if self.distributions is None else self.distributions[votes],
-            self.priors,
-            self.known,
-            self.correlation,
+        return replace(
+            self,
+            document_of=self.document_of[votes],
+            persona_of=self.persona_of[votes],
+            label_of=self.label_of[votes],
+            distributions=None if self.distributions is None else self.distributions[votes],
         )
 
 
@@ -108,3 +103,10 @@ def normalised(values: np.ndarray) -> Shares:
     total = values.sum(1, keepdims=True)
     shares: Shares = np.divide(values, total, out=np.full(values.shape, np.nan), where=total > 0)
     return shares
+
+
+def at_known(shares: Shares, known: np.ndarray | None) -> Shares:
+    """The shares with certainty where the label is known."""
+    if known is None:
+        return shares
+    return np.where(known[:, None] >= 0, np.eye(shares.shape[1])[np.maximum(known, 0)], shares)
