@@ -32,6 +32,7 @@ class Ballots:
     priors: Mapping[str, float] | None = None
     known: np.ndarray | None = None  # (documents,) int64
     correlation: float = 0.5
+    sample_of: np.ndarray | None = None  # (votes,) int64
 
     def counts(self, weights: np.ndarray | None = None) -> np.ndarray:
         """(documents, labels): how many votes name each label, or the sum of their weights."""
@@ -47,6 +48,7 @@ class Ballots:
             persona_of=self.persona_of[votes],
             label_of=self.label_of[votes],
             distributions=None if self.distributions is None else self.distributions[votes],
+            sample_of=None if self.sample_of is None else self.sample_of[votes],
         )
 
 
@@ -88,6 +90,7 @@ def ballots_of(
         priors,
         truth if known else None,
         correlation,
+        np.array([vote.sample for vote in read], np.int64),
     )
 
 
