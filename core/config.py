@@ -16,6 +16,16 @@ from core.errors import ConfigError
 
 AnswerForm = Literal["label", "chain_of_thought"]
 PromptOrder = Literal["persona_first", "text_first"]
+VoteMethod = Literal[
+    "majority",
+    "confidence_weighted",
+    "calibrated",
+    "reliability_weighted",
+    "posterior",
+    "dawid_skene",
+    "mace",
+    "glad",
+]
 
 
 class Section(BaseModel):
@@ -199,8 +209,21 @@ class Vote(Section):
     """When a text needs no more answers: `never` before all are there, when the majority is `decided`, or when the
     leading label leads with this probability. Read by the poll."""
 
-    method: Literal["majority", "calibrated"] = "majority"
-    """`majority` counts labels; `calibrated` removes the model's label bias from the answers' logprobs first."""
+    method: VoteMethod = "majority"
+    """`majority` counts labels. `confidence_weighted` and `calibrated` read the answers' logprobs: a vote weighs what
+    its engine gave it; the label bias that all answers share is removed. `reliability_weighted` and `posterior` learn
+    from agreement whom to believe; `posterior` also that answers of one model err together. `dawid_skene`, `mace`
+    and `glad` are crowd-kit's. See docs/votes.md."""
+    correlation: Annotated[float, Field(ge=0, lt=1)] = 0.5
+    """How often the answers about a text are one opinion repeated; read by `posterior`."""
+    learn_from_review: bool = False
+    """Labels that people gave (`xpoll review`) teach the vote whom to believe and how sure to be; no bound on the
+    labels' accuracy is then stated, because the audit is used up."""
+
+    @property
+    def needs_logprobs(self) -> bool:
+        """Whether the method reads how likely the engine held each label to be."""
+        return self.method in ("confidence_weighted", "calibrated")
 
     @field_validator("stop", mode="before")
     @classmethod

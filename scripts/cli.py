@@ -21,6 +21,7 @@ from core.run_folder import RunFolder, open_run_folder
 from scripts import batch, pipeline
 from scripts.panel import show_panel
 from scripts.show import show_doctor, show_metrics, show_plan, show_status, show_suite, show_suites
+from scripts.show_votes import show_comparison
 
 HELP = {
     "run": "the whole path: poll, vote, train, evaluate, report; goes on where it stopped",
@@ -76,6 +77,10 @@ def parser() -> argparse.ArgumentParser:
                 command.add_argument(
                     "--set", action="append", default=[], metavar="SECTION.KEY=VALUE", help="override a config key"
                 )
+            if name == "vote":
+                command.add_argument(
+                    "--compare", action="store_true", help="print every method on the votes there are; writes nothing"
+                )
     return root
 
 
@@ -116,6 +121,8 @@ def _run(parsed: argparse.Namespace) -> int:
             return show_plan(pipeline.plan(load_config(parsed.job, parsed.set)), as_json=parsed.json)
         case "panel":
             return show_panel(load_config(parsed.job, parsed.set), as_json=parsed.json)
+        case "vote" if parsed.compare:
+            return _compare_votes(load_config(parsed.job, parsed.set), as_json=parsed.json)
         case "run":
             return _whole_path(_config(parsed), as_json=parsed.json)
         case step:
@@ -173,6 +180,12 @@ def _predict(parsed: argparse.Namespace) -> int:
     result = {"rows": rows, "output": str(parsed.output)}
     print(json.dumps(result) if parsed.json else f"predict: wrote {rows} rows to {parsed.output}")
     return 0
+
+
+def _compare_votes(config: Config, *, as_json: bool) -> int:
+    from benchmarks.vote_comparison import compare_run
+
+    return show_comparison(compare_run(RunFolder(Path(config.job.run_folder)), config), as_json=as_json)
 
 
 def _bench(parsed: argparse.Namespace) -> int:
