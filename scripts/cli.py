@@ -31,6 +31,7 @@ HELP = {
     "predict": "label a file with a student",
     "report": "write metrics.json and report.html",
     "status": "how far a run is; can be called while it runs",
+    "serve": "keep the job's vLLM servers up behind one OpenAI-compatible address",
     "bench": "run a benchmark suite and hold it against its bounds",
     "doctor": "what this machine has, what is missing, and how to mend it",
 }
@@ -60,6 +61,9 @@ def parser() -> argparse.ArgumentParser:
             command.add_argument("suite", help="name of a file in benchmarks/suites, without .toml")
         elif name != "doctor":
             command.add_argument("job", type=Path, help="job TOML, or an existing run folder")
+            if name == "serve":
+                command.add_argument("--host", default="127.0.0.1", help="address to listen on (default: 127.0.0.1)")
+                command.add_argument("--port", type=int, default=8000, help="port to listen on (default: 8000)")
             if name != "status":
                 command.add_argument(
                     "--set", action="append", default=[], metavar="SECTION.KEY=VALUE", help="override a config key"
@@ -94,6 +98,11 @@ def _run(parsed: argparse.Namespace) -> int:
             return _predict(parsed)
         case "bench":
             return _bench(parsed)
+        case "serve":
+            from scripts.serve import serve_job
+
+            config = load_config(parsed.job, parsed.set)
+            return serve_job(config, host=parsed.host, port=parsed.port, as_json=parsed.json)
         case "status":
             config = load_config(parsed.job)
             return show_status(RunFolder(Path(config.job.run_folder)), as_json=parsed.json)

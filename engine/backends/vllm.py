@@ -79,8 +79,7 @@ class VllmBackend:
             return end(
                 prompt_tokens=len(token_ids),
                 error_kind="context_length",
-                error=f"{len(token_ids)} prompt tokens and {prompt.sampling.max_tokens} for the answer "
-                f"do not fit into the model's context of {self._context}",
+                error=too_long(len(token_ids), prompt.sampling.max_tokens, self._context),
             )
         try:
             output = await self._generate(token_ids, prompt)
@@ -122,6 +121,12 @@ class VllmBackend:
 
     def stop(self) -> None:
         self._engine.shutdown()
+
+
+def too_long(prompt_tokens: int, max_tokens: int, context: int) -> str:
+    """Why a row does not fit."""
+    asked = f"{prompt_tokens} prompt tokens and {max_tokens} for the answer"
+    return f"{asked} do not fit into the model's context of {context}"
 
 
 def default_options(device_kind: str) -> dict[str, Any]:
