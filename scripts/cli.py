@@ -35,6 +35,7 @@ HELP = {
     "batch": "answer a batch file of the OpenAI Batch API, as vllm run-batch does",
     "report": "write metrics.json and report.html",
     "status": "how far a run is; can be called while it runs",
+    "serve": "keep the job's vLLM servers up behind one OpenAI-compatible address",
     "bench": "run a benchmark suite and hold it against its bounds",
     "doctor": "what this machine has, what is missing, and how to mend it",
 }
@@ -73,6 +74,9 @@ def parser() -> argparse.ArgumentParser:
             command.add_argument("job", type=Path, help="job TOML, or an existing run folder")
             if name in ("run", "poll"):
                 command.add_argument("--address", help="run on the Ray cluster at this address (engine.address)")
+            if name == "serve":
+                command.add_argument("--host", default="127.0.0.1", help="address to listen on (default: 127.0.0.1)")
+                command.add_argument("--port", type=int, default=8000, help="port to listen on (default: 8000)")
             if name != "status":
                 command.add_argument(
                     "--set", action="append", default=[], metavar="SECTION.KEY=VALUE", help="override a config key"
@@ -113,6 +117,11 @@ def _run(parsed: argparse.Namespace) -> int:
             return batch.run_batch(parsed, log_to=_log_to)
         case "bench":
             return _bench(parsed)
+        case "serve":
+            from scripts.serve import serve_job
+
+            config = load_config(parsed.job, parsed.set)
+            return serve_job(config, host=parsed.host, port=parsed.port, as_json=parsed.json)
         case "status":
             is_folder = (parsed.job / "config.resolved.json").exists()
             path = parsed.job if is_folder else Path(load_config(parsed.job).job.run_folder)
