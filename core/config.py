@@ -15,6 +15,17 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from core.errors import ConfigError
 
 AnswerForm = Literal["label", "chain_of_thought"]
+PromptOrder = Literal["persona_first", "text_first"]
+VoteMethod = Literal[
+    "majority",
+    "confidence_weighted",
+    "calibrated",
+    "reliability_weighted",
+    "posterior",
+    "dawid_skene",
+    "mace",
+    "glad",
+]
 
 
 class Section(BaseModel):
@@ -97,12 +108,21 @@ class Task(Section):
 
 
 class Panel(Section):
-    personas: Annotated[list[str], Field(min_length=1)] = ["annotator"]
-    """Personas by library name (see personas/library) or path of a TOML file."""
+    personas: list[str] = ["annotator"]
+    """Personas by library name (see personas/library) or path of a TOML file; none with `persona_file` unless named."""
+    persona_file: str | None = None
+    """JSONL file of personas, {"persona": ...} a line, of any length; the panel takes a diverse few of them."""
+    select: Annotated[int, Field(ge=1)] = 8
+    """How many personas are chosen from `persona_file`, beside those named."""
+    per_document: int | None = Field(default=None, ge=1)
+    """Put each text to this many personas of the panel, drawn for it; all of them without it."""
     samples: Annotated[int, Field(ge=1)] = 1
     """How many times each persona is asked about each text."""
     answer: AnswerForm = "label"
     """`label`: the answer is one label. `chain_of_thought`: JSON with a short reason, then the label."""
+    order: Literal["auto"] | PromptOrder = "auto"
+    """What stands first in a prompt: the persona, or what all personas share and then the text; `auto` takes the
+    persona unless the text halves the tokens to compute; it can cost a small model accuracy. See docs/prefixes.md."""
     reason_max_chars: Annotated[int, Field(ge=16)] = 160
     """Longest reason of a chain-of-thought answer, in characters."""
     temperature: Annotated[float, Field(ge=0, le=2)] = 0.8
@@ -111,6 +131,31 @@ class Panel(Section):
     """Nucleus sampling; below 1 it costs the CPU engine about a third of its rate."""
     max_tokens: int | None = Field(default=None, ge=1)
     """Longest answer in tokens; without it 16 for `label` and 128 for `chain_of_thought`."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _a_file_replaces_the_default(cls, values: Any) -> Any:
+        if isinstance(values, dict) and values.get("persona_file") and "personas" not in values:
+            return {**values, "personas": []}
+        return values
+
+    @model_validator(mode="after")
+    def _somebody_is_asked(self) -> "Panel":
+        if not self.size:
+            raise ValueError("personas must name at least one persona where there is no persona_file")
+        if self.per_document is not None and self.per_document > self.size:
+            raise ValueError(f"per_document must be at most the panel's size, {self.size}, got {self.per_document}")
+        return self
+
+    @property
+    def size(self) -> int:
+        """Number of personas in the panel."""
+        return len(self.personas) + (self.select if self.persona_file else 0)
+
+    @property
+    def asked_each(self) -> int:
+        """How many prompts each text has: personas that it is put to, times samples."""
+        return (self.per_document or self.size) * self.samples
 
     @property
     def answer_max_tokens(self) -> int:
@@ -164,8 +209,21 @@ class Vote(Section):
     """When a text needs no more answers: `never` before all are there, when the majority is `decided`, or when the
     leading label leads with this probability. Read by the poll."""
 
-    method: Literal["majority", "calibrated"] = "majority"
-    """`majority` counts labels; `calibrated` removes the model's label bias from the answers' logprobs first."""
+    method: VoteMethod = "majority"
+    """`majority` counts labels. `confidence_weighted` and `calibrated` read the answers' logprobs: a vote weighs what
+    its engine gave it; the label bias that all answers share is removed. `reliability_weighted` and `posterior` learn
+    from agreement whom to believe; `posterior` also that answers of one model err together. `dawid_skene`, `mace`
+    and `glad` are crowd-kit's. See docs/votes.md."""
+    correlation: Annotated[float, Field(ge=0, lt=1)] = 0.5
+    """How often the answers about a text are one opinion repeated; read by `posterior`."""
+    learn_from_review: bool = False
+    """Labels that people gave (`xpoll review`) teach the vote whom to believe and how sure to be; no bound on the
+    labels' accuracy is then stated, because the audit is used up."""
+
+    @property
+    def needs_logprobs(self) -> bool:
+        """Whether the method reads how likely the engine held each label to be."""
+        return self.method in ("confidence_weighted", "calibrated")
 
     @field_validator("stop", mode="before")
     @classmethod

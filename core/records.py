@@ -139,7 +139,8 @@ class Consensus(NamedTuple):
 
     `distribution` is over the task's labels in their order and sums to 1. `agreement` is the share
     of the counted votes that name the most frequent label. `raw_label` is the plain majority before
-    any calibration.
+    any calibration. Where a person has labelled the document, `label` is theirs and `voted_label` what
+    the votes said; elsewhere `voted_label` is None.
     """
 
     document_id: str
@@ -154,6 +155,7 @@ class Consensus(NamedTuple):
     abstained: str | None = None
     raw_label: str | None = None
     gold_label: str | None = None
+    voted_label: str | None = None
 
 
 Record = Completion | Vote | Consensus
@@ -204,6 +206,7 @@ CONSENSUS_SCHEMA = pa.schema(
         ("abstained", pa.string()),
         ("raw_label", pa.string()),
         ("gold_label", pa.string()),
+        ("voted_label", pa.string()),
     ]
 )
 

@@ -44,6 +44,11 @@ class RunFolder:
         return self.path / "plan.json"
 
     @property
+    def panel(self) -> Path:
+        """Who is asked: ids, texts and sources, written once by the poll."""
+        return self.path / "panel.json"
+
+    @property
     def completions(self) -> Path:
         """Folder of the journal and its Parquet parts."""
         return self.path / "completions"

@@ -5,120 +5,135 @@ Ties and documents without a single readable vote abstain: there is no random la
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import NamedTuple
+from dataclasses import replace
 
 import numpy as np
 
 from core.config import Config
-from core.errors import InputError
 from core.records import Consensus, Document, Vote
+from personas.aggregation.ballots import Ballots, Shares, ballots_of, normalised
+from personas.aggregation.batch_calibration import calibrated
+from personas.aggregation.counting import confidence_weighted, majority
+from personas.aggregation.crowd import dawid_skene, glad, mace
+from personas.aggregation.posterior import posterior
+from personas.aggregation.recalibration import fitted_recalibration
+from personas.aggregation.reliability import reliability_weighted
 
-Distributions = dict[str, np.ndarray]
-"""Document id to its distribution over the labels (float64, sums to 1)."""
+METHODS: dict[str, Callable[[Ballots], Shares]] = {
+    "majority": majority,
+    "confidence_weighted": confidence_weighted,
+    "calibrated": calibrated,
+    "reliability_weighted": reliability_weighted,
+    "posterior": posterior,
+    "dawid_skene": dawid_skene,
+    "mace": mace,
+    "glad": glad,
+}
+"""To add a method: one function in personas/aggregation, one line in this table, one word in core.config.VoteMethod."""
 
-
-class Ballots(NamedTuple):
-    """All votes of a run, by document, and the labels in their order."""
-
-    by_document: Mapping[str, Sequence[Vote]]
-    labels: list[str]
-    asked: int  # how many times each document was to be asked
-    priors: Mapping[str, float] | None = None
-
-
-def consensus_of(documents: Iterable[Document], votes: Iterable[Vote], config: Config) -> list[Consensus]:
-    """One consensus a document, in the documents' order."""
-    by_document: dict[str, list[Vote]] = {}
-    for vote in votes:
-        by_document.setdefault(vote.document_id, []).append(vote)
-    asked = len(config.panel.personas) * config.panel.samples
-    ballots = Ballots(by_document, list(config.task.labels), asked, config.task.label_priors)
-    distributions = METHODS[config.vote.method](ballots)
-    return [_consensus(document, ballots, distributions.get(document.document_id)) for document in documents]
-
-
-def _consensus(document: Document, ballots: Ballots, distribution: np.ndarray | None) -> Consensus:
-    cast = ballots.by_document.get(document.document_id, [])
-    counts = Counter(vote.label for vote in cast if vote.label is not None)
-    counted = counts.total()
-    labels = ballots.labels
-    label: str | None = None
-    abstained: str | None = "no readable vote"
-    if distribution is None:
-        distribution = np.full(len(labels), 1 / len(labels))
-    else:
-        label = winner(distribution, labels)
-        abstained = None if label else "tie"
-    return Consensus(
-        document.document_id,
-        document.split,
-        document.text,
-        label,
-        tuple(distribution.tolist()),
-        confidence=float(distribution.max()),
-        votes_counted=counted,
-        votes_saved=ballots.asked - len(cast),
-        agreement=max(counts.values()) / counted if counted else 0.0,
-        abstained=abstained,
-        raw_label=winner(_shares(counts, labels), labels) if counted else None,
-        gold_label=document.gold_label,
-    )
+LEARN_FROM_KNOWN = frozenset({"reliability_weighted", "posterior"})
+"""The methods that use the labels of documents that a person has labelled."""
 
 
-def winner(distribution: np.ndarray, labels: Sequence[str]) -> str | None:
-    """The label with the largest share; None if two share that place."""
-    best = np.flatnonzero(np.isclose(distribution, distribution.max(), rtol=0, atol=1e-12))
-    return labels[best[0]] if len(best) == 1 else None
+def consensus_of(
+    documents: Iterable[Document],
+    votes: Iterable[Vote],
+    config: Config,
+    *,
+    reviewed: Mapping[str, str] | None = None,
+) -> list[Consensus]:
+    """One consensus a document, in the documents' order.
 
-
-def _shares(counts: Mapping[str, int], labels: Sequence[str]) -> np.ndarray:
-    values = np.array([counts.get(label, 0) for label in labels], float)
-    shares: np.ndarray = values / values.sum()
-    return shares
-
-
-def majority(ballots: Ballots) -> Distributions:
-    """Share of the readable votes that each label has."""
-    distributions = {}
-    for document_id, cast in ballots.by_document.items():
-        counts = Counter(vote.label for vote in cast if vote.label is not None)
-        if counts:
-            distributions[document_id] = _shares(counts, ballots.labels)
-    return distributions
-
-
-def calibrated(ballots: Ballots) -> Distributions:
-    """Removes the label bias that a persona's answers have over the whole batch, without gold labels.
-
-    From each answer's log-distribution the persona's mean over all documents is subtracted, as if
-    every label were equally frequent; the result is averaged over the answers of a document. With
-    `task.label_priors` their logarithm is added.
-
-    Source: Zhou et al., "Batch Calibration", ICLR 2024 (arXiv 2309.17249).
-
-    Raises:
-        InputError: no vote has a distribution.
+    Args:
+        documents: What was asked about.
+        votes: The answers, read.
+        config: Names the labels and the method.
+        reviewed: Document id to the label that a person gave; it stands in place of the voted one.
     """
-    read = [vote for cast in ballots.by_document.values() for vote in cast if vote.distribution is not None]
-    if not read:
-        raise InputError(
-            "vote.method = 'calibrated' needs the answers' logprobs and none is there",
-            mend="use vote.method = 'majority', or poll again with it set from the start",
+    rows, cast, corrected = list(documents), list(votes), reviewed or {}
+    labels = list(config.task.labels)
+    ballots = ballots_of(
+        [row.document_id for row in rows],
+        cast,
+        labels,
+        priors=config.task.label_priors,
+        known=corrected if config.vote.learn_from_review else None,
+        correlation=config.vote.correlation,
+    )
+    shares = shares_of(ballots, config.vote.method)
+    counts = ballots.counts()
+    counted, most = counts.sum(1), counts.max(1)
+    readable = ~np.isnan(shares[:, 0])
+    distributions = np.where(readable[:, None], shares, 1 / len(labels))
+    asked = config.panel.asked_each
+    answers = Counter(vote.document_id for vote in cast)
+    columns = (
+        _named(winners(shares), labels),
+        map(tuple, distributions.tolist()),
+        distributions.max(1).tolist(),
+        counted.tolist(),
+        [asked - answers[row.document_id] for row in rows],
+        np.divide(most, counted, out=np.zeros(len(rows)), where=counted > 0).tolist(),
+        readable.tolist(),
+        _named(winners(normalised(counts)), labels),
+    )
+    consensus = []
+    for row, (label, shared, confidence, votes_counted, saved, agreement, read, raw) in zip(
+        rows, zip(*columns, strict=True), strict=True
+    ):
+        voted = Consensus(
+            row.document_id,
+            row.split,
+            row.text,
+            label,
+            distribution=shared,
+            confidence=confidence,
+            votes_counted=votes_counted,
+            votes_saved=saved,
+            agreement=agreement,
+            abstained=None if label is not None else "tie" if read else "no readable vote",
+            raw_label=raw,
+            gold_label=row.gold_label,
         )
-    logs = np.log(np.maximum(np.array([vote.distribution for vote in read]), 1e-9))
-    personas, persona_of = np.unique([vote.persona_id for vote in read], return_inverse=True)
-    for persona in range(len(personas)):
-        logs[persona_of == persona] -= logs[persona_of == persona].mean(0)
-    document_ids, document_of = np.unique([vote.document_id for vote in read], return_inverse=True)
-    summed = np.zeros((len(document_ids), len(ballots.labels)))
-    np.add.at(summed, document_of, logs)
-    scores = summed / np.bincount(document_of)[:, None]
-    if ballots.priors is not None:
-        scores += np.log([ballots.priors[label] for label in ballots.labels])
-    shares = np.exp(scores - scores.max(1, keepdims=True))
-    shares /= shares.sum(1, keepdims=True)
-    return dict(zip(document_ids.tolist(), shares, strict=True))
+        consensus.append(_corrected(voted, corrected.get(row.document_id), labels))
+    return consensus
 
 
-METHODS: dict[str, Callable[[Ballots], Distributions]] = {"majority": majority, "calibrated": calibrated}
-"""To add a method: one function here, one line in this table, one word in core.config.Vote."""
+def shares_of(ballots: Ballots, method: str) -> Shares:
+    """The shares that a method gives; with known labels, its confidence is set right by them.
+
+    What a method says of a document whose label it was told shows nothing of its confidence: the known
+    documents are halved, and each half is judged by a fit that was told the other half.
+    """
+    shares = METHODS[method](ballots)
+    if ballots.known is None:
+        return shares
+    judged = shares.copy()
+    if method in LEARN_FROM_KNOWN:
+        place = np.cumsum(ballots.known >= 0)
+        for half in (0, 1):
+            held_out = (ballots.known >= 0) & (place % 2 == half)
+            told = replace(ballots, known=np.where(held_out, -1, ballots.known))
+            judged[held_out] = METHODS[method](told)[held_out]
+    return fitted_recalibration(judged, ballots.known).applied(shares)
+
+
+def _corrected(row: Consensus, label: str | None, labels: Sequence[str]) -> Consensus:
+    if label is None:
+        return row
+    certain = tuple(float(label == name) for name in labels)
+    return row._replace(label=label, distribution=certain, confidence=1.0, abstained=None, voted_label=row.label)
+
+
+def winners(shares: Shares) -> np.ndarray:
+    """(documents,): number of the label with the largest share; -1 if two share that place or there is none."""
+    filled = np.where(np.isnan(shares), 0, shares)
+    largest = filled.max(1, keepdims=True)
+    # Sums taken in another order differ in their last digits, and that must not decide a tie.
+    alone = (filled >= largest - 1e-9).sum(1) == 1
+    numbers: np.ndarray = np.where(alone, filled.argmax(1), -1)
+    return numbers
+
+
+def _named(numbers: np.ndarray, labels: Sequence[str]) -> list[str | None]:
+    return [labels[number] if number >= 0 else None for number in numbers.tolist()]

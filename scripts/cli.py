@@ -19,11 +19,14 @@ from core.config import Config, load_config
 from core.errors import UserError
 from core.run_folder import RunFolder, open_run_folder
 from scripts import batch, pipeline
+from scripts.panel import show_panel
 from scripts.show import show_doctor, show_metrics, show_plan, show_status, show_suite, show_suites
+from scripts.show_votes import show_comparison
 
 HELP = {
     "run": "the whole path: poll, vote, train, evaluate, report; goes on where it stopped",
     "plan": "what poll would do; starts nothing, writes nothing",
+    "panel": "who would be asked, and how much they differ; starts no engine, writes nothing",
     "poll": "ask the panel about every document",
     "vote": "count the answers into labels",
     "train": "fine-tune the student on the labels",
@@ -32,6 +35,7 @@ HELP = {
     "batch": "answer a batch file of the OpenAI Batch API, as vllm run-batch does",
     "report": "write metrics.json and report.html",
     "status": "how far a run is; can be called while it runs",
+    "serve": "keep the job's vLLM servers up behind one OpenAI-compatible address",
     "bench": "run a benchmark suite and hold it against its bounds",
     "doctor": "what this machine has, what is missing, and how to mend it",
 }
@@ -70,9 +74,16 @@ def parser() -> argparse.ArgumentParser:
             command.add_argument("job", type=Path, help="job TOML, or an existing run folder")
             if name in ("run", "poll"):
                 command.add_argument("--address", help="run on the Ray cluster at this address (engine.address)")
+            if name == "serve":
+                command.add_argument("--host", default="127.0.0.1", help="address to listen on (default: 127.0.0.1)")
+                command.add_argument("--port", type=int, default=8000, help="port to listen on (default: 8000)")
             if name != "status":
                 command.add_argument(
                     "--set", action="append", default=[], metavar="SECTION.KEY=VALUE", help="override a config key"
+                )
+            if name == "vote":
+                command.add_argument(
+                    "--compare", action="store_true", help="print every method on the votes there are; writes nothing"
                 )
     return root
 
@@ -106,12 +117,21 @@ def _run(parsed: argparse.Namespace) -> int:
             return batch.run_batch(parsed, log_to=_log_to)
         case "bench":
             return _bench(parsed)
+        case "serve":
+            from scripts.serve import serve_job
+
+            config = load_config(parsed.job, parsed.set)
+            return serve_job(config, host=parsed.host, port=parsed.port, as_json=parsed.json)
         case "status":
             is_folder = (parsed.job / "config.resolved.json").exists()
             path = parsed.job if is_folder else Path(load_config(parsed.job).job.run_folder)
             return show_status(RunFolder(path), as_json=parsed.json)
         case "plan":
             return show_plan(pipeline.plan(load_config(parsed.job, parsed.set)), as_json=parsed.json)
+        case "panel":
+            return show_panel(load_config(parsed.job, parsed.set), as_json=parsed.json)
+        case "vote" if parsed.compare:
+            return _compare_votes(load_config(parsed.job, parsed.set), as_json=parsed.json)
         case "run":
             return _whole_path(_config(parsed), as_json=parsed.json)
         case step:
@@ -169,6 +189,12 @@ def _predict(parsed: argparse.Namespace) -> int:
     result = {"rows": rows, "output": str(parsed.output)}
     print(json.dumps(result) if parsed.json else f"predict: wrote {rows} rows to {parsed.output}")
     return 0
+
+
+def _compare_votes(config: Config, *, as_json: bool) -> int:
+    from benchmarks.vote_comparison import compare_run
+
+    return show_comparison(compare_run(RunFolder(Path(config.job.run_folder)), config), as_json=as_json)
 
 
 def _bench(parsed: argparse.Namespace) -> int:

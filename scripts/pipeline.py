@@ -1,6 +1,6 @@
 """The steps of a run, in order. Each reads and writes files of the run folder and can be run alone.
 
-    poll      documents, personas  -> completions/
+    poll      documents, personas  -> panel.json, completions/
     vote      completions/         -> votes.parquet, labels.parquet
     train     labels.parquet       -> student/
     evaluate  labels, student/     -> evaluation.json
@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from core.config import Config, Engine
+from core.config import Config, Engine, PromptOrder
 from core.environment import capture
 from core.errors import RunFolderError
 from core.files import read_json, write_json, write_table
@@ -26,12 +26,14 @@ from core.run_folder import RunFolder
 from engine.backends import LOADS_MODEL, check_backend, devices_for
 from engine.devices import Device
 from engine.journal import count_answers, read_completions
-from engine.plan import make_plan
+from engine.plan import Chosen, make_plan
 from engine.session import is_settled
+from personas.chosen import check_panel, find_panel, planned_panel, write_panel
 from personas.documents import Inputs, check_documents, stream_documents
-from personas.panel import load_panel
+from personas.draw import drawn_prompts
+from personas.panel import Persona
 from personas.parse import to_vote
-from personas.prompts import build_prompts
+from personas.prompts import build_prompts, orders_of
 from personas.stop import stop_rule
 from personas.vote import consensus_of
 
@@ -39,7 +41,7 @@ from personas.vote import consensus_of
 def check_inputs(config: Config) -> Inputs:
     """Finds every mistake that can be found before a run folder is made; prepares a packaged model."""
     check_backend(config.engine.backend)
-    load_panel(config.panel.personas)
+    check_panel(config.panel, seed=config.job.seed, kept=_kept_panel(config))
     _devices(config)
     inputs = check_documents(config.documents, list(config.task.labels))
     resolve_model(config.student.encoder, key="student.encoder")
@@ -59,20 +61,33 @@ def prepare_model(config: Engine) -> None:
 
 
 def plan(config: Config) -> dict[str, Any]:
-    """What `poll` will do, as plain JSON types; writes nothing."""
+    """What `poll` will do, as plain JSON types; writes nothing. A run that was begun keeps its prompts' order."""
     check_backend(config.engine.backend)
-    return _plan(config, check_documents(config.documents, list(config.task.labels)))
+    panel = planned_panel(config.panel, seed=config.job.seed, kept=_kept_panel(config))
+    return _plan(config, panel, check_documents(config.documents, list(config.task.labels)))
 
 
-def _plan(config: Config, inputs: Inputs) -> dict[str, Any]:
+def _plan(config: Config, panel: list[Persona], inputs: Inputs) -> dict[str, Any]:
     devices = _devices(config)
     return make_plan(
-        _prompts(config),
+        {order: _prompts(config, panel, order) for order in orders_of(config)},
         documents=inputs.documents,
-        asked_each=len(config.panel.personas) * config.panel.samples,
+        asked_each=config.panel.asked_each,
         config=config.engine,
         devices=devices,
+        chosen=_chosen_order(config),
     )
+
+
+def _chosen_order(config: Config) -> Chosen | None:
+    """The order that the job names, or that the plan of the run has if it was begun already."""
+    if config.panel.order != "auto":
+        return Chosen(config.panel.order, "panel.order says so")
+    folder = RunFolder(Path(config.job.run_folder))
+    if not folder.plan.exists() or not folder.config.exists() or config.differences(read_json(folder.config)):
+        return None
+    begun = read_json(folder.plan)
+    return Chosen(begun["prompt_order"], begun["prompt_order_reason"])
 
 
 def poll(config: Config, folder: RunFolder) -> None:
@@ -82,10 +97,13 @@ def poll(config: Config, folder: RunFolder) -> None:
     inputs = check_documents(config.documents, list(config.task.labels), _polled(folder))
     if not is_done("poll", folder, inputs):
         remove_after(folder, "poll")
-    write_json(folder.plan, {**_plan(config, inputs), "inputs": inputs.as_json()})
+    panel = find_panel(config.panel, seed=config.job.seed, kept=folder.panel)
+    write_panel(folder.panel, panel)
+    made = {**_plan(config, panel.personas, inputs), "inputs": inputs.as_json()}
+    write_json(folder.plan, made)
     write_json(folder.environment, capture())
-    asked_each = len(config.panel.personas) * config.panel.samples
-    job = Job(_prompts(config), inputs.documents, asked_each, stop_rule(config) or NeverStop())
+    prompts = _prompts(config, panel.personas, made["prompt_order"])
+    job = Job(prompts, inputs.documents, config.panel.asked_each, stop_rule(config) or NeverStop())
     if answer_prompts(job, config=config.engine, folder=folder):
         remove_after(folder, "poll")
 
@@ -143,7 +161,7 @@ class Step(NamedTuple):
 
 
 STEPS: dict[str, Step] = {
-    "poll": Step(poll, ("plan.json", "completions"), ()),
+    "poll": Step(poll, ("plan.json", "panel.json", "completions"), ()),
     "vote": Step(vote, ("votes.parquet", "labels.parquet"), ("vote", "student", "report")),
     "train": Step(train, ("student",), ("student", "report")),
     "evaluate": Step(evaluate, ("evaluation.json",), ("report",)),
@@ -192,5 +210,10 @@ def _documents(config: Config) -> Iterator[Document]:
     return stream_documents(config.documents, list(config.task.labels))
 
 
-def _prompts(config: Config) -> Iterator[Prompt]:
-    return build_prompts(_documents(config), load_panel(config.panel.personas), config)
+def _prompts(config: Config, panel: list[Persona], order: PromptOrder) -> Iterator[Prompt]:
+    prompts = build_prompts(_documents(config), panel, config, order)
+    return drawn_prompts(prompts, panel, config.panel.per_document, seed=config.job.seed)
+
+
+def _kept_panel(config: Config) -> Path:
+    return RunFolder(Path(config.job.run_folder)).panel

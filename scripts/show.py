@@ -16,8 +16,18 @@ def show_plan(plan: dict[str, Any], *, as_json: bool) -> int:
         print(json.dumps(plan))
         return 0
     for name, value in plan.items():
-        print(f"{name:24} {'unknown' if value is None else value}")
+        if name == "predicted":
+            for order, figures in value.items():
+                print(f"{f'predicted, {order}':24} {_predicted(figures)}")
+        else:
+            print(f"{name:24} {'unknown' if value is None else value}")
     return 0
+
+
+def _predicted(figures: dict[str, Any]) -> str:
+    tokens = f"{figures['computed_tokens_each']:g} of {figures['prompt_tokens_each']:g} tokens of a prompt computed"
+    unfit = " (prefixes do not all fit into it)" if figures["prefixes_fit"] is False else ""
+    return f"{tokens}, {100 * figures['cached_share']:.1f} % from the prefix cache{unfit}"
 
 
 def show_status(folder: RunFolder, *, as_json: bool) -> int:
@@ -74,6 +84,10 @@ def show_metrics(folder: RunFolder, *, as_json: bool) -> int:
     print(f"labels: {labels['decided']} decided, {labels['abstained']} abstained")
     rates = f"{engine['documents_per_s']:.2f} documents/s, {engine['output_tokens_per_s']:.1f} output tokens/s"
     print(f"engine: {engine['model']} on {engine['device']}, start {engine['startup_s']:.0f} s, {rates}")
+    if engine["cached_share"] is not None:
+        predicted = engine["predicted_cached_share"]
+        expected = "not predicted" if predicted is None else f"predicted {100 * predicted:.1f} %"
+        print(f"prefix cache: {expected}, measured {100 * engine['cached_share']:.1f} % ({engine['prompt_order']})")
     if metrics["teacher"] is None:
         print("quality: not measured, because there are no gold labels (documents.gold_path)")
     else:

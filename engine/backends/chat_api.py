@@ -55,10 +55,11 @@ def request_body(prompt: Prompt, *, model: str, offers: Offers, n: int = 1) -> d
         "messages": list(prompt.messages),
         "temperature": sampling.temperature,
         "top_p": sampling.top_p,
-        offers.length_key: sampling.max_tokens,
         **json.loads(sampling.more or "{}"),
         **_constraint(prompt.answer, offers),
     }
+    if sampling.max_tokens is not None:
+        body[offers.length_key] = sampling.max_tokens
     if prompt.answer.logprobs and offers.logprobs:
         body |= {"logprobs": True, "top_logprobs": NUM_ALTERNATIVES}
     if n > 1:

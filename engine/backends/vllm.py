@@ -117,11 +117,11 @@ class VllmBackend:
             return end(
                 prompt_tokens=len(token_ids),
                 error_kind="context_length",
-                error=f"{len(token_ids)} prompt tokens and {max_tokens or 'at least 1'} for the answer "
-                f"do not fit into the model's context of {self._context}",
+                error=too_long(len(token_ids), max_tokens or 1, self._context),
             )
         try:
-            self._check_seed(prompt)
+            if not self.seed_is_safe and (problem := seed_problem(prompt, self._settings.device)) is not None:
+                raise ValueError(problem)
             params = sampling_params(prompt, max_tokens or self._context - len(token_ids))
             output = await self._generate(token_ids, params)
         except (ValueError, TypeError, _request_error()) as error:  # vLLM refuses this request and goes on
@@ -143,10 +143,6 @@ class VllmBackend:
         )
         return ids
 
-    def _check_seed(self, prompt: Prompt) -> None:
-        if self._settings.device.kind == "cpu" and not self.seed_is_safe and "seed" in _more(prompt):
-            raise ValueError("a seed of a prompt's own ends vLLM's CPU engine; leave it out")
-
     async def _generate(self, token_ids: list[int], params: Any) -> Any:
         from vllm.v1.engine.exceptions import EngineDeadError as VllmEngineDeadError
 
@@ -164,6 +160,19 @@ class VllmBackend:
 
     def stop(self) -> None:
         self._engine.shutdown()
+
+
+def seed_problem(prompt: Prompt, device: Device) -> str | None:
+    """Why a prompt's own seed cannot be asked with; None if it can, or if it has none."""
+    if device.kind == "cpu" and "seed" in _more(prompt):
+        return "a seed of a prompt's own ends vLLM's CPU engine; leave it out"
+    return None
+
+
+def too_long(prompt_tokens: int, max_tokens: int, context: int) -> str:
+    """Why a row does not fit."""
+    asked = f"{prompt_tokens} prompt tokens and {max_tokens} for the answer"
+    return f"{asked} do not fit into the model's context of {context}"
 
 
 def default_options(device: Device) -> dict[str, Any]:

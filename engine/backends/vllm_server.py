@@ -20,7 +20,7 @@ from core.records import Completion, Prompt
 from engine.backends import BackendSettings, EngineDeadError, Load
 from engine.backends.chat_api import Offers, completion_fields, error_message, fold_system, is_too_long, request_body
 from engine.backends.server_process import VllmServer
-from engine.backends.vllm import default_options
+from engine.backends.vllm import default_options, seed_problem, too_long
 from engine.devices import Device
 
 LOAD_EVERY_S = 1.0
@@ -55,14 +55,15 @@ class VllmServerBackend:
         settings = self._settings
         model = await asyncio.to_thread(resolve_model, settings.model, key="engine.model")
         options = {**server_options(settings.device), **settings.options}
-        self._server = VllmServer(settings.server_command, model, settings.model, options)
-        await self._server.start()
+        self.server = VllmServer(settings.server_command, model, settings.model, options)
+        await self.server.start()
         connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEP_ALIVE_S)
         # A request has no time limit of its own: the dispatcher ends an engine that gives no answers.
         self._session = aiohttp.ClientSession(connector=connector, timeout=aiohttp.ClientTimeout(total=None))
         self._loop = asyncio.get_running_loop()
         self._watch = asyncio.create_task(self._watch_load())
         self._fold_system = not await self._takes_system()
+        self._context = await self._context_length()
 
     async def _takes_system(self) -> bool:
         user, system = {"role": "user", "content": "b"}, {"role": "system", "content": "a"}
@@ -74,6 +75,10 @@ class VllmServerBackend:
             )
         status, _ = await self._post("/tokenize", {"model": self._settings.model, "messages": [system, user]})
         return status != 400
+
+    async def _context_length(self) -> int:
+        async with self._session.get(f"{self.server.address}/v1/models") as reply:
+            return int((await reply.json())["data"][0]["max_model_len"])
 
     async def answer(self, prompt: Prompt) -> Completion:
         started_unix_s = time.time()
@@ -88,6 +93,8 @@ class VllmServerBackend:
         )
 
     async def _outcome(self, prompt: Prompt) -> dict[str, Any]:
+        if (problem := seed_problem(prompt, self._settings.device)) is not None:
+            return {"error_kind": "refused", "error": problem}
         if self._fold_system:
             prompt = prompt._replace(messages=tuple(fold_system(prompt.messages)))
         body = request_body(prompt, model=self._settings.model, offers=Offers())
@@ -98,7 +105,7 @@ class VllmServerBackend:
             status, said = 500, f"{type(error).__name__}: {error}"
         if status == 200:
             try:
-                return completion_fields(said, prompt.answer)[0]
+                return self._whole(completion_fields(said, prompt.answer)[0], prompt)
             except ValueError as error:
                 return {"error_kind": "server", "error": str(error)}
         message = error_message(said)
@@ -107,8 +114,16 @@ class VllmServerBackend:
             return {"error_kind": "server", "error": message}
         return {"error_kind": "context_length" if is_too_long(message) else "refused", "error": message}
 
+    def _whole(self, fields: dict[str, Any], prompt: Prompt) -> dict[str, Any]:
+        """A server cuts the longest answer to what the context leaves; an engine in the worker refuses the row."""
+        max_tokens = prompt.sampling.max_tokens or 1
+        if fields["prompt_tokens"] + max_tokens <= self._context:
+            return fields
+        error = too_long(fields["prompt_tokens"], max_tokens, self._context)
+        return {"prompt_tokens": fields["prompt_tokens"], "error_kind": "context_length", "error": error}
+
     async def _post(self, path: str, body: Mapping[str, Any]) -> tuple[int, Any]:
-        async with self._session.post(f"{self._server.address}{path}", json=body) as reply:
+        async with self._session.post(f"{self.server.address}{path}", json=body) as reply:
             text = await reply.text()
             try:
                 return reply.status, json.loads(text)
@@ -116,14 +131,14 @@ class VllmServerBackend:
                 return reply.status, text
 
     async def _raise_if_dead(self, problem: object) -> None:
-        if not await self._server.is_healthy(self._session):
-            raise EngineDeadError(self._server.end() or f"the server's engine is gone: {problem}")
+        if not await self.server.is_healthy(self._session):
+            raise EngineDeadError(self.server.end() or f"the server's engine is gone: {problem}")
 
     async def _watch_load(self) -> None:
         while True:
             with suppress(aiohttp.ClientError, TimeoutError):
                 timeout = aiohttp.ClientTimeout(total=10)
-                async with self._session.get(f"{self._server.address}/metrics", timeout=timeout) as reply:
+                async with self._session.get(f"{self.server.address}/metrics", timeout=timeout) as reply:
                     self._load = load_of(await reply.text())
             await asyncio.sleep(LOAD_EVERY_S)
 
@@ -133,7 +148,7 @@ class VllmServerBackend:
     def stop(self) -> None:
         if self._loop.is_running():
             self._loop.call_soon_threadsafe(lambda: self._loop.create_task(self._close()))
-        self._server.stop()
+        self.server.stop()
 
     async def _close(self) -> None:
         self._watch.cancel()

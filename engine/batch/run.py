@@ -19,12 +19,12 @@ from core.files import read_json, replacing, write_json
 from core.progress import counted
 from core.records import Prompt
 from core.run_folder import RunFolder, check_writable, open_folder
+from engine.backends import devices_for
 from engine.batch.order import in_input_order
 from engine.batch.requests import read_requests
 from engine.batch.responses import Responses
 from engine.batch.survey import Survey
-from engine.devices import find_devices
-from engine.plan import make_plan
+from engine.plan import Chosen, make_plan
 from engine.run import Job, answer_prompts
 from engine.session import is_settled
 
@@ -93,10 +93,19 @@ def _prompts(config: BatchConfig) -> Iterator[Prompt]:
     return chain.from_iterable(request.prompts for request in read_requests(config.input))
 
 
+AS_GIVEN = Chosen("as given", "a batch file's prompts are asked as they are")
+
+
 def _plan(config: BatchConfig, survey: Survey) -> dict[str, Any]:
-    devices = find_devices(config.engine.device, config.engine.replicas)
     asked = (prompt for prompt in _prompts(config) if prompt.problem is None)
-    plan = make_plan(asked, documents=survey.asked, asked_each=1, config=config.engine, devices=devices)
+    plan = make_plan(
+        {AS_GIVEN.order: asked},
+        documents=survey.asked,
+        asked_each=1,
+        config=config.engine,
+        devices=[] if config.engine.address else devices_for(config.engine),
+        chosen=AS_GIVEN,
+    )
     return {**plan, "prompts": survey.prompts, "lines": survey.lines, "input_digest": survey.digest}
 
 

@@ -301,3 +301,13 @@ def test_an_option_that_cannot_be_meant_is_refused(options: dict[str, Any], mess
     with pytest.raises(ConfigError) as refused:
         run(started(**options))
     assert message in str(refused.value)
+
+
+def test_without_choices_the_answer_is_free_text_or_minimal_json() -> None:
+    text = make_prompt("d0")._replace(answer=AnswerSchema(), sampling=Sampling(1.0, 1.0, None))
+    (free,) = answers([text], time_scale=0, text_output_tokens=40)
+    assert 20 <= free.output_tokens == len(free.text.split()) <= 60
+    (cut,) = answers([text._replace(sampling=Sampling(1.0, 1.0, 5))], time_scale=0, text_output_tokens=40)
+    assert cut.output_tokens == len(cut.text.split()) == 5
+    (made,) = answers([text._replace(answer=AnswerSchema(json_schema='{"type": "object"}'))], time_scale=0)
+    assert (made.text, made.error_kind) == ("{}", None)

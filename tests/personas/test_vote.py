@@ -98,3 +98,33 @@ def test_calibration_without_logprobs_is_refused(config: Config) -> None:
     calibrated = config.model_copy(update={"vote": config.vote.model_copy(update={"method": "calibrated"})})
     with pytest.raises(InputError, match="needs the answers' logprobs"):
         consensus_of(documents("d"), votes("d", "positive"), calibrated)
+
+
+@pytest.mark.parametrize("method", ["majority", "reliability_weighted", "posterior"])
+def test_without_any_readable_vote_every_document_abstains(config: Config, method: str) -> None:
+    learning = config.model_copy(update={"vote": config.vote.model_copy(update={"method": method})})
+    rows = consensus_of(documents("d", "e"), votes("d", None), learning)
+    assert [(row.label, row.abstained) for row in rows] == [(None, "no readable vote")] * 2
+
+
+def test_a_person_s_label_stands_in_place_of_the_voted_one_and_both_are_kept(config: Config) -> None:
+    cast = votes("d", "positive") + votes("e", "positive")
+    rows = consensus_of(documents("d", "e", "f"), cast, config, reviewed={"d": "neutral", "f": "negative"})
+    assert [(row.label, row.voted_label) for row in rows] == [
+        ("neutral", "positive"),
+        ("positive", None),
+        ("negative", None),
+    ]
+    assert (rows[0].distribution, rows[0].confidence) == ((0.0, 1.0, 0.0), 1.0)
+    assert (rows[2].abstained, rows[2].raw_label) == (None, None)
+
+
+def test_labels_of_people_set_the_confidence_right_where_the_vote_may_learn_from_them(config: Config) -> None:
+    texts = documents(*(f"d{i}" for i in range(100)))
+    cast = [vote for text in texts for vote in votes(text.document_id, "positive", "positive")]
+    reviewed = {f"d{i}": "positive" if i % 4 else "neutral" for i in range(40)}
+    learning = config.model_copy(update={"vote": config.vote.model_copy(update={"learn_from_review": True})})
+    without, taught = (consensus_of(texts, cast, c, reviewed=reviewed)[-1] for c in (config, learning))
+    assert (without.label, without.confidence) == ("positive", 1.0)
+    assert taught.label == "positive"
+    assert taught.confidence == pytest.approx(0.75, abs=0.01)

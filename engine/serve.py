@@ -1,0 +1,167 @@
+"""One vLLM server a device behind one OpenAI-compatible address; Ray Serve routes and restarts.
+
+Each replica of one Ray Serve deployment owns a device and the server that is pinned to it, and passes
+requests on, streams included. Everything ends with the process that opened the block.
+"""
+
+import asyncio
+import fcntl
+import logging
+import os
+import signal
+import socket
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from core.config import Engine
+from core.errors import EngineError
+from core.models import resolve_model
+from core.progress import Waiting
+from core.run_folder import check_writable
+from engine.backends.server_process import VllmServer, last_error
+from engine.backends.vllm_server import server_options
+from engine.cluster import ray_session
+from engine.devices import Device, describe, pinning
+from engine.guardian import guard_children
+from engine.vllm_command import serve_command
+
+# Those of one connection; they are not for the next one.
+HOP_BY_HOP = {"connection", "keep-alive", "transfer-encoding", "upgrade", "te", "trailer", "content-length", "host"}
+
+
+class Replica:
+    """A server on a device of its own."""
+
+    async def __init__(  # type: ignore[misc]  # Ray Serve awaits it
+        self, config: Engine, model: str, devices: Sequence[Device], locks: str, log: str
+    ) -> None:
+        import aiohttp
+
+        guard_children()
+        output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+        self._device, self._lock = await _free_device(devices, Path(locks))
+        self._server = VllmServer(
+            config.server_command or serve_command(),
+            model,
+            config.model,
+            {**server_options(self._device), **config.vllm},
+            environment=pinning(self._device),
+            output=output,
+        )
+        await self._server.start()
+        connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=2)
+        self._session = aiohttp.ClientSession(
+            connector=connector, timeout=aiohttp.ClientTimeout(total=None), auto_decompress=False
+        )
+
+    async def __call__(self, request: Any) -> Any:
+        """Passes a request on; what comes back goes out piece by piece as it comes."""
+        from starlette.responses import StreamingResponse
+
+        url = f"{self._server.address}{request.url.path}"
+        passed = await self._session.request(
+            request.method,
+            f"{url}?{request.url.query}" if request.url.query else url,
+            headers=[(name, value) for name, value in request.headers.items() if name.lower() not in HOP_BY_HOP],
+            data=await request.body(),
+        )
+
+        async def pieces() -> AsyncIterator[bytes]:
+            try:
+                async for piece in passed.content.iter_any():
+                    yield piece
+            finally:
+                passed.close()  # a client that went away must not leave its request in the engine
+
+        headers = {name: value for name, value in passed.headers.items() if name.lower() not in HOP_BY_HOP}
+        return StreamingResponse(pieces(), passed.status, {**headers, "x-xpoll-device": str(self._device)})
+
+    def check_health(self) -> None:
+        """Called by Ray Serve every few seconds; an error makes it replace the replica."""
+        if (end := self._server.end()) is not None:
+            raise RuntimeError(f"the vLLM server on {self._device} is gone: {end}")
+
+    def __del__(self) -> None:
+        if hasattr(self, "_server"):
+            self._server.stop()
+
+
+async def _free_device(devices: Sequence[Device], locks: Path) -> tuple[Device, int]:
+    """The first device that no living replica holds, and its lock, which the kernel frees with the process."""
+    while True:
+        for device in devices:
+            lock = os.open(locks / f"{device.kind}-{device.index}", os.O_RDWR | os.O_CREAT)
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                os.close(lock)
+            else:
+                return device, lock
+        await asyncio.sleep(0.2)
+
+
+def _check_free(host: str, port: int) -> None:
+    try:
+        with socket.create_server((host, port)):
+            pass
+    except OSError as error:
+        raise EngineError(
+            f"cannot listen on {host}:{port}: {os.strerror(error.errno or 0)}", mend="--port 8001"
+        ) from error
+
+
+@contextmanager
+def serving(config: Engine, *, host: str, port: int, log: Path) -> Iterator[list[Device]]:
+    """One server on each device, reachable at http://host:port for the time of the block.
+
+    Yields:
+        The devices, when all servers are ready.
+
+    Raises:
+        EngineError: a server does not start, or the address is taken.
+        ModelError: there is no such model.
+    """
+    model = resolve_model(config.model, key="engine.model")
+    _check_free(host, port)
+    check_writable(log.parent)
+    log.touch()
+    logged = log.stat().st_size
+    with ray_session(config, log=log) as devices, TemporaryDirectory(prefix="xpoll-serve-") as locks:
+        from ray import serve
+
+        # Ray has just put its own in its place, which aborts.
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
+        logging.getLogger("ray.serve").setLevel(logging.WARNING)
+        quiet = {"log_level": "WARNING", "enable_access_log": False}
+        on_cpu = devices[0].kind == "cpu"
+        deployment = serve.deployment(
+            name="vllm",
+            num_replicas=len(devices),
+            max_ongoing_requests=config.max_in_flight,
+            max_constructor_retry_count=1,
+            health_check_period_s=2,
+            graceful_shutdown_timeout_s=5,
+            ray_actor_options={
+                "num_cpus": len(devices[0].cores) if on_cpu else 1,
+                "num_gpus": 0 if on_cpu else devices[0].parallel,
+            },
+            logging_config=quiet,
+        )(Replica)
+        try:
+            with Waiting(f"starting {len(devices)} x vLLM with {config.model} on {describe(devices)}", usual_s=45):
+                serve.start(proxy_location="HeadOnly", http_options={"host": host, "port": port}, logging_config=quiet)
+                try:
+                    serve.run(deployment.bind(config, model, devices, locks, str(log.resolve())), logging_config=quiet)
+                except RuntimeError as error:
+                    with log.open(encoding="utf-8", errors="replace") as file:
+                        file.seek(logged)
+                        why = last_error(file.read().splitlines()) or last_error(str(error).splitlines())
+                    raise EngineError(
+                        f"the vLLM server of {config.model} did not start: {why}", mend=f"see {log}"
+                    ) from error
+            yield devices
+        finally:
+            serve.shutdown()

@@ -1,0 +1,63 @@
+"""What `xpoll vote --compare` prints."""
+
+import json
+from typing import Any
+
+
+def show_comparison(found: dict[str, Any], *, as_json: bool) -> int:
+    if as_json:
+        print(json.dumps(found))
+        return 0
+    print(f"{found['documents']} documents, {found['votes']} readable votes, {found['gold_rows']} gold rows")
+    worth = found["effective_votes"]
+    if worth is None:
+        print("effective votes: not measured, because there are no gold labels or no two votes about one text")
+    else:
+        print(
+            f"effective votes: {worth['votes']:.2f} votes a text are worth {worth['effective']:.2f} independent ones "
+            f"(their errors correlate by {worth['correlation']:.2f})"
+        )
+    print(f"\n{'method':22}{'accuracy (95 % interval)':>28}{'macro F1':>10}{'ECE':>8}{'abstained':>11}{'s':>8}")
+    for row in found["methods"]:
+        if row["left_out"]:
+            print(f"{row['method']:22}left out: {row['left_out']}")
+            continue
+        print(
+            f"{row['method']:22}{_interval(row):>28}{_percent(row['f1_macro']):>10}{_number(row['ece']):>8}"
+            f"{row['abstained']:>11}{row['wall_s']:>8.2f}"
+        )
+    print("Accuracy and F1 count an abstention as wrong. ECE is over the texts that got a label.")
+    _show_personas(found)
+    return 0
+
+
+def _show_personas(found: dict[str, Any]) -> None:
+    if found["personas"]:
+        print(f"\nwithout it ({found['persona_method']}){'alone right':>24}{'it adds':>14}{'labels changed':>17}")
+        for row in found["personas"]:
+            adds = row["marginal_accuracy"]
+            points = "-" if adds is None else f"{100 * adds:+.1f} points"
+            print(
+                f"{row['persona']:32}{_percent(row['accuracy']):>12}{points:>16}{_percent(row['labels_changed']):>15}"
+            )
+    equal = found["equal_answers"]
+    if equal is not None:
+        print(
+            f"\nmajority of {equal['answers']} answers: one persona asked {equal['answers']} times "
+            f"{_percent(equal['one_persona'])}, different personas asked once {_percent(equal['different_personas'])}"
+        )
+
+
+def _interval(row: dict[str, Any]) -> str:
+    if row["accuracy"] is None:
+        return "not measured"
+    low, high = row["accuracy_ci95"]
+    return f"{100 * row['accuracy']:.1f} % ({100 * low:.1f} to {100 * high:.1f})"
+
+
+def _percent(share: float | None) -> str:
+    return "-" if share is None else f"{100 * share:.1f} %"
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"

@@ -1,0 +1,93 @@
+"""`xpoll serve` as a user has it: an address that answers, and nothing left when it is ended."""
+
+import json
+import signal
+import socket
+import subprocess
+import sys
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from tests.conftest import Xpoll
+from tests.tiny import make_tiny_llama
+
+JOB = """
+[documents]
+path = "texts.csv"
+[task]
+labels = ["bad", "good"]
+[engine]
+device = "cpu"
+model = "{model}"
+[engine.vllm]
+max_num_seqs = 16
+"""
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def post(url: str, **body: Any) -> str:
+    headers = {"Content-Type": "application/json"}
+    with urllib.request.urlopen(urllib.request.Request(url, json.dumps(body).encode(), headers), timeout=120) as reply:
+        return str(reply.read().decode())
+
+
+@pytest.mark.engine
+def test_one_address_answers_and_a_signal_ends_every_process(tmp_path: Path) -> None:
+    model = make_tiny_llama(tmp_path / "tiny")
+    (tmp_path / "job.toml").write_text(JOB.format(model=model))
+    command = [sys.executable, "-m", "scripts.cli", "serve", "job.toml", "--json", "--port", str(free_port())]
+    with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as serving:
+        assert serving.stdout is not None and serving.stderr is not None
+        line = serving.stdout.readline()
+        assert line, serving.stderr.read()
+        ready = json.loads(line)
+        assert (ready["model"], ready["devices"]) == (str(model), ["cpu:0"])
+        asked = {"model": ready["model"], "messages": [{"role": "user", "content": "Hello"}], "max_tokens": 4}
+        url = f"{ready['address']}/chat/completions"
+        answer = json.loads(post(url, **asked, structured_outputs={"choice": ["bad", "good"]}))
+        assert answer["choices"][0]["message"]["content"] in ("bad", "good", "goo")
+        streamed = post(url, **asked, stream=True, ignore_eos=True)
+        events = [event.removeprefix("data: ") for event in streamed.split("\n\n") if event]
+        assert events[-1] == "[DONE]"
+        assert len(events) >= 4, streamed
+        below = psutil.Process(serving.pid).children(recursive=True)
+        assert any("vllm_command" in " ".join(process.cmdline()) for process in below)
+        serving.send_signal(signal.SIGTERM)
+        _, said = serving.communicate(timeout=60)
+    assert serving.returncode == 0, said
+    assert "Traceback" not in said and "INFO" not in said, said
+    _, left = psutil.wait_procs(below, timeout=30)
+    assert not left, f"these outlive it: {[process.name() for process in left]}"
+    assert "Application startup complete" in (tmp_path / "runs/job.serve.log").read_text()
+
+
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        ("engine.backend=replay", "only vllm can be served, not 'replay'"),
+        ("engine.model=./nowhere", "there is no folder ./nowhere"),
+    ],
+)
+def test_what_cannot_be_served_is_one_line(tmp_path: Path, xpoll: Xpoll, override: str, said: str) -> None:
+    (tmp_path / "job.toml").write_text(JOB.format(model="none"))
+    done = xpoll("serve", "job.toml", "--port", free_port(), "--set", override, cwd=tmp_path)
+    assert done.returncode == 2
+    assert said in done.stderr and done.stderr.count("\n") == 1, done.stderr
+
+
+def test_an_address_that_is_taken_is_one_line(tmp_path: Path, xpoll: Xpoll) -> None:
+    (tmp_path / "job.toml").write_text(JOB.format(model=make_tiny_llama(tmp_path / "tiny")))
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        done = xpoll("serve", "job.toml", "--port", port, cwd=tmp_path)
+    assert done.returncode == 2
+    assert f"cannot listen on 127.0.0.1:{port}: Address already in use -> --port 8001" in done.stderr
