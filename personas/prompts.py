@@ -17,7 +17,7 @@ from core.records import AnswerSchema, Document, Message, Prompt, Sampling
 from personas.panel import Persona
 
 ANYBODY = "a careful annotator"
-"""Who answers the examples where the text stands first: without a reader there, a small model loses ten points."""
+"""Who answers the examples where the text stands first; without a reader there, a small model does worse."""
 
 _TEMPLATES = Environment(
     loader=FileSystemLoader(Path(__file__).parent / "templates"), undefined=StrictUndefined, trim_blocks=True
