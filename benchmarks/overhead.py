@@ -16,7 +16,8 @@ from typing import Any
 
 from benchmarks.fresh import in_fresh_process
 from benchmarks.records import Parameters, Record, alternating
-from core.config import Config, load_config
+from core.config import Config
+from core.config_file import load_config
 from core.errors import EngineError
 from core.files import read_json
 from core.models import resolve_model

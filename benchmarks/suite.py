@@ -19,7 +19,7 @@ from benchmarks.journal import measure_journal
 from benchmarks.kill import measure_kill
 from benchmarks.overhead import measure_overhead
 from benchmarks.records import Record, Runner
-from core.config import apply_overrides, nearest
+from core.config_file import apply_overrides, nearest
 from core.environment import capture
 from core.errors import ConfigError
 from core.files import write_json

@@ -17,6 +17,8 @@ SAMPLE_DOCUMENTS = 8
 """Looked at, even if these have more prompts than SAMPLE_PROMPTS."""
 UNKNOWN_ANSWER_TOKENS = 512
 """Room set aside for an answer that may be as long as the context."""
+NAMED = "panel.order says so"
+"""The reason of an order that nobody weighed."""
 ELSEWHERE = Device("xpu", 0, "a node of the cluster")
 """Stands for devices that only the cluster knows; how much memory they have is not known either."""
 
@@ -63,7 +65,7 @@ def make_plan(
                 output_tokens=first.sampling.max_tokens or UNKNOWN_ANSWER_TOKENS,
                 workers=max(1, len(devices)),
             )
-    order, reason = chosen or _preferred(samples, predictions, config.backend)
+    order, reason = _settled(chosen, _preferred(samples, predictions, config.backend))
     prediction = predictions.get(order)
     return {
         "documents": documents,
@@ -108,6 +110,15 @@ def _preferred(orders: Iterable[str], predictions: Mapping[str, Prediction], bac
     if predictions:
         return Chosen(*choose(predictions))
     return Chosen(next(iter(orders)), f"nothing is known of prefixes with the backend {backend}")
+
+
+def _settled(chosen: Chosen | None, preferred: Chosen) -> Chosen:
+    """What is chosen already stands; the reason says once what the token counts speak for."""
+    if chosen is None:
+        return preferred
+    if chosen.order == preferred.order or chosen.reason != NAMED:
+        return chosen
+    return Chosen(chosen.order, f"{chosen.reason}; auto would take {preferred.order}: {preferred.reason}")
 
 
 def _rounded(prediction: Prediction) -> dict[str, Any]:

@@ -5,7 +5,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from core.config import apply_overrides, checked_config
+from core.config_file import apply_overrides, checked_config
 from core.errors import ConfigError, InputError
 from core.progress import Waiting, say
 from engine.backends import check_backend

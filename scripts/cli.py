@@ -15,7 +15,8 @@ import time
 from pathlib import Path
 from typing import Any, NoReturn
 
-from core.config import Config, load_config
+from core.config import Config
+from core.config_file import load_config
 from core.errors import UserError
 from core.run_folder import RunFolder, open_run_folder
 from scripts import batch, pipeline

@@ -26,7 +26,7 @@ from core.run_folder import RunFolder
 from engine.backends import LOADS_MODEL, check_backend, devices_for
 from engine.devices import Device
 from engine.journal import count_answers, read_completions
-from engine.plan import Chosen, make_plan
+from engine.plan import NAMED, Chosen, make_plan
 from engine.session import is_settled
 from personas.chosen import check_panel, find_panel, planned_panel, write_panel
 from personas.documents import Inputs, check_documents, stream_documents
@@ -82,7 +82,7 @@ def _plan(config: Config, panel: list[Persona], inputs: Inputs) -> dict[str, Any
 def _chosen_order(config: Config) -> Chosen | None:
     """The order that the job names, or that the plan of the run has if it was begun already."""
     if config.panel.order != "auto":
-        return Chosen(config.panel.order, "panel.order says so")
+        return Chosen(config.panel.order, NAMED)
     folder = RunFolder(Path(config.job.run_folder))
     if not folder.plan.exists() or not folder.config.exists() or config.differences(read_json(folder.config)):
         return None

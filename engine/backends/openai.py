@@ -17,7 +17,8 @@ from urllib.parse import urlsplit
 import aiohttp
 from pydantic import Field, field_validator
 
-from core.config import Section, checked_section
+from core.config import Section
+from core.config_file import checked_section
 from core.errors import ConfigError, EngineError
 from core.records import Completion, Prompt
 from engine.backends import BackendSettings, EngineDeadError, Load

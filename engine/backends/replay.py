@@ -14,7 +14,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from core.config import Section, checked_section
+from core.config import Section
+from core.config_file import checked_section
 from core.errors import InputError
 from core.records import Completion, Prompt
 from core.tables import Row, stream_rows

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 
-from core.config import checked_section
+from core.config_file import checked_section
 from core.errors import EngineError
 from core.records import Completion, Prompt
 from engine.backends import BackendSettings, EngineDeadError, Load

@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from core.config import Config, load_config
+from core.config import Config
+from core.config_file import load_config
 from core.files import write_json, write_table
 from core.records import CONSENSUS_SCHEMA, VOTE_SCHEMA, Consensus, Document, Vote, to_table, with_labels
 from core.run_folder import RunFolder

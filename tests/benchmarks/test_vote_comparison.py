@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from benchmarks.vote_comparison import compare, compare_run, effective_votes
-from core.config import load_config
+from core.config_file import load_config
 from core.records import Vote
 from personas.aggregation.ballots import Ballots, ballots_of
 from scripts.show_votes import show_comparison

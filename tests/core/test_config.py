@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from core.config import Config, load_config
+from core.config import Config
+from core.config_file import load_config
 from core.errors import ConfigError
 
 MINIMAL = '[documents]\npath = "texts.csv"\n[task]\nlabels = ["spam", "ham"]\n'

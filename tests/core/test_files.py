@@ -5,7 +5,8 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from core.config import Config, load_config
+from core.config import Config
+from core.config_file import load_config
 from core.errors import RunFolderError
 from core.files import read_json, replacing, write_json, write_table
 from core.records import CONSENSUS_SCHEMA, Consensus, from_table, labels_of, to_table, with_labels

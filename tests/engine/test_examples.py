@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from core.config import load_config
+from core.config_file import load_config
 from core.files import read_json
 from tests.conftest import ROOT, Xpoll
 

@@ -45,10 +45,11 @@ def server(program: str, output: Path) -> VllmServer:
 
 
 def test_a_server_is_waited_for_and_ends_with_all_below_it(tmp_path: Path) -> None:
+    before = set(psutil.Process().children(recursive=True))
     made = server(SERVER, tmp_path / "log")
     asyncio.run(made.start())
     assert made.end() is None
-    below = psutil.Process().children(recursive=True)
+    below = set(psutil.Process().children(recursive=True)) - before
     assert len(below) == 2
     made.stop()
     assert not any(process.is_running() for process in below)
@@ -58,9 +59,11 @@ def test_a_server_is_waited_for_and_ends_with_all_below_it(tmp_path: Path) -> No
 
 
 def test_what_its_children_were_is_ended_even_if_the_server_was_killed(tmp_path: Path) -> None:
+    before = set(psutil.Process().children(recursive=True))
     made = server(SERVER, tmp_path / "log")
     asyncio.run(made.start())
-    serving, child = sorted(psutil.Process().children(recursive=True), key=lambda process: process.pid)
+    below = set(psutil.Process().children(recursive=True)) - before
+    serving, child = sorted(below, key=lambda process: process.pid)
     serving.kill()
     made.stop()
     assert not child.is_running()

@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from core.config import Config, load_config
+from core.config import Config
+from core.config_file import load_config
 from core.errors import ConfigError, InputError
 from personas import chosen
 from personas.chosen import check_panel, choose_panel, find_panel, planned_panel, write_panel

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from core.config import Config, PromptOrder, load_config
+from core.config import Config, PromptOrder
+from core.config_file import load_config
 from core.errors import InputError
 from core.records import Document
 from personas.documents import check_documents, stream_documents

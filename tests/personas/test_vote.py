@@ -5,7 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from core.config import Config, load_config
+from core.config import Config
+from core.config_file import load_config
 from core.errors import InputError
 from core.records import Document, Vote
 from personas.vote import consensus_of

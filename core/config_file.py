@@ -1,0 +1,135 @@
+"""A TOML file and overrides to a checked config; every mistake is one line that says what to type instead."""
+
+import difflib
+import json
+import tomllib
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from core.config import Config, Root, Section
+from core.errors import ConfigError
+
+RootT = TypeVar("RootT", bound=Root)
+SectionT = TypeVar("SectionT", bound=Section)
+
+
+def load_config(path: Path, overrides: list[str] | None = None) -> Config:
+    """The config of a job TOML, or of an existing run folder, with overrides applied.
+
+    Raises:
+        ConfigError: the file is missing or malformed, a key is unknown, or a value breaks a rule.
+    """
+    raw = _read(path)
+    apply_overrides(raw, overrides or [])
+    if not path.is_dir():
+        job = raw.setdefault("job", {})
+        if isinstance(job, dict):
+            job.setdefault("name", path.stem)
+            job["run_folder"] = job.get("run_folder") or f"runs/{job['name']}"
+    return checked_config(Config, raw, mend=f"edit {path} or use --set")
+
+
+def checked_config(root: type[RootT], raw: dict[str, Any], *, mend: str) -> RootT:
+    """A whole config from plain values.
+
+    Raises:
+        ConfigError: a key is unknown, or a value breaks a rule; `mend` says where to change it.
+    """
+    _check_keys(raw, root, "")
+    try:
+        return root.model_validate(raw)
+    except ValidationError as error:
+        raise ConfigError(_explain(error), mend=mend) from error
+
+
+def checked_section(section: type[SectionT], values: dict[str, Any], name: str) -> SectionT:
+    """The options of a part that has a table of its own, e.g. a backend's.
+
+    Raises:
+        ConfigError: a key is unknown, or a value breaks a rule.
+    """
+    _check_keys(values, section, f"{name}.")
+    try:
+        return section.model_validate(values)
+    except ValidationError as error:
+        raise ConfigError(f"{name}.{_explain(error)}", mend=f"edit [{name}] or use --set") from error
+
+
+def _read(path: Path) -> dict[str, Any]:
+    if path.is_dir():
+        resolved = path / "config.resolved.json"
+        if not resolved.exists():
+            raise ConfigError(f"{path} is a folder without {resolved.name}", mend="name a job TOML or a run folder")
+        return json.loads(resolved.read_text(encoding="utf-8"))  # type: ignore[no-any-return]
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise ConfigError(f"{path} does not exist", mend="name a job TOML or a run folder") from error
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ConfigError(f"{path} cannot be read as TOML: {error}") from error
+
+
+def apply_overrides(raw: dict[str, Any], overrides: list[str]) -> None:
+    """Sets keys of nested tables from "section.key=value", left to right; a value is TOML, or a bare word.
+
+    Raises:
+        ConfigError: one is not of that form, or its key lies in something that is no table.
+    """
+    for override in overrides:
+        _apply(raw, override)
+
+
+def _apply(raw: dict[str, Any], override: str) -> None:
+    key, equals, text = override.partition("=")
+    if not equals or "." not in key:
+        raise ConfigError(f"--set {override!r} is not of the form section.key=value", mend="--set panel.samples=3")
+    try:
+        value = tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        value = text  # a bare word needs no quotes on the command line
+    *parents, last = key.strip().split(".")
+    table = raw
+    for parent in parents:
+        table = table.setdefault(parent, {})
+        if not isinstance(table, dict):
+            raise ConfigError(f"--set {override!r}: {parent} is no section")
+    table[last] = value
+
+
+def _check_keys(raw: dict[str, Any], model: type[BaseModel], prefix: str) -> None:
+    """Unknown keys fail with the nearest known one; pydantic would only say that they are extra."""
+    for key, value in raw.items():
+        if key not in model.model_fields:
+            known = [f"{prefix}{name}" for name in model.model_fields]
+            raise ConfigError(f"unknown config key {prefix}{key}", mend=nearest(f"{prefix}{key}", known, _all_keys()))
+        section = model.model_fields[key].annotation
+        if isinstance(section, type) and issubclass(section, Section) and isinstance(value, dict):
+            _check_keys(value, section, f"{prefix}{key}.")
+
+
+def nearest(key: str, known: list[str], elsewhere: list[str] | None = None) -> str:
+    """What to type instead of an unknown key: the known one that is spelled most like it, or all of them."""
+    near = difflib.get_close_matches(key, known + (elsewhere or []), n=1, cutoff=0.5)
+    return f"did you mean {near[0]}?" if near else f"known keys: {', '.join(known)}"
+
+
+def _all_keys() -> list[str]:
+    return [
+        f"{name}.{key}"
+        for name, field in Config.model_fields.items()
+        if isinstance(field.annotation, type) and issubclass(field.annotation, Section)
+        for key in field.annotation.model_fields
+    ]
+
+
+def _explain(error: ValidationError) -> str:
+    first = error.errors(include_url=False)[0]
+    key = ".".join(str(part) for part in first["loc"])
+    if first["type"] == "missing":
+        return f"{key} is missing"
+    message = first["msg"].removeprefix("Value error, ")
+    if first["type"] == "value_error":
+        return f"{key}: {message}" if key else message
+    return f"{key}: {message[0].lower()}{message[1:]}, got {first['input']!r}"
