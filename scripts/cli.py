@@ -19,6 +19,7 @@ from core.config import Config, load_config
 from core.errors import UserError
 from core.run_folder import RunFolder, open_run_folder
 from scripts import pipeline
+from scripts.review import add_review_commands, review
 from scripts.show import show_doctor, show_metrics, show_plan, show_status, show_suite
 from scripts.show_votes import show_comparison
 
@@ -27,6 +28,7 @@ HELP = {
     "plan": "what poll would do; starts nothing, writes nothing",
     "poll": "ask the panel about every document",
     "vote": "count the answers into labels",
+    "review": "let people check a sample of the labels, and bound how many others are wrong",
     "train": "fine-tune the student on the labels",
     "evaluate": "score teacher and student on the gold rows",
     "predict": "label a file with a student",
@@ -59,6 +61,8 @@ def parser() -> argparse.ArgumentParser:
             command.add_argument("--text-column", default="text", help="column that holds the text (default: text)")
         elif name == "bench":
             command.add_argument("suite", help="name of a file in benchmarks/suites, without .toml")
+        elif name == "review":
+            add_review_commands(command, [json_flag])
         elif name != "doctor":
             command.add_argument("job", type=Path, help="job TOML, or an existing run folder")
             if name != "status":
@@ -99,6 +103,8 @@ def _run(parsed: argparse.Namespace) -> int:
             return _predict(parsed)
         case "bench":
             return _bench(parsed)
+        case "review":
+            return review(parsed)
         case "status":
             config = load_config(parsed.job)
             return show_status(RunFolder(Path(config.job.run_folder)), as_json=parsed.json)
