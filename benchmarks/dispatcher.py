@@ -1,44 +1,56 @@
-"""How many answers a second the dispatcher, one worker and the journal carry when the engine takes no time."""
+"""How many answers a second the dispatcher, one worker and the journal carry when the engine takes no time.
+
+Each run is a process of its own, so that its peak memory is its own.
+"""
 
 import os
-import resource
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
+from benchmarks.fresh import in_fresh_process, peak_memory_mib
+from benchmarks.load import label_prompts
+from benchmarks.records import Parameters, Record
 from core.config import Engine
 from core.files import read_json
-from core.records import AnswerSchema, Message, Prompt, Sampling
+from core.progress import say
 from core.run_folder import RunFolder
 from engine.run import Job, answer_prompts
 
 
-def measure_dispatcher(parameters: dict[str, Any]) -> dict[str, float]:
+def measure_dispatcher(parameters: Parameters) -> Iterator[Record]:
+    """The rate several times, then the peak memory of a small and of a large run."""
+    max_in_flight = parameters["max_in_flight"]
+    for repeat in range(parameters["repeats"]):
+        say(f"rate: repeat {repeat + 1} of {parameters['repeats']}")
+        yield {
+            "arm": "rate",
+            "repeat": repeat,
+            **in_fresh_process(measure_once, parameters["documents"], max_in_flight),
+        }
+    peaks_mib = []
+    for documents in (parameters["memory_documents_small"], parameters["memory_documents_large"]):
+        say(f"memory: {documents} documents")
+        record = in_fresh_process(measure_once, documents, max_in_flight)
+        peaks_mib.append(record["driver_peak_memory_mib"])
+        # Under a name of its own: a run of ten million is no repeat of the rate's runs.
+        record["memory_run_answers_per_s"] = record.pop("answers_per_s")
+        yield {"arm": "memory", "repeat": 0, **record}
+    yield {"arm": "memory: large over small", "repeat": 0, "memory_growth": round(peaks_mib[1] / peaks_mib[0] - 1, 4)}
+
+
+def measure_once(documents: int, max_in_flight: int) -> Record:
     """One run into a temporary folder. Rates are over the time behind the engine's start."""
-    documents = int(parameters["documents"])
-    config = Engine(
-        backend="simulated", device="cpu", max_in_flight=parameters["max_in_flight"], simulated={"time_scale": 0}
-    )
+    config = Engine(backend="simulated", device="cpu", max_in_flight=max_in_flight, simulated={"time_scale": 0})
     with tempfile.TemporaryDirectory() as folder:
         run = RunFolder(Path(folder))
-        answers = answer_prompts(Job(_prompts(documents), documents, 1), config=config, folder=run)
+        answers = answer_prompts(Job(label_prompts(documents), documents, 1), config=config, folder=run)
         wall_s = read_json(run.engine)["sessions"][-1]["wall_s"]
-    peak_kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return {
         "documents": documents,
         "answers": answers,
         "wall_s": wall_s,
         "answers_per_s": round(answers / wall_s, 1),
-        "driver_peak_memory_mib": round(peak_kib / 1024, 1),
+        "driver_peak_memory_mib": peak_memory_mib(),
         "cores": len(os.sched_getaffinity(0)),
     }
-
-
-def _prompts(documents: int) -> Iterator[Prompt]:
-    """One question each, with the messages of a real one: a persona that all share, and a sentence."""
-    sampling, schema = Sampling(0.8, 1.0, 16), AnswerSchema(("negative", "neutral", "positive"))
-    system: Message = {"role": "system", "content": "You are a careful reader of business news. " * 5}
-    for i in range(documents):
-        question: Message = {"role": "user", "content": f"Text: sentence {i} of those that are asked about here"}
-        yield Prompt(f"doc-{i}", "persona", 0, (system, question), sampling, schema)

@@ -91,6 +91,8 @@ def _engine(folder: RunFolder, answers: dict[str, Any], documents: int) -> dict[
     state = read_json(folder.engine)
     sessions = state["sessions"]
     wall_s = sum(session["wall_s"] for session in sessions)
+    planned = read_json(folder.plan) if folder.plan.exists() else {}
+    prompt_tokens, cached_prompt_tokens = answers["prompt_tokens"], answers["cached_prompt_tokens"]
     return {
         "backend": state["backend"],
         "model": state["model"],
@@ -100,8 +102,11 @@ def _engine(folder: RunFolder, answers: dict[str, Any], documents: int) -> dict[
         "starts": len(sessions),
         "wall_s": round(wall_s, 3),
         "startup_s": round(sum(session["startup_s"] for session in sessions), 3),
-        "prompt_tokens": answers["prompt_tokens"],
-        "cached_prompt_tokens": answers["cached_prompt_tokens"],
+        "prompt_tokens": prompt_tokens,
+        "cached_prompt_tokens": cached_prompt_tokens,
+        "cached_share": round(cached_prompt_tokens / prompt_tokens, 4) if prompt_tokens else None,
+        "predicted_cached_share": planned.get("predicted_cached_share"),
+        "prompt_order": planned.get("prompt_order"),
         "output_tokens": answers["output_tokens"],
         "output_tokens_per_s": round(answers["output_tokens"] / wall_s, 3) if wall_s else None,
         "documents_per_s": round(documents / wall_s, 3) if wall_s else None,

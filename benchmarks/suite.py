@@ -1,23 +1,47 @@
 """`xpoll bench NAME`: runs benchmarks/suites/NAME.toml and holds what it measured against the suite's bounds.
 
-Reads the suite. Prints, and returns as one JSON document: suite, records (one a repeat), environment
-and checks. A check is over the median of the records.
+Reads the suite. Returns one JSON document, and writes it to runs/bench/: suite, about, parameters,
+changed (parameters that differ from the file), records, environment, checks, complete. A suite that is
+stopped leaves the records it has, with complete = false and no checks.
 """
 
+import math
 import statistics
+import time
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from benchmarks.dispatcher import measure_dispatcher
+from benchmarks.fleet import measure_fleet
+from benchmarks.journal import measure_journal
+from benchmarks.kill import measure_kill
+from benchmarks.overhead import measure_overhead
+from benchmarks.records import Record, Runner
+from core.config import apply_overrides, nearest
 from core.environment import capture
 from core.errors import ConfigError
+from core.files import write_json
 
 SUITES = Path(__file__).parent / "suites"
 
-RUNNERS: dict[str, Callable[[dict[str, Any]], dict[str, float]]] = {"dispatcher": measure_dispatcher}
-"""Name of a suite to what measures it once; to add a suite: one function, one line here, one TOML."""
+RUNNERS: dict[str, Runner] = {
+    "dispatcher": measure_dispatcher,
+    "fleet": measure_fleet,
+    "journal": measure_journal,
+    "kill": measure_kill,
+    "overhead": measure_overhead,
+}
+"""Name of a suite to what measures it; to add a suite: one generator of records, one line here, one TOML."""
+
+AGGREGATES: dict[str, Callable[[list[float]], float]] = {
+    "median": statistics.median,
+    "sum": sum,
+    "min": min,
+    "max": max,
+}
+"""What `over` in a check may name: how the records that have the figure become one value."""
 
 
 def suite_names() -> list[str]:
@@ -25,30 +49,93 @@ def suite_names() -> list[str]:
     return sorted(path.stem for path in SUITES.glob("*.toml"))
 
 
-def run_suite(name: str) -> dict[str, Any]:
-    """Runs a suite as often as it says.
+def read_suite(name: str) -> dict[str, Any]:
+    """A suite as its file has it: about, parameters, checks.
 
     Raises:
         ConfigError: there is no such suite.
     """
     if name not in RUNNERS:
         raise ConfigError(f"there is no suite {name!r}", mend=f"known suites: {', '.join(suite_names())}")
-    suite = tomllib.loads((SUITES / f"{name}.toml").read_text(encoding="utf-8"))
-    parameters = suite["parameters"]
-    records = [RUNNERS[name](parameters) for _ in range(parameters["repeats"])]
-    checks = [_check(bound, records) for bound in suite["checks"]]
-    return {
+    return tomllib.loads((SUITES / f"{name}.toml").read_text(encoding="utf-8"))
+
+
+def run_suite(name: str, *, overrides: list[str] | None = None, output: Path | None = None) -> dict[str, Any]:
+    """Runs a suite.
+
+    Args:
+        name: Of a file in benchmarks/suites, without .toml.
+        overrides: "parameters.key=value" each.
+        output: Where the document is written; runs/bench/NAME-<UTC time>.json unless given.
+
+    Raises:
+        ConfigError: there is no such suite or parameter.
+    """
+    suite = read_suite(name)
+    changed = _override(suite, overrides or [])
+    records: list[Record] = []
+    result = {
         "suite": name,
         "about": suite["about"],
-        "parameters": parameters,
+        "started_utc": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "parameters": suite["parameters"],
+        "changed": changed,
         "records": records,
         "environment": capture(),
-        "checks": checks,
+        "checks": [],
+        "complete": False,
     }
+    output = output or Path("runs/bench") / f"{name}-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}.json"
+    result["output"] = str(output)
+    try:
+        for record in RUNNERS[name](suite["parameters"]):
+            records.append(record)
+        result["checks"] = [check(bound, records) for bound in suite["checks"]]
+        result["complete"] = True
+    finally:
+        write_json(output, result)
+    return result
 
 
-def _check(bound: dict[str, Any], records: list[dict[str, float]]) -> dict[str, Any]:
-    values = [record[bound["name"]] for record in records]
-    value = statistics.median(values)
-    holds = value >= bound.get("at_least", value) and value <= bound.get("at_most", value)
+def _override(suite: dict[str, Any], overrides: list[str]) -> dict[str, Any]:
+    """Applies overrides to the suite; returns the parameters that differ from the file's."""
+    parameters = suite["parameters"]
+    before = dict(parameters)
+    for override in overrides:
+        table, _, key = override.partition("=")[0].strip().partition(".")
+        if table != "parameters" or key not in before:
+            known = [f"parameters.{known}" for known in before]
+            raise ConfigError(f"unknown parameter {table}.{key}", mend=nearest(f"{table}.{key}", known))
+        apply_overrides(suite, [override])
+        if not _same_kind(before[key], parameters[key]):
+            raise ConfigError(f"--set {override!r}: {key} must be of the kind of {before[key]!r}")
+    return {key: value for key, value in parameters.items() if value != before[key]}
+
+
+def _same_kind(old: Any, new: Any) -> bool:
+    numbers = (int, float)
+    if isinstance(old, bool) or isinstance(new, bool):
+        return isinstance(old, bool) and isinstance(new, bool)
+    if isinstance(old, float):
+        return isinstance(new, numbers)
+    return isinstance(new, type(old))
+
+
+def check(bound: dict[str, Any], records: list[Record]) -> dict[str, Any]:
+    """Holds the records that have the figure `name` against a bound; without any it does not hold.
+
+    `over` says how they become one value: an aggregate, median unless it is said; with `over = "all"`
+    each of them must hold, and the value is the worst.
+    """
+    values = [float(record[bound["name"]]) for record in records if record.get(bound["name"]) is not None]
+    if not values:
+        return {**bound, "value": None, "lowest": None, "highest": None, "holds": False}
+    at_least, at_most = bound.get("at_least", -math.inf), bound.get("at_most", math.inf)
+    over = bound.get("over", "median")
+    if over == "all":
+        value = min(values) if "at_least" in bound else max(values)
+        holds = all(at_least <= each <= at_most for each in values)
+    else:
+        value = AGGREGATES[over](values)
+        holds = at_least <= value <= at_most
     return {**bound, "value": value, "lowest": min(values), "highest": max(values), "holds": holds}

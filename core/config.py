@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from core.errors import ConfigError
 
 AnswerForm = Literal["label", "chain_of_thought"]
+PromptOrder = Literal["persona_first", "text_first"]
 VoteMethod = Literal[
     "majority",
     "confidence_weighted",
@@ -45,13 +46,15 @@ class Job(Section):
 
 class Documents(Section):
     path: str
-    """CSV, JSONL or Parquet file of the texts to label."""
+    """Texts to label: a CSV, JSONL, Parquet or Arrow file, a pattern of several (`texts-*.csv`), a folder that
+    `datasets` saved (of a DatasetDict one split, `folder/train`), or a folder of Parquet files; local or a URI."""
     text_column: str = "text"
     """Column that holds the text."""
     id_column: str | None = None
     """Column that holds a unique id; without it a row's id is its number in the file, from 0."""
     gold_path: str | None = None
-    """File of texts with known labels; polled too, never trained on, used to measure teacher and student."""
+    """Texts with known labels, given as `path` is; polled too, never trained on, used to measure
+    teacher and student."""
     label_column: str = "label"
     """Column of the gold file that holds the known label."""
     limit: int | None = Field(default=None, ge=1)
@@ -105,12 +108,21 @@ class Task(Section):
 
 
 class Panel(Section):
-    personas: Annotated[list[str], Field(min_length=1)] = ["annotator"]
-    """Personas by library name (see personas/library) or path of a TOML file."""
+    personas: list[str] = ["annotator"]
+    """Personas by library name (see personas/library) or path of a TOML file; none with `persona_file` unless named."""
+    persona_file: str | None = None
+    """JSONL file of personas, {"persona": ...} a line, of any length; the panel takes a diverse few of them."""
+    select: Annotated[int, Field(ge=1)] = 8
+    """How many personas are chosen from `persona_file`, beside those named."""
+    per_document: int | None = Field(default=None, ge=1)
+    """Put each text to this many personas of the panel, drawn for it; all of them without it."""
     samples: Annotated[int, Field(ge=1)] = 1
     """How many times each persona is asked about each text."""
     answer: AnswerForm = "label"
     """`label`: the answer is one label. `chain_of_thought`: JSON with a short reason, then the label."""
+    order: Literal["auto"] | PromptOrder = "auto"
+    """What stands first in a prompt: the persona, or what all personas share and then the text; `auto` takes the
+    persona unless the text halves the tokens to compute; it can cost a small model accuracy. See docs/prefixes.md."""
     reason_max_chars: Annotated[int, Field(ge=16)] = 160
     """Longest reason of a chain-of-thought answer, in characters."""
     temperature: Annotated[float, Field(ge=0, le=2)] = 0.8
@@ -119,6 +131,31 @@ class Panel(Section):
     """Nucleus sampling; below 1 it costs the CPU engine about a third of its rate."""
     max_tokens: int | None = Field(default=None, ge=1)
     """Longest answer in tokens; without it 16 for `label` and 128 for `chain_of_thought`."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _a_file_replaces_the_default(cls, values: Any) -> Any:
+        if isinstance(values, dict) and values.get("persona_file") and "personas" not in values:
+            return {**values, "personas": []}
+        return values
+
+    @model_validator(mode="after")
+    def _somebody_is_asked(self) -> "Panel":
+        if not self.size:
+            raise ValueError("personas must name at least one persona where there is no persona_file")
+        if self.per_document is not None and self.per_document > self.size:
+            raise ValueError(f"per_document must be at most the panel's size, {self.size}, got {self.per_document}")
+        return self
+
+    @property
+    def size(self) -> int:
+        """Number of personas in the panel."""
+        return len(self.personas) + (self.select if self.persona_file else 0)
+
+    @property
+    def asked_each(self) -> int:
+        """How many prompts each text has: personas that it is put to, times samples."""
+        return (self.per_document or self.size) * self.samples
 
     @property
     def answer_max_tokens(self) -> int:
@@ -133,17 +170,21 @@ class Engine(Section):
     device: Literal["auto", "cpu", "xpu", "cuda"] = "auto"
     """What the engines run on; `auto` takes GPUs where PyTorch sees them."""
     replicas: Annotated[int, Field(ge=0)] = 0
-    """Number of engines, one a device; 0 means one for every device found."""
-    max_in_flight: Annotated[int, Field(ge=1)] = 256
-    """Most prompts handed to one engine and not yet answered; keep it above vLLM's max_num_seqs."""
+    """Number of engines, one a device; 0 means one for every device found. Simulated ones may be more than cores."""
+    tensor_parallel: Annotated[int, Field(ge=1)] = 1
+    """How many devices one engine spans; 1 wherever the model fits, because independent engines are sturdier."""
+    max_in_flight: Annotated[int, Field(ge=1)] = 1024
+    """Most prompts handed to one engine and not yet answered; below it the engine's own queue says how many."""
     start_timeout_s: Annotated[float, Field(gt=0)] = 600
     """How long an engine may take to start, in seconds."""
     hang_timeout_s: Annotated[float, Field(gt=0)] = 600
     """An engine with work but without any answer for this long, in seconds, is ended and started again."""
     max_restarts: Annotated[int, Field(ge=0)] = 2
     """Deaths in a row without a finished text after which a device is given up, unless one text explains them."""
+    rows_per_part: Annotated[int, Field(ge=1)] = 100_000
+    """Answers after which the journal becomes a Parquet part; a part is held in memory while it is written."""
     address: str | None = None
-    """Address of a running Ray cluster; without it xpoll starts a Ray of its own."""
+    """Address of a running Ray cluster, whose nodes all need this xpoll; without it xpoll starts a Ray of its own."""
     server_command: list[str] = []
     """Command that starts a vLLM server, e.g. ["vllm", "serve"], from any environment or container; the worker
     starts, pins and watches it. Empty runs vLLM inside the worker."""
@@ -218,7 +259,23 @@ class Report(Section):
     """How many labelled texts the report shows."""
 
 
-class Config(Section):
+class Root(Section):
+    """A whole config, as it is kept in a run folder."""
+
+    def resolved(self) -> dict[str, Any]:
+        """Every key with its value, defaults included, as plain JSON types."""
+        return self.model_dump(mode="json")
+
+    def differences(self, other: dict[str, Any]) -> list[str]:
+        """Dotted keys whose values differ from those of another resolved config, sorted."""
+        mine, theirs = _flat(self.resolved()), _flat(other)
+        return sorted(key for key in mine.keys() | theirs.keys() if mine.get(key) != theirs.get(key))
+
+
+RootT = TypeVar("RootT", bound=Root)
+
+
+class Config(Root):
     """A whole job, sections in the order of the data."""
 
     job: Job = Job()
@@ -236,15 +293,6 @@ class Config(Section):
             raise ValueError("task.examples: with panel.answer = 'chain_of_thought' every example needs a reason")
         return self
 
-    def resolved(self) -> dict[str, Any]:
-        """Every key with its value, defaults included, as plain JSON types."""
-        return self.model_dump(mode="json")
-
-    def differences(self, other: dict[str, Any]) -> list[str]:
-        """Dotted keys whose values differ from those of another resolved config, sorted."""
-        mine, theirs = _flat(self.resolved()), _flat(other)
-        return sorted(key for key in mine.keys() | theirs.keys() if mine.get(key) != theirs.get(key))
-
 
 def load_config(path: Path, overrides: list[str] | None = None) -> Config:
     """The config of a job TOML, or of an existing run folder, with overrides applied.
@@ -253,18 +301,26 @@ def load_config(path: Path, overrides: list[str] | None = None) -> Config:
         ConfigError: the file is missing or malformed, a key is unknown, or a value breaks a rule.
     """
     raw = _read(path)
-    for override in overrides or []:
-        _apply(raw, override)
+    apply_overrides(raw, overrides or [])
     if not path.is_dir():
         job = raw.setdefault("job", {})
         if isinstance(job, dict):
             job.setdefault("name", path.stem)
             job["run_folder"] = job.get("run_folder") or f"runs/{job['name']}"
-    _check_keys(raw, Config, "")
+    return checked_config(Config, raw, mend=f"edit {path} or use --set")
+
+
+def checked_config(root: type[RootT], raw: dict[str, Any], *, mend: str) -> RootT:
+    """A whole config from plain values.
+
+    Raises:
+        ConfigError: a key is unknown, or a value breaks a rule; `mend` says where to change it.
+    """
+    _check_keys(raw, root, "")
     try:
-        return Config.model_validate(raw)
+        return root.model_validate(raw)
     except ValidationError as error:
-        raise ConfigError(_explain(error), mend=f"edit {path} or use --set") from error
+        raise ConfigError(_explain(error), mend=mend) from error
 
 
 def checked_section(section: type[SectionT], values: dict[str, Any], name: str) -> SectionT:
@@ -294,6 +350,16 @@ def _read(path: Path) -> dict[str, Any]:
         raise ConfigError(f"{path} cannot be read as TOML: {error}") from error
 
 
+def apply_overrides(raw: dict[str, Any], overrides: list[str]) -> None:
+    """Sets keys of nested tables from "section.key=value", left to right; a value is TOML, or a bare word.
+
+    Raises:
+        ConfigError: one is not of that form, or its key lies in something that is no table.
+    """
+    for override in overrides:
+        _apply(raw, override)
+
+
 def _apply(raw: dict[str, Any], override: str) -> None:
     key, equals, text = override.partition("=")
     if not equals or "." not in key:
@@ -316,12 +382,16 @@ def _check_keys(raw: dict[str, Any], model: type[BaseModel], prefix: str) -> Non
     for key, value in raw.items():
         if key not in model.model_fields:
             known = [f"{prefix}{name}" for name in model.model_fields]
-            near = difflib.get_close_matches(f"{prefix}{key}", known + _all_keys(), n=1, cutoff=0.5)
-            mend = f"did you mean {near[0]}?" if near else f"known keys: {', '.join(known)}"
-            raise ConfigError(f"unknown config key {prefix}{key}", mend=mend)
+            raise ConfigError(f"unknown config key {prefix}{key}", mend=nearest(f"{prefix}{key}", known, _all_keys()))
         section = model.model_fields[key].annotation
         if isinstance(section, type) and issubclass(section, Section) and isinstance(value, dict):
             _check_keys(value, section, f"{prefix}{key}.")
+
+
+def nearest(key: str, known: list[str], elsewhere: list[str] | None = None) -> str:
+    """What to type instead of an unknown key: the known one that is spelled most like it, or all of them."""
+    near = difflib.get_close_matches(key, known + (elsewhere or []), n=1, cutoff=0.5)
+    return f"did you mean {near[0]}?" if near else f"known keys: {', '.join(known)}"
 
 
 def _all_keys() -> list[str]:

@@ -99,6 +99,22 @@ def resolve_model(name: str, *, key: str) -> str:
     return _on_the_hub(name, key)
 
 
+def model_file(name: str, file: str) -> Path | None:
+    """A file of a model if it is on this machine: in its folder, prepared, or in the hub's cache. Asks no network."""
+    if name in PACKAGED:
+        found = cache_folder() / "models" / name / file
+    elif (folder := Path(name).expanduser()).is_dir():
+        found = folder / file
+    elif name.count("/") == 1 and not name.startswith((".", "~", "/")):
+        from huggingface_hub import try_to_load_from_cache
+
+        cached = try_to_load_from_cache(name, file)
+        found = Path(cached) if isinstance(cached, str) else Path(name) / file
+    else:
+        return None
+    return found if found.is_file() else None
+
+
 def _on_the_hub(name: str, key: str) -> str:
     """Asks the local hub cache, then the hub, so that a typing error costs no engine start."""
     from huggingface_hub import HfApi, try_to_load_from_cache

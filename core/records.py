@@ -43,13 +43,14 @@ class Document:
 class Sampling:
     """How the engine draws tokens.
 
+    `max_tokens` is the longest answer; None leaves all that the prompt leaves of the model's context.
     `more` holds further parameters as a JSON object, under the names of vLLM's SamplingParams, e.g.
     '{"stop": ["###"]}'; it is a string so that the record stays hashable.
     """
 
     temperature: float
     top_p: float
-    max_tokens: int
+    max_tokens: int | None
     more: str | None = None
 
 

@@ -8,9 +8,21 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from core.config import Config
+from core.config import Config, Root
 from core.errors import RunFolderError
 from core.files import cannot_write, read_json, write_json
+
+WHERE_AND_HOW = frozenset(
+    {
+        "engine.address",
+        "engine.replicas",
+        "engine.max_in_flight",
+        "engine.start_timeout_s",
+        "engine.hang_timeout_s",
+        "engine.max_restarts",
+    }
+)
+"""Keys that change no answer, so that a run may go on elsewhere, e.g. on a cluster."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +44,11 @@ class RunFolder:
         return self.path / "plan.json"
 
     @property
+    def panel(self) -> Path:
+        """Who is asked: ids, texts and sources, written once by the poll."""
+        return self.path / "panel.json"
+
+    @property
     def completions(self) -> Path:
         """Folder of the journal and its Parquet parts."""
         return self.path / "completions"
@@ -40,6 +57,11 @@ class RunFolder:
     def engine(self) -> Path:
         """What the engine said of itself: device, times, rates; added up over resumed runs."""
         return self.path / "engine.json"
+
+    @property
+    def load(self) -> Path:
+        """Lines of JSON: every few seconds, each worker's queue, batch and tokens."""
+        return self.path / "load.jsonl"
 
     @property
     def votes(self) -> Path:
@@ -86,31 +108,38 @@ class RunFolder:
 
 
 def open_run_folder(config: Config, *, may_change: tuple[str, ...] = ()) -> RunFolder:
-    """Makes the folder or reopens it for the same config.
+    """Makes the folder of a job or reopens it for the same config; see `open_folder`."""
+    return open_folder(Path(config.job.run_folder), config, may_change=may_change, key="job.run_folder")
+
+
+def open_folder(path: Path, config: Root, *, key: str, may_change: tuple[str, ...] = ()) -> RunFolder:
+    """Makes a run folder or reopens it for the same config.
 
     Args:
+        path: The folder.
         config: What is about to be run.
+        key: Config key or argument that names the folder, for errors.
         may_change: Sections that may differ from the folder's, because only steps that will be done
             again read them; the folder's config is then replaced.
 
     Raises:
         RunFolderError: it cannot be written, or holds a run of another config; the keys that differ are named.
     """
-    folder = RunFolder(Path(config.job.run_folder))
+    folder = RunFolder(path)
     changed: list[str] = []
     if folder.config.exists():
         changed = config.differences(read_json(folder.config))
-        differing = [key for key in changed if key.partition(".")[0] not in may_change]
+        differing = [key for key in changed if key.partition(".")[0] not in may_change and key not in WHERE_AND_HOW]
         if differing:
             shown = ", ".join(differing)
             raise RunFolderError(
                 f"{folder.path} holds a run of another config; keys that differ: {shown}",
-                mend="set job.run_folder to another folder, or delete this one",
+                mend=f"set {key} to another folder, or delete this one",
             )
     elif folder.path.exists() and (not folder.path.is_dir() or any(folder.path.iterdir())):
         raise RunFolderError(
             f"{folder.path} is there but is no run folder (it has no {folder.config.name})",
-            mend="set job.run_folder to another folder",
+            mend=f"set {key} to another folder",
         )
     check_writable(folder.path)
     if not folder.config.exists() or changed:

@@ -1,20 +1,27 @@
-"""Streams the rows of CSV, JSONL and Parquet files, local or on any file system pyarrow knows.
+"""Streams the rows of CSV, JSONL, Parquet and Arrow files, local or on any file system pyarrow knows.
 
+A path may also be a folder or a pattern that stands for several such files; see core/dataset_folders.py.
 A row that cannot be read comes out as a row with a problem, in its place; its neighbours are not
-touched. The file is never held whole.
+touched. No file is ever held whole.
 """
 
 import csv
 import io
 import json
+import re
 from collections.abc import Callable, Iterator
+from functools import partial
+from itertools import chain
 from pathlib import PurePosixPath
 from typing import Any, NamedTuple
+from urllib.parse import quote
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 from pyarrow import fs
 
+from core.arrow_files import OPENERS, rows_of
+from core.dataset_folders import files_at
 from core.errors import InputError
 
 
@@ -26,28 +33,55 @@ class Row(NamedTuple):
     problem: str | None = None
 
 
-def stream_rows(path: str, *, key: str, needs: tuple[str, ...] = ()) -> Iterator[Row]:
-    """The rows of a file in order.
+class Source(NamedTuple):
+    """The files that a path stands for, all of one kind."""
+
+    filesystem: fs.FileSystem
+    files: list[str]
+    kind: str
+
+
+def find_source(path: str, *, key: str, kind: str | None = None) -> Source:
+    """The files that a path stands for.
 
     Args:
-        path: Local path or a URI that pyarrow's file systems understand, e.g. s3://bucket/texts.parquet.
+        path: File, folder, pattern, or a URI of one that pyarrow's file systems understand.
         key: Config key or argument that named the path, for errors.
-        needs: Columns that must be there; looked for before the first row comes out.
+        kind: Kind of file, whatever its name says.
 
     Raises:
-        InputError: no such file, unknown kind of file, no rows, or a missing column.
+        InputError: there is no such file, or a file of an unknown kind.
     """
-    suffix = _suffix(path)
-    if suffix not in READERS:
-        raise InputError(f"{key}: {path} is no {', '.join(sorted(READERS))} file", mend="convert it to one of these")
     try:
-        filesystem, inner = fs.FileSystem.from_uri(path) if "://" in path else (fs.LocalFileSystem(), path)
-        if filesystem.get_file_info(inner).type == fs.FileType.NotFound:
-            raise InputError(f"{key}: {path} does not exist", mend=f"set {key} to a file that does")
-        rows = READERS[suffix](filesystem, inner)
-        first = next(rows, None)
-    except (OSError, pa.ArrowInvalid) as error:
+        filesystem, inner = _located(path)
+        # An unknown suffix is the nearer mistake, so it is told before a look at what is there.
+        if kind is None and PurePosixPath(inner).suffix and not _is_folder(filesystem, inner):
+            _kind(inner, path, key)
+        files = files_at(filesystem, inner, key=key, shown=path)
+    except (OSError, ValueError, KeyError, pa.ArrowException) as error:
         raise InputError(f"{key}: {path} cannot be read: {error}") from error
+    kinds = [kind or _kind(file, path, key) for file in files] or ["arrow"]
+    if len(set(kinds)) > 1:
+        raise InputError(f"{key}: {path} names files of several kinds", mend="name files of one kind")
+    return Source(filesystem, files, kinds[0])
+
+
+def stream_rows(path: str, *, key: str, needs: tuple[str, ...] = (), kind: str | None = None) -> Iterator[Row]:
+    """The rows of a file in order; those of several files one file after the other.
+
+    Args:
+        path: Local path or a URI that pyarrow's file systems understand, e.g. s3://bucket/texts.parquet; a file,
+            a folder of a dataset, or a pattern.
+        key: Config key or argument that named the path, for errors.
+        needs: Columns that must be there; looked for before the first row comes out.
+        kind: Kind of file, one of READERS, whatever its name says.
+
+    Raises:
+        InputError: no such file, unknown kind of file, no rows, a missing column, or a file that breaks off.
+    """
+    source = find_source(path, key=key, kind=kind)
+    rows = _reading(source, path, key)
+    first = next(rows, None)
     if first is None:
         raise InputError(f"{key}: {path} has no rows", mend="give a file with at least one row below the header")
     missing = [column for column in needs if column not in first.values] if first.problem is None else []
@@ -57,27 +91,63 @@ def stream_rows(path: str, *, key: str, needs: tuple[str, ...] = ()) -> Iterator
             f"{key}: {path} has no column {missing[0]!r}; its columns are: {present}",
             mend=f"set {key.rpartition('.')[0]}.{_KEY_OF_COLUMN}" if "." in key else "name it with --text-column",
         )
-    return _chained(first, rows)
+    return chain([first], rows)
 
 
 _KEY_OF_COLUMN = "text_column, id_column or label_column to one of them"
 
 
 def count_rows(path: str, *, key: str) -> int:
-    """Number of rows of a file; reads it once, except Parquet, which says so in its footer."""
-    if _suffix(path) == "parquet" and "://" not in path:
-        return int(pq.ParquetFile(path).metadata.num_rows)
-    return sum(1 for _ in stream_rows(path, key=key))
+    """Number of rows; reads them once, except Parquet, which says so in its footer."""
+    source = find_source(path, key=key)
+    if source.kind != "parquet":
+        return sum(1 for _ in stream_rows(path, key=key))
+    number = 0
+    for file in source.files:
+        with source.filesystem.open_input_file(file) as opened:
+            number += pq.ParquetFile(opened).metadata.num_rows
+    return number
 
 
-def _chained(first: Row, rest: Iterator[Row]) -> Iterator[Row]:
-    yield first
-    yield from rest
+def column_types(path: str, *, key: str) -> dict[str, pa.DataType]:
+    """Types of the columns where the files say so (Parquet, Arrow); empty where they do not."""
+    source = find_source(path, key=key)
+    if source.kind not in OPENERS or not source.files:
+        return {}
+    with OPENERS[source.kind](source.filesystem, source.files[0]) as opened:
+        return {field.name: field.type for field in opened.schema}
 
 
-def _suffix(path: str) -> str:
-    name = PurePosixPath(path).name.lower()
-    return name.removesuffix(".gz").removesuffix(".zst").rpartition(".")[2]
+def _located(path: str) -> tuple[fs.FileSystem, str]:
+    if "://" not in path:
+        return fs.LocalFileSystem(), path
+    # Spaces and letters like ä are no part of a URI, and what follows a # would be lost.
+    located: tuple[fs.FileSystem, str] = fs.FileSystem.from_uri(quote(path, safe=":/?=&%@+,;!$'()*[]~"))
+    return located
+
+
+def _is_folder(filesystem: fs.FileSystem, inner: str) -> bool:
+    return bool(filesystem.get_file_info(inner).type == fs.FileType.Directory)
+
+
+def _kind(file: str, path: str, key: str) -> str:
+    name = PurePosixPath(file).name.lower()
+    kind = name.removesuffix(".gz").removesuffix(".zst").rpartition(".")[2]
+    if kind not in READERS:
+        raise InputError(f"{key}: {path} is no {', '.join(sorted(READERS))} file", mend="convert it to one of these")
+    return kind
+
+
+def _reading(source: Source, path: str, key: str) -> Iterator[Row]:
+    number = 0
+    try:
+        for file in source.files:
+            for row in READERS[source.kind](source.filesystem, file):
+                yield row if row.number == number else row._replace(number=number)
+                number += 1
+    except (OSError, EOFError, pa.ArrowException) as error:
+        cannot = "cannot be read to its end" if number else "cannot be read"
+        raise InputError(f"{key}: {path} {cannot}: {error}") from error
 
 
 def _text(filesystem: fs.FileSystem, path: str) -> io.TextIOWrapper:
@@ -97,8 +167,12 @@ def _readable(number: int, values: dict[str, Any]) -> Row:
     return Row(number, values)
 
 
+# Bytes that are not UTF-8 come as one each, see _text; JSON can hold any of them as an escape.
+_LONE_SURROGATE = re.compile("[\ud800-\udfff]")
+
+
 def _replaced(text: str) -> str:
-    return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+    return _LONE_SURROGATE.sub("\N{REPLACEMENT CHARACTER}", text)
 
 
 def _read_csv(filesystem: fs.FileSystem, path: str) -> Iterator[Row]:
@@ -129,7 +203,7 @@ def _read_jsonl(filesystem: fs.FileSystem, path: str) -> Iterator[Row]:
                 continue
             try:
                 values = json.loads(line)
-            except ValueError as error:
+            except (ValueError, RecursionError) as error:
                 yield Row(number, {}, f"line is no JSON: {error}")
             else:
                 good = isinstance(values, dict)
@@ -137,18 +211,18 @@ def _read_jsonl(filesystem: fs.FileSystem, path: str) -> Iterator[Row]:
             number += 1
 
 
-def _read_parquet(filesystem: fs.FileSystem, path: str) -> Iterator[Row]:
-    with filesystem.open_input_file(path) as file:
-        number = 0
-        for batch in pq.ParquetFile(file).iter_batches(batch_size=4096):
-            for values in batch.to_pylist():
-                yield Row(number, values)
+def _read_typed(kind: str, filesystem: fs.FileSystem, path: str) -> Iterator[Row]:
+    number = 0
+    with OPENERS[kind](filesystem, path) as opened:
+        for batch in opened.batches:
+            for values in rows_of(batch):
+                yield _readable(number, values)
                 number += 1
 
 
 READERS: dict[str, Callable[[fs.FileSystem, str], Iterator[Row]]] = {
     "csv": _read_csv,
     "jsonl": _read_jsonl,
-    "parquet": _read_parquet,
+    **{kind: partial(_read_typed, kind) for kind in OPENERS},
 }
 """Kind of file (its suffix, before .gz or .zst) to reader: the one place to add a kind."""

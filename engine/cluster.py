@@ -1,69 +1,114 @@
-"""Starts Ray, and workers on its devices."""
+"""Starts Ray or connects to one, and begins workers on its devices."""
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import Any
 
 from core.config import Engine
+from core.errors import EngineError
 from core.progress import Waiting
-from engine.backends import BackendSettings
+from engine.backends import BackendSettings, devices_for
 from engine.devices import Device, pinning
 from engine.guardian import guard_processes
+from engine.nodes import cluster_devices
 from engine.work import StopRule
 from engine.worker import Worker
 
+STOP_S = 10.0  # a worker that hangs does not answer, and is ended all the same
+
 
 @contextmanager
-def ray_session(config: Engine, devices: list[Device]) -> Iterator[None]:
-    """A Ray for the time of the block: the one at `engine.address`, or one of our own.
+def ray_session(config: Engine, *, log: Path) -> Iterator[list[Device]]:
+    """A Ray for the time of the block, and the devices to start engines on.
 
-    One of our own ends with this process, even if that is killed.
+    The cluster at `engine.address` with the devices of all its nodes, or a Ray of our own with those of
+    this machine; one of our own ends with this process, even if that is killed. What Ray prints in the
+    block, e.g. that a worker died, goes to the log: stdout is for results.
+
+    Raises:
+        EngineError: the cluster cannot be reached, or fewer devices are there than asked for.
     """
     # Ray would otherwise hide all GPUs from processes that ask for none, and warn about it.
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    import ray
+
+    with log.open("a", encoding="utf-8") as messages, redirect_stdout(messages):
+        try:
+            yield _connect(config) if config.address else _start(config)
+        finally:
+            ray.shutdown()
+
+
+def _connect(config: Engine) -> list[Device]:
+    import ray
+
+    with Waiting(f"connecting to Ray at {config.address}", usual_s=2):
+        try:
+            ray.init(address=config.address, log_to_driver=False, logging_level="error")
+        except (ConnectionError, RuntimeError, ValueError) as error:
+            reason = str(error).strip().splitlines()[0]
+            raise EngineError(f"engine.address = {config.address!r}: {reason}", mend="ray status") from error
+        return cluster_devices(config)
+
+
+def _start(config: Engine) -> list[Device]:
     import psutil
     import ray
 
-    if config.address:
-        with Waiting(f"connecting to Ray at {config.address}", usual_s=2):
-            ray.init(address=config.address, log_to_driver=False, logging_level="error")
-    else:
-        with Waiting("starting Ray", usual_s=5):
-            ray.init(
-                num_cpus=len(os.sched_getaffinity(0)),
-                num_gpus=sum(device.kind != "cpu" for device in devices),
-                include_dashboard=False,
-                log_to_driver=False,
-                logging_level="error",
-                object_store_memory=256 * 2**20,
-            )
-        guard_processes(process.pid for process in psutil.Process().children(recursive=True))
-    try:
-        yield
-    finally:
-        ray.shutdown()
+    devices = devices_for(config)
+    with Waiting("starting Ray", usual_s=5):
+        ray.init(
+            num_cpus=len(os.sched_getaffinity(0)),
+            num_gpus=sum(device.parallel for device in devices if device.kind != "cpu"),
+            include_dashboard=False,
+            log_to_driver=False,
+            logging_level="error",
+            object_store_memory=256 * 2**20,
+        )
+    guard_processes(process.pid for process in psutil.Process().children(recursive=True))
+    return devices
 
 
-def begin_worker(config: Engine, device: Device, *, stop: StopRule, log: Path) -> Any:
+def begin_worker(config: Engine, device: Device, *, name: str, stop: StopRule, log: Path) -> Any:
     """The handle of a new worker; its model is loaded by `start`."""
     import ray
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-    settings = BackendSettings(
-        config.model, device, f"worker-{device.index}", config.backend_options, tuple(config.server_command)
-    )
+    settings = BackendSettings(config.model, device, name, config.backend_options, tuple(config.server_command))
+    here = NodeAffinitySchedulingStrategy(device.node, soft=False) if device.node else "DEFAULT"
     return (
         ray.remote(Worker)
         .options(
-            num_cpus=len(device.cores) if device.kind == "cpu" else 1,
-            num_gpus=0 if device.kind == "cpu" else 1,
+            **_resources(device),
             max_restarts=0,  # the dispatcher starts a new one: Ray would replay calls whose documents are requeued
             runtime_env={"env_vars": pinning(device)},
+            scheduling_strategy=here,
         )
         .remote(config.backend, settings, str(log.resolve()), stop=stop, max_in_flight=config.max_in_flight)
     )
+
+
+def _resources(device: Device) -> dict[str, float]:
+    """What Ray sets aside. A node may have declared less than it has: GPUs are counted only through dpctl."""
+    import ray
+
+    nodes = {node["NodeID"]: node["Resources"] for node in ray.nodes()}
+    declared = nodes.get(device.node, {}) if device.node else ray.cluster_resources()
+    cpus = len(device.cores) if device.kind == "cpu" else 1
+    gpus = 0 if device.kind == "cpu" else device.parallel
+    return {"num_cpus": min(cpus, declared.get("CPU", 0)), "num_gpus": gpus if declared.get("GPU", 0) >= gpus else 0}
+
+
+def end_workers(workers: list[Any], end: Callable[[Any], None]) -> None:
+    """Lets backends end what no guardian reaches, e.g. a server in a container, then ends the workers."""
+    import ray
+
+    ray.wait([worker.stop.remote() for worker in workers], num_returns=len(workers), timeout=STOP_S)
+    for worker in workers:
+        end(worker)
 
 
 def end_worker(worker: Any) -> None:

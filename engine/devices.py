@@ -1,4 +1,4 @@
-"""Which devices this machine has, and the environment that pins an engine to one of them.
+"""Which devices a machine has, and the environment that pins an engine to one of them.
 
 Reads /sys only, so that planning needs neither torch nor a driver. Ray counts Intel GPUs only through
 dpctl, so device counts are always given to it explicitly.
@@ -6,7 +6,7 @@ dpctl, so device counts are always given to it explicitly.
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -28,23 +28,38 @@ INTEL_MAX = {
 
 @dataclass(frozen=True, slots=True)
 class Device:
-    """One engine's place: a GPU (a tile in FLAT mode), or a share of this machine's cores."""
+    """One engine's place: a GPU (a tile in FLAT mode), several for tensor parallel, or a share of a machine's cores.
+
+    Attributes:
+        kind: What it is.
+        index: Number of the GPU on its machine; of the first one where there are several.
+        name: Name of the product.
+        cores: Cores of a share of the CPU.
+        parallel: How many GPUs, or parts of the share, one engine spans; they stand side by side.
+        node: Ray's id of the machine; empty for this one.
+        host: Name of the machine in a cluster; empty for this one.
+    """
 
     kind: DeviceKind
     index: int
     name: str
     cores: tuple[int, ...] = ()
+    parallel: int = 1
+    node: str = ""
+    host: str = ""
 
     def __str__(self) -> str:
-        return f"{self.kind}:{self.index}"
+        last = f"-{self.index + self.parallel - 1}" if self.parallel > 1 and self.kind != "cpu" else ""
+        return f"{self.host}{'/' if self.host else ''}{self.kind}:{self.index}{last}"
 
 
-def find_devices(kind: str, replicas: int, *, sysfs: Path = Path("/sys")) -> list[Device]:
-    """The devices to start engines on, one engine each.
+def find_devices(kind: str, replicas: int, *, parallel: int = 1, sysfs: Path = Path("/sys")) -> list[Device]:
+    """The devices of this machine to start engines on, one engine each.
 
     Args:
         kind: "auto", "cpu", "xpu" or "cuda"; "auto" takes GPUs if there are any.
         replicas: How many to use; 0 means all GPUs, or one share of the CPU.
+        parallel: How many GPUs one engine spans.
         sysfs: Root of the sys file system; tests give a fake one.
 
     Raises:
@@ -54,22 +69,25 @@ def find_devices(kind: str, replicas: int, *, sysfs: Path = Path("/sys")) -> lis
     if kind == "auto":
         kind = next((name for name, find in gpus.items() if find(sysfs)), "cpu")
     if kind == "cpu":
-        return _cpu_shares(replicas or 1)
+        return _cpu_shares(replicas or 1, parallel)
     found = gpus[kind](sysfs)
-    if len(found) < max(replicas, 1):
-        raise EngineError(
-            f"engine.device = {kind!r}: {max(replicas, 1)} needed, {len(found)} found", mend="xpoll doctor"
-        )
-    return found[:replicas] if replicas else found
+    needed = max(replicas, 1) * parallel
+    if len(found) < needed:
+        raise EngineError(f"engine.device = {kind!r}: {needed} needed, {len(found)} found", mend="xpoll doctor")
+    groups = [replace(found[i], parallel=parallel) for i in range(0, len(found) - parallel + 1, parallel)]
+    return groups[:replicas] if replicas else groups
 
 
-def _cpu_shares(replicas: int) -> list[Device]:
+def _cpu_shares(replicas: int, parallel: int) -> list[Device]:
     cores = sorted(os.sched_getaffinity(0))
-    if replicas > len(cores):
-        raise EngineError(f"engine.replicas = {replicas} is more than the {len(cores)} cores", mend="set it lower")
-    size = len(cores) // replicas
+    if replicas * parallel > len(cores):
+        raise EngineError(
+            f"engine.replicas x engine.tensor_parallel = {replicas * parallel} is more than the {len(cores)} cores",
+            mend="set them lower",
+        )
+    size = len(cores) // (replicas * parallel) * parallel
     name = processor_name()
-    return [Device("cpu", i, name, tuple(cores[i * size : (i + 1) * size])) for i in range(replicas)]
+    return [Device("cpu", i, name, tuple(cores[i * size : (i + 1) * size]), parallel) for i in range(replicas)]
 
 
 def _intel_gpus(sysfs: Path) -> list[Device]:
@@ -101,18 +119,20 @@ def pinning(device: Device) -> dict[str, str]:
     Level Zero reads the mask once, so narrowing it later has no effect.
     """
     if device.kind == "cpu":
-        cores = ",".join(map(str, device.cores))
+        size = len(device.cores) // device.parallel
+        parts = [device.cores[i * size : (i + 1) * size] for i in range(device.parallel)]
         return {
             # Without it vLLM keeps one core back: on two cores that halves the rate.
-            "VLLM_CPU_OMP_THREADS_BIND": cores,
-            "OMP_NUM_THREADS": str(len(device.cores)),
+            "VLLM_CPU_OMP_THREADS_BIND": "|".join(",".join(map(str, part)) for part in parts),
+            "OMP_NUM_THREADS": str(max(size, 1)),  # a simulated device may have no core
             "VLLM_CPU_KVCACHE_SPACE": os.environ.get("VLLM_CPU_KVCACHE_SPACE", str(kv_cache_gib(memory_bytes()))),
             "CUDA_VISIBLE_DEVICES": "",
         }
+    gpus = ",".join(str(device.index + i) for i in range(device.parallel))
     if device.kind == "cuda":
-        return {"CUDA_VISIBLE_DEVICES": str(device.index), "RAY_EXPERIMENTAL_NOSET_CUDA_VISIBLE_DEVICES": "1"}
+        return {"CUDA_VISIBLE_DEVICES": gpus, "RAY_EXPERIMENTAL_NOSET_CUDA_VISIBLE_DEVICES": "1"}
     return {
-        "ZE_AFFINITY_MASK": str(device.index),
+        "ZE_AFFINITY_MASK": gpus,
         "ZE_FLAT_DEVICE_HIERARCHY": "FLAT",
         "ZE_ENABLE_PCI_ID_DEVICE_ORDER": "1",
         "VLLM_WORKER_MULTIPROC_METHOD": "spawn",
@@ -129,4 +149,6 @@ def kv_cache_gib(memory: int) -> int:
 
 def describe(devices: Sequence[Device]) -> str:
     """The devices in one phrase, e.g. "2 x cpu (AMD EPYC)"."""
-    return f"{len(devices)} x {devices[0].kind} ({devices[0].name})"
+    hosts = {device.host for device in devices}
+    where = f" on {len(hosts)} nodes" if len(hosts) > 1 else ""
+    return f"{len(devices)} x {devices[0].kind} ({devices[0].name}){where}"

@@ -17,6 +17,7 @@ from core.config import Engine
 from core.errors import EngineError
 from core.records import COMPLETION_SCHEMA, Completion, to_table
 from engine.journal import Journal
+from engine.meters import Meters
 from engine.seats import Seat, Seats
 from engine.work import Reply, StopRule, Work
 
@@ -34,7 +35,14 @@ class Tally:
 
 
 def dispatch(
-    work: Iterator[Work], seats: Seats, journal: Journal, *, stop: StopRule, config: Engine, drain: Event
+    work: Iterator[Work],
+    seats: Seats,
+    journal: Journal,
+    *,
+    stop: StopRule,
+    config: Engine,
+    meters: Meters,
+    drain: Event,
 ) -> Iterator[Tally]:
     """Yields a tally each time that answers became durable.
 
@@ -44,12 +52,13 @@ def dispatch(
         journal: Where answers become durable.
         stop: Settles documents; the same rule as in the workers.
         config: Bounds and time limits of the engine section.
+        meters: Hears what the workers say of their queues and tokens.
         drain: Once it is set, no document is begun any more; those that are begun are finished.
 
     Raises:
         EngineError: the first start fails, or no device is left; what was answered is in the journal.
     """
-    run = _Dispatch(work, seats, journal, stop, config, drain)
+    run = _Dispatch(work, seats, journal, stop, config, meters, drain)
     while True:
         if drain.is_set() and not any(seat.in_flight for seat in seats.seats.values()):
             yield run.write_poison()
@@ -65,16 +74,23 @@ def dispatch(
 
 class _Dispatch:
     def __init__(
-        self, work: Iterator[Work], seats: Seats, journal: Journal, stop: StopRule, config: Engine, drain: Event
+        self,
+        work: Iterator[Work],
+        seats: Seats,
+        journal: Journal,
+        stop: StopRule,
+        config: Engine,
+        meters: Meters,
+        drain: Event,
     ) -> None:
         self._work, self._seats, self._journal, self._stop = work, seats, journal, stop
-        self._config, self._drain = config, drain
-        self._room = 2 * config.max_in_flight  # one engine-load running, one waiting
+        self._config, self._meters, self._drain = config, meters, drain
         self._exhausted = False
         self.calls: dict[Any, Seat] = {}
 
     def hand_over(self) -> None:
         """Gives every seat something to do and somebody who waits for its news."""
+        self._seats.clear_for_suspects()
         for seat in self._seats.seats.values():
             if seat.starting:
                 if not seat.calls:
@@ -102,10 +118,13 @@ class _Dispatch:
             seat.alone = True  # a document that is not suspected shows whether it is the device that kills
             return [witness]
         if self._seats.suspects and not seat.in_flight:
-            seat.alone = True
+            seat.alone, seat.clearing = True, False
             return self._seats.suspects.popleft()
+        if seat.clearing:
+            return []
         fresh: list[Work] = []
-        until = min(self._room, seat.load + self._room // CALLS_A_SEAT)
+        room = 2 * min(seat.places, self._config.max_in_flight)  # one engine-load running, one waiting
+        until = min(room, seat.load + room // CALLS_A_SEAT)
         while seat.load < until and (work := self._take()) is not None:
             fresh.append(work)
             seat.load += self._cost(work)
@@ -161,6 +180,7 @@ class _Dispatch:
     def _started(self, seat: Seat, problem: str | None) -> None:
         if problem is None:
             seat.starting, seat.news_s, self._seats.worked = False, time.monotonic(), True
+            self._seats.ready_s.setdefault(seat.number, seat.news_s)
         elif self._seats.worked:
             self._died(seat, problem)
         else:
@@ -172,7 +192,8 @@ class _Dispatch:
         for seat, reply in replies:
             if reply.answers is not None:
                 seat.news_s = time.monotonic()
-            seat.waiting = reply.waiting
+            seat.waiting, seat.places = reply.waiting, reply.places
+            self._meters.read(seat.number, reply)
             settled = [seat.in_flight[document_id] for document_id in reply.finished]
             back = [seat.in_flight.pop(document_id) for document_id in reply.given_back]
             seat.load -= sum(map(self._cost, [*settled, *back]))

@@ -22,7 +22,7 @@ import pyarrow.parquet as pq
 
 from core.errors import RunFolderError
 from core.files import cannot_write, write_table
-from core.records import COMPLETION_SCHEMA, Completion, from_table
+from core.records import COMPLETION_SCHEMA, Completion, Key, from_table
 
 
 class Journal:
@@ -37,6 +37,8 @@ class Journal:
         except OSError as error:
             raise cannot_write(folder, error) from error
         self._lock = _lock(folder)
+        for unfinished in folder.glob(".part-*.tmp"):  # of a process that was killed while it sealed
+            unfinished.unlink()
         for leftover in sorted(folder.glob("journal-*.arrows")):
             _seal(leftover)
         self._number = 1 + max((_number(part) for part in parts(folder)), default=-1)
@@ -128,18 +130,36 @@ def read_completions(folder: Path) -> Iterator[Completion]:
 def count_answers(folder: Path) -> int:
     """Answers on disk, those of an open or abandoned journal included; changes nothing."""
     sealed: int = sum(pq.ParquetFile(part).metadata.num_rows for part in parts(folder))
-    open_ones = (batch for path in folder.glob("journal-*.arrows") for batch in _whole_batches(path))
-    return sealed + sum(int(batch.num_rows) for batch in open_ones)
+    return sealed + sum(int(batch.num_rows) for batch in _unsealed(folder))
+
+
+def keys_on_disk(folder: Path) -> list[Key]:
+    """Keys of all answers on disk, in the order they finished; changes nothing, like `count_answers`."""
+    columns = list(Key._fields)
+    tables = [pq.read_table(part, columns=columns) for part in parts(folder)]
+    tables += [pa.Table.from_batches([batch]).select(columns) for batch in _unsealed(folder)]
+    return [Key(*key) for table in tables for key in zip(*(table[name].to_pylist() for name in columns), strict=True)]
+
+
+def _unsealed(folder: Path) -> Iterator[pa.RecordBatch]:
+    """What is in journals that have no part yet."""
+    for path in sorted(folder.glob("journal-*.arrows")):
+        if not _part_of(path).exists():
+            yield from _whole_batches(path)
 
 
 def _seal(path: Path) -> None:
     """Journal to part. Killed between the two steps, the next call finds the part and does the rest."""
-    part = path.with_name(f"part-{_number(path):05d}.parquet")
+    part = _part_of(path)
     if not part.exists():
         batches = _whole_batches(path)
         if batches:
             write_table(part, pa.Table.from_batches(batches))
     path.unlink()
+
+
+def _part_of(journal: Path) -> Path:
+    return journal.with_name(f"part-{_number(journal):05d}.parquet")
 
 
 def _whole_batches(path: Path) -> list[pa.RecordBatch]:

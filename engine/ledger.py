@@ -4,7 +4,7 @@ Memory is 16 bytes a settled document, so that a run of ten million can be resum
 """
 
 from array import array
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from hashlib import blake2b
 from pathlib import Path
 
@@ -23,11 +23,11 @@ class Ledger:
 
     Args:
         folder: Folder of the parts.
-        asked_each: How many prompts each document has.
+        asked_each: How many prompts each document has, or a function of its id.
         stop: The rule that settles a document early.
     """
 
-    def __init__(self, folder: Path, *, asked_each: int, stop: StopRule) -> None:
+    def __init__(self, folder: Path, *, asked_each: int | Callable[[str], int], stop: StopRule) -> None:
         self._open: dict[str, list[Completion]] = {}
         self.answers = 0
         settled = array("Q")
@@ -35,7 +35,8 @@ class Ledger:
             self.answers += 1
             so_far = self._open.setdefault(answer.document_id, [])
             so_far.append(answer)
-            left = asked_each - len(so_far)
+            asked = asked_each if isinstance(asked_each, int) else asked_each(answer.document_id)
+            left = asked - len(so_far)
             if left <= 0 or stop.fewest(so_far, left) == 0:
                 del self._open[answer.document_id]
                 settled.extend(_digest(answer.document_id))

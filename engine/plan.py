@@ -1,73 +1,119 @@
-"""What a run will ask, on what, and how much of it is shared: pure, touches no device and loads no model."""
+"""What a run will ask, on what, in which order, and how much of it is shared: touches no device, loads no model."""
 
-from collections.abc import Iterable, Sequence
-from itertools import islice
-from pathlib import Path
-from statistics import mean
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import groupby, islice
+from typing import Any, NamedTuple
 
 from core.config import Engine
-from core.models import PACKAGED, cache_folder
 from core.records import Prompt
+from engine.backends import LOADS_MODEL
 from engine.devices import Device
+from engine.kv_cache import cache_of
+from engine.prefix import Prediction, Tokens, choose, predict, sample_of
+from engine.token_counts import CountedBy, tokens_of
 
-SAMPLE = 256
-BLOCK_SIZE = {"cpu": 32, "xpu": 64, "cuda": 16}
+SAMPLE_PROMPTS = 256
+SAMPLE_DOCUMENTS = 8
+"""Looked at, even if these have more prompts than SAMPLE_PROMPTS."""
+UNKNOWN_ANSWER_TOKENS = 512
+"""Room set aside for an answer that may be as long as the context."""
+ELSEWHERE = Device("xpu", 0, "a node of the cluster")
+"""Stands for devices that only the cluster knows; how much memory they have is not known either."""
+
+
+class Chosen(NamedTuple):
+    """The order that prompts are asked in, and why."""
+
+    order: str
+    reason: str
 
 
 def make_plan(
-    prompts: Iterable[Prompt], *, documents: int, asked_each: int, config: Engine, devices: Sequence[Device]
+    prompts: Mapping[str, Iterable[Prompt]],
+    *,
+    documents: int,
+    asked_each: int,
+    config: Engine,
+    devices: Sequence[Device],
+    chosen: Chosen | None = None,
 ) -> dict[str, Any]:
-    """The plan of a run as plain JSON types; token counts are estimated from the first prompts.
+    """The plan of a run as plain JSON types; token counts are of the first prompts.
 
     Args:
-        prompts: The run's prompts; the first 256 are looked at.
+        prompts: The run's prompts in each order that they may be asked in, the preferred one first.
         documents: Number of documents.
         asked_each: How many times each of them is asked about.
         config: The engine section.
-        devices: Where engines will run.
+        devices: Where engines will run; empty where only the cluster knows.
+        chosen: The order, where it is chosen already, e.g. by the run that is resumed.
     """
-    sample = list(islice(prompts, SAMPLE))
+    samples = {order: list(_sample(each)) for order, each in prompts.items()}
+    first = next((document[0] for document in next(iter(samples.values()))), None)
+    cache = counted_by = None
+    predictions: dict[str, Prediction] = {}
+    if config.backend in LOADS_MODEL and first is not None:
+        cache = cache_of(config, devices[0] if devices else ELSEWHERE)
+        for name, sample in samples.items():
+            tokens, counted_by = _tokens(sample, config.model)
+            predictions[name] = predict(
+                sample_of(tokens),
+                cache,
+                documents=documents,
+                repeats=max(1, asked_each // len(sample[0])),
+                output_tokens=first.sampling.max_tokens or UNKNOWN_ANSWER_TOKENS,
+                workers=max(1, len(devices)),
+            )
+    order, reason = chosen or _preferred(samples, predictions, config.backend)
+    prediction = predictions.get(order)
     return {
         "documents": documents,
         "prompts": documents * asked_each,
         "backend": config.backend,
         "model": config.model,
-        "devices": [str(device) for device in devices],
-        "device_name": devices[0].name,
-        "replicas": len(devices),
+        "address": config.address,
+        "devices": [str(device) for device in devices] or None,
+        "device_name": devices[0].name if devices else None,
+        "replicas": len(devices) or None,
         "max_in_flight": config.max_in_flight,
-        "answer_max_tokens": sample[0].sampling.max_tokens if sample else None,
-        **_token_estimates(sample, config, devices[0].kind),
+        "answer_max_tokens": first.sampling.max_tokens if first else None,
+        "prompt_order": order,
+        "prompt_order_reason": reason,
+        "tokens_counted_by": counted_by,
+        "block_size": cache.block_size if cache else None,
+        "kv_cache_tokens": cache.num_blocks * cache.block_size if cache and cache.num_blocks is not None else None,
+        "predicted": {name: _rounded(each) for name, each in predictions.items()},
+        "predicted_cached_share": round(prediction.cached_share, 4) if prediction else None,
     }
 
 
-def _token_estimates(sample: list[Prompt], config: Engine, kind: str) -> dict[str, Any]:
-    """Nulls where the model's tokenizer is not on this machine yet."""
-    unknown = {"prompt_tokens_each": None, "shared_prefix_tokens": None, "predicted_cached_share": None}
-    tokenizer_file = _tokenizer_file(config.model)
-    if tokenizer_file is None or not sample:
-        return unknown
-    from tokenizers import Tokenizer
+def _sample(prompts: Iterable[Prompt]) -> Iterator[list[Prompt]]:
+    """The first documents that can be asked about: their prompts, each variant once."""
+    seen = 0
+    usable = (prompt for prompt in prompts if prompt.problem is None and prompt.sample == 0)
+    for number, (_, group) in enumerate(groupby(usable, key=lambda prompt: prompt.document_id)):
+        if seen >= SAMPLE_PROMPTS and number >= SAMPLE_DOCUMENTS:
+            return
+        document = list(group)
+        seen += len(document)
+        yield document
 
-    tokenizer = Tokenizer.from_file(str(tokenizer_file))
 
-    def tokens(contents: list[str]) -> int:
-        # Chat templates add about four tokens a message: role, and marks of its beginning and end.
-        return sum(len(encoding.ids) + 4 for encoding in tokenizer.encode_batch(contents, add_special_tokens=False))
+def _tokens(sample: list[list[Prompt]], model: str) -> tuple[list[list[Tokens]], CountedBy]:
+    tokens, counted_by = tokens_of([prompt for document in sample for prompt in document], model)
+    following = iter(tokens)
+    return [list(islice(following, len(document))) for document in sample], counted_by
 
-    whole = mean(tokens([message["content"] for message in prompt.messages]) for prompt in sample)
-    shared = mean(tokens([message["content"] for message in prompt.messages[:-1]]) for prompt in sample)
-    block = int(config.vllm.get("block_size", BLOCK_SIZE[kind]))
+
+def _preferred(orders: Iterable[str], predictions: Mapping[str, Prediction], backend: str) -> Chosen:
+    if predictions:
+        return Chosen(*choose(predictions))
+    return Chosen(next(iter(orders)), f"nothing is known of prefixes with the backend {backend}")
+
+
+def _rounded(prediction: Prediction) -> dict[str, Any]:
     return {
-        "prompt_tokens_each": round(whole, 1),
-        "shared_prefix_tokens": round(shared, 1),
-        # Only whole blocks of a prefix are reused.
-        "predicted_cached_share": round(shared // block * block / whole, 3),
+        "prompt_tokens_each": round(prediction.prompt_tokens / prediction.prompts, 1),
+        "computed_tokens_each": round(prediction.computed_tokens / prediction.prompts, 1),
+        "cached_share": round(prediction.cached_share, 4),
+        "prefixes_fit": prediction.fits,
     }
-
-
-def _tokenizer_file(model: str) -> Path | None:
-    folder = cache_folder() / "models" / model if model in PACKAGED else Path(model)
-    file = folder / "tokenizer.json"
-    return file if file.is_file() else None

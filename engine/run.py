@@ -5,21 +5,23 @@ Every prompt that is asked ends there exactly once, as a completion or as an err
 runs have answered is not asked.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import chain
+from typing import Any
 
 from core.config import Engine
 from core.progress import Progress, Waiting
 from core.records import Prompt
 from core.run_folder import RunFolder
 from engine.backends import check_backend
-from engine.cluster import begin_worker, end_worker, ray_session
-from engine.devices import describe, find_devices
+from engine.cluster import begin_worker, end_worker, end_workers, ray_session
+from engine.devices import describe
 from engine.dispatch import Tally, dispatch
 from engine.interrupt import draining
 from engine.journal import Journal
 from engine.ledger import Ledger
+from engine.meters import Meters
 from engine.seats import Seats
 from engine.session import Session, mark_settled
 from engine.work import NeverStop, StopRule, by_document
@@ -34,53 +36,69 @@ class Job:
     Attributes:
         prompts: All prompts of the run; those of a document stand together.
         documents: How many documents these are about.
-        asked_each: How many prompts each document has.
+        asked_each: How many prompts each document has; a function of the document's id where they differ.
         stop: When a document needs no more answers.
     """
 
     prompts: Iterable[Prompt]
     documents: int
-    asked_each: int
+    asked_each: int | Callable[[str], int]
     stop: StopRule = NeverStop()
 
 
-def answer_prompts(job: Job, *, config: Engine, folder: RunFolder) -> int:
+def answer_prompts(
+    job: Job,
+    *,
+    config: Engine,
+    folder: RunFolder,
+    make_journal: Callable[..., Journal] = Journal,
+    begin: Callable[..., Any] = begin_worker,
+    end: Callable[[Any], None] = end_worker,
+) -> int:
     """Asks about every document that is not settled yet; returns how many answers that gave.
+
+    Args:
+        job: What is to be answered.
+        config: The engine section.
+        folder: Where answers go.
+        make_journal: Called as Journal is; a benchmark gives one that measures.
+        begin: Called as `begin_worker` is; a benchmark puts simulated devices into one process.
+        end: Ends what `begin` has begun.
 
     Raises:
         EngineError: the engine does not start, or no device is left.
         RunFolderError: answers can no longer be written.
     """
     check_backend(config.backend)
-    with Journal(folder.completions) as journal:
+    with make_journal(folder.completions, rows_per_part=config.rows_per_part) as journal:
         ledger = Ledger(folder.completions, asked_each=job.asked_each, stop=job.stop)
         if ledger.settled >= job.documents:
-            mark_settled(folder.engine)  # a session that was killed right after its last answer has not
+            mark_settled(folder.engine, job.documents)  # a session that was killed right after its last answer has not
             return 0
-        devices = find_devices(config.device, config.replicas)
         work = (left for each in by_document(job.prompts) if (left := ledger.left_of(each)) is not None)
-        with ray_session(config, devices):
+        with ray_session(config, log=folder.log) as devices:
             session = Session(folder.engine, config, devices)
             seats = Seats(
-                lambda number: begin_worker(config, devices[number], stop=job.stop, log=folder.log),
-                end_worker,
+                lambda number: begin(config, devices[number], name=f"worker-{number}", stop=job.stop, log=folder.log),
+                end,
                 number=len(devices),
                 max_restarts=config.max_restarts,
             )
             try:
                 with draining() as drain:
                     what = f"starting {config.backend} with {config.model} on {describe(devices)}"
-                    tallies = dispatch(work, seats, journal, stop=job.stop, config=config, drain=drain)
+                    meters = Meters(folder.load, [str(device) for device in devices])
+                    tallies = dispatch(work, seats, journal, stop=job.stop, config=config, meters=meters, drain=drain)
                     with Waiting(f"{what}: imports, weights, warm-up", usual_s=USUAL_START_S.get(config.backend)):
                         first = next((tally for tally in tallies if seats.worked), Tally())
-                    session.started()
+                    session.started(seats.ready_s)
                     _count(first, tallies, job, ledger, session)
+                    meters.write()
                     if drain.is_set():
                         raise KeyboardInterrupt
-                    session.ended()
+                    session.ended(job.documents)
             finally:
-                for seat in seats.seats.values():
-                    end_worker(seat.worker)
+                end_workers([seat.worker for seat in seats.seats.values()], end)
             return session.answers
 
 

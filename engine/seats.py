@@ -17,6 +17,8 @@ from typing import Any
 from core.errors import EngineError
 from engine.work import Work
 
+FIRST_PLACES = 128  # until a worker says how many prompts its engine takes
+
 
 @dataclass(slots=True)
 class Seat:
@@ -25,10 +27,12 @@ class Seat:
     Attributes:
         starting: The worker's model is still loading.
         alone: What is in flight is suspected, so nothing is added to it.
+        clearing: Suspects wait for it to be empty, so nothing is added to it.
         deaths: How often a worker died here since one last finished a document.
         convicted: Documents that killed a worker while alone on it; not yet sentenced.
         load: Prompts that its documents in flight need, as far as that is known when they are handed over.
         waiting: Prompts without a place in the engine, as the worker said last.
+        places: How many prompts its engine takes at the moment, as the worker said last.
         give_back: How many documents to ask back at the next exchange.
     """
 
@@ -36,12 +40,14 @@ class Seat:
     worker: Any
     starting: bool = True
     alone: bool = False
+    clearing: bool = False
     deaths: int = 0
     in_flight: dict[str, Work] = field(default_factory=dict)
     convicted: list[Work] = field(default_factory=list)
     calls: set[Any] = field(default_factory=set)
     load: int = 0
     waiting: int = 0
+    places: int = FIRST_PLACES
     give_back: int = 0
     news_s: float = field(default_factory=time.monotonic)
 
@@ -54,6 +60,7 @@ class Seats:
         again, suspects, poison: Documents to ask again, groups to ask alone, documents to end as error rows.
         quarantined: Reasons by the number of a device that was given up.
         worked: Some worker has been ready once.
+        ready_s: When each device was ready first, on the monotonic clock.
 
     Args:
         begin: From a seat's number to a new worker that has yet to load its model.
@@ -73,6 +80,7 @@ class Seats:
         self.poison: list[Work] = []
         self.quarantined: dict[int, str] = {}
         self.worked = False
+        self.ready_s: dict[int, float] = {}
 
     def finished(self, seat: Seat, document_ids: list[str]) -> None:
         """Takes finished documents off the seat; a seat that finishes one is in order, so its convicts are guilty."""
@@ -117,8 +125,22 @@ class Seats:
             self._quarantine(seat, reason)
         else:
             seat.worker = self._begin(seat.number)
-            seat.starting, seat.alone, seat.load, seat.waiting = True, False, 0, 0
+            seat.starting, seat.alone, seat.clearing, seat.load, seat.waiting = True, False, False, 0, 0
             seat.news_s = time.monotonic()
+
+    def clear_for_suspects(self) -> None:
+        """Marks seats that are to run empty, so that suspects are asked now and not when all else is done.
+
+        A worker that is starting, and one that has suspects now, will be empty and take a group; only groups
+        beyond those need another seat.
+        """
+        seats = self.seats.values()
+        groups = len(self.suspects) - sum(seat.starting or seat.alone for seat in seats)
+        able = [seat for seat in seats if not seat.starting and not seat.alone]
+        if groups > 0:
+            able.sort(key=lambda seat: (not seat.clearing, seat.load))
+        for i, seat in enumerate(able):
+            seat.clearing = i < groups
 
     def sentence_the_rest(self) -> bool:
         """When nothing else is left to ask, no other document can clear a device: the convicts stay convicted."""

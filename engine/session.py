@@ -1,6 +1,11 @@
-"""engine.json: what the engine is and how long it was up, added up over interrupted runs."""
+"""engine.json: what the engine is, and what each of its sessions did.
+
+Of a session: startup_s (until the first device was ready), wall_s (from then on), answers, and
+devices_ready_s (when each device was ready, on the clock of wall_s).
+"""
 
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 from core.config import Engine
@@ -10,14 +15,14 @@ from engine.devices import Device
 WRITTEN_EVERY_S = 5.0
 
 
-def mark_settled(path: Path) -> None:
-    """Notes that no document of the run needs another answer."""
-    write_json(path, {**read_json(path), "settled": True})
+def mark_settled(path: Path, documents: int) -> None:
+    """Notes that none of so many documents needs another answer."""
+    write_json(path, {**read_json(path), "settled_documents": documents})
 
 
-def is_settled(path: Path) -> bool:
-    """Whether every document of a run is settled, as far as its last session knew."""
-    return path.exists() and bool(read_json(path).get("settled"))
+def is_settled(path: Path, documents: int) -> bool:
+    """Whether every one of so many documents is settled, as far as the last session knew."""
+    return path.exists() and read_json(path).get("settled_documents") == documents
 
 
 class Session:
@@ -40,10 +45,15 @@ class Session:
         self._earlier = read_json(path)["sessions"] if path.exists() else []
         self._begun_s = self._ready_s = time.monotonic()
         self._written_s = 0.0
+        self._devices_ready_s: Mapping[int, float] = {}
 
-    def started(self) -> None:
-        """The first worker is ready."""
-        self._ready_s = time.monotonic()
+    def started(self, ready_s: Mapping[int, float]) -> None:
+        """The first worker is ready.
+
+        Args:
+            ready_s: When each device was ready, by number; looked at again at each writing.
+        """
+        self._ready_s, self._devices_ready_s = time.monotonic(), ready_s
         self._write()
 
     def counted(self, answers: int) -> None:
@@ -52,10 +62,10 @@ class Session:
         if time.monotonic() - self._written_s >= WRITTEN_EVERY_S:
             self._write()
 
-    def ended(self) -> None:
-        """Every document is settled."""
+    def ended(self, documents: int) -> None:
+        """Every one of so many documents is settled."""
         self._write()
-        mark_settled(self._path)
+        mark_settled(self._path, documents)
 
     def _write(self) -> None:
         now_s = self._written_s = time.monotonic()
@@ -63,5 +73,8 @@ class Session:
             "startup_s": round(self._ready_s - self._begun_s, 3),
             "wall_s": round(now_s - self._ready_s, 3),
             "answers": self.answers,
+            "devices_ready_s": [
+                round(self._devices_ready_s[number] - self._ready_s, 3) for number in sorted(self._devices_ready_s)
+            ],
         }
         write_json(self._path, {**self._about, "sessions": [*self._earlier, session]})

@@ -8,6 +8,7 @@ from typing import NamedTuple, Protocol
 import pyarrow as pa
 
 from core.records import Completion, Prompt
+from engine.backends import Load
 
 
 class StopRule(Protocol):
@@ -54,9 +55,11 @@ class Reply:
             worker makes it, so that the one dispatcher does not touch rows.
         finished: Documents that are settled.
         saved: Prompts of these that were never asked.
-        running: Prompts in the engine.
+        running: Prompts handed to the engine.
         waiting: Prompts that could be asked at once but have no place in the engine yet.
         given_back: Documents that were asked back and have not been begun.
+        places: How many prompts the engine takes at the moment.
+        load: What the engine said of its own queue; None where it does not say.
     """
 
     answers: pa.RecordBatch | None
@@ -65,6 +68,8 @@ class Reply:
     running: int
     waiting: int
     given_back: list[str]
+    places: int
+    load: Load | None = None
 
 
 def by_document(prompts: Iterable[Prompt]) -> Iterator[Work]:

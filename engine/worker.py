@@ -15,9 +15,11 @@ from pathlib import Path
 
 from core.errors import UserError
 from core.records import COMPLETION_SCHEMA, Completion, Prompt, to_table
-from engine.backends import BackendSettings, EngineDeadError, make_backend
+from engine.backends import BackendSettings, EngineDeadError, Load, make_backend
 from engine.guardian import guard_children
 from engine.work import Reply, StopRule, Work
+
+LEAST_WAITING = 128  # prompts that wait inside the engine, so that no step of it begins with too few
 
 
 @dataclass(slots=True)
@@ -43,6 +45,7 @@ class Worker:
         self._open: dict[str, OpenDocument] = {}
         self._next: deque[Prompt] = deque()  # needed now, no place yet
         self._running = 0
+        self._places = max_in_flight
         self._answers: list[Completion] = []
         self._finished: list[str] = []
         self._saved = 0
@@ -105,7 +108,8 @@ class Worker:
         finished, self._finished = self._finished, []
         saved, self._saved = self._saved, 0
         batch = to_table(answers, COMPLETION_SCHEMA).combine_chunks().to_batches()[0] if answers else None
-        return Reply(batch, finished, saved, self._running, len(self._next), given_back)
+        load = self._backend.load()
+        return Reply(batch, finished, saved, self._running, len(self._next), given_back, self._places, load)
 
     def _need(self, document_id: str, document: OpenDocument) -> None:
         """Queues what the rule still needs of a document, or closes it and aborts what is in flight."""
@@ -124,7 +128,8 @@ class Worker:
             document.in_flight += 1
 
     def _fill(self) -> None:
-        while self._next and self._running < self._max_in_flight and self._dead is None:
+        self._places = places(self._backend.load(), self._max_in_flight)
+        while self._next and self._running < self._places and self._dead is None:
             prompt = self._next.popleft()
             document = self._open.get(prompt.document_id)
             if document is None:  # it was settled while this prompt waited for a place
@@ -162,6 +167,21 @@ class Worker:
     async def stop(self) -> None:
         """Ends the backend's processes; the actor itself is ended by its owner."""
         await asyncio.to_thread(self._backend.stop)
+
+
+def places(load: Load | None, most: int) -> int:
+    """How many prompts the engine gets, running and waiting: so many that its own queue never runs dry.
+
+    What does not wait there waits in this worker, from where a faster one can take it. The number
+    follows the batch: an engine that runs short of memory for its KV cache runs fewer and is given fewer.
+
+    Args:
+        load: What the engine said of its queue last; without it, it gets `most`.
+        most: Bound on the answer.
+    """
+    if load is None:
+        return most
+    return min(most, load.running + max(LEAST_WAITING, load.running // 2))
 
 
 def _write_output_to(log: Path) -> None:

@@ -2,7 +2,9 @@
 
 from array import array
 from collections.abc import Iterator
+from hashlib import blake2b
 from itertools import islice
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -51,23 +53,68 @@ def _document(row: Row, config: Documents, split: Split, labels: list[str]) -> D
     return Document(document_id, text if isinstance(text, str) else "", split, gold_label, problem)
 
 
-def check_ids(config: Documents, labels: list[str]) -> dict[Split, int]:
-    """Reads all documents once; returns how many rows each split has.
+class Inputs(NamedTuple):
+    """What a run's files hold, as far as its answers depend on it.
+
+    Attributes:
+        rows: Number of rows of each split.
+        texts: Digest of each split's ids and texts, row by row.
+        gold_labels: Digest of the gold labels.
+    """
+
+    rows: dict[str, int]
+    texts: dict[str, str]
+    gold_labels: str
+
+    @property
+    def documents(self) -> int:
+        """Number of rows of all splits."""
+        return sum(self.rows.values())
+
+    def as_json(self) -> dict[str, Any]:
+        return self._asdict()
+
+
+def check_documents(config: Documents, labels: list[str], polled: Inputs | None = None) -> Inputs:
+    """Reads all documents once; returns what they are.
+
+    Args:
+        config: The documents section.
+        labels: The task's labels.
+        polled: What an earlier poll into the same folder asked about; rows may only have been added behind it.
 
     Raises:
-        InputError: two rows have the same id, or a file cannot be used.
+        InputError: two rows have the same id, a file cannot be used, or rows that were polled have changed.
     """
-    counts: dict[Split, int] = {"train": 0, "gold": 0}
+    rows: dict[str, int] = {"train": 0, "gold": 0}
+    texts = {split: blake2b(digest_size=16) for split in rows}
+    gold_labels = blake2b(digest_size=16)
     hashes = array("q")  # eight bytes a document: ten million ids fit into 80 MB
     for document in stream_documents(config, labels):
-        counts[document.split] += 1
+        split = document.split
+        rows[split] += 1
         hashes.append(hash(document.document_id))
+        texts[split].update(f"{document.document_id}\x1f{document.text}\x1e".encode("utf-8", "surrogatepass"))
+        gold_labels.update(f"{document.gold_label}\x1e".encode())
+        if polled is not None and rows[split] == polled.rows[split] and texts[split].hexdigest() != polled.texts[split]:
+            _refuse_change(config, split, polled)
     values = np.frombuffer(hashes, dtype=np.int64)
     ordered = np.sort(values)
     twice = set(ordered[1:][ordered[1:] == ordered[:-1]].tolist())
     if twice:
         _refuse_duplicates(config, labels, twice)
-    return counts
+    for name, number in rows.items():
+        if polled is not None and number < polled.rows[name]:
+            _refuse_change(config, name, polled)
+    return Inputs(rows, {name: digest.hexdigest() for name, digest in texts.items()}, gold_labels.hexdigest())
+
+
+def _refuse_change(config: Documents, split: str, polled: Inputs) -> None:
+    key, path = ("gold_path", config.gold_path) if split == "gold" else ("path", config.path)
+    raise InputError(
+        f"documents.{key}: the first {polled.rows[split]} rows of {path} are not the ones that were polled",
+        mend="set job.run_folder to another folder; only rows added at the end can join a poll",
+    )
 
 
 def _refuse_duplicates(config: Documents, labels: list[str], suspects: set[int]) -> None:

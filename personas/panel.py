@@ -1,5 +1,6 @@
 """The panel: personas from the library or from files, one TOML each."""
 
+import dataclasses
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,11 +12,15 @@ LIBRARY = Path(__file__).parent / "library"
 
 @dataclass(frozen=True, slots=True)
 class Persona:
-    """Someone who is asked. `persona` is a noun phrase; the prompt puts "You are" before it."""
+    """Someone who is asked. `persona` is a noun phrase; the prompt puts "You are" before it.
+
+    `source` is "library" or the path of the file that the persona is from.
+    """
 
     persona_id: str
     persona: str
     field: str = ""
+    source: str = dataclasses.field(default="", compare=False)
 
 
 def library_names() -> list[str]:
@@ -54,4 +59,5 @@ def _load(name: str) -> Persona:
         raise InputError(f"panel.personas: {path} has no text under the key 'persona'", mend="see personas/library")
     if unknown := values.keys() - {"persona", "field"}:
         raise InputError(f"panel.personas: {path} has unknown keys: {', '.join(sorted(unknown))}")
-    return Persona(path.stem, persona.strip(), str(values.get("field", "")))
+    source = "library" if path.parent == LIBRARY else name
+    return Persona(path.stem, persona.strip(), str(values.get("field", "")), source)

@@ -2,12 +2,21 @@
 
 import json
 import math
-import re
+import unicodedata
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from core.records import Completion, Vote
 
-_FENCE = re.compile(r"\A```(?:json)?\s*\n(.*)\n```\Z", re.DOTALL)
+_FENCE = "```"
+_FENCE_TAGS = ("", "json", "text", "txt", "plaintext")
+_THOUGHT, _THOUGHT_ENDS = "<think>", "</think>"
+_INVISIBLE = "\ufeff\u200b\u2060"
+_STOPS = ".\u3002"
+_OPENING = "\"'`*_\u2018\u201c\u201d\u201e\u201a\u00ab\u00bb\u300c"
+_CLOSING = "\"'`*_\u2019\u201d\u201d\u201c\u2018\u00bb\u00ab\u300d"
+_PAIRS = set(zip(_OPENING, _CLOSING, strict=True))
+_MOST_PAIRS = 8  # an answer of a hundred thousand quotes is not peeled to its end
 
 
 class Parsed(NamedTuple):
@@ -31,21 +40,40 @@ def to_vote(completion: Completion, labels: list[str]) -> Vote:
     return Vote(*completion.key, parsed.label, parsed.unparsable, confidence, distribution, parsed.stated_reason)
 
 
-def parse(text: str, labels: list[str], *, truncated: bool = False) -> Parsed:
-    """Reads an answer: a JSON object with a label, or one label word alone; anything else has no label.
+def label_of(completion: Completion, labels: list[str]) -> str | None:
+    """The label of the vote in a completion, if it has one."""
+    if completion.error_kind is not None or completion.text is None:
+        return None
+    return parse(completion.text, labels, truncated=completion.finish_reason == "length").label
 
-    Case and surrounding spaces, quotes and a full stop do not matter; other words do.
+
+def parse(text: str, labels: list[str], *, truncated: bool = False) -> Parsed:
+    """Reads an answer: a JSON object with a label, or one label alone; anything else has no label.
+
+    Around a label, spaces, pairs of quotes or emphasis marks and a full stop do not matter, nor does
+    case. Around the answer, a code fence does not matter, nor does a thought between think tags before
+    it. Other words do, and so does a second label. The order of the labels plays no part.
     """
-    answer = text.strip()
-    if fenced := _FENCE.match(answer):
-        answer = fenced.group(1).strip()
+    answer = _unwrapped(text)
     if not answer:
-        return Parsed(None, "empty")
+        return Parsed(None, "truncated" if truncated and text.strip() else "empty")
     if answer.startswith("{"):
         return _from_json(answer, labels, truncated)
-    if label := _exact(answer.strip("\"'").removesuffix("."), labels):
-        return Parsed(label)
-    return Parsed(None, "truncated" if truncated else "no label alone")
+    label = _alone(answer, labels)
+    if truncated and (label is None or _may_go_on(label, labels)):
+        return Parsed(None, "truncated")
+    return Parsed(label, None if label else "no label alone")
+
+
+def _unwrapped(text: str) -> str:
+    answer = text.strip().strip(_INVISIBLE).strip()
+    if answer.startswith(_THOUGHT):
+        answer = answer.partition(_THOUGHT_ENDS)[2].strip()
+    if answer.startswith(_FENCE) and answer.endswith(f"\n{_FENCE}"):
+        tag, _, inside = answer.removeprefix(_FENCE).removesuffix(_FENCE).partition("\n")
+        if tag.strip().casefold() in _FENCE_TAGS:
+            answer = inside.strip()
+    return answer
 
 
 def _from_json(answer: str, labels: list[str], truncated: bool) -> Parsed:
@@ -56,12 +84,19 @@ def _from_json(answer: str, labels: list[str], truncated: bool) -> Parsed:
     except RecursionError:
         return Parsed(None, "malformed json")
     reason = values.get("reason")
-    stated = reason if isinstance(reason, str) and reason.strip() else None
-    named = values.get("label")
-    if not isinstance(named, str):
+    stated = _encodable(reason) if isinstance(reason, str) and reason.strip() else None
+    named = [_word(value) for key, value in values.items() if key.strip().casefold() == "label"]
+    if not named or None in named:
         return Parsed(None, "json without label", stated)
-    label = _exact(named, labels)
-    return Parsed(label, None if label else "unknown label", stated)
+    found = {_alone(word, labels) for word in named if word is not None}
+    if None in found:
+        return Parsed(None, "unknown label", stated)
+    extra = (value for key, value in values.items() if key.strip().casefold() not in ("label", "reason"))
+    words = (word for value in extra for word in (value if isinstance(value, list) else [value]))
+    found |= {label for word in words if isinstance(word, str) and (label := _alone(word, labels))}
+    if len(found) > 1:
+        return Parsed(None, "several labels", stated)
+    return Parsed(found.pop(), None, stated)
 
 
 def _no_key_twice(pairs: list[tuple[str, object]]) -> dict[str, object]:
@@ -72,6 +107,53 @@ def _no_key_twice(pairs: list[tuple[str, object]]) -> dict[str, object]:
     return values
 
 
-def _exact(word: str, labels: list[str]) -> str | None:
-    folded = word.strip().casefold()
-    return next((label for label in labels if label.strip().casefold() == folded), None)
+def _word(value: object) -> str | None:
+    """A JSON value as a label may be written; labels like 1 to 5 or true and false come without quotes."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return str(value) if isinstance(value, str | int) else None
+
+
+def _encodable(reason: str) -> str:
+    r"""JSON can hold half of a surrogate pair ("\ud83d"), which no file can."""
+    return reason.encode("utf-8", "replace").decode("utf-8")
+
+
+def _alone(answer: str, labels: Sequence[str]) -> str | None:
+    """The label that the answer is, as it stands or without what surrounds it.
+
+    Looked up after each pair that is taken off, so that "A*" in quotes is the label A* and not A.
+    """
+    form, stop_taken = answer.strip(), False
+    for _ in range(_MOST_PAIRS + 2):
+        if not form:
+            return None
+        if label := _exact(form, labels):
+            return label
+        if form[-1] in _STOPS and not stop_taken:  # one: a label that trails off in three is in doubt
+            form, stop_taken = form[:-1].rstrip(), True
+        elif len(form) > 1 and (form[0], form[-1]) in _PAIRS:
+            form = form[1:-1].strip()
+        else:
+            return None
+    return None
+
+
+def _exact(word: str, labels: Sequence[str]) -> str | None:
+    if word in labels:
+        return word
+    folded = _folded(word)
+    found = [label for label in labels if _folded(label) == folded]
+    return found[0] if len(found) == 1 else None
+
+
+def _may_go_on(label: str, labels: Sequence[str]) -> bool:
+    """Whether an answer that was cut off at this label could have become another one."""
+    begun = _folded(label)
+    return any(other != label and _folded(other).startswith(begun) for other in labels)
+
+
+def _folded(word: str) -> str:
+    """Equal for words that differ in case, spacing or how accents are encoded (Unicode's canonical caseless match)."""
+    decomposed = unicodedata.normalize("NFD", unicodedata.normalize("NFD", word).casefold())
+    return " ".join(decomposed.split())

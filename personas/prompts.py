@@ -1,7 +1,9 @@
-"""Documents x panel -> prompts, document by document.
+"""Documents x panel -> prompts, document by document, in one of two orders.
 
-What does not change stands first in a prompt (persona, question, examples) and the text last, so that
-a persona's prompts share one long prefix, which the engine computes once.
+The engine computes once what prompts begin with in common:
+
+    persona_first   persona, question, examples | text              shared by all prompts of a persona
+    text_first      question, examples | text | persona             shared by all prompts of a text
 """
 
 import json
@@ -10,33 +12,48 @@ from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from core.config import Config
+from core.config import Config, PromptOrder
 from core.records import AnswerSchema, Document, Message, Prompt, Sampling
 from personas.panel import Persona
+
+ANYBODY = "a careful annotator"
+"""Who answers the examples where the text stands first: without a reader there, a small model loses ten points."""
 
 _TEMPLATES = Environment(
     loader=FileSystemLoader(Path(__file__).parent / "templates"), undefined=StrictUndefined, trim_blocks=True
 )
 
 
-def build_prompts(documents: Iterable[Document], panel: list[Persona], config: Config) -> Iterator[Prompt]:
-    """One prompt for each document, persona and sample, in that order."""
+def orders_of(config: Config) -> tuple[PromptOrder, ...]:
+    """The orders worth comparing for a job, the one that quality was measured in first."""
+    if config.panel.size > 1:
+        return ("persona_first", "text_first")
+    # One persona's prompts share the same in both orders.
+    return ("text_first",) if config.panel.order == "text_first" else ("persona_first",)
+
+
+def build_prompts(
+    documents: Iterable[Document], panel: list[Persona], config: Config, order: PromptOrder = "persona_first"
+) -> Iterator[Prompt]:
+    """One prompt for each document, persona and sample, in that order, whatever stands first in a prompt."""
     sampling = Sampling(config.panel.temperature, config.panel.top_p, config.panel.answer_max_tokens)
     answer = answer_schema(config)
-    prefixes = {persona.persona_id: shared_messages(persona, config) for persona in panel}
+    persona_first = order == "persona_first"
+    prefixes = [shared_messages(persona if persona_first else None, config) for persona in panel]
     for document in documents:
-        question: Message = {"role": "user", "content": f"Text: {document.text}"}
-        for persona_id, prefix in prefixes.items():
-            messages = (*prefix, question)
+        for persona, prefix in zip(panel, prefixes, strict=True):
+            messages = (*prefix, _question(document.text, None if persona_first else persona.persona))
             for sample in range(config.panel.samples):
-                yield Prompt(document.document_id, persona_id, sample, messages, sampling, answer, document.problem)
+                yield Prompt(
+                    document.document_id, persona.persona_id, sample, messages, sampling, answer, document.problem
+                )
 
 
-def shared_messages(persona: Persona, config: Config) -> tuple[Message, ...]:
-    """What all prompts of a persona begin with: who it is, the question, and the examples as turns."""
+def shared_messages(persona: Persona | None, config: Config) -> tuple[Message, ...]:
+    """What prompts begin with: the persona if it is to stand first, the question, and the examples as turns."""
     task = config.task
     system = _TEMPLATES.get_template(f"{config.panel.answer}.jinja").render(
-        persona=persona.persona,
+        persona=persona.persona if persona else None,
         question=task.question,
         labels={label: description.rstrip(".") for label, description in task.labels.items()},
         reason_max_chars=config.panel.reason_max_chars,
@@ -46,9 +63,13 @@ def shared_messages(persona: Persona, config: Config) -> tuple[Message, ...]:
         shown = example.label
         if config.panel.answer == "chain_of_thought":
             shown = json.dumps({"reason": example.reason, "label": example.label}, ensure_ascii=False)
-        messages.append({"role": "user", "content": f"Text: {example.text}"})
+        messages.append(_question(example.text, None if persona else ANYBODY))
         messages.append({"role": "assistant", "content": shown})
     return tuple(messages)
+
+
+def _question(text: str, reader: str | None) -> Message:
+    return {"role": "user", "content": f"Text: {text}" + (f"\n\nAnswer as: {reader}." if reader else "")}
 
 
 def answer_schema(config: Config) -> AnswerSchema:

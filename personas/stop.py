@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from core.config import Config
 from core.records import Completion
-from personas.parse import parse
+from personas.parse import label_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,9 +56,7 @@ def stop_rule(config: Config) -> Decided | Confidence | None:
 
 def _two_most_frequent(answers: Sequence[Completion], labels: tuple[str, ...]) -> tuple[int, int]:
     names = list(labels)
-    counts = Counter(
-        label for answer in answers if answer.text is not None and (label := parse(answer.text, names).label)
-    )
+    counts = Counter(label for answer in answers if (label := label_of(answer, names)))
     (_, first), (_, second) = [*counts.most_common(2), ("", 0), ("", 0)][:2]
     return first, second
 

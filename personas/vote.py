@@ -65,7 +65,7 @@ def consensus_of(
     counted, most = counts.sum(1), counts.max(1)
     readable = ~np.isnan(shares[:, 0])
     distributions = np.where(readable[:, None], shares, 1 / len(labels))
-    asked = len(config.panel.personas) * config.panel.samples
+    asked = config.panel.asked_each
     answers = Counter(vote.document_id for vote in cast)
     columns = (
         _named(winners(shares), labels),

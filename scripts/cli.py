@@ -18,20 +18,23 @@ from typing import Any, NoReturn
 from core.config import Config, load_config
 from core.errors import UserError
 from core.run_folder import RunFolder, open_run_folder
-from scripts import pipeline
+from scripts import batch, pipeline
+from scripts.panel import show_panel
 from scripts.review import add_review_commands, review
-from scripts.show import show_doctor, show_metrics, show_plan, show_status, show_suite
+from scripts.show import show_doctor, show_metrics, show_plan, show_status, show_suite, show_suites
 from scripts.show_votes import show_comparison
 
 HELP = {
     "run": "the whole path: poll, vote, train, evaluate, report; goes on where it stopped",
     "plan": "what poll would do; starts nothing, writes nothing",
+    "panel": "who would be asked, and how much they differ; starts no engine, writes nothing",
     "poll": "ask the panel about every document",
     "vote": "count the answers into labels",
     "review": "let people check a sample of the labels, and bound how many others are wrong",
     "train": "fine-tune the student on the labels",
     "evaluate": "score teacher and student on the gold rows",
     "predict": "label a file with a student",
+    "batch": "answer a batch file of the OpenAI Batch API, as vllm run-batch does",
     "report": "write metrics.json and report.html",
     "status": "how far a run is; can be called while it runs",
     "bench": "run a benchmark suite and hold it against its bounds",
@@ -56,15 +59,24 @@ def parser() -> argparse.ArgumentParser:
         command = commands.add_parser(name, help=text, description=text, parents=[json_flag])
         if name == "predict":
             command.add_argument("student", type=Path, help="student folder, or the run folder that holds it")
-            command.add_argument("input", help="CSV, JSONL or Parquet file")
+            command.add_argument("input", help="CSV, JSONL, Parquet or Arrow file, a pattern or folder of them")
             command.add_argument("output", type=Path, help="CSV, JSONL or Parquet file to write")
             command.add_argument("--text-column", default="text", help="column that holds the text (default: text)")
+        elif name == "batch":
+            batch.add_arguments(command)
         elif name == "bench":
-            command.add_argument("suite", help="name of a file in benchmarks/suites, without .toml")
+            command.add_argument("suite", nargs="?", help="name of a suite; without one, lists them")
+            command.add_argument("--list", action="store_true", help="list the suites")
+            command.add_argument("--output", type=Path, help="file of the records (default: runs/bench/NAME-TIME.json)")
+            command.add_argument(
+                "--set", action="append", default=[], metavar="parameters.KEY=VALUE", help="override a parameter"
+            )
         elif name == "review":
             add_review_commands(command, [json_flag])
         elif name != "doctor":
             command.add_argument("job", type=Path, help="job TOML, or an existing run folder")
+            if name in ("run", "poll"):
+                command.add_argument("--address", help="run on the Ray cluster at this address (engine.address)")
             if name != "status":
                 command.add_argument(
                     "--set", action="append", default=[], metavar="SECTION.KEY=VALUE", help="override a config key"
@@ -101,33 +113,43 @@ def _run(parsed: argparse.Namespace) -> int:
             return show_doctor(as_json=parsed.json)
         case "predict":
             return _predict(parsed)
+        case "batch":
+            return batch.run_batch(parsed, log_to=_log_to)
         case "bench":
             return _bench(parsed)
         case "review":
             return review(parsed)
         case "status":
-            config = load_config(parsed.job)
-            return show_status(RunFolder(Path(config.job.run_folder)), as_json=parsed.json)
+            is_folder = (parsed.job / "config.resolved.json").exists()
+            path = parsed.job if is_folder else Path(load_config(parsed.job).job.run_folder)
+            return show_status(RunFolder(path), as_json=parsed.json)
         case "plan":
             return show_plan(pipeline.plan(load_config(parsed.job, parsed.set)), as_json=parsed.json)
+        case "panel":
+            return show_panel(load_config(parsed.job, parsed.set), as_json=parsed.json)
         case "vote" if parsed.compare:
             return _compare_votes(load_config(parsed.job, parsed.set), as_json=parsed.json)
         case "run":
-            return _whole_path(load_config(parsed.job, parsed.set), as_json=parsed.json)
+            return _whole_path(_config(parsed), as_json=parsed.json)
         case step:
-            return _one_step(step, load_config(parsed.job, parsed.set), as_json=parsed.json)
+            return _one_step(step, _config(parsed), as_json=parsed.json)
+
+
+def _config(parsed: argparse.Namespace) -> Config:
+    address = getattr(parsed, "address", None)
+    return load_config(parsed.job, [*parsed.set, *([f"engine.address={address}"] if address else [])])
 
 
 def _whole_path(config: Config, *, as_json: bool) -> int:
-    pipeline.check_inputs(config)
+    inputs = pipeline.check_inputs(config)
     folder = open_run_folder(config)
     _log_to(folder.log)
-    todo = [name for name in pipeline.STEPS if not pipeline.is_done(name, folder)]
+    todo = [name for name in pipeline.STEPS if not pipeline.is_done(name, folder, inputs)]
     if not todo:
         print(f"nothing left to do in {folder.path}", file=sys.stderr)
     for name, step in pipeline.STEPS.items():
         # Looked at again for each: a poll that asked something removes what was made before.
-        if not pipeline.is_done(name, folder):
+        if not pipeline.is_done(name, folder, inputs):
             _timed(name, step, config, folder)
     return show_metrics(folder, as_json=as_json)
 
@@ -173,9 +195,11 @@ def _compare_votes(config: Config, *, as_json: bool) -> int:
 
 
 def _bench(parsed: argparse.Namespace) -> int:
-    from benchmarks.suite import run_suite
+    from benchmarks.suite import read_suite, run_suite, suite_names
 
-    return show_suite(run_suite(parsed.suite), as_json=parsed.json)
+    if parsed.list or parsed.suite is None:
+        return show_suites({name: read_suite(name) for name in suite_names()}, as_json=parsed.json)
+    return show_suite(run_suite(parsed.suite, overrides=parsed.set, output=parsed.output), as_json=parsed.json)
 
 
 def _log_to(path: Path) -> None:

@@ -25,9 +25,13 @@ def page() -> str:
 
 def _rows(section: type[BaseModel]) -> str:
     return "\n".join(
-        f"| `{key}` | {_type(field)} | {_default(field)} | {field.description or ''} |"
+        f"| `{key}` | {_type(field)} | {_default(field)} | {_one_line(field.description)} |"
         for key, field in section.model_fields.items()
     )
+
+
+def _one_line(text: str | None) -> str:
+    return " ".join((text or "").split())
 
 
 def _type(field: FieldInfo) -> str:

@@ -1,6 +1,6 @@
 """The steps of a run, in order. Each reads and writes files of the run folder and can be run alone.
 
-    poll      documents, personas  -> completions/
+    poll      documents, personas  -> panel.json, completions/
     vote      completions/         -> votes.parquet, labels.parquet
     train     labels.parquet       -> student/
     evaluate  labels, student/     -> evaluation.json
@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from core.config import Config
+from core.config import Config, Engine, PromptOrder
 from core.environment import capture
 from core.errors import RunFolderError
 from core.files import read_json, write_json, write_table
@@ -23,67 +23,97 @@ from core.models import needs_preparation, resolve_model
 from core.progress import Waiting, counted
 from core.records import CONSENSUS_SCHEMA, VOTE_SCHEMA, Document, Prompt, to_table, with_labels
 from core.run_folder import RunFolder
-from engine.backends import LOADS_MODEL, check_backend
-from engine.devices import find_devices
+from engine.backends import LOADS_MODEL, check_backend, devices_for
+from engine.devices import Device
 from engine.journal import count_answers, read_completions
-from engine.plan import make_plan
+from engine.plan import Chosen, make_plan
 from engine.session import is_settled
-from personas.documents import check_ids, stream_documents
-from personas.panel import load_panel
+from personas.chosen import check_panel, find_panel, planned_panel, write_panel
+from personas.documents import Inputs, check_documents, stream_documents
+from personas.draw import drawn_prompts
+from personas.panel import Persona
 from personas.parse import to_vote
-from personas.prompts import build_prompts
+from personas.prompts import build_prompts, orders_of
 from personas.review.sample import answers_of, read_review
 from personas.stop import stop_rule
 from personas.vote import consensus_of
 
 
-def check_inputs(config: Config) -> None:
+def check_inputs(config: Config) -> Inputs:
     """Finds every mistake that can be found before a run folder is made; prepares a packaged model."""
     check_backend(config.engine.backend)
-    load_panel(config.panel.personas)
-    find_devices(config.engine.device, config.engine.replicas)
-    check_ids(config.documents, list(config.task.labels))
+    check_panel(config.panel, seed=config.job.seed, kept=_kept_panel(config))
+    _devices(config)
+    inputs = check_documents(config.documents, list(config.task.labels))
     resolve_model(config.student.encoder, key="student.encoder")
-    if config.engine.backend not in LOADS_MODEL:
+    prepare_model(config.engine)
+    return inputs
+
+
+def prepare_model(config: Engine) -> None:
+    """Has the files of `engine.model` on this machine if the backend needs them."""
+    if config.backend not in LOADS_MODEL:
         return
-    if needs_preparation(config.engine.model):
-        with Waiting(f"preparing {config.engine.model} (once)", usual_s=30):
-            resolve_model(config.engine.model, key="engine.model")
+    if needs_preparation(config.model):
+        with Waiting(f"preparing {config.model} (once)", usual_s=30):
+            resolve_model(config.model, key="engine.model")
     else:
-        resolve_model(config.engine.model, key="engine.model")
+        resolve_model(config.model, key="engine.model")
 
 
 def plan(config: Config) -> dict[str, Any]:
-    """What `poll` will do, as plain JSON types; writes nothing."""
+    """What `poll` will do, as plain JSON types; writes nothing. A run that was begun keeps its prompts' order."""
     check_backend(config.engine.backend)
-    counts = check_ids(config.documents, list(config.task.labels))
-    devices = find_devices(config.engine.device, config.engine.replicas)
+    panel = planned_panel(config.panel, seed=config.job.seed, kept=_kept_panel(config))
+    return _plan(config, panel, check_documents(config.documents, list(config.task.labels)))
+
+
+def _plan(config: Config, panel: list[Persona], inputs: Inputs) -> dict[str, Any]:
+    devices = _devices(config)
     return make_plan(
-        _prompts(config),
-        documents=sum(counts.values()),
-        asked_each=len(config.panel.personas) * config.panel.samples,
+        {order: _prompts(config, panel, order) for order in orders_of(config)},
+        documents=inputs.documents,
+        asked_each=config.panel.asked_each,
         config=config.engine,
         devices=devices,
+        chosen=_chosen_order(config),
     )
+
+
+def _chosen_order(config: Config) -> Chosen | None:
+    """The order that the job names, or that the plan of the run has if it was begun already."""
+    if config.panel.order != "auto":
+        return Chosen(config.panel.order, "panel.order says so")
+    folder = RunFolder(Path(config.job.run_folder))
+    if not folder.plan.exists() or not folder.config.exists() or config.differences(read_json(folder.config)):
+        return None
+    begun = read_json(folder.plan)
+    return Chosen(begun["prompt_order"], begun["prompt_order_reason"])
 
 
 def poll(config: Config, folder: RunFolder) -> None:
     from engine.run import Job, answer_prompts
     from engine.work import NeverStop
 
-    made = plan(config)
+    inputs = check_documents(config.documents, list(config.task.labels), _polled(folder))
+    if not is_done("poll", folder, inputs):
+        remove_after(folder, "poll")
+    panel = find_panel(config.panel, seed=config.job.seed, kept=folder.panel)
+    write_panel(folder.panel, panel)
+    made = {**_plan(config, panel.personas, inputs), "inputs": inputs.as_json()}
     write_json(folder.plan, made)
     write_json(folder.environment, capture())
-    asked_each = len(config.panel.personas) * config.panel.samples
-    job = Job(_prompts(config), made["documents"], asked_each, stop_rule(config) or NeverStop())
+    prompts = _prompts(config, panel.personas, made["prompt_order"])
+    job = Job(prompts, inputs.documents, config.panel.asked_each, stop_rule(config) or NeverStop())
     if answer_prompts(job, config=config.engine, folder=folder):
         remove_after(folder, "poll")
 
 
 def vote(config: Config, folder: RunFolder) -> None:
     answered = count_answers(folder.completions)
-    if not is_settled(folder.engine):
-        wanted = read_json(folder.require(folder.plan, step="poll"))["prompts"]
+    planned = read_json(folder.require(folder.plan, step="poll"))
+    if not is_settled(folder.engine, planned["documents"]):
+        wanted = planned["prompts"]
         raise RunFolderError(
             f"the poll is not finished: {answered} answers are there, up to {wanted} are wanted",
             mend=f"xpoll poll {folder.path}",
@@ -133,7 +163,7 @@ class Step(NamedTuple):
 
 
 STEPS: dict[str, Step] = {
-    "poll": Step(poll, ("plan.json", "completions"), ()),
+    "poll": Step(poll, ("plan.json", "panel.json", "completions"), ()),
     "vote": Step(vote, ("votes.parquet", "labels.parquet"), ("vote", "student", "report")),
     "train": Step(train, ("student",), ("student", "report")),
     "evaluate": Step(evaluate, ("evaluation.json",), ("report",)),
@@ -141,11 +171,22 @@ STEPS: dict[str, Step] = {
 }
 
 
-def is_done(name: str, folder: RunFolder) -> bool:
-    """A step is done when all it makes is there: outputs appear whole or not at all."""
+def is_done(name: str, folder: RunFolder, inputs: Inputs | None = None) -> bool:
+    """A step is done when all it makes is there: outputs appear whole or not at all.
+
+    A poll is done when every document is settled; with `inputs`, when these are what was polled.
+    """
     if name == "poll":
-        return is_settled(folder.engine)
+        if not folder.plan.exists() or (inputs is not None and inputs != _polled(folder)):
+            return False
+        return is_settled(folder.engine, read_json(folder.plan)["documents"])
     return all((folder.path / output).exists() for output in STEPS[name].outputs)
+
+
+def _polled(folder: RunFolder) -> Inputs | None:
+    """What the last poll asked about, be it finished or not."""
+    noted = read_json(folder.plan).get("inputs") if folder.plan.exists() else None
+    return Inputs(**noted) if noted else None
 
 
 def remove_after(folder: RunFolder, name: str) -> None:
@@ -162,9 +203,19 @@ def _remove(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
+def _devices(config: Config) -> list[Device]:
+    """The devices of this machine; those of a cluster are known only when the poll has connected to it."""
+    return [] if config.engine.address else devices_for(config.engine)
+
+
 def _documents(config: Config) -> Iterator[Document]:
     return stream_documents(config.documents, list(config.task.labels))
 
 
-def _prompts(config: Config) -> Iterator[Prompt]:
-    return build_prompts(_documents(config), load_panel(config.panel.personas), config)
+def _prompts(config: Config, panel: list[Persona], order: PromptOrder) -> Iterator[Prompt]:
+    prompts = build_prompts(_documents(config), panel, config, order)
+    return drawn_prompts(prompts, panel, config.panel.per_document, seed=config.job.seed)
+
+
+def _kept_panel(config: Config) -> Path:
+    return RunFolder(Path(config.job.run_folder)).panel

@@ -92,8 +92,8 @@ def _import(parsed: argparse.Namespace, config: Config, folder: RunFolder) -> in
     for row in found["rows"]:
         row["label"] = answers.labels.get(row["document_id"], row["label"])
     write_review(folder.review, found)
-    pipeline.remove_after(folder, "vote")
     pipeline.vote(config, folder)
+    pipeline.remove_after(folder, "vote")
     result = {"imported": len(answers.labels), "skipped": answers.skipped, **(review_of(folder) or {})}
     if parsed.json:
         print(json.dumps(result))

@@ -6,6 +6,7 @@ from typing import Any
 from core.files import read_json
 from core.run_folder import RunFolder
 from engine.journal import count_answers
+from engine.meters import latest_loads
 from scripts import pipeline
 from scripts.doctor import exit_code, findings
 
@@ -15,24 +16,54 @@ def show_plan(plan: dict[str, Any], *, as_json: bool) -> int:
         print(json.dumps(plan))
         return 0
     for name, value in plan.items():
-        print(f"{name:24} {'unknown' if value is None else value}")
+        if name == "predicted":
+            for order, figures in value.items():
+                print(f"{f'predicted, {order}':24} {_predicted(figures)}")
+        else:
+            print(f"{name:24} {'unknown' if value is None else value}")
     return 0
 
 
+def _predicted(figures: dict[str, Any]) -> str:
+    tokens = f"{figures['computed_tokens_each']:g} of {figures['prompt_tokens_each']:g} tokens of a prompt computed"
+    unfit = " (prefixes do not all fit into it)" if figures["prefixes_fit"] is False else ""
+    return f"{tokens}, {100 * figures['cached_share']:.1f} % from the prefix cache{unfit}"
+
+
 def show_status(folder: RunFolder, *, as_json: bool) -> int:
-    wanted = read_json(folder.require(folder.plan, step="poll"))["prompts"]
+    plan = read_json(folder.require(folder.plan, step="poll"))
+    wanted = plan["prompts"]
     answered = count_answers(folder.completions)
-    done = [name for name in pipeline.STEPS if pipeline.is_done(name, folder)]
+    steps = ["poll"] if "input_digest" in plan else list(pipeline.STEPS)  # a batch is a poll and nothing else
+    done = [name for name in steps if pipeline.is_done(name, folder)]
     rate = _last_rate(folder)
-    state = {"run_folder": str(folder.path), "answered": answered, "prompts": wanted, "steps_done": done, **rate}
+    loads = latest_loads(folder.load)
+    state = {
+        "run_folder": str(folder.path),
+        "answered": answered,
+        "prompts": wanted,
+        "steps_done": done,
+        **rate,
+        "workers": loads,
+    }
     if as_json:
         print(json.dumps(state))
         return 0
     speed = f", {rate['answers_per_s']:.1f} answers/s in the last session" if rate["answers_per_s"] else ""
     print(f"{folder.path}: {answered} of at most {wanted} answers{speed}")
-    left = [name for name in pipeline.STEPS if name not in done]
+    for load in loads if "poll" not in done else []:
+        print(_load_line(load))
+    left = [name for name in steps if name not in done]
     print(f"steps done: {', '.join(done) or 'none'}; still to do: {', '.join(left) or 'none'}")
     return 0
+
+
+def _load_line(load: dict[str, Any]) -> str:
+    queue = f"{load['running']} running, {load['waiting']} waiting" if load["running"] is not None else "no queue known"
+    cache = "" if load["kv_cache_usage"] is None else f", KV cache {100 * load['kv_cache_usage']:.0f} % full"
+    share = 100 * load["cached_prompt_tokens"] / load["prompt_tokens"] if load["prompt_tokens"] else 0
+    reused = f"{share:.0f} % of prompt tokens from the cache"
+    return f"  {load['worker']} on {load['device']}: {load['answers']} answers, {queue}{cache}, {reused}"
 
 
 def _last_rate(folder: RunFolder) -> dict[str, float | None]:
@@ -53,6 +84,10 @@ def show_metrics(folder: RunFolder, *, as_json: bool) -> int:
     print(f"labels: {labels['decided']} decided, {labels['abstained']} abstained")
     rates = f"{engine['documents_per_s']:.2f} documents/s, {engine['output_tokens_per_s']:.1f} output tokens/s"
     print(f"engine: {engine['model']} on {engine['device']}, start {engine['startup_s']:.0f} s, {rates}")
+    if engine["cached_share"] is not None:
+        predicted = engine["predicted_cached_share"]
+        expected = "not predicted" if predicted is None else f"predicted {100 * predicted:.1f} %"
+        print(f"prefix cache: {expected}, measured {100 * engine['cached_share']:.1f} % ({engine['prompt_order']})")
     if metrics["teacher"] is None:
         print("quality: not measured, because there are no gold labels (documents.gold_path)")
     else:
@@ -93,6 +128,19 @@ def show_doctor(*, as_json: bool) -> int:
     return code
 
 
+def show_suites(suites: dict[str, dict[str, Any]], *, as_json: bool) -> int:
+    """What suites there are, with their bounds and parameters."""
+    if as_json:
+        print(json.dumps(suites))
+        return 0
+    for name, suite in suites.items():
+        print(f"{name}: {suite['about']}")
+        for bound in suite["checks"]:
+            print(f"    {bound['name']}: {_bound(bound)} {bound['unit']}")
+        print("    parameters: " + ", ".join(f"{key} = {value}" for key, value in suite["parameters"].items()))
+    return 0
+
+
 def show_suite(result: dict[str, Any], *, as_json: bool) -> int:
     """Prints records and checks, or one JSON document; 1 where a check does not hold."""
     code = 0 if all(check["holds"] for check in result["checks"]) else 1
@@ -100,13 +148,25 @@ def show_suite(result: dict[str, Any], *, as_json: bool) -> int:
         print(json.dumps(result))
         return code
     print(result["about"])
+    if result["changed"]:
+        print("changed: " + ", ".join(f"{name} = {value}" for name, value in result["changed"].items()))
     for record in result["records"]:
-        print("  " + ", ".join(f"{name} {value:g}" for name, value in record.items()))
+        print("  " + ", ".join(f"{name} {_figure(value)}" for name, value in record.items()))
     for check in result["checks"]:
-        bound = ", ".join(
-            f"{word.replace('_', ' ')} {check[word]:g}" for word in ("at_least", "at_most") if word in check
-        )
         verdict = "holds" if check["holds"] else "DOES NOT HOLD"
-        spread = f"{check['lowest']:g} to {check['highest']:g}"
-        print(f"{check['name']}: median {check['value']:g} {check['unit']} ({spread}), {bound}: {verdict}")
+        found = "not measured"
+        if check["value"] is not None:
+            spread = f"({_figure(check['lowest'])} to {_figure(check['highest'])})"
+            found = f"{check.get('over', 'median')} {_figure(check['value'])} {check['unit']} {spread}"
+        print(f"{check['name']}: {found}, {_bound(check)}: {verdict}")
+    print(f"records: {result['output']}")
     return code
+
+
+def _bound(check: dict[str, Any]) -> str:
+    words = (word for word in ("at_least", "at_most") if word in check)
+    return ", ".join(f"{word.replace('_', ' ')} {check[word]:g}" for word in words)
+
+
+def _figure(value: Any) -> str:
+    return f"{value:.6g}" if isinstance(value, int | float) and not isinstance(value, bool) else str(value)

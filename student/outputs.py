@@ -14,7 +14,8 @@ from typing import Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from pyarrow import fs
+
+from core.tables import column_types
 
 
 class ResultRow(NamedTuple):
@@ -107,15 +108,9 @@ WRITERS: dict[str, Callable[[Path, Columns], AbstractContextManager[Write]]] = {
 
 
 def _input_types(columns: Columns) -> dict[str, pa.DataType]:
-    """The input's own types if it is Parquet, else strings."""
-    if not columns.source.lower().endswith(".parquet"):
-        return dict.fromkeys(columns.names, pa.string())
-    filesystem, inner = (
-        fs.FileSystem.from_uri(columns.source) if "://" in columns.source else (fs.LocalFileSystem(), columns.source)
-    )
-    with filesystem.open_input_file(inner) as file:
-        schema = pq.read_schema(file)
-    return {column: schema.field(column).type for column in columns.names}
+    """The input's own types if its files say them, else strings."""
+    types = column_types(columns.source, key="input")
+    return {column: types.get(column, pa.string()) for column in columns.names}
 
 
 def _typed(value: Any, kind: pa.DataType) -> Any:

@@ -6,18 +6,17 @@ text gets no label and says why in `error`.
 """
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import pyarrow as pa
 
 from core.errors import InputError, ModelError
 from core.files import replacing
 from core.progress import Progress, Waiting
-from core.tables import Row, count_rows, stream_rows
+from core.tables import Row, column_types, count_rows, stream_rows
 from student.encoder import load_student, num_positions
 from student.outputs import WRITERS, Columns, ResultRow
 
@@ -115,7 +114,7 @@ def predict_file(student: Path, source: str, output: Path, *, text_column: str, 
         WRITERS[kind](temporary, Columns(source, survey.columns, model.labels)) as write,
         Progress("predicting", total=survey.num_rows, unit="rows") as progress,
     ):
-        rows = _reading(stream_rows(source, key="input", needs=(text_column,)), source)
+        rows = stream_rows(source, key="input", needs=(text_column,))
         while batch := list(islice(rows, batch_rows)):
             write(_predicted(model, batch, text_column))
             written += len(batch)
@@ -124,10 +123,10 @@ def predict_file(student: Path, source: str, output: Path, *, text_column: str, 
 
 
 def _survey(source: str, text_column: str) -> _Survey:
-    """Reads the source once ahead, except Parquet, so that a JSONL key that first comes late has a column too."""
-    rows = _reading(stream_rows(source, key="input", needs=(text_column,)), source)
-    if source.lower().endswith(".parquet"):
-        return _Survey(list(next(rows).values), count_rows(source, key="input"))
+    """Reads the source once ahead if it does not name its columns: a JSONL key that first comes late has one too."""
+    rows = stream_rows(source, key="input", needs=(text_column,))
+    if types := column_types(source, key="input"):
+        return _Survey(list(types), count_rows(source, key="input"))
     columns: dict[str, None] = {}
     number = 0
     with Waiting(f"counting the rows of {source}", detail=lambda: f"{number} so far"):
@@ -135,14 +134,6 @@ def _survey(source: str, text_column: str) -> _Survey:
             columns.update(dict.fromkeys(row.values))
             number += 1
     return _Survey(list(columns), number)
-
-
-def _reading(rows: Iterable[Row], source: str) -> Iterator[Row]:
-    """Tells a source that breaks off from an output that cannot be written."""
-    try:
-        yield from rows
-    except (OSError, EOFError, pa.ArrowException) as error:
-        raise InputError(f"input: {source} cannot be read to its end: {error}") from error
 
 
 def _predicted(model: StudentModel, batch: list[Row], text_column: str) -> list[ResultRow]:

@@ -153,6 +153,11 @@ def test_each_step_can_be_run_alone_and_bad_rows_do_not_touch_their_neighbours(j
     assert metrics["documents"] == DOCUMENTS + GOLD
     assert metrics["completions"] == len(answered)
     assert metrics["labels"]["abstained"] >= 2
+    engine, planned = metrics["engine"], read_json(run / "plan.json")
+    assert engine["cached_share"] == pytest.approx(engine["cached_prompt_tokens"] / engine["prompt_tokens"], abs=1e-4)
+    assert engine["prompt_order"] == planned["prompt_order"] == "persona_first"
+    assert engine["predicted_cached_share"] == planned["predicted_cached_share"]
+    assert engine["predicted_cached_share"] == pytest.approx(engine["cached_share"], abs=0.03)
     assert {"schema_version", "votes", "engine", "teacher", "student", "energy", "cost"} <= metrics.keys()
     assert metrics["energy"] == {"source": "none", "energy_j": None, "idle_w": None, "stages": {}}
     assert (run / "report.html").stat().st_size > 10_000

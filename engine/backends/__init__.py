@@ -1,13 +1,15 @@
 """What can answer prompts. To add a backend: one file here and one line in BACKENDS."""
 
 import importlib
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
+from core.config import Engine
 from core.errors import ConfigError
 from core.records import Completion, Prompt
-from engine.devices import Device
+from engine.devices import Device, find_devices
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,11 +76,14 @@ def _imported(module: str, name: str) -> Callable[[BackendSettings], Backend]:
 
 def _vllm(settings: BackendSettings) -> Backend:
     """Inside the worker, or as a server of its own where the job names a command for one."""
+    if settings.server_command:
+        return _imported("engine.backends.vllm_server", "VllmServerBackend")(settings)
     return _imported("engine.backends.vllm", "VllmBackend")(settings)
 
 
 BACKENDS: dict[str, Callable[[BackendSettings], Backend]] = {
     "vllm": _vllm,
+    "openai": _imported("engine.backends.openai", "OpenAIBackend"),
     "replay": _imported("engine.backends.replay", "ReplayBackend"),
     "simulated": _imported("engine.backends.simulated", "SimulatedBackend"),
 }
@@ -86,6 +91,25 @@ BACKENDS: dict[str, Callable[[BackendSettings], Backend]] = {
 
 LOADS_MODEL = frozenset({"vllm"})
 """Backends that need the files of `engine.model` on this machine."""
+
+COMPUTES_ELSEWHERE = frozenset({"openai"})
+"""Backends that need no device here; one worker on the processor carries all requests."""
+
+
+def device_kind(config: Engine) -> str:
+    """What kind of device the workers of a run take."""
+    return "cpu" if config.backend in COMPUTES_ELSEWHERE else config.device
+
+
+def devices_for(config: Engine) -> list[Device]:
+    """The devices of this machine for a run. Simulated ones beyond its cores need no core: none of them is there.
+
+    Raises:
+        EngineError: fewer are there than asked for.
+    """
+    if config.backend == "simulated" and config.replicas > len(os.sched_getaffinity(0)):
+        return [Device("cpu", i, "simulated") for i in range(config.replicas)]
+    return find_devices(device_kind(config), config.replicas, parallel=config.tensor_parallel)
 
 
 def make_backend(name: str, settings: BackendSettings) -> Backend:

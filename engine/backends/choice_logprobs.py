@@ -1,7 +1,28 @@
 """How likely the engine held each choice to be, from the logprobs along one constrained answer."""
 
 import math
+import re
 from collections.abc import Mapping, Sequence
+
+from core.records import AnswerSchema
+
+NUM_ALTERNATIVES = 20  # vLLM's and OpenAI's limit; a grammar leaves fewer beginnings of labels than that
+
+
+def answer_logprobs(
+    tokens: Sequence[str], alternatives: Sequence[Mapping[str, float]], answer: AnswerSchema
+) -> tuple[float, ...] | None:
+    """`choice_logprobs` of an answer of this schema: bare, or inside its JSON property; None without choices."""
+    if not answer.choices:
+        return None
+    start = 0
+    if answer.choice_property:
+        opening = rf'"{re.escape(answer.choice_property)}"\s*:\s*"'
+        found = list(re.finditer(opening, "".join(tokens)))
+        if not found:
+            return None
+        start = found[-1].end()
+    return choice_logprobs(tokens, alternatives, answer.choices, start=start)
 
 
 def choice_logprobs(

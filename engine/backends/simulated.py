@@ -14,8 +14,10 @@ import time
 from collections import deque
 from dataclasses import dataclass
 from itertools import chain
+from pathlib import Path
 
 from core.config import checked_section
+from core.errors import EngineError
 from core.records import Completion, Prompt
 from engine.backends import BackendSettings, EngineDeadError, Load
 from engine.backends.rooflines import MODEL_SHAPES, ROOFLINES, decode_step_s, kv_capacity_tokens, prefill_s
@@ -23,6 +25,7 @@ from engine.backends.simulated_draws import (
     SimulatedOptions,
     draw_choice,
     draw_length,
+    draw_text,
     drawn_logprobs,
     draws,
     json_text,
@@ -73,6 +76,7 @@ class SimulatedBackend:
 
         Raises:
             ConfigError: an option is unknown, or a value breaks a rule.
+            EngineError: the device is lost for good.
         """
         self._options = options = checked_section(SimulatedOptions, self._settings.options, "engine.simulated")
         worker = self._settings.worker
@@ -82,7 +86,11 @@ class SimulatedBackend:
         self._time_scale = options.time_scale * options.slow_workers.get(worker, 1.0)
         self._faulty = frozenset(chain(options.die_on, options.hang_on, options.exit_on))
         loses_device = not options.lose_device_workers or worker in options.lose_device_workers
+        folder = options.lost_devices_folder
+        self._lost_for_good = Path(folder, worker) if folder is not None else None
         self._answers_until_lost = options.lose_device_after_answers if loses_device else None
+        if self._lost_for_good is not None and self._lost_for_good.exists():
+            raise EngineError(DEVICE_LOST)
         self._steps = asyncio.create_task(self._run_steps())
 
     async def answer(self, prompt: Prompt) -> Completion:
@@ -102,17 +110,21 @@ class SimulatedBackend:
             return refusal
         else:
             self._num_answers += 1
-        truth = true_choice(document_id, schema.choices, options.seed)
-        choice = draw_choice(schema.choices, truth, options.agreement, agrees, other)
+        text, logprobs = "{}" if schema.json_schema is not None else draw_text(output_tokens, other), None
+        if schema.choices:
+            truth = true_choice(document_id, schema.choices, options.seed)
+            text = draw_choice(schema.choices, truth, options.agreement, agrees, other)
+            text = text if schema.json_schema is None else json_text(schema.choice_property, text)
+            logprobs = drawn_logprobs(schema.choices, truth, options.agreement) if schema.logprobs else None
         return Completion(
             document_id,
             persona_id,
             sample,
-            text=choice if schema.json_schema is None else json_text(schema.choice_property, choice),
+            text=text,
             finish_reason="stop",
             prompt_tokens=prompt_tokens,
             output_tokens=output_tokens,
-            choice_logprobs=drawn_logprobs(schema.choices, truth, options.agreement) if schema.logprobs else None,
+            choice_logprobs=logprobs,
             worker=self._settings.worker,
             device=self._device,
             started_unix_s=started_unix_s,
@@ -131,6 +143,8 @@ class SimulatedBackend:
         return Completion(*prompt.key, worker=worker, device=device, error_kind=kind, error=error)
 
     def load(self) -> Load | None:
+        if not self._time_scale and not self._num_running:
+            return None  # answers come at once, without any batch
         return Load(self._num_running, len(self._waiting), self._room_taken / self._capacity_tokens)
 
     def stop(self) -> None:
@@ -234,6 +248,8 @@ class SimulatedBackend:
 
     def _die(self, reason: str) -> None:
         self._dead = self._dead or reason
+        if reason == DEVICE_LOST and self._lost_for_good is not None:
+            self._lost_for_good.touch()
         lost = [*self._waiting, *chain.from_iterable(self._running.values())]
         self._waiting.clear()
         self._running.clear()

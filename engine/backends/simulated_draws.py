@@ -1,4 +1,8 @@
-"""What a simulated engine is told, and what it answers: options, and draws that depend on key and seed alone."""
+"""What a simulated engine is told, and what it answers: options, and draws that depend on key and seed alone.
+
+Where there is nothing to choose from, a free text is one word repeated, and a JSON answer is "{}" whatever
+its schema.
+"""
 
 import json
 import math
@@ -37,6 +41,8 @@ class SimulatedOptions(Section):
     """Most prompts in the running batch."""
     choice_output_tokens: Positive = 3.0
     """Mean length of a bare choice in tokens; no answer is longer than the prompt's max_tokens."""
+    text_output_tokens: Positive = 64.0
+    """Mean length of a free text in tokens; no answer is longer than the prompt's max_tokens."""
     json_output_tokens: Positive = 48.0
     """Mean length of a JSON answer in tokens; no answer is longer than the prompt's max_tokens."""
     seed: int = 0
@@ -55,6 +61,8 @@ class SimulatedOptions(Section):
     """How many answers an engine gives before its device is lost, error rows not counted; never without it."""
     lose_device_workers: list[str] = []
     """Workers whose device is lost; empty means all."""
+    lost_devices_folder: str | None = None
+    """Folder that remembers lost devices: their engines do not start again. Without it a new engine is in order."""
     slow_workers: dict[str, Positive] = {}
     """How many times longer a step takes, by worker; nothing takes long with time_scale = 0."""
 
@@ -102,7 +110,16 @@ def json_text(choice_property: str | None, choice: str) -> str:
     return json.dumps({"reason": "simulated", choice_property or "label": choice}, ensure_ascii=False)
 
 
+def draw_text(output_tokens: int, word: int) -> str:
+    """A free text of so many words: the same one over and over."""
+    return " ".join([f"w{word % 1000}"] * output_tokens)
+
+
 def draw_length(prompt: Prompt, options: SimulatedOptions, length: int) -> int:
     """From half the mean to one and a half of it, each as likely."""
-    mean = options.choice_output_tokens if prompt.answer.json_schema is None else options.json_output_tokens
-    return min(max(1, round(mean * (0.5 + length / 2**32))), prompt.sampling.max_tokens)
+    if prompt.answer.json_schema is not None:
+        mean = options.json_output_tokens
+    else:
+        mean = options.choice_output_tokens if prompt.answer.choices else options.text_output_tokens
+    drawn = max(1, round(mean * (0.5 + length / 2**32)))
+    return drawn if prompt.sampling.max_tokens is None else min(drawn, prompt.sampling.max_tokens)

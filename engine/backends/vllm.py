@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import re
 import time
 from itertools import count
 from typing import Any
@@ -12,17 +11,22 @@ from core.errors import EngineError
 from core.models import resolve_model
 from core.records import Completion, Prompt
 from engine.backends import BackendSettings, EngineDeadError, Load
-from engine.backends.choice_logprobs import choice_logprobs
-
-NUM_ALTERNATIVES = 20  # vLLM's default limit; a grammar leaves fewer beginnings of labels than that
+from engine.backends.chat_api import fold_system
+from engine.backends.choice_logprobs import NUM_ALTERNATIVES, answer_logprobs
+from engine.devices import Device
 
 
 class VllmBackend:
     """One engine on one device."""
 
+    seed_is_safe = False
+    """Whether a CPU engine may be given a seed of a prompt's own: vLLM's ends then, "CPU Generator does not use
+    offset", with every prompt in flight. Engines on other devices are given it in any case."""
+
     def __init__(self, settings: BackendSettings) -> None:
         self._settings = settings
         self._numbers = count()
+        self._load_seen = Load(0, 0)
 
     async def start(self) -> None:
         """Loads the model; 25 to 60 s on a CPU.
@@ -38,9 +42,11 @@ class VllmBackend:
         from vllm.v1.engine.async_llm import AsyncLLM
 
         model = resolve_model(self._settings.model, key="engine.model")
-        options = {**default_options(self._settings.device.kind), **self._settings.options}
+        options = {**default_options(self._settings.device), **self._settings.options}
         try:
-            self._engine = AsyncLLM.from_engine_args(AsyncEngineArgs(model=model, **options))
+            self._engine = AsyncLLM.from_engine_args(
+                AsyncEngineArgs(model=model, **options), stat_loggers=[self._listener()]
+            )
         except Exception as error:  # whatever vLLM says of model or options is for the user to mend
             raise EngineError(f"vLLM does not start {self._settings.model}: {error}", mend="see xpoll.log") from error
         self._context = self._engine.model_config.max_model_len
@@ -50,6 +56,31 @@ class VllmBackend:
                 f"{self._settings.model} has no chat template", mend="use a model made for chat (instruct)"
             )
         self._fold_system = not self._takes_system()
+
+    def _listener(self) -> Any:
+        """What vLLM calls after each step; it keeps the figures of the engine's queue."""
+        from vllm.v1.metrics.loggers import StatLoggerBase
+
+        backend = self
+
+        class Listener(StatLoggerBase):  # type: ignore[misc]
+            def __init__(self, vllm_config: Any, engine_index: int = 0) -> None:
+                pass
+
+            def record(self, scheduler_stats: Any, iteration_stats: Any, *args: Any, **named: Any) -> None:
+                if scheduler_stats is not None:
+                    # Newer versions count requests that wait for a grammar or a place in the cache apart.
+                    deferred = getattr(scheduler_stats, "num_skipped_waiting_reqs", 0)
+                    backend._load_seen = Load(
+                        scheduler_stats.num_running_reqs,
+                        scheduler_stats.num_waiting_reqs + deferred,
+                        scheduler_stats.kv_cache_usage,
+                    )
+
+            def log_engine_initialized(self) -> None:
+                pass
+
+        return Listener
 
     def _takes_system(self) -> bool:
         try:
@@ -77,16 +108,19 @@ class VllmBackend:
             token_ids = self._token_ids(prompt)
         except Exception as error:  # a row that the template or tokenizer refuses is that row's error
             return end(error_kind="template", error=f"{type(error).__name__}: {error}")
-        if len(token_ids) + prompt.sampling.max_tokens > self._context:
+        max_tokens = prompt.sampling.max_tokens
+        if len(token_ids) + (max_tokens or 1) > self._context:
             return end(
                 prompt_tokens=len(token_ids),
                 error_kind="context_length",
-                error=f"{len(token_ids)} prompt tokens and {prompt.sampling.max_tokens} for the answer "
+                error=f"{len(token_ids)} prompt tokens and {max_tokens or 'at least 1'} for the answer "
                 f"do not fit into the model's context of {self._context}",
             )
         try:
-            output = await self._generate(token_ids, prompt)
-        except ValueError as error:  # vLLM refuses this request and goes on
+            self._check_seed(prompt)
+            params = sampling_params(prompt, max_tokens or self._context - len(token_ids))
+            output = await self._generate(token_ids, params)
+        except (ValueError, TypeError, _request_error()) as error:  # vLLM refuses this request and goes on
             return end(prompt_tokens=len(token_ids), error_kind="refused", error=str(error))
         answer = output.outputs[0]
         return end(
@@ -99,23 +133,22 @@ class VllmBackend:
         )
 
     def _token_ids(self, prompt: Prompt) -> list[int]:
-        messages = list(prompt.messages)
-        if self._fold_system and messages[0]["role"] == "system":
-            system, first, *rest = messages
-            messages = [{"role": first["role"], "content": f"{system['content']}\n\n{first['content']}"}, *rest]
+        messages = fold_system(prompt.messages) if self._fold_system else list(prompt.messages)
         ids: list[int] = self._tokenizer.apply_chat_template(
             messages, add_generation_prompt=True, tokenize=True, return_dict=False
         )
         return ids
 
-    async def _generate(self, token_ids: list[int], prompt: Prompt) -> Any:
+    def _check_seed(self, prompt: Prompt) -> None:
+        if self._settings.device.kind == "cpu" and not self.seed_is_safe and "seed" in _more(prompt):
+            raise ValueError("a seed of a prompt's own ends vLLM's CPU engine; leave it out")
+
+    async def _generate(self, token_ids: list[int], params: Any) -> Any:
         from vllm.v1.engine.exceptions import EngineDeadError as VllmEngineDeadError
 
         output = None
         try:
-            generated = self._engine.generate(
-                {"prompt_token_ids": token_ids}, _sampling_params(prompt), str(next(self._numbers))
-            )
+            generated = self._engine.generate({"prompt_token_ids": token_ids}, params, str(next(self._numbers)))
             async for finished in generated:  # FINAL_ONLY: exactly one
                 output = finished
         except VllmEngineDeadError as error:
@@ -123,13 +156,13 @@ class VllmBackend:
         return output
 
     def load(self) -> Load | None:
-        return None
+        return self._load_seen
 
     def stop(self) -> None:
         self._engine.shutdown()
 
 
-def default_options(device_kind: str) -> dict[str, Any]:
+def default_options(device: Device) -> dict[str, Any]:
     """What xpoll sets where [engine.vllm] does not.
 
     Eager: compiling costs a minute at every start and gains about 15 % on a CPU; turn it on for long
@@ -137,33 +170,50 @@ def default_options(device_kind: str) -> dict[str, Any]:
     shared prefix are reused.
     """
     options: dict[str, Any] = {"enforce_eager": True, "enable_prefix_caching": True, "disable_log_stats": True}
-    if device_kind == "cpu":
+    if device.parallel > 1:
+        options |= {"tensor_parallel_size": device.parallel, "distributed_executor_backend": "mp"}
+    if device.kind == "cpu":
         # Without bf16 arithmetic in the processor, bf16 is converted at every use and slower than fp32.
         options |= {"block_size": 32, "max_num_seqs": 128, "dtype": "bfloat16" if computes_bf16() else "float32"}
-    if device_kind == "xpu":
+    if device.kind == "xpu":
         options |= {"block_size": 64, "dtype": "bfloat16"}
     return options
 
 
-def _sampling_params(prompt: Prompt) -> Any:
-    """No per-request seed: on a CPU it kills the whole engine ("CPU Generator does not use offset")."""
+def _request_error() -> type[Exception]:
+    """What vLLM raises of a request's own fault; a ValueError in versions before it had a class for it."""
+    from vllm import exceptions
+
+    error: type[Exception] = getattr(exceptions, "VLLMClientError", ValueError)
+    return error
+
+
+def _more(prompt: Prompt) -> dict[str, Any]:
+    more: dict[str, Any] = json.loads(prompt.sampling.more or "{}")
+    return more
+
+
+def sampling_params(prompt: Prompt, max_tokens: int) -> Any:
+    """The prompt's own parameters as vLLM's SamplingParams."""
     from vllm import SamplingParams
     from vllm.sampling_params import RequestOutputKind, StructuredOutputsParams
 
-    answer = prompt.answer
-    constraint: dict[str, Any] = {}
+    answer, more = prompt.answer, _more(prompt)
+    constraint: dict[str, Any] = more.pop("structured_outputs", {})
     if answer.json_schema:
         constraint = {"json": json.loads(answer.json_schema)}
     elif answer.choices:
         constraint = {"choice": list(answer.choices)}
+    if "logit_bias" in more:  # JSON has no numbers as keys
+        more["logit_bias"] = {int(token_id): bias for token_id, bias in more["logit_bias"].items()}
     return SamplingParams(
         temperature=prompt.sampling.temperature,
         top_p=prompt.sampling.top_p,
-        max_tokens=prompt.sampling.max_tokens,
+        max_tokens=max_tokens,
         logprobs=NUM_ALTERNATIVES if answer.logprobs else None,
         structured_outputs=StructuredOutputsParams(**constraint) if constraint else None,
         output_kind=RequestOutputKind.FINAL_ONLY,
-        **json.loads(prompt.sampling.more or "{}"),
+        **more,
     )
 
 
@@ -172,11 +222,4 @@ def _choice_logprobs(answer: Any, prompt: Prompt) -> tuple[float, ...] | None:
     for token_id, options in zip(answer.token_ids, answer.logprobs, strict=True):
         tokens.append(options[token_id].decoded_token)
         alternatives.append({option.decoded_token: option.logprob for option in options.values()})
-    start = 0
-    if prompt.answer.choice_property:
-        opening = rf'"{re.escape(prompt.answer.choice_property)}"\s*:\s*"'
-        found = list(re.finditer(opening, "".join(tokens)))
-        if not found:
-            return None
-        start = found[-1].end()
-    return choice_logprobs(tokens, alternatives, prompt.answer.choices, start=start)
+    return answer_logprobs(tokens, alternatives, prompt.answer)

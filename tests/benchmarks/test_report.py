@@ -95,11 +95,11 @@ def test_hostile_names_are_shown_and_not_obeyed(tmp_path: Path) -> None:
 
 def test_every_figure_of_the_metrics_is_shown(page: Page, tmp_path: Path) -> None:
     metrics = read_json(make_run(tmp_path).metrics)
-    shares = {"accuracy", "f1_macro", "precision", "recall", "f1", "ece", "abstention_rate"}
+    shares = {"accuracy", "f1_macro", "precision", "recall", "f1", "ece", "abstention_rate", "cached_share"}
     missing = []
     for key, value in figures({k: v for k, v in metrics.items() if k != "schema_version"}):
         name = next((part for part in reversed(key.split(".")) if not part.isdigit()), "")
-        shown = percent(value) if name.removesuffix("_ci95") in shares else shown_as(value)
+        shown = percent(value) if name.removesuffix("_ci95").removeprefix("predicted_") in shares else shown_as(value)
         if not re.search(rf"(?<![\w.,]){re.escape(shown)}(?![\w]|[.,]\d)", page.text):
             missing.append((key, shown))
     assert missing == []
@@ -184,6 +184,17 @@ def test_what_could_not_be_read_is_not_measured(tmp_path: Path) -> None:
     ):
         assert name in page.text, name
     assert "None" not in page.text and "null J" not in page.text
+
+
+def test_the_predicted_share_of_the_prefix_cache_stands_beside_the_measured_one(page: Page, tmp_path: Path) -> None:
+    assert "Cached share 85.4 % predicted by the plan: 84.6 %" in page.text
+    assert "Prompt order persona_first" in page.text
+    older = make_run(tmp_path)
+    metrics = read_json(older.metrics)
+    for key in ("cached_share", "predicted_cached_share", "prompt_order"):
+        del metrics["engine"][key]
+    write_json(older.metrics, metrics)
+    assert "Cached share 85.4 % not predicted" in Page(write_report(older)).text
 
 
 def test_any_engine_figure_may_be_null(tmp_path: Path) -> None:

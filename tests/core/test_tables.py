@@ -61,6 +61,15 @@ def test_bad_rows_come_out_in_their_place_with_a_problem(tmp_path: Path) -> None
     assert found[2][2] == "line is no JSON object"
 
 
+def test_hostile_json_is_its_row_s_problem(tmp_path: Path) -> None:
+    deep = "[" * 100_000
+    (tmp_path / "a.jsonl").write_text('{"text": "good"}\n' + deep + '\n{"text": "\\ud800"}\n{"text": "also good"}\n')
+    found = rows(tmp_path / "a.jsonl", "text")
+    assert [text for _, text, problem in found if problem is None] == ["good", "also good"]
+    assert found[1][2] is not None and found[1][2].startswith("line is no JSON: maximum recursion depth")
+    assert found[2][1:] == ("\N{REPLACEMENT CHARACTER}", "column 'text' is not UTF-8")
+
+
 @pytest.mark.parametrize(
     ("name", "content", "said"),
     [
@@ -68,7 +77,7 @@ def test_bad_rows_come_out_in_their_place_with_a_problem(tmp_path: Path) -> None
         ("a.csv", "id,text\n", "has no rows"),
         ("a.jsonl", "\n\n", "has no rows"),
         ("a.csv", "id,body\n1,x\n", "has no column 'text'; its columns are: id, body"),
-        ("a.txt", "hello", "is no csv, jsonl, parquet file"),
+        ("a.txt", "hello", "is no arrow, csv, jsonl, parquet file"),
         ("a.parquet", "hello", "cannot be read"),
     ],
 )

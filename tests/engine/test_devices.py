@@ -4,8 +4,10 @@ from pathlib import Path
 
 import pytest
 
+from core.config import Engine
 from core.errors import EngineError
-from engine.devices import find_devices, pinning
+from engine.backends import devices_for
+from engine.devices import Device, find_devices, pinning
 
 
 def fake_cards(root: Path, ids: list[str]) -> Path:
@@ -47,6 +49,29 @@ def test_the_cores_are_divided_between_cpu_replicas() -> None:
     assert pinning(shares[1])["VLLM_CPU_OMP_THREADS_BIND"] == ",".join(map(str, shares[1].cores))
     with pytest.raises(EngineError, match="more than the"):
         find_devices("cpu", 10_000)
+
+
+def test_an_engine_that_spans_several_gpus_gets_whole_groups_of_neighbours(tmp_path: Path) -> None:
+    devices = find_devices("xpu", 0, parallel=2, sysfs=fake_cards(tmp_path, ["0x0bd5", "0x0bd9", "0x0bd5"]))
+    assert [str(device) for device in devices] == ["xpu:0-1", "xpu:2-3"], "the fifth has no partner"
+    assert pinning(devices[1])["ZE_AFFINITY_MASK"] == "2,3"
+    with pytest.raises(EngineError, match="6 needed, 5 found"):
+        find_devices("xpu", 3, parallel=2, sysfs=tmp_path)
+
+
+def test_the_parts_of_a_cpu_engine_have_cores_of_their_own() -> None:
+    device = Device("cpu", 0, "a processor", cores=(0, 1, 2, 3), parallel=2)
+    assert pinning(device)["VLLM_CPU_OMP_THREADS_BIND"] == "0,1|2,3"
+    assert pinning(device)["OMP_NUM_THREADS"] == "2"
+
+
+def test_simulated_devices_may_be_more_than_the_cores_and_take_none_of_them() -> None:
+    devices = devices_for(Engine(backend="simulated", device="cpu", replicas=1000))
+    assert len(devices) == 1000
+    assert {device.cores for device in devices} == {()}
+    assert pinning(devices[0])["OMP_NUM_THREADS"] == "1"
+    with pytest.raises(EngineError, match="1000 is more than the"):
+        devices_for(Engine(device="cpu", replicas=1000))
 
 
 def test_a_gpu_is_pinned_by_level_zero_mask_with_both_ray_flags(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from core.config import Engine
 from core.records import AnswerSchema, Prompt, Sampling
 from engine.dispatch import _Dispatch
 from engine.journal import Journal
+from engine.meters import Meters
 from engine.seats import Seats
 from engine.work import NeverStop, Work
 
@@ -18,13 +19,54 @@ def silent_worker(number: int) -> SimpleNamespace:
     return SimpleNamespace(exchange=SimpleNamespace(remote=lambda *_: f"call {next(calls)} of {number}"))
 
 
+def dispatcher(
+    documents: list[str], seats: Seats, journal: Journal, folder: Path, config: Engine | None = None
+) -> _Dispatch:
+    for seat in seats.seats.values():
+        seat.starting = False
+    meters = Meters(folder / "load.jsonl", [f"cpu:{number}" for number in seats.seats])
+    return _Dispatch(iter(map(work, documents)), seats, journal, NeverStop(), config or Engine(), meters, Event())
+
+
+def work(document_id: str) -> Work:
+    return Work(document_id, (Prompt(document_id, "p", 0, (), Sampling(0.8, 1.0, 16), AnswerSchema(("a", "b"))),))
+
+
+def test_a_worker_that_has_said_nothing_yet_gets_no_more_than_its_bound_and_as_much_to_wait(tmp_path: Path) -> None:
+    seats = Seats(silent_worker, lambda worker: None, number=1, max_restarts=2)
+    with Journal(tmp_path) as journal:
+        documents = [f"doc-{i}" for i in range(20)]
+        run = dispatcher(documents, seats, journal, tmp_path, Engine(max_in_flight=3))
+        run.hand_over()
+    assert len(seats.seats[0].in_flight) == 6
+
+
+def test_a_seat_that_is_to_run_empty_gets_nothing_new_and_then_the_suspects(tmp_path: Path) -> None:
+    seats = Seats(silent_worker, lambda worker: None, number=2, max_restarts=2)
+    for seat in seats.seats.values():
+        seat.places = 1
+    with Journal(tmp_path) as journal:
+        run = dispatcher([f"doc-{i}" for i in range(9)], seats, journal, tmp_path)
+        run.hand_over()
+        first, second = seats.seats.values()
+        had = list(first.in_flight)
+        seats.suspects.append([work("suspect")])
+        second.load += 1  # the other one is nearer to its end
+        first.calls.clear()
+        run.hand_over()
+        assert list(first.in_flight) == had
+        first.in_flight.clear()
+        first.calls.clear()
+        run.hand_over()
+        assert (list(first.in_flight), first.alone, first.clearing) == (["suspect"], True, False)
+
+
 def test_a_worker_that_was_idle_for_long_is_not_taken_for_hung_when_it_gets_work(tmp_path: Path) -> None:
-    prompt = Prompt("doc", "p", 0, (), Sampling(0.8, 1.0, 16), AnswerSchema(("a", "b")))
     seats = Seats(silent_worker, lambda worker: None, number=1, max_restarts=2)
     seat = seats.seats[0]
-    seat.starting, seat.news_s = False, time.monotonic() - 1000
     with Journal(tmp_path) as journal:
-        run = _Dispatch(iter([Work("doc", (prompt,))]), seats, journal, NeverStop(), Engine(), Event())
+        run = dispatcher(["doc"], seats, journal, tmp_path)
+        seat.news_s = time.monotonic() - 1000
         run.hand_over()
         run._look_for_hangs()
         assert (seat.deaths, list(seat.in_flight)) == (0, ["doc"])

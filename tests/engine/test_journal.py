@@ -14,7 +14,7 @@ import pytest
 
 from core.errors import RunFolderError
 from core.records import COMPLETION_SCHEMA, Completion, to_table
-from engine.journal import Journal, count_answers, parts, read_completions
+from engine.journal import Journal, count_answers, keys_on_disk, parts, read_completions
 
 
 def answer(number: int) -> Completion:
@@ -77,9 +77,22 @@ def test_killed_between_part_and_journal_no_answer_is_there_twice(tmp_path: Path
         journal.append([batch(answer(0))])
         left_behind = (tmp_path / "journal-00000.arrows").read_bytes()
     (tmp_path / "journal-00000.arrows").write_bytes(left_behind)
+    assert count_answers(tmp_path) == 1, "status counts it twice"
+    assert [key.document_id for key in keys_on_disk(tmp_path)] == ["doc-0"]
     with Journal(tmp_path):
         pass
     assert count_answers(tmp_path) == 1
+
+
+def test_killed_while_it_seals_the_half_of_a_part_is_removed_and_its_answers_stay(tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt), Journal(tmp_path) as journal:
+        journal.append([batch(answer(0))])
+        raise KeyboardInterrupt
+    (tmp_path / ".part-00000.parquet.4711.tmp").write_bytes(b"PAR1 half")
+    assert [key.document_id for key in keys_on_disk(tmp_path)] == ["doc-0"]
+    with Journal(tmp_path):
+        assert ids(tmp_path) == ["doc-0"]
+    assert not list(tmp_path.glob(".part-*"))
 
 
 def test_a_second_process_is_refused_and_told_who_holds_it(tmp_path: Path) -> None:

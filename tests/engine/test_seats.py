@@ -96,3 +96,26 @@ def test_a_single_poison_row_with_nothing_else_to_ask_ends_as_poison() -> None:
     world = World(poison=frozenset({"doc-0"}))
     assert world.run(names(1)) == set()
     assert [work.document_id for work in world.seats.poison] == ["doc-0"]
+
+
+def test_suspects_of_a_device_that_was_given_up_get_a_seat_before_the_end() -> None:
+    seats = Seats(lambda number: number, lambda worker: None, number=4, max_restarts=0)
+    for number, seat in seats.seats.items():
+        seat.starting, seat.load = False, 10 - number
+    seats.died(seats.seats[0], [Work("doc-0", ()), Work("doc-1", ())], "lost")
+    assert seats.quarantined.keys() == {0}
+    seats.clear_for_suspects()
+    clearing = [number for number, seat in seats.seats.items() if seat.clearing]
+    assert clearing == [3], "the one with the least to do"
+    seats.suspects.popleft()
+    seats.clear_for_suspects()
+    assert not any(seat.clearing for seat in seats.seats.values())
+
+
+def test_no_seat_is_cleared_while_the_restarted_worker_will_take_the_suspects() -> None:
+    seats = Seats(lambda number: number, lambda worker: None, number=2, max_restarts=2)
+    for seat in seats.seats.values():
+        seat.starting = False
+    seats.died(seats.seats[0], [Work("doc-0", ())], "killed")
+    seats.clear_for_suspects()
+    assert (len(seats.suspects), seats.seats[1].clearing) == (1, False)

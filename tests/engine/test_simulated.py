@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 import pytest
 
-from core.errors import ConfigError
+from core.errors import ConfigError, EngineError
 from core.records import AnswerSchema, Prompt, Sampling
 from engine.backends import BackendSettings
 from engine.backends.rooflines import MODEL_SHAPES, ROOFLINES, decode_step_s, kv_capacity_tokens, prefill_s
@@ -264,6 +264,14 @@ def test_a_device_is_lost_after_as_many_answers_as_it_was_told_to_give(time_scal
     assert kinds(kept) == {"Completion": 64}
 
 
+def test_a_device_that_is_lost_for_good_does_not_start_again(tmp_path: Path) -> None:
+    options = {"lose_device_after_answers": 20, "lost_devices_folder": str(tmp_path)}
+    assert kinds(answers(PROMPTS, **options)) == {"Completion": 20, "EngineDeadError": 44}
+    with pytest.raises(EngineError, match="DEVICE_LOST"):
+        run(started(**options))
+    assert kinds(answers(PROMPTS, worker="another", lost_devices_folder=str(tmp_path))) == {"Completion": 64}
+
+
 def test_a_document_can_end_the_whole_process() -> None:
     program = """
 import asyncio
@@ -293,3 +301,13 @@ def test_an_option_that_cannot_be_meant_is_refused(options: dict[str, Any], mess
     with pytest.raises(ConfigError) as refused:
         run(started(**options))
     assert message in str(refused.value)
+
+
+def test_without_choices_the_answer_is_free_text_or_minimal_json() -> None:
+    text = make_prompt("d0")._replace(answer=AnswerSchema(), sampling=Sampling(1.0, 1.0, None))
+    (free,) = answers([text], time_scale=0, text_output_tokens=40)
+    assert 20 <= free.output_tokens == len(free.text.split()) <= 60
+    (cut,) = answers([text._replace(sampling=Sampling(1.0, 1.0, 5))], time_scale=0, text_output_tokens=40)
+    assert cut.output_tokens == len(cut.text.split()) == 5
+    (made,) = answers([text._replace(answer=AnswerSchema(json_schema='{"type": "object"}'))], time_scale=0)
+    assert (made.text, made.error_kind) == ("{}", None)

@@ -18,6 +18,9 @@ device = "cpu"
 """
 
 
+SIMULATED = ("--model", "m", "--set", "engine.backend=simulated", "--set", "engine.device=cpu")
+
+
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     (tmp_path / "job.toml").write_text(JOB)
@@ -80,6 +83,43 @@ def test_a_wrong_command_is_one_line(folder: Path, xpoll: Xpoll, arguments: list
     assert sorted(folder.rglob("*")) == before
 
 
+BATCH_LINE = '{"custom_id": "%s", "method": "POST", "url": "/v1/chat/completions", "body": {%s"messages": [%s]}}\n'
+MESSAGE = '{"role": "user", "content": "hello"}'
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["batch"], "batch needs one input file -> xpoll batch INPUT.jsonl OUTPUT.jsonl"),
+        (["batch", "named.jsonl", "-i", "named.jsonl", "-o", "out"], "batch needs one input file"),
+        (["batch", "nowhere.jsonl", "out.jsonl"], "input: nowhere.jsonl does not exist"),
+        (["batch", "empty.csv", "out.jsonl"], "input: empty.csv has no rows"),
+        (["batch", "two.jsonl", "out.jsonl"], "its lines name different models, e.g. a and b -> say which one answers"),
+        (["batch", "none.jsonl", "out.jsonl"], "its lines name no model -> say which one answers: --model MODEL"),
+        (["batch", "twice.jsonl", "out.jsonl"], "input: lines 1 and 2 have the same custom_id"),
+        (["batch", "none.jsonl", "out.jsonl", "--model", "./m"], "engine.model: there is no folder ./m"),
+        (["batch", "none.jsonl", "out.jsonl", "--model", "m", "--set", "engine.modle=x"], "did you mean engine.model?"),
+        (
+            ["batch", "none.jsonl", "none.jsonl", *SIMULATED],
+            "none.jsonl is the input file itself -> name another output",
+        ),
+        (["batch", "none.jsonl", "a_file", *SIMULATED], "a_file is there and was not written by this batch"),
+    ],
+)
+def test_a_wrong_batch_is_one_line_and_leaves_nothing_behind(
+    folder: Path, xpoll: Xpoll, arguments: list[str], said: str
+) -> None:
+    (folder / "two.jsonl").write_text("".join(BATCH_LINE % (m, f'"model": "{m}", ', MESSAGE) for m in "ab"))
+    (folder / "none.jsonl").write_text(BATCH_LINE % ("x", "", MESSAGE))
+    (folder / "twice.jsonl").write_text(2 * (BATCH_LINE % ("x", "", MESSAGE)))
+    before = sorted(folder.rglob("*"))
+    done = xpoll(*arguments, cwd=folder)
+    assert done.returncode == 2, done.stderr
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+    assert sorted(folder.rglob("*")) == before
+
+
 def test_a_plan_touches_nothing(folder: Path, xpoll: Xpoll) -> None:
     before = sorted(folder.rglob("*"))
     done = xpoll("plan", "job.toml", "--json", cwd=folder)
@@ -90,7 +130,19 @@ def test_a_plan_touches_nothing(folder: Path, xpoll: Xpoll) -> None:
 
 def test_help_names_every_command(xpoll: Xpoll) -> None:
     done = xpoll("--help")
-    for command in ("run", "plan", "poll", "vote", "train", "evaluate", "predict", "report", "status", "doctor"):
+    for command in (
+        "run",
+        "plan",
+        "poll",
+        "vote",
+        "train",
+        "evaluate",
+        "predict",
+        "batch",
+        "report",
+        "status",
+        "doctor",
+    ):
         assert f"\n    {command} " in done.stdout
 
 

@@ -24,8 +24,9 @@ def folder(tmp_path: Path) -> RunFolder:
     write_table(folder.completions / "part-00000.parquet", to_table(answers, COMPLETION_SCHEMA))
     session = {"startup_s": 1.0, "wall_s": 2.0, "answers": len(answers)}
     about = {"backend": "replay", "model": "m", "device": "cpu", "device_name": "cpu", "replicas": 1}
-    write_json(folder.engine, {**about, "sessions": [session], "settled": True})
-    write_json(folder.plan, {"prompts": len(answers)})
+    documents = len(labels_of(folder))
+    write_json(folder.engine, {**about, "sessions": [session], "settled_documents": documents})
+    write_json(folder.plan, {"documents": documents, "prompts": len(answers)})
     folder.evaluation.unlink()
     folder.report.write_text("made from the old labels")
     return folder

@@ -90,6 +90,21 @@ def test_rows_that_cannot_be_read_say_why_and_the_rest_goes_on(trained: Trained,
     assert rows[3]["other"] == "[1]", "a key that first comes late has a column too"
 
 
+@pytest.mark.parametrize("target", ["csv", "jsonl", "parquet"])
+def test_a_folder_with_named_label_numbers_is_an_input_like_a_file(
+    target: str, trained: Trained, tmp_path: Path
+) -> None:
+    features = {"label": {"names": ["down", "up"], "_type": "ClassLabel"}}
+    noted = {b"huggingface": json.dumps({"info": {"features": features}}).encode()}
+    (tmp_path / "set").mkdir()
+    for i, text in enumerate(["loss", "gain"]):
+        table = pa.table({"text": [text], "label": pa.array([i], pa.int64())}).replace_schema_metadata(noted)
+        pq.write_table(table, tmp_path / f"set/train-{i:05d}-of-00002.parquet")
+    output = tmp_path / f"out.{target}"
+    assert predict_file(trained.folder, str(tmp_path / "set"), output, text_column="text") == 2
+    assert [(row["input_label"], row["label"]) for row in read(output)] == [("down", "bad"), ("up", "good")]
+
+
 def test_an_input_column_called_label_is_kept_under_another_name(trained: Trained, tmp_path: Path) -> None:
     source = written(tmp_path, "csv", ["loss", "gain"], label=["x", "y"], error=["e", "f"])
     predict_file(trained.folder, source, tmp_path / "out.csv", text_column="text")

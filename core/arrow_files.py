@@ -1,0 +1,141 @@
+"""Reads Parquet and Arrow IPC files batch by batch, as plain values.
+
+What the Hugging Face `datasets` library writes reads as it would there: a ClassLabel column, integers
+whose names stand in the file's metadata or in a dataset_info.json beside it, comes out as label names.
+Dictionary-encoded columns come out as their values.
+"""
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any, NamedTuple
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from pyarrow import fs
+
+BATCH_ROWS = 4096
+
+
+class ArrowFile(NamedTuple):
+    """An open file. `schema` is that of the plain values; `batches` have up to 4096 rows each."""
+
+    schema: pa.Schema
+    batches: Iterator[pa.RecordBatch]
+
+
+@contextmanager
+def open_parquet(filesystem: fs.FileSystem, path: str) -> Iterator[ArrowFile]:
+    """A Parquet file, row group by row group."""
+    with filesystem.open_input_file(path) as file:
+        parquet = pq.ParquetFile(file)
+        yield _plain(parquet.schema_arrow, parquet.iter_batches(batch_size=BATCH_ROWS), {})
+
+
+@contextmanager
+def open_arrow(filesystem: fs.FileSystem, path: str) -> Iterator[ArrowFile]:
+    """An Arrow IPC file of either form: the stream that `save_to_disk` writes, or the one with a footer."""
+    with filesystem.open_input_file(path) as file:
+        with_footer = file.read(6) == b"ARROW1"
+        file.seek(0)
+        if with_footer:
+            reader = pa.ipc.open_file(file)
+            batches = (reader.get_batch(i) for i in range(reader.num_record_batches))
+        else:
+            reader = pa.ipc.open_stream(file)
+            batches = iter(reader)
+        yield _plain(reader.schema, _sliced(batches), _saved_class_labels(filesystem, path))
+
+
+OPENERS: dict[str, Callable[[fs.FileSystem, str], AbstractContextManager[ArrowFile]]] = {
+    "parquet": open_parquet,
+    "arrow": open_arrow,
+}
+"""Kind of file to what opens it."""
+
+
+def rows_of(batch: pa.RecordBatch) -> list[dict[str, Any]]:
+    """The rows as plain values; bytes of a text that are not UTF-8 come out as lone surrogates."""
+    try:
+        return batch.to_pylist()  # type: ignore[no-any-return]
+    except UnicodeDecodeError:
+        columns = [_lenient(column) for column in batch.columns]
+        return [dict(zip(batch.schema.names, cells, strict=True)) for cells in zip(*columns, strict=True)]
+
+
+def _lenient(column: pa.Array) -> list[Any]:
+    if not pa.types.is_string(column.type) and not pa.types.is_large_string(column.type):
+        return column.to_pylist()  # type: ignore[no-any-return]
+    cells = column.cast(pa.large_binary()).to_pylist()
+    return [None if cell is None else cell.decode("utf-8", "surrogateescape") for cell in cells]
+
+
+def _sliced(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    for batch in batches:
+        for start in range(0, batch.num_rows, BATCH_ROWS):
+            yield batch.slice(start, BATCH_ROWS)
+
+
+def _plain(schema: pa.Schema, batches: Iterator[pa.RecordBatch], saved: dict[str, list[str]]) -> ArrowFile:
+    label_names = {**_class_labels(_metadata(schema)), **saved}
+    fields = [pa.field(field.name, _plain_type(field, label_names)) for field in schema]
+    if fields == list(schema):
+        return ArrowFile(schema, batches)
+    plain = pa.schema(fields)
+
+    def decoded() -> Iterator[pa.RecordBatch]:
+        for batch in batches:
+            columns = [_decoded(batch.column(i), field, label_names) for i, field in enumerate(schema)]
+            yield pa.record_batch(columns, schema=plain)
+
+    return ArrowFile(plain, decoded())
+
+
+def _plain_type(field: pa.Field, label_names: dict[str, list[str]]) -> pa.DataType:
+    if pa.types.is_dictionary(field.type):
+        return field.type.value_type
+    return pa.string() if _is_class_label(field, label_names) else field.type
+
+
+def _is_class_label(field: pa.Field, label_names: dict[str, list[str]]) -> bool:
+    return field.name in label_names and pa.types.is_integer(field.type)
+
+
+def _decoded(column: pa.Array, field: pa.Field, label_names: dict[str, list[str]]) -> pa.Array:
+    if pa.types.is_dictionary(field.type):
+        return column.dictionary_decode()
+    if not _is_class_label(field, label_names):
+        return column
+    names = label_names[field.name]
+    has_name = pc.and_(pc.greater_equal(column, 0), pc.less(column, len(names)))  # -1 stands for "not known"
+    return pa.array(names, pa.string()).take(pc.if_else(has_name, column, pa.scalar(None, column.type)))
+
+
+def _metadata(schema: pa.Schema) -> dict[str, Any]:
+    try:
+        return json.loads((schema.metadata or {}).get(b"huggingface", b"{}")).get("info") or {}
+    except (ValueError, AttributeError):
+        return {}
+
+
+def _saved_class_labels(filesystem: fs.FileSystem, path: str) -> dict[str, list[str]]:
+    folder, slash, _ = path.rpartition("/")
+    beside = f"{folder}{slash}dataset_info.json"
+    if filesystem.get_file_info(beside).type != fs.FileType.File:
+        return {}
+    with filesystem.open_input_stream(beside) as file:
+        info = json.load(file)
+    return _class_labels(info) if isinstance(info, dict) else {}
+
+
+def _class_labels(info: dict[str, Any]) -> dict[str, list[str]]:
+    """Columns of the type ClassLabel and the names of their integers."""
+    features = info.get("features")
+    if not isinstance(features, dict):
+        return {}
+    return {
+        column: list(map(str, feature["names"]))
+        for column, feature in features.items()
+        if isinstance(feature, dict) and feature.get("_type") == "ClassLabel" and feature.get("names")
+    }

@@ -1,0 +1,33 @@
+"""What a tokenizer reads as a control token, such as the end of a turn, is taken apart in texts that are data.
+
+A chat template writes control tokens around each message, and the tokenizer finds them wherever they
+stand: a document that spells out "<|im_end|>" ends its turn and begins one of its own, whatever quotes
+are around it.
+"""
+
+import re
+from collections.abc import Sequence
+
+
+def without_control_tokens(text: str, control_tokens: Sequence[str]) -> str:
+    """The text with a space behind the first character of each control token in it, so that none is left.
+
+    A token of one character is taken out instead, and so are all of them where one holds a space, since
+    a space would not part them for sure.
+
+    Args:
+        text: Any text.
+        control_tokens: The strings that the tokenizer reads as control tokens, e.g. "<|im_end|>": its
+            special tokens and its added tokens that are marked special.
+    """
+    tokens = sorted(filter(None, control_tokens), key=len, reverse=True)
+    pattern = re.compile("|".join(map(re.escape, tokens)))
+    can_part = not any(" " in token for token in tokens)
+
+    def harmless(found: re.Match[str]) -> str:
+        token = found[0]
+        return f"{token[0]} {token[1:]}" if can_part and len(token) > 1 else ""
+
+    while tokens and pattern.search(text):  # again: what is left around one may form another
+        text = pattern.sub(harmless, text)
+    return text

@@ -1,0 +1,162 @@
+"""vLLM's own server behind the worker: any environment or container that has a `vllm serve`.
+
+Chosen by `engine.server_command`. Answers have the same form as those of engine/backends/vllm.py. A
+crash stays outside the worker and reaches it as the death of its engine.
+"""
+
+import asyncio
+import json
+import re
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import Any
+
+import aiohttp
+
+from core.errors import EngineError
+from core.models import resolve_model
+from core.records import Completion, Prompt
+from engine.backends import BackendSettings, EngineDeadError, Load
+from engine.backends.chat_api import Offers, completion_fields, error_message, fold_system, is_too_long, request_body
+from engine.backends.server_process import VllmServer
+from engine.backends.vllm import default_options
+from engine.devices import Device
+
+LOAD_EVERY_S = 1.0
+# uvicorn closes a connection that was idle for 5 s; one that is given up earlier is never closed under a request.
+KEEP_ALIVE_S = 2.0
+# Temperature and the like come from the job; a model's generation_config.json would add others.
+SERVER_OPTIONS = {
+    "generation_config": "vllm",
+    "enable_prompt_tokens_details": True,  # without it the server does not say how many tokens were cached
+    "disable_uvicorn_access_log": True,
+}
+_METRIC = re.compile(
+    r"^vllm:(num_requests_running|num_requests_waiting|kv_cache_usage_perc)(?:\{[^}]*\})? (\S+)$", re.M
+)
+
+
+class VllmServerBackend:
+    """One server on one device; the worker's environment has pinned it already."""
+
+    def __init__(self, settings: BackendSettings) -> None:
+        self._settings = settings
+        self._load: Load | None = Load(0, 0)
+        self._fold_system = False
+
+    async def start(self) -> None:
+        """Starts the server and waits until its model is loaded.
+
+        Raises:
+            EngineError: the server does not start, or the model has no chat template.
+            ModelError: there is no such model.
+        """
+        settings = self._settings
+        model = await asyncio.to_thread(resolve_model, settings.model, key="engine.model")
+        options = {**server_options(settings.device), **settings.options}
+        self._server = VllmServer(settings.server_command, model, settings.model, options)
+        await self._server.start()
+        connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEP_ALIVE_S)
+        # A request has no time limit of its own: the dispatcher ends an engine that gives no answers.
+        self._session = aiohttp.ClientSession(connector=connector, timeout=aiohttp.ClientTimeout(total=None))
+        self._loop = asyncio.get_running_loop()
+        self._watch = asyncio.create_task(self._watch_load())
+        self._fold_system = not await self._takes_system()
+
+    async def _takes_system(self) -> bool:
+        user, system = {"role": "user", "content": "b"}, {"role": "system", "content": "a"}
+        status, said = await self._post("/tokenize", {"model": self._settings.model, "messages": [user]})
+        if status == 400:
+            raise EngineError(
+                f"{self._settings.model} cannot be asked by chat: {error_message(said)}",
+                mend="use a model made for chat (instruct), with a chat template",
+            )
+        status, _ = await self._post("/tokenize", {"model": self._settings.model, "messages": [system, user]})
+        return status != 400
+
+    async def answer(self, prompt: Prompt) -> Completion:
+        started_unix_s = time.time()
+        outcome = await self._outcome(prompt)
+        return Completion(
+            *prompt.key,
+            worker=self._settings.worker,
+            device=str(self._settings.device),
+            started_unix_s=started_unix_s,
+            latency_s=time.time() - started_unix_s,
+            **outcome,
+        )
+
+    async def _outcome(self, prompt: Prompt) -> dict[str, Any]:
+        if self._fold_system:
+            prompt = prompt._replace(messages=tuple(fold_system(prompt.messages)))
+        body = request_body(prompt, model=self._settings.model, offers=Offers())
+        try:
+            status, said = await self._post("/v1/chat/completions", body)
+        except aiohttp.ClientError as error:
+            await self._raise_if_dead(error)
+            status, said = 500, f"{type(error).__name__}: {error}"
+        if status == 200:
+            try:
+                return completion_fields(said, prompt.answer)[0]
+            except ValueError as error:
+                return {"error_kind": "server", "error": str(error)}
+        message = error_message(said)
+        if status >= 500:
+            await self._raise_if_dead(message)
+            return {"error_kind": "server", "error": message}
+        return {"error_kind": "context_length" if is_too_long(message) else "refused", "error": message}
+
+    async def _post(self, path: str, body: Mapping[str, Any]) -> tuple[int, Any]:
+        async with self._session.post(f"{self._server.address}{path}", json=body) as reply:
+            text = await reply.text()
+            try:
+                return reply.status, json.loads(text)
+            except ValueError:
+                return reply.status, text
+
+    async def _raise_if_dead(self, problem: object) -> None:
+        if not await self._server.is_healthy(self._session):
+            raise EngineDeadError(self._server.end() or f"the server's engine is gone: {problem}")
+
+    async def _watch_load(self) -> None:
+        while True:
+            with suppress(aiohttp.ClientError, TimeoutError):
+                timeout = aiohttp.ClientTimeout(total=10)
+                async with self._session.get(f"{self._server.address}/metrics", timeout=timeout) as reply:
+                    self._load = load_of(await reply.text())
+            await asyncio.sleep(LOAD_EVERY_S)
+
+    def load(self) -> Load | None:
+        return self._load
+
+    def stop(self) -> None:
+        if self._loop.is_running():
+            self._loop.call_soon_threadsafe(lambda: self._loop.create_task(self._close()))
+        self._server.stop()
+
+    async def _close(self) -> None:
+        self._watch.cancel()
+        await self._session.close()
+
+
+def server_options(device: Device) -> dict[str, Any]:
+    """What xpoll sets where [engine.vllm] does not; with the statistics that `load` is read from."""
+    options = default_options(device)
+    options.pop("disable_log_stats")
+    return {**options, **SERVER_OPTIONS}
+
+
+def load_of(metrics: str) -> Load | None:
+    """The load in a page of vLLM's metrics, over all engines of the server; None where it is not there."""
+    found: dict[str, list[float]] = {}
+    for name, value in _METRIC.findall(metrics):
+        found.setdefault(name, []).append(float(value))
+    if not {"num_requests_running", "num_requests_waiting"} <= found.keys():
+        return None
+    usage = found.get("kv_cache_usage_perc")
+    return Load(
+        int(sum(found["num_requests_running"])),
+        int(sum(found["num_requests_waiting"])),
+        sum(usage) / len(usage) if usage else None,
+    )

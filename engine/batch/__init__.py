@@ -1,0 +1,1 @@
+"""Files of the OpenAI Batch API and of `vllm run-batch`: requests in, responses out."""

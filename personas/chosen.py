@@ -1,0 +1,144 @@
+"""The panel of a run: personas named in the config, and a diverse few of a persona file.
+
+Writes panel.json into the run folder and reads it back, so that every later step and every resumed
+session sees the same personas, whatever has become of the file they came from.
+"""
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from core.config import Panel
+from core.errors import InputError
+from core.files import read_json, write_json
+from core.progress import Waiting, say
+from personas.diversity import Diversity, diversity_of, farthest_first, without_outliers
+from personas.embedding import embed, find_encoder
+from personas.near_duplicates import without_near_duplicates
+from personas.panel import Persona, load_panel
+from personas.persona_file import KEY, sample_personas
+
+CANDIDATES = 512
+"""Personas of a file that are compared with each other, at least: 8 for each that is selected, if that is more.
+
+Embedding them is what takes the time, and twice as many gave panels of 8 that were 1 % farther apart.
+"""
+
+
+class Selection(NamedTuple):
+    """How the personas of a file were chosen, in numbers of lines and personas."""
+
+    read: int
+    skipped: int
+    candidates: int
+    near_duplicates: int
+
+
+class ChosenPanel(NamedTuple):
+    """The personas of a run in the order in which they are asked, and where they are from."""
+
+    personas: list[Persona]
+    made_from: dict[str, Any]
+    selection: Selection | None = None
+    diversity: Diversity | None = None
+
+
+def find_panel(panel: Panel, *, seed: int, kept: Path) -> ChosenPanel:
+    """The panel that `kept` holds if it was made from this config, else one chosen now; writes nothing.
+
+    Raises:
+        InputError: a persona or the file of personas cannot be used.
+        ModelError: the encoder that compares personas is not installed.
+    """
+    return _read_panel(kept, _made_from(panel, seed)) or choose_panel(panel, seed=seed)
+
+
+def choose_panel(panel: Panel, *, seed: int) -> ChosenPanel:
+    """The personas named, then those of the file that are farthest from them and from each other.
+
+    A million lines take seconds to sample; the candidates that are left are embedded.
+
+    Raises:
+        InputError: a persona or the file of personas cannot be used.
+        ModelError: the encoder that compares personas is not installed.
+    """
+    named = load_panel(panel.personas)
+    if panel.persona_file is None:
+        return ChosenPanel(named, _made_from(panel, seed))
+    candidates, selection, first_problem = _candidates(panel, seed)
+    if selection.skipped:
+        lines = f"{selection.skipped} of {selection.read} lines of {panel.persona_file}"
+        say(f"{KEY}: {lines} hold no persona and are skipped; {first_problem}")
+    with Waiting(f"choosing {panel.select} of {len(candidates)} personas", usual_s=20):
+        vectors = embed([persona.persona for persona in (*named, *candidates)])
+    given, others = vectors[: len(named)], vectors[len(named) :]
+    usual = without_outliers(others)
+    if len(usual) < panel.select:
+        usual = list(range(len(others)))
+    chosen = [usual[i] for i in farthest_first(others[usual], panel.select, given=given)]
+    whole = [*named, *(candidates[i] for i in chosen)]
+    rows = [*range(len(named)), *(len(named) + i for i in chosen)]
+    return ChosenPanel(whole, _made_from(panel, seed), selection, diversity_of(vectors[rows]))
+
+
+def check_panel(panel: Panel, *, seed: int, kept: Path) -> None:
+    """Finds what would keep `find_panel` from a panel, without embedding anything.
+
+    Raises:
+        InputError: a persona or the file of personas cannot be used.
+        ModelError: the encoder that compares personas is not installed.
+    """
+    if _read_panel(kept, _made_from(panel, seed)):
+        return
+    load_panel(panel.personas)
+    if panel.persona_file is not None:
+        find_encoder()
+        _candidates(panel, seed)
+
+
+def planned_panel(panel: Panel, *, seed: int, kept: Path) -> list[Persona]:
+    """A panel to estimate prompts with: the real one where that costs nothing, else a sample of the file."""
+    found = _read_panel(kept, _made_from(panel, seed))
+    if found or panel.persona_file is None:
+        return (found or choose_panel(panel, seed=seed)).personas
+    return [*load_panel(panel.personas), *sample_personas(panel.persona_file, most=panel.select, seed=seed).personas]
+
+
+def write_panel(path: Path, panel: ChosenPanel) -> None:
+    """Writes panel.json, whole or not at all."""
+    rows = [{name: getattr(persona, name) for name in Persona.__slots__} for persona in panel.personas]
+    notes = {
+        name: part._asdict() if part else None
+        for name, part in (("selection", panel.selection), ("diversity", panel.diversity))
+    }
+    write_json(path, {"schema_version": 1, "made_from": panel.made_from, "personas": rows, **notes})
+
+
+def _read_panel(path: Path, made_from: dict[str, Any]) -> ChosenPanel | None:
+    held = read_json(path) if path.exists() else None
+    if not isinstance(held, dict) or held.get("made_from") != made_from:
+        return None
+    return ChosenPanel(
+        [Persona(**row) for row in held["personas"]],
+        made_from,
+        Selection(**held["selection"]) if held["selection"] else None,
+        Diversity(**held["diversity"]) if held["diversity"] else None,
+    )
+
+
+def _made_from(panel: Panel, seed: int) -> dict[str, Any]:
+    if panel.persona_file is None:
+        return {"personas": panel.personas}
+    return {"personas": panel.personas, "persona_file": panel.persona_file, "select": panel.select, "seed": seed}
+
+
+def _candidates(panel: Panel, seed: int) -> tuple[list[Persona], Selection, str]:
+    path = str(panel.persona_file)
+    sample = sample_personas(path, most=max(CANDIDATES, 8 * panel.select), seed=seed)
+    kept = without_near_duplicates([persona.persona for persona in sample.personas])
+    if len(kept) < panel.select:
+        raise InputError(
+            f"{KEY}: {path} holds {len(kept)} personas that differ, and panel.select is {panel.select}",
+            mend=f"--set panel.select={len(kept)}",
+        )
+    selection = Selection(sample.read, sample.skipped, len(kept), len(sample.personas) - len(kept))
+    return [sample.personas[i] for i in kept], selection, sample.first_problem

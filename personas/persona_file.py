@@ -1,0 +1,97 @@
+"""Personas from a JSONL file in the form of Persona Hub: {"persona": "..."} a line, any number of lines.
+
+Reads the file once, line by line, and holds no more than the sample. A line that holds no persona is
+skipped and counted; its neighbours are not touched.
+"""
+
+import hashlib
+import heapq
+import re
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from core.errors import InputError
+from core.tables import stream_rows
+from personas.panel import Persona
+
+KEY = "panel.persona_file"
+LONGEST = 1000
+"""A persona stands in every prompt; a longer text is an essay and is skipped, in characters."""
+
+_FIRST_PERSON = re.compile(r"\b(I|I['\u2019]m|my|My)\b")
+
+
+class FileSample(NamedTuple):
+    """A uniform sample of a file's distinct personas, in an order that depends on the seed alone."""
+
+    personas: list[Persona]
+    read: int
+    """Lines that are not empty."""
+    skipped: int
+    """Of these, lines without a usable persona."""
+    first_problem: str
+    """Which of these is the first, and why."""
+
+
+def sample_personas(path: str, *, most: int, seed: int) -> FileSample:
+    """At most `most` of the distinct personas of a file, whatever their number and order.
+
+    Every text has a hash that depends on the seed; the texts with the smallest hashes are kept. That
+    is a uniform sample of one pass over the file in which copies of a text count once.
+
+    Raises:
+        InputError: the file cannot be read, or no line is usable.
+    """
+    key = str(seed).encode()[:64]
+    kept: list[tuple[int, str]] = []  # a heap whose top has the largest hash, so hashes are negated
+    inside: set[int] = set()
+    read = skipped = 0
+    first_problem = ""
+    for text, problem in _texts(path):
+        read += 1
+        if problem:
+            first_problem = first_problem or f"the first is line {read}: {problem}"
+            skipped += 1
+            continue
+        rank = -int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8, key=key).digest(), "little")
+        if rank in inside or (len(kept) == most and rank < kept[0][0]):
+            continue
+        inside.add(rank)
+        if len(kept) < most:
+            heapq.heappush(kept, (rank, text))
+        else:
+            inside.discard(heapq.heappushpop(kept, (rank, text))[0])
+    if not kept:
+        raise InputError(
+            f"{KEY}: {path} holds no persona; {first_problem}", mend='give lines like {"persona": "a ..."}'
+        )
+    ordered = sorted(kept, reverse=True)
+    return FileSample([hub_persona(text, source=path) for _, text in ordered], read, skipped, first_problem)
+
+
+def hub_persona(text: str, *, source: str) -> Persona:
+    """The persona of a text; its id is a short hash of the text, the same in every file and run."""
+    return Persona(f"hub-{hashlib.sha256(text.encode()).hexdigest()[:12]}", text, source=source)
+
+
+def noun_phrase(text: str) -> str:
+    """A persona sentence as what follows "You are": one line, a small first article, no full stop."""
+    phrase = " ".join(text.split()).removesuffix(".").rstrip()
+    phrase = re.sub(r"\AAs (?=an? )", "", phrase)
+    return re.sub(r"\A(A|An|The|Someone) ", lambda found: found[0].lower(), phrase)
+
+
+def _texts(path: str) -> Iterator[tuple[str, str | None]]:
+    """Each line's persona as a noun phrase, or what is wrong with the line."""
+    for row in stream_rows(path, key=KEY):
+        value = row.values.get("persona")
+        if row.problem:
+            yield "", row.problem
+        elif not isinstance(value, str) or not (phrase := noun_phrase(value)):
+            yield "", "there is no text under the key 'persona'"
+        elif len(phrase) > LONGEST:
+            yield "", f"the persona has {len(phrase)} characters, more than {LONGEST}"
+        elif _FIRST_PERSON.search(phrase):
+            yield "", "the persona speaks of itself as I, which does not follow 'You are'"
+        else:
+            yield phrase, None
