@@ -19,6 +19,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from benchmarks import million_votes
+from benchmarks.fresh import in_fresh_process
 from benchmarks.records import Parameters, Record
 from benchmarks.vote_comparison import calibration_error, effective_votes, scores
 from core.errors import ConfigError
@@ -79,6 +81,11 @@ def measure_votes(parameters: Parameters) -> Iterator[Record]:
         yield _stopped(folder, recording)
         yield _audits(ballots, recording, parameters)
         yield _errors(ballots, recording)
+        for name in parameters["scaling_methods"]:
+            for num_personas in parameters["scaling_personas"]:
+                say(f"{parameters['scaling_votes']:,} votes of {num_personas} personas: {name}")
+                scaled = in_fresh_process(million_votes.measure_once, name, parameters["scaling_votes"], num_personas)
+                yield {"arm": "many votes", "method": name, **scaled}
 
 
 def _published(folder: Path, recording: Recording) -> Iterator[Record]:
