@@ -7,8 +7,10 @@ import pyarrow.parquet as pq
 
 from core.config import Report
 from core.files import read_json
+from core.records import Consensus, from_table
 from core.run_folder import RunFolder
 from engine.journal import read_completions
+from personas.review.sample import answers_of, certificate_of, read_review
 
 SCHEMA_VERSION = 1
 
@@ -35,12 +37,39 @@ def collect_metrics(folder: RunFolder, config: Report) -> dict[str, Any]:
             "unparsable": sum(not reason.startswith("error: ") for reason in unparsable),
         },
         "labels": {"decided": labels.num_rows - abstained, "abstained": abstained},
+        "review": review_of(folder),
         "engine": engine,
         "teacher": evaluation.get("teacher"),
         "teacher_raw": evaluation.get("teacher_raw"),
         "student": evaluation.get("student"),
         "energy": {"source": "none", "energy_j": None, "idle_w": None, "stages": {}},
         "cost": _cost(engine, config),
+    }
+
+
+def review_of(folder: RunFolder) -> dict[str, Any] | None:
+    """What people checked, and how accurate the labels are at least, with 95 % confidence; None without a sample.
+
+    `voted_at_least` is of the labels as voted, `at_least` of the labels with the corrections. Both are
+    None where `no_bound_because` says why. Documents of the sample that nobody answered count as wrong.
+    """
+    review = read_review(folder.review)
+    if review is None:
+        return None
+    consensus = from_table(pq.read_table(folder.labels), Consensus)
+    learnt_from = read_json(folder.config)["vote"]["learn_from_review"]
+    certificate, reason = certificate_of(review, consensus, learnt_from=learnt_from)
+    answers = answers_of(review)
+    wrong = sum(row["label"] not in (None, row["voted_label"]) for row in review["rows"])
+    return {
+        "documents": review["documents"],
+        "sampled": review["sampled"],
+        "answered": len(answers),
+        "corrected": wrong,
+        "estimate": certificate.estimate if certificate else None,
+        "voted_at_least": certificate.voted_at_least if certificate else None,
+        "at_least": certificate.at_least if certificate else None,
+        "no_bound_because": reason,
     }
 
 

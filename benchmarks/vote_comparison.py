@@ -42,11 +42,18 @@ def compare_run(folder: RunFolder, config: Config) -> dict[str, Any]:
     )
     truth = np.array([-1 if label is None else labels.index(label) for label in gold])
     order = _in_panel_order(ballots.persona_ids, config)
-    return compare(ballots, truth, method=config.vote.method, order=order, cut=config.vote.stop != "never")
+    cut, drawn = config.vote.stop != "never", config.panel.per_document is not None
+    return compare(ballots, truth, method=config.vote.method, order=order, cut=cut, drawn=drawn)
 
 
 def compare(
-    ballots: Ballots, truth: np.ndarray, *, method: str, order: Sequence[str] = (), cut: bool = False
+    ballots: Ballots,
+    truth: np.ndarray,
+    *,
+    method: str,
+    order: Sequence[str] = (),
+    cut: bool = False,
+    drawn: bool = False,
 ) -> dict[str, Any]:
     """All methods on the same votes.
 
@@ -56,6 +63,7 @@ def compare(
         method: The one that personas are taken away from.
         order: Personas in the order they were asked in; by name without it.
         cut: Whether a stop rule left votes out.
+        drawn: Whether each document was put to a few personas of the panel.
     """
     personas = list(order) or ballots.persona_ids
     return {
@@ -66,7 +74,7 @@ def compare(
         "methods": [_method(name, ballots, truth) for name in METHODS],
         "persona_method": method,
         "personas": _without_each(ballots, truth, method, personas),
-        "equal_answers": None if cut else _equal_answers(ballots, truth, personas),
+        "equal_answers": None if cut or drawn else _equal_answers(ballots, truth, personas),
     }
 
 

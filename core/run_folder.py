@@ -72,6 +72,11 @@ class RunFolder:
         return self.path / "labels.parquet"
 
     @property
+    def review(self) -> Path:
+        """The audit set and what people said of it; no step removes it."""
+        return self.path / "review.json"
+
+    @property
     def student(self) -> Path:
         return self.path / "student"
 

@@ -21,6 +21,7 @@ from core.errors import UserError
 from core.run_folder import RunFolder, open_run_folder
 from scripts import batch, pipeline
 from scripts.panel import show_panel
+from scripts.review import add_review_commands, review
 from scripts.show import show_doctor, show_metrics, show_plan, show_status, show_suite, show_suites
 from scripts.show_votes import show_comparison
 
@@ -30,6 +31,7 @@ HELP = {
     "panel": "who would be asked, and how much they differ; starts no engine, writes nothing",
     "poll": "ask the panel about every document",
     "vote": "count the answers into labels",
+    "review": "let people check a sample of the labels, and bound how many others are wrong",
     "train": "fine-tune the student on the labels",
     "evaluate": "score teacher and student on the gold rows",
     "predict": "label a file with a student",
@@ -71,6 +73,8 @@ def parser() -> argparse.ArgumentParser:
             command.add_argument(
                 "--set", action="append", default=[], metavar="parameters.KEY=VALUE", help="override a parameter"
             )
+        elif name == "review":
+            add_review_commands(command, [json_flag])
         elif name != "doctor":
             command.add_argument("job", type=Path, help="job TOML, or an existing run folder")
             if name in ("run", "poll"):
@@ -123,6 +127,8 @@ def _run(parsed: argparse.Namespace) -> int:
 
             config = load_config(parsed.job, parsed.set)
             return serve_job(config, host=parsed.host, port=parsed.port, as_json=parsed.json)
+        case "review":
+            return review(parsed)
         case "status":
             is_folder = (parsed.job / "config.resolved.json").exists()
             path = parsed.job if is_folder else Path(load_config(parsed.job).job.run_folder)

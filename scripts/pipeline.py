@@ -34,6 +34,7 @@ from personas.draw import drawn_prompts
 from personas.panel import Persona
 from personas.parse import to_vote
 from personas.prompts import build_prompts, orders_of
+from personas.review.sample import answers_of, read_review
 from personas.stop import stop_rule
 from personas.vote import consensus_of
 
@@ -121,7 +122,8 @@ def vote(config: Config, folder: RunFolder) -> None:
     completions = counted(read_completions(folder.completions), "reading answers", total=answered, unit="answers")
     votes = [to_vote(completion, labels) for completion in completions]
     write_table(folder.votes, to_table(votes, with_labels(VOTE_SCHEMA, labels)))
-    consensus = consensus_of(_documents(config), votes, config)
+    reviewed = answers_of(read_review(folder.review))
+    consensus = consensus_of(_documents(config), votes, config, reviewed=reviewed)
     write_table(folder.labels, to_table(consensus, with_labels(CONSENSUS_SCHEMA, labels)))
 
 
