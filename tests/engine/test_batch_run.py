@@ -29,7 +29,8 @@ def read(path: Path) -> list[dict[str, Any]]:
 def test_killed_and_run_again_every_line_ends_once_and_in_order(tmp_path: Path, xpoll: Xpoll) -> None:
     lines = [line(f"id-{i}", n=1 + i % 2, temperature=-1 if i % 100 == 7 else 1) for i in range(900)]
     (tmp_path / "in.jsonl").write_text("\n".join([*lines[:450], "nonsense", *lines[450:]]))
-    arguments = ["batch", "-i", "in.jsonl", "-o", "out.jsonl", "--model", "m", *SIMULATED]
+    short = ("--set", "engine.simulated.text_output_tokens=24")
+    arguments = ["batch", "-i", "in.jsonl", "-o", "out.jsonl", "--model", "m", *SIMULATED, *short]
     with subprocess.Popen([sys.executable, "-m", "scripts.cli", *arguments], cwd=tmp_path) as driver:
         while count_answers(tmp_path / "out.jsonl.run/completions") < 100:
             assert driver.poll() is None
@@ -57,7 +58,16 @@ def test_killed_and_run_again_every_line_ends_once_and_in_order(tmp_path: Path, 
     other_model = xpoll("batch", "in.jsonl", "out.jsonl", "--model", "m2", *SIMULATED, cwd=tmp_path)
     assert "out.jsonl is there and was not written by this batch" in other_model.stderr
     elsewhere = xpoll(
-        "batch", "in.jsonl", "b.jsonl", "--model", "m2", "--run-folder", "out.jsonl.run", *SIMULATED, cwd=tmp_path
+        "batch",
+        "in.jsonl",
+        "b.jsonl",
+        "--model",
+        "m2",
+        "--run-folder",
+        "out.jsonl.run",
+        *SIMULATED,
+        *short,
+        cwd=tmp_path,
     )
     assert "keys that differ: engine.model, output -> set --run-folder" in elsewhere.stderr
     (tmp_path / "in.jsonl").write_text("\n".join(lines))
