@@ -29,7 +29,7 @@ CONTEXT = 512
 LABEL = AnswerSchema(("good", "bad"), logprobs=True)
 SCHEMA = {"type": "object", "properties": {"label": {"enum": ["good", "bad"]}}, "required": ["label"]}
 JSON = AnswerSchema(("good", "bad"), json.dumps(SCHEMA), "label", logprobs=True)
-START_S = 300
+START_S = 600  # an engine start takes 25 to 60 s on two idle cores; a busy machine gets its time
 
 
 class Running:
