@@ -173,5 +173,5 @@ def last_error(lines: Sequence[str]) -> str:
     """The last error in what a server printed; vLLM ends with one that only points to an earlier one."""
     plain = [_PREFIX.sub("", line).strip() for line in lines]
     errors = [line for line in plain if _ERROR.match(line) and "Engine core initialization failed" not in line]
-    said = errors or [line for line in plain if line]
+    said = errors or [short for short, line in zip(plain, lines, strict=True) if short and "INFO" not in line]
     return said[-1][:400] if said else ""

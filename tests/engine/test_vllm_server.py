@@ -158,7 +158,8 @@ def test_the_openai_backend_gets_the_same_from_the_same_server(running: Running)
 def test_a_killed_server_is_a_dead_engine_and_stop_leaves_no_process(running: Running) -> None:
     """The last test of this server."""
     assert len(running.below) >= 2, "a server and its engine"
-    asking = prompts(4, AnswerSchema(), max_tokens=300)
+    long = Sampling(0.8, 1.0, 300, '{"ignore_eos": true}')
+    asking = [each._replace(sampling=long) for each in prompts(4, AnswerSchema())]
 
     async def kill_while_asking() -> list[Any]:
         tasks = [asyncio.create_task(running.backend.answer(prompt)) for prompt in asking]
