@@ -108,8 +108,16 @@ class Worker:
         finished, self._finished = self._finished, []
         saved, self._saved = self._saved, 0
         batch = to_table(answers, COMPLETION_SCHEMA).combine_chunks().to_batches()[0] if answers else None
-        load = self._backend.load()
-        return Reply(batch, finished, saved, self._running, len(self._next), given_back, self._places, load)
+        return Reply(
+            batch, finished, saved, self._running, len(self._next), given_back, self._places, self._load_of_engine()
+        )
+
+    def _load_of_engine(self) -> Load | None:
+        try:
+            return self._backend.load()
+        except EngineDeadError as error:
+            self._dead = self._dead or str(error)
+            return None
 
     def _need(self, document_id: str, document: OpenDocument) -> None:
         """Queues what the rule still needs of a document, or closes it and aborts what is in flight."""
@@ -128,7 +136,7 @@ class Worker:
             document.in_flight += 1
 
     def _fill(self) -> None:
-        self._places = places(self._backend.load(), self._max_in_flight)
+        self._places = places(self._load_of_engine(), self._max_in_flight)
         while self._next and self._running < self._places and self._dead is None:
             prompt = self._next.popleft()
             document = self._open.get(prompt.document_id)

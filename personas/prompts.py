@@ -90,4 +90,4 @@ def answer_schema(config: Config) -> AnswerSchema:
         "required": ["reason", "label"],
         "additionalProperties": False,
     }
-    return AnswerSchema(labels, json.dumps(schema), "label", logprobs=config.vote.method == "calibrated")
+    return AnswerSchema(labels, json.dumps(schema), "label", logprobs=config.vote.needs_logprobs)

@@ -60,7 +60,11 @@ class Backend(Protocol):
         """
 
     def load(self) -> Load | None:
-        """What the engine said of its queue last; None where it does not say. Called often, so it must not wait."""
+        """What the engine said of its queue last; None where it does not say. Called often, so it must not wait.
+
+        Raises:
+            EngineDeadError: the engine is gone, even if prompts in flight were not told.
+        """
 
     def stop(self) -> None:
         """Ends every process that `start` began."""

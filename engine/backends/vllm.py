@@ -156,6 +156,9 @@ class VllmBackend:
         return output
 
     def load(self) -> Load | None:
+        # When its process is killed, vLLM marks the engine as dead but leaves requests in flight waiting.
+        if self._engine.errored:
+            raise EngineDeadError("vLLM's engine core has ended")
         return self._load_seen
 
     def stop(self) -> None:
