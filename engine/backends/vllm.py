@@ -6,6 +6,7 @@ import time
 from itertools import count
 from typing import Any
 
+from core.control_tokens import without_control_tokens
 from core.environment import computes_bf16
 from core.errors import EngineError
 from core.models import resolve_model
@@ -55,6 +56,7 @@ class VllmBackend:
             raise EngineError(f"vLLM does not start {self._settings.model}: {error}", mend="see xpoll.log") from error
         self._context = self._engine.model_config.max_model_len
         self._tokenizer = self._engine.get_tokenizer()
+        self._control = control_tokens_of(self._tokenizer)
         if not getattr(self._tokenizer, "chat_template", None):
             raise EngineError(
                 f"{self._settings.model} has no chat template", mend="use a model made for chat (instruct)"
@@ -138,6 +140,7 @@ class VllmBackend:
 
     def _token_ids(self, prompt: Prompt) -> list[int]:
         messages = fold_system(prompt.messages) if self._fold_system else list(prompt.messages)
+        messages = [{**each, "content": without_control_tokens(each["content"], self._control)} for each in messages]
         ids: list[int] = self._tokenizer.apply_chat_template(
             messages, add_generation_prompt=True, tokenize=True, return_dict=False
         )
@@ -163,6 +166,12 @@ class VllmBackend:
 
     def stop(self) -> None:
         self._engine.shutdown()
+
+
+def control_tokens_of(tokenizer: Any) -> list[str]:
+    """What the tokenizer reads as a control token wherever it stands, also inside a text."""
+    added = [str(token) for token in tokenizer.added_tokens_decoder.values() if token.special]
+    return sorted({*tokenizer.all_special_tokens, *added})
 
 
 def seed_problem(prompt: Prompt, device: Device) -> str | None:
