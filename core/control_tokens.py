@@ -7,6 +7,7 @@ are around it.
 
 import re
 from collections.abc import Sequence
+from functools import lru_cache
 
 
 def without_control_tokens(text: str, control_tokens: Sequence[str]) -> str:
@@ -20,14 +21,22 @@ def without_control_tokens(text: str, control_tokens: Sequence[str]) -> str:
         control_tokens: The strings that the tokenizer reads as control tokens, e.g. "<|im_end|>": its
             special tokens and its added tokens that are marked special.
     """
-    tokens = sorted(filter(None, control_tokens), key=len, reverse=True)
-    pattern = re.compile("|".join(map(re.escape, tokens)))
-    can_part = not any(" " in token for token in tokens)
+    pattern = _pattern(tuple(control_tokens))
+    if pattern is None or not pattern.search(text):
+        return text
+    can_part = not any(" " in token for token in control_tokens)
 
     def harmless(found: re.Match[str]) -> str:
         token = found[0]
         return f"{token[0]} {token[1:]}" if can_part and len(token) > 1 else ""
 
-    while tokens and pattern.search(text):  # again: what is left around one may form another
+    while pattern.search(text):  # again: what is left around one may form another
         text = pattern.sub(harmless, text)
     return text
+
+
+@lru_cache(maxsize=8)
+def _pattern(control_tokens: tuple[str, ...]) -> re.Pattern[str] | None:
+    """What finds any of them, the longest first."""
+    tokens = sorted(filter(None, control_tokens), key=len, reverse=True)
+    return re.compile("|".join(map(re.escape, tokens))) if tokens else None
