@@ -33,6 +33,8 @@ def ray_session(config: Engine, *, log: Path) -> Iterator[list[Device]]:
     # Ray would otherwise hide all GPUs from processes that ask for none, and warn about it.
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    # Ray would start idle workers ahead of need, one a core; they take time at the start and later.
+    os.environ.setdefault("RAY_prestart_worker_first_driver", "0")
     # Ray starts workers at niceness 15, where any other process takes the processor from the engine.
     os.environ.setdefault("RAY_worker_niceness", "0")
     import ray
