@@ -11,7 +11,7 @@ from core.errors import EngineError
 from core.progress import Waiting
 from engine.backends import BackendSettings, devices_for
 from engine.devices import Device, pinning
-from engine.guardian import guard_processes
+from engine.guardian import guard_descendants
 from engine.nodes import cluster_devices
 from engine.work import StopRule
 from engine.worker import Worker
@@ -59,10 +59,10 @@ def _connect(config: Engine) -> list[Device]:
 
 
 def _start(config: Engine) -> list[Device]:
-    import psutil
     import ray
 
     devices = devices_for(config)
+    guard_descendants()
     with Waiting("starting Ray", usual_s=5):
         ray.init(
             num_cpus=len(os.sched_getaffinity(0)),
@@ -72,7 +72,6 @@ def _start(config: Engine) -> list[Device]:
             logging_level="error",
             object_store_memory=256 * 2**20,
         )
-    guard_processes(process.pid for process in psutil.Process().children(recursive=True))
     return devices
 
 

@@ -41,6 +41,60 @@ if group:
 """
 
 
+# Follows a parent's descendants from before they are there, so that one that is killed while it starts
+# them leaves none. Sessions and groups do not hold them: Ray starts each of its processes in its own.
+# A process whose own parent has ended still counts, because it was held when it had one.
+_FOLLOW_AND_KILL = """
+import os, select, signal, sys, time
+parent, often_s, seldom_s, start_s = int(sys.argv[1]), 0.25, 2.0, 30.0
+held = {}
+
+def hold():
+    children = {}
+    for name in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            with open(f"/proc/{name}/stat", errors="replace") as file:
+                children.setdefault(int(file.read().rpartition(")")[2].split()[1]), []).append(int(name))
+        except (OSError, IndexError, ValueError):
+            pass
+    todo = [parent, *held]
+    while todo:
+        for pid in children.get(todo.pop(), ()):
+            if pid not in held and pid != os.getpid():
+                try:
+                    held[pid] = os.pidfd_open(pid)
+                except OSError:
+                    continue
+                todo.append(pid)
+
+def drop_ended():
+    ended = select.poll()
+    pids = {fd: pid for pid, fd in held.items()}
+    for fd in pids:
+        ended.register(fd, select.POLLIN)
+    for fd, _ in ended.poll(0):
+        os.close(held.pop(pids[fd]))
+
+begun_s = time.monotonic()
+try:
+    alive = select.poll()
+    alive.register(os.pidfd_open(parent), select.POLLIN)
+    while not alive.poll(1000 * (often_s if time.monotonic() - begun_s < start_s else seldom_s)):
+        hold()
+        drop_ended()
+except ProcessLookupError:
+    pass
+for _ in range(10):
+    hold()
+    for fd in held.values():
+        try:
+            signal.pidfd_send_signal(fd, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+    time.sleep(0.1)
+"""
+
+
 def guard_children() -> None:
     """Ties every later child of this process to its life; call once, before the first child starts.
 
@@ -57,9 +111,22 @@ def guard_processes(pids: Iterable[int]) -> None:
     _start_guardian(0, pids)
 
 
+def guard_descendants() -> None:
+    """Ties every later descendant of this process to its life, also those in sessions of their own.
+
+    Call it before the first of them starts. One that starts less than a quarter of a second before this
+    process is killed can be missed.
+    """
+    _start(_FOLLOW_AND_KILL, os.getpid())
+
+
 def _start_guardian(group: int, pids: Iterable[int]) -> None:
+    _start(_WAIT_AND_KILL, os.getpid(), group, *pids)
+
+
+def _start(program: str, *arguments: int) -> None:
     subprocess.Popen(
-        [sys.executable, "-I", "-S", "-c", _WAIT_AND_KILL, *map(str, (os.getpid(), group, *pids))],
+        [sys.executable, "-I", "-S", "-c", program, *map(str, arguments)],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,

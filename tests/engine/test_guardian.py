@@ -32,6 +32,22 @@ DRIVER = """
 """
 
 
+STARTING = """
+    import subprocess, sys, time
+    from engine.guardian import guard_descendants
+
+    guard_descendants()
+    time.sleep(0.5)
+    # The daemon ends after a second; what it has started is nobody's child any more.
+    daemon = (
+        "import subprocess, sys, time; child = [sys.executable, '-c', 'import time; time.sleep(120)'];"
+        "print(subprocess.Popen(child).pid, flush=True); time.sleep(1)"
+    )
+    subprocess.Popen([sys.executable, "-c", daemon], start_new_session=True).wait()
+    time.sleep(120)
+"""
+
+
 def alive(pid: int) -> bool:
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
@@ -39,7 +55,7 @@ def alive(pid: int) -> bool:
         return False
 
 
-@pytest.mark.parametrize("program", [PARENT, DRIVER], ids=["its group", "named processes"])
+@pytest.mark.parametrize("program", [PARENT, DRIVER, STARTING], ids=["its group", "named processes", "descendants"])
 def test_a_killed_parent_takes_its_children_with_it(program: str) -> None:
     with subprocess.Popen(
         [sys.executable, "-c", textwrap.dedent(program)], stdout=subprocess.PIPE, text=True, cwd=Path.cwd()
@@ -47,7 +63,7 @@ def test_a_killed_parent_takes_its_children_with_it(program: str) -> None:
         assert parent.stdout is not None
         child = int(parent.stdout.readline())
         assert alive(child)
-        time.sleep(0.5)  # the guardian takes hold of named processes in its first moments
+        time.sleep(1.5)  # a guardian takes hold of processes in its first moments, or when they have come
         os.kill(parent.pid, signal.SIGKILL)
         parent.wait()
     until_s = time.monotonic() + 10
