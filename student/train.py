@@ -2,20 +2,39 @@
 
 Reads the records of labels.parquet. Writes one folder, whole or not at all: the model and its
 tokenizer, which `transformers.pipeline("text-classification", model=folder)` loads with the task's
-label names, and training.json. The pipeline cuts long texts when called with `truncation=True`.
+label names, calibration.json and training.json. The pipeline cuts long texts when called with
+`truncation=True`. With several seeds, `seeds/SEED/` holds the others in the same form.
+
+While it trains, `.student.training/` beside it holds checkpoints and the seeds that are done; the same
+call goes on from them.
 """
 
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from core.config import Student
-from core.files import write_json
+from core.environment import package_version
+from core.files import read_json, write_json
 from core.records import Consensus
+from core.statistics import mean_and_spread
+from student import calibration
+from student.checkpoints import open_checkpoints, remove_checkpoints
 from student.dataset import TrainingRows, label_counts, targets, training_rows
 from student.encoder import load_for_training, quiet
-from student.folder import MARKER, check_place, replacing_folder
+from student.folder import MARKER, SEEDS, check_place, replacing_folder
+from student.held_out import Split, split
+
+
+class _Task(NamedTuple):
+    """What every seed is trained on."""
+
+    chosen: TrainingRows
+    labels: Sequence[str]
+    targets: list[list[float]]
+    parts: Split
+    config: Student
 
 
 def train_student(
@@ -27,11 +46,11 @@ def train_student(
         consensus: Voted documents; gold rows and abstentions are not trained on.
         labels: The task's labels, in the order of the distributions and of the student's outputs.
         config: The [student] section.
-        seed: Seed of the head, the order of the rows and dropout.
+        seed: Seed of the head, the order of the rows and dropout; further students count up from it.
         output: Folder to write; a student that is already there is replaced.
 
     Returns:
-        What training.json says: settings, numbers of rows, time and final loss.
+        What training.json says: settings, numbers of rows, time and losses.
 
     Raises:
         InputError: there is nothing to learn from.
@@ -40,28 +59,67 @@ def train_student(
     """
     chosen = training_rows(consensus, labels)
     check_place(output)
-    encoder = load_for_training(config, labels, seed=seed)
-    # Behind the checks above, because it imports torch and that takes seconds.
-    from student.fine_tune import fine_tune, num_epochs
+    parts = split(chosen.rows, share=config.held_out, seed=seed)
+    task = _Task(chosen, labels, targets(chosen.rows, labels, soft=config.soft_labels), parts, config)
+    rows = [[row.text, *target] for row, target in zip(chosen.rows, task.targets, strict=True)]
+    scratch = open_checkpoints(output, _deciding(config, labels, seed), rows)
+    try:
+        records = [_train_seed(task, seed + number, scratch, output) for number in range(config.seeds)]
+        with replacing_folder(output) as folder:
+            _move(scratch / str(seed) / "student", folder)
+            for number in range(1, config.seeds):
+                _move(scratch / str(seed + number) / "student", folder / SEEDS / str(seed + number))
+            training = records[0] | _seeds(records)
+            write_json(folder / MARKER, training)
+    except Exception:
+        remove_checkpoints(scratch)
+        raise
+    remove_checkpoints(scratch)
+    return training
 
-    with replacing_folder(output) as folder:
-        done = fine_tune(
-            encoder,
-            [row.text for row in chosen.rows],
-            targets(chosen.rows, labels, soft=config.soft_labels),
-            config=config,
-            seed=seed,
-            scratch=folder,
-        )
-        epochs = num_epochs(config, len(chosen.rows))
-        training = _training_record(chosen, labels, config, seed) | {
-            "epochs": epochs,
-            "precision": done.precision,
-            "device": done.device,
-            "wall_s": round(done.wall_s, 3),
-            "rows_per_s": round(len(chosen.rows) * epochs / done.wall_s, 1),
-            "final_loss": done.final_loss,
-        }
+
+def _train_seed(task: _Task, seed: int, scratch: Path, output: Path) -> dict[str, Any]:
+    """One student, written whole to scratch/SEED/student, unless an earlier call has written it already."""
+    place = scratch / str(seed) / "student"
+    if (place / MARKER).exists():
+        record: dict[str, Any] = read_json(place / MARKER)
+        return record
+    encoder = load_for_training(task.config, task.labels, seed=seed)
+    # Behind the checks above, because it imports torch and that takes seconds.
+    from student.fine_tune import Rows, fine_tune
+    from student.inference import logits
+
+    def rows(numbers: Sequence[int]) -> Rows:
+        return Rows([task.chosen.rows[i].text for i in numbers], [task.targets[i] for i in numbers])
+
+    held_out = rows(task.parts.held_out) if task.parts.held_out else None
+    logs = output.with_name(f"{output.name}-logs") / str(seed) if task.config.tensorboard else None
+    done = fine_tune(
+        encoder,
+        rows(task.parts.train),
+        held_out,
+        config=task.config,
+        seed=seed,
+        checkpoints=scratch / str(seed),
+        logs=logs,
+    )
+    training = _training_record(task, seed) | {
+        "epochs": done.epochs,
+        "precision": done.precision,
+        "device": done.device,
+        "wall_s": round(done.wall_s, 3),
+        "resumed_at_step": done.resumed_at,
+        "rows_per_s": round(len(task.parts.train) * done.epochs / done.wall_s, 1),
+        "final_loss": done.final_loss,
+        "held_out_loss": done.held_out_loss,
+        "held_out_accuracy": None,
+        "temperature": 1.0,
+    }
+    with replacing_folder(place) as folder:
+        if held_out:
+            encoder.model.eval()
+            found = logits(encoder, held_out.texts, device=encoder.model.device)
+            training |= calibration.write(folder, found, held_out.targets)
         with quiet():
             encoder.model.save_pretrained(folder)
             encoder.tokenizer.save_pretrained(folder)
@@ -71,15 +129,41 @@ def train_student(
     return training
 
 
-def _training_record(chosen: TrainingRows, labels: Sequence[str], config: Student, seed: int) -> dict[str, Any]:
+def _deciding(config: Student, labels: Sequence[str], seed: int) -> dict[str, Any]:
+    """What else decides the result of a training; one that was killed goes on only with the same."""
+    versions = {name: package_version(name) for name in ("torch", "transformers")}
+    return {"student": config.model_dump(mode="json"), "labels": list(labels), "seed": seed, "versions": versions}
+
+
+def _training_record(task: _Task, seed: int) -> dict[str, Any]:
+    chosen, config = task.chosen, task.config
     return {
         "encoder": config.encoder,
         "rows": len(chosen.rows),
+        "held_out_rows": len(task.parts.held_out),
         "abstained": chosen.abstained,
-        "label_counts": label_counts(chosen.rows, labels),
+        "label_counts": label_counts(chosen.rows, task.labels),
         "soft_labels": config.soft_labels,
         "learning_rate": config.learning_rate,
         "batch_size": config.batch_size,
         "max_length": config.max_length,
         "seed": seed,
     }
+
+
+def _seeds(records: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    if len(records) < 2:
+        return {}
+    accuracy = [record["held_out_accuracy"] for record in records if record["held_out_accuracy"] is not None]
+    mean, spread = mean_and_spread(accuracy) if accuracy else (None, None)
+    return {
+        "seeds": [{name: record[name] for name in ("seed", "held_out_accuracy", "final_loss")} for record in records],
+        "held_out_accuracy_mean": mean,
+        "held_out_accuracy_sd": spread,
+    }
+
+
+def _move(source: Path, target: Path) -> None:
+    target.mkdir(parents=True, exist_ok=True)
+    for file in source.iterdir():
+        file.replace(target / file.name)
