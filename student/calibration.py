@@ -7,7 +7,6 @@ Source: Guo, Pleiss, Sun, Weinberger, "On Calibration of Modern Neural Networks"
 """
 
 import json
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -46,12 +45,11 @@ def softmax(logits: np.ndarray, temperature: float = 1.0) -> np.ndarray:
     return made
 
 
-def write(student: Path, logits: np.ndarray, targets: Sequence[Sequence[float]]) -> dict[str, float]:
+def write(student: Path, logits: np.ndarray, targets: np.ndarray) -> dict[str, float]:
     """Fits the temperature on held-out rows and writes it; returns it with the share of rows that agree."""
-    wanted = np.asarray(targets)
-    temperature = fitted_temperature(logits.astype(np.float64), wanted)
-    write_json(student / FILE, {"temperature": temperature, "held_out_rows": len(wanted)})
-    agree = float((logits.argmax(1) == wanted.argmax(1)).mean())
+    temperature = fitted_temperature(logits.astype(np.float64), targets)
+    write_json(student / FILE, {"temperature": temperature, "held_out_rows": len(targets)})
+    agree = float((logits.argmax(1) == targets.argmax(1)).mean())
     return {"temperature": temperature, "held_out_accuracy": agree}
 
 

@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,7 +16,7 @@ from transformers import (
 
 from core.config import Student
 from core.errors import ConfigError, ModelError
-from student import callbacks
+from student import callbacks, frozen
 from student.arguments import arguments, chosen_precision
 from student.checkpoints import last_checkpoint
 from student.encoder import Encoder, quiet
@@ -70,20 +70,24 @@ def fine_tune(
         ModelError: the loss left the numbers.
     """
     precision = chosen_precision(config.precision)
-    _freeze(encoder.model, config.frozen)
+    frozen.freeze(encoder.model, config.frozen)
+    started_s = time.monotonic()
+    data = _data(encoder, rows, held_out, config.frozen)
     made = arguments(
         config, precision, seed=seed, num_rows=len(rows.texts), judged=held_out is not None, checkpoints=checkpoints
     )
     begun = last_checkpoint(checkpoints)
     loss = callbacks.DistributionLoss()
     with quiet(), ExitStack() as stack:
+        if data.kept:
+            stack.enter_context(frozen.upper_part(encoder.model, config.frozen))
         report = callbacks.StepReport(stack, loss)
         trainer = Trainer(
             model=encoder.model,
             args=made,
-            train_dataset=_features(encoder.tokenizer, rows),
-            eval_dataset=_features(encoder.tokenizer, held_out) if held_out else None,
-            data_collator=DataCollatorWithPadding(encoder.tokenizer),
+            train_dataset=data.train,
+            eval_dataset=data.held_out,
+            data_collator=data.collate,
             processing_class=encoder.tokenizer,
             compute_loss_func=loss,
             callbacks=[report, callbacks.TimedCheckpoint(), *_logging(logs)],
@@ -91,7 +95,6 @@ def fine_tune(
         if held_out and config.patience:
             trainer.add_callback(EarlyStoppingCallback(config.patience))
         trainer.remove_callback(PrinterCallback)
-        started_s = time.monotonic()
         trainer.train(resume_from_checkpoint=str(begun) if begun else None)
         wall_s = time.monotonic() - started_s
     if not math.isfinite(report.loss):
@@ -107,36 +110,35 @@ def fine_tune(
     )
 
 
+class _Data(NamedTuple):
+    """What the Trainer reads, and how it makes batches of it."""
+
+    train: list[dict[str, Any]]
+    held_out: list[dict[str, Any]] | None
+    collate: Callable[[Any], Any]
+    kept: bool
+    """Whether features hold the output of the frozen parts."""
+
+
+def _data(encoder: Encoder, rows: Rows, held_out: Rows | None, parts: int) -> _Data:
+    both = [_features(encoder.tokenizer, each) if each else None for each in (rows, held_out)]
+    every = [feature for features in both for feature in features or []]
+    ids = [feature["input_ids"] for feature in every]
+    kept = parts > 0 and frozen.kept_bytes(encoder.model, ids) <= frozen.MOST_BYTES
+    if kept:
+        pad = int(encoder.tokenizer.pad_token_id)
+        for feature, output in zip(every, frozen.lower_outputs(encoder.model, ids, parts=parts, pad=pad), strict=True):
+            feature["lower_output"] = output
+    collate = frozen.collate if kept else DataCollatorWithPadding(encoder.tokenizer)
+    return _Data(both[0] or [], both[1], collate, kept)
+
+
 def _features(tokenizer: Any, rows: Rows) -> list[dict[str, Any]]:
     encoded = tokenizer(list(rows.texts), truncation=True)
     return [
         {**{name: column[i] for name, column in encoded.items()}, "labels": list(target)}
         for i, target in enumerate(rows.targets)
     ]
-
-
-def _freeze(model: Any, parts: int) -> None:
-    """Keeps the weights of the embeddings and of the `parts - 1` lowest layers.
-
-    Raises:
-        ConfigError: the encoder has fewer layers, or none that can be told apart.
-    """
-    if parts == 0:
-        return
-    body = model.base_model
-    layers = getattr(getattr(body, "encoder", None), "layer", None) or getattr(body, "layers", None)
-    if layers is None or not hasattr(body, "embeddings"):
-        raise ConfigError(
-            f"student.frozen is {parts}, and the layers of a {type(body).__name__} are not known",
-            mend="--set student.frozen=0",
-        )
-    if parts > len(layers) + 1:
-        raise ConfigError(
-            f"student.frozen is {parts}, and the encoder has embeddings and {len(layers)} layers",
-            mend=f"--set student.frozen={len(layers)} or less",
-        )
-    for part in [body.embeddings, *layers][:parts]:
-        part.requires_grad_(False)
 
 
 def _logging(folder: Path | None) -> list[Any]:

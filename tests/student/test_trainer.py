@@ -14,7 +14,7 @@ import pytest
 from toy import LABELS, documents, row, settings
 
 from core.errors import ConfigError, ModelError
-from student import callbacks
+from student import callbacks, frozen
 from student.checkpoints import last_checkpoint, open_checkpoints
 from student.held_out import split
 from student.predict import StudentModel
@@ -28,7 +28,7 @@ import sys
 from pathlib import Path
 sys.path.insert(0, "tests/student")
 from toy import LABELS, documents, settings
-from student import callbacks
+from student import callbacks, frozen
 from student.train import train_student
 
 callbacks.TimedCheckpoint.__init__.__defaults__ = (0.0,)
@@ -173,7 +173,19 @@ def test_frozen_parts_keep_their_weights_and_the_rest_learns(encoder: Path, tmp_
     same = {name for name in before if np.array_equal(before[name], after[f"bert.{name}"])}
     assert {name for name in before if "embeddings" in name or "layer.0." in name} == same
     with pytest.raises(ConfigError, match="the encoder has embeddings and 2 layers"):
-        train_student(documents(24), LABELS, config=settings(encoder, frozen=4), seed=0, output=tmp_path / "more")
+        train_student(documents(24), LABELS, config=settings(encoder, frozen=3), seed=0, output=tmp_path / "more")
+
+
+def test_frozen_parts_give_the_same_student_computed_once_or_in_every_step(
+    encoder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = {}
+    for name, most in (("once", frozen.MOST_BYTES), ("every step", 0)):
+        monkeypatch.setattr(frozen, "MOST_BYTES", most)
+        config = settings(encoder, frozen=2, held_out=0.5)
+        train_student(documents(90), LABELS, config=config, seed=0, output=tmp_path / name)
+        made[name] = StudentModel(tmp_path / name).probabilities(TEXTS)
+    np.testing.assert_allclose(made["once"], made["every step"], atol=1e-3)
 
 
 def test_dropout_of_the_config_stands_in_place_of_the_encoders(encoder: Path, tmp_path: Path) -> None:
