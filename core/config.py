@@ -246,7 +246,35 @@ class Student(Section):
     learning_rate: Annotated[float, Field(gt=0)] = 1e-4
     """Peak learning rate; warms up over the first tenth of the steps and decays linearly."""
     batch_size: Annotated[int, Field(ge=1)] = 16
-    """Texts a training step."""
+    """Texts a training step and device."""
+    accumulation: Annotated[int, Field(ge=1)] = 1
+    """Batches whose gradients are added up to one step: a larger batch in the same memory."""
+    dropout: Annotated[float, Field(ge=0, lt=1)] | None = None
+    """Share of activations dropped while training; without it what the encoder's config says. 0 trains faster
+    on a CPU, where drawing the dropped ones takes a tenth of a step and rules out fused attention."""
+    frozen: Annotated[int, Field(ge=0)] = 0
+    """Parts of the encoder that keep their weights, from below: 1 the embeddings, 2 also the first layer, ...
+    What they make of a text is computed once, so that a step costs the upper layers alone."""
+    held_out: Annotated[float, Field(ge=0, le=0.5)] = 0.1
+    """Share of the voted texts that is kept out of training: their votes decide when to stop and how sure the
+    student is. None are kept out where that would be fewer than 30 texts."""
+    patience: Annotated[int, Field(ge=0)] = 2
+    """Stop after this many passes without a better loss on the held-out votes, and keep the best pass; 0 never."""
+    refine: Literal["none", "prune", "distil"] = "none"
+    """What is done with what students say of voted texts that they have not seen: `prune` leaves out texts whose
+    vote they are confidently against; `distil` multiplies their distribution into the voted one."""
+    folds: Annotated[int, Field(ge=2)] = 3
+    """Parts that the voted texts are cut into for `refine`; one more student is trained for each."""
+    trust: Annotated[float, Field(gt=0, le=1)] = 0.5
+    """Weight of those students beside the vote: 1 takes them to err independently of it."""
+    seeds: Annotated[int, Field(ge=1)] = 1
+    """How many students to train, alike but for the seed. The first one is the student; the others show the spread."""
+    deterministic: bool = False
+    """Take only algorithms that give the same bits each time; slower on GPUs."""
+    devices: Annotated[int, Field(ge=0)] = 1
+    """Devices to train on, each with its own batch; 0 takes all accelerators."""
+    tensorboard: bool = False
+    """Write TensorBoard logs to `student-logs/` beside the student; needs the package tensorboard."""
     max_length: Annotated[int, Field(ge=8)] = 256
     """Longest text in tokens; longer ones are cut at the end."""
     precision: Literal["auto", "bf16", "fp32"] = "auto"

@@ -101,3 +101,9 @@ def mcnemar_p(first_right: Sequence[bool], second_right: Sequence[bool]) -> floa
         return 1.0
     tail: float = sum(math.comb(n, i) for i in range(k + 1)) / 2**n
     return min(1.0, 2 * tail)
+
+
+def mean_and_spread(values: Sequence[float]) -> tuple[float, float]:
+    """Mean and sample standard deviation; the latter is 0 for a single value."""
+    found = np.asarray(values, float)
+    return float(found.mean()), float(found.std(ddof=1)) if len(found) > 1 else 0.0

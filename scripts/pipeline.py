@@ -138,11 +138,13 @@ def train(config: Config, folder: RunFolder) -> None:
 def evaluate(config: Config, folder: RunFolder) -> None:
     from student.dataset import read_labels
     from student.evaluate import evaluate as scores_of
+    from student.folder import other_seeds
     from student.predict import StudentModel
 
     consensus, labels = read_labels(folder.require(folder.labels, step="vote"))
     student = StudentModel(folder.require(folder.student, step="train"))
-    write_json(folder.evaluation, scores_of(consensus, labels, student))
+    others = [StudentModel(place) for place in other_seeds(folder.student)]
+    write_json(folder.evaluation, scores_of(consensus, labels, student, other_seeds=others))
 
 
 def report(config: Config, folder: RunFolder) -> None:

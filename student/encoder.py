@@ -58,6 +58,7 @@ def load_for_training(config: Student, labels: Sequence[str], *, seed: int) -> E
             label2id={label: i for i, label in enumerate(labels)},
             problem_type="single_label_classification",
             ignore_mismatched_sizes=True,  # a head for other labels is replaced
+            **_dropout(folder, config.dropout),
         )
     _check_body(encoder.model, loading, config.encoder)
     longest = num_positions(encoder.model)
@@ -111,6 +112,19 @@ def _load(folder: str, *, name: str, **arguments: Any) -> tuple[Encoder, dict[st
     if tokenizer.pad_token is None:
         raise ModelError(f"{name} has no padding token, so it is no encoder", mend="name an encoder, e.g. RoBERTa")
     return Encoder(tokenizer, model), loading
+
+
+DROPOUTS = ("hidden_dropout_prob", "attention_probs_dropout_prob", "classifier_dropout", "dropout", "attention_dropout")
+"""What the configs of encoders call their dropout."""
+
+
+def _dropout(folder: str, share: float | None) -> dict[str, float]:
+    if share is None:
+        return {}
+    from transformers import AutoConfig
+
+    known = AutoConfig.from_pretrained(folder, trust_remote_code=False)
+    return {name: share for name in DROPOUTS if hasattr(known, name)}
 
 
 def _check_body(model: Any, loading: dict[str, Any], name: str) -> None:

@@ -26,7 +26,13 @@ class _Answers(NamedTuple):
     confidence: list[float] | None
 
 
-def evaluate(consensus: Sequence[Consensus], labels: Sequence[str], student: StudentModel | None) -> dict[str, Any]:
+def evaluate(
+    consensus: Sequence[Consensus],
+    labels: Sequence[str],
+    student: StudentModel | None,
+    *,
+    other_seeds: Sequence[StudentModel] = (),
+) -> dict[str, Any]:
     """Scores on the gold rows, as plain JSON types.
 
     An abstention counts as not right: it stays in the denominator of accuracy and recall, and has the
@@ -34,8 +40,9 @@ def evaluate(consensus: Sequence[Consensus], labels: Sequence[str], student: Stu
 
     Returns:
         gold_rows, labels; teacher (the votes as xpoll decides them), teacher_raw (the plain majority)
-        and student, each None without gold rows, the last also without a student; and comparison,
-        the student's accuracy minus its teacher's with an exact McNemar test.
+        and student, each None without gold rows, the last also without a student; student_seeds, the
+        accuracy of each seed with mean and spread, None with one seed; and comparison, the student's
+        accuracy minus its teacher's with an exact McNemar test.
 
     Raises:
         InputError: a gold label is not one of `labels`.
@@ -43,22 +50,28 @@ def evaluate(consensus: Sequence[Consensus], labels: Sequence[str], student: Stu
     """
     gold = [row for row in consensus if row.split == "gold" and row.gold_label is not None]
     scores: dict[str, Any] = {"gold_rows": len(gold), "labels": list(labels)}
+    nothing = {"teacher": None, "teacher_raw": None, "student": None, "student_seeds": None, "comparison": None}
     if not gold:
-        return scores | {"teacher": None, "teacher_raw": None, "student": None, "comparison": None}
+        return scores | nothing
     truth = _truth(gold, labels)
     teacher = _Answers([row.label for row in gold], [row.confidence for row in gold])
     raw = _Answers([row.raw_label for row in gold], None)
-    scores |= {
-        "teacher": _scores(teacher, truth, labels),
-        "teacher_raw": _scores(raw, truth, labels),
-        "student": None,
-        "comparison": None,
-    }
+    scores |= nothing | {"teacher": _scores(teacher, truth, labels), "teacher_raw": _scores(raw, truth, labels)}
     if student is not None:
         predicted = _predict(student, gold, labels)
         scores["student"] = _scores(predicted, truth, labels)
         scores["comparison"] = _comparison(predicted, teacher, truth)
+        if other_seeds:
+            others = [_predict(other, gold, labels) for other in other_seeds]
+            scores["student_seeds"] = _seeds([predicted, *others], truth)
     return scores
+
+
+def _seeds(students: Sequence[_Answers], truth: Sequence[str]) -> dict[str, Any]:
+    """The accuracy of each seed's student, their mean and their sample standard deviation."""
+    each = [statistics.accuracy(answers.labels, truth).value for answers in students]
+    mean, spread = statistics.mean_and_spread(each)
+    return {"accuracy": each, "accuracy_mean": mean, "accuracy_sd": spread}
 
 
 def _truth(gold: Sequence[Consensus], labels: Sequence[str]) -> list[str]:

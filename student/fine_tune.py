@@ -2,31 +2,31 @@
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import torch
 from transformers import (
     DataCollatorWithPadding,
+    EarlyStoppingCallback,
     PrinterCallback,
     Trainer,
-    TrainerCallback,
-    TrainerControl,
-    TrainerState,
-    TrainingArguments,
 )
-from transformers.utils import is_torch_bf16_gpu_available
 
 from core.config import Student
-from core.environment import computes_bf16
 from core.errors import ConfigError, ModelError
-from core.progress import Progress
+from student import callbacks, frozen
+from student.arguments import arguments, chosen_precision
+from student.checkpoints import last_checkpoint
 from student.encoder import Encoder, quiet
 
-NUM_LOSS_LINES = 20
-"""How many times the loss is read off the device in one training."""
+
+class Rows(NamedTuple):
+    """Texts with one target a label each; the targets of a row add up to its weight."""
+
+    texts: Sequence[str]
+    targets: Sequence[Sequence[float]]
 
 
 class FineTuning(NamedTuple):
@@ -36,133 +36,121 @@ class FineTuning(NamedTuple):
     device: str
     wall_s: float
     final_loss: float
+    held_out_loss: float | None
+    """Of the weights that were kept; None without held-out rows."""
+    epochs: float
+    """Passes that were made: fewer than asked for where the held-out loss rose."""
+    resumed_at: int
+    """Step that a checkpoint let it go on from; 0 if it began."""
 
 
 def fine_tune(
     encoder: Encoder,
-    texts: Sequence[str],
-    targets: Sequence[Sequence[float]],
+    rows: Rows,
+    held_out: Rows | None = None,
     *,
     config: Student,
     seed: int,
-    scratch: Path,
+    checkpoints: Path,
+    logs: Path | None = None,
 ) -> FineTuning:
-    """Trains `encoder.model` in place on texts and their target distributions.
+    """Trains `encoder.model` in place.
+
+    Args:
+        encoder: What to train.
+        rows: What to train on.
+        held_out: What is looked at after each pass to stop early; the weights of the best pass are kept.
+        config: The [student] section.
+        seed: Of the order of rows and of dropout.
+        checkpoints: Folder for checkpoints; a whole one that lies there is gone on from.
+        logs: Folder for TensorBoard's files, or None.
 
     Raises:
-        ConfigError: student.precision is one that the GPU does not compute.
+        ConfigError: student.precision is one that the GPU does not compute, or a package for logs is missing.
         ModelError: the loss left the numbers.
     """
     precision = chosen_precision(config.precision)
-    features = _features(encoder.tokenizer, texts, targets)
+    frozen.freeze(encoder.model, config.frozen)
+    started_s = time.monotonic()
+    data = _data(encoder, rows, held_out, config.frozen)
+    made = arguments(
+        config, precision, seed=seed, num_rows=len(rows.texts), judged=held_out is not None, checkpoints=checkpoints
+    )
+    begun = last_checkpoint(checkpoints)
+    loss = callbacks.DistributionLoss()
     with quiet(), ExitStack() as stack:
-        report = _StepReport(stack)
+        if data.kept:
+            stack.enter_context(frozen.upper_part(encoder.model, config.frozen))
+        report = callbacks.StepReport(stack, loss)
         trainer = Trainer(
             model=encoder.model,
-            args=_arguments(config, precision, seed=seed, num_rows=len(features), scratch=scratch),
-            train_dataset=features,
-            data_collator=DataCollatorWithPadding(encoder.tokenizer),
+            args=made,
+            train_dataset=data.train,
+            eval_dataset=data.held_out,
+            data_collator=data.collate,
             processing_class=encoder.tokenizer,
-            compute_loss_func=distribution_loss,
-            callbacks=[report],
+            compute_loss_func=loss,
+            callbacks=[report, callbacks.TimedCheckpoint(), *_logging(logs)],
         )
+        if held_out and config.patience:
+            trainer.add_callback(EarlyStoppingCallback(config.patience))
         trainer.remove_callback(PrinterCallback)
-        started_s = time.monotonic()
-        trainer.train()
+        trainer.train(resume_from_checkpoint=str(begun) if begun else None)
         wall_s = time.monotonic() - started_s
     if not math.isfinite(report.loss):
         raise ModelError("training diverged: the loss is no number any more", mend="lower student.learning_rate")
-    return FineTuning(precision, str(trainer.args.device), wall_s, report.loss)
+    return FineTuning(
+        precision,
+        str(trainer.args.device),
+        wall_s,
+        report.loss,
+        trainer.state.best_metric,
+        round(trainer.state.epoch or 0.0, 3),
+        int(begun.name.rpartition("-")[2]) if begun else 0,
+    )
 
 
-def distribution_loss(outputs: Any, labels: torch.Tensor, num_items_in_batch: Any = None) -> torch.Tensor:
-    """Mean cross entropy between target distributions (rows, labels) and the model's, in nats."""
-    return torch.nn.functional.cross_entropy(outputs.logits.float(), labels.float())
+class _Data(NamedTuple):
+    """What the Trainer reads, and how it makes batches of it."""
+
+    train: list[dict[str, Any]]
+    held_out: list[dict[str, Any]] | None
+    collate: Callable[[Any], Any]
+    kept: bool
+    """Whether features hold the output of the frozen parts."""
 
 
-def chosen_precision(wanted: str) -> str:
-    """bf16 or fp32: what was asked for, or with `auto` bf16 where the processor computes it in hardware."""
-    device = torch.accelerator.current_accelerator()
-    if device is None:
-        hardware = computes_bf16()
-    else:
-        hardware = device.type in ("cuda", "xpu") and is_torch_bf16_gpu_available()
-        if wanted == "bf16" and not hardware:
-            raise ConfigError(
-                f"student.precision is bf16, which this {device.type} device does not compute",
-                mend="--set student.precision=fp32",
-            )
-    if wanted == "auto":
-        return "bf16" if hardware else "fp32"
-    return wanted
+def _data(encoder: Encoder, rows: Rows, held_out: Rows | None, parts: int) -> _Data:
+    both = [_features(encoder.tokenizer, each) if each else None for each in (rows, held_out)]
+    every = [feature for features in both for feature in features or []]
+    ids = [feature["input_ids"] for feature in every]
+    kept = parts > 0 and frozen.kept_bytes(encoder.model, ids) <= frozen.MOST_BYTES
+    if kept:
+        pad = int(encoder.tokenizer.pad_token_id)
+        for feature, output in zip(every, frozen.lower_outputs(encoder.model, ids, parts=parts, pad=pad), strict=True):
+            feature["lower_output"] = output
+    collate = frozen.collate if kept else DataCollatorWithPadding(encoder.tokenizer)
+    return _Data(both[0] or [], both[1], collate, kept)
 
 
-def _features(tokenizer: Any, texts: Sequence[str], targets: Sequence[Sequence[float]]) -> list[dict[str, Any]]:
-    encoded = tokenizer(list(texts), truncation=True)
+def _features(tokenizer: Any, rows: Rows) -> list[dict[str, Any]]:
+    encoded = tokenizer(list(rows.texts), truncation=True)
     return [
         {**{name: column[i] for name, column in encoded.items()}, "labels": list(target)}
-        for i, target in enumerate(targets)
+        for i, target in enumerate(rows.targets)
     ]
 
 
-def num_epochs(config: Student, num_rows: int) -> float:
-    """The configured passes, or as many as `student.min_steps` takes."""
-    return max(config.epochs, config.min_steps / math.ceil(num_rows / config.batch_size))
+def _logging(folder: Path | None) -> list[Any]:
+    if folder is None:
+        return []
+    from transformers.integrations import TensorBoardCallback
 
-
-def _arguments(config: Student, precision: str, *, seed: int, num_rows: int, scratch: Path) -> TrainingArguments:
-    epochs = num_epochs(config, num_rows)
-    num_steps = math.ceil(epochs * math.ceil(num_rows / config.batch_size))
-    on_cpu = not torch.accelerator.is_available()
-    arguments = TrainingArguments(
-        output_dir=str(scratch),
-        num_train_epochs=epochs,
-        per_device_train_batch_size=config.batch_size,
-        learning_rate=config.learning_rate,
-        lr_scheduler_type="linear",
-        warmup_steps=0.1,  # below 1 it is a share of all steps
-        weight_decay=0.01,
-        optim="adamw_torch_fused",  # one pass over the weights: a step at batch 8 takes about a third less on a CPU
-        train_sampling_strategy="group_by_length",
-        bf16=precision == "bf16",
-        use_cpu=on_cpu,
-        dataloader_pin_memory=not on_cpu,
-        seed=seed,
-        logging_steps=max(1, num_steps // NUM_LOSS_LINES),
-        logging_nan_inf_filter=False,
-        save_strategy="no",
-        report_to="none",
-        disable_tqdm=True,
-        remove_unused_columns=False,
-    )
-    if arguments.n_gpu > 1:
-        arguments._n_gpu = 1  # else the Trainer takes every GPU and multiplies the batch size by their number
-    return arguments
-
-
-class _StepReport(TrainerCallback):  # type: ignore[misc]
-    """Shows steps and loss while training, and keeps the last loss."""
-
-    def __init__(self, stack: ExitStack) -> None:
-        self.loss = math.nan
-        self._stack = stack
-
-    def on_train_begin(self, _: TrainingArguments, state: TrainerState, __: TrainerControl, **more: Any) -> None:
-        self._progress = self._stack.enter_context(Progress("training student", total=state.max_steps, unit="steps"))
-
-    def on_step_end(
-        self, _: TrainingArguments, state: TrainerState, control: TrainerControl, **more: Any
-    ) -> TrainerControl:
-        self._progress.add(1, note="" if math.isnan(self.loss) else f"loss {self.loss:.3f}")
-        control.should_log |= state.global_step == state.max_steps
-        return control
-
-    def on_log(
-        self,
-        _: TrainingArguments,
-        state: TrainerState,
-        __: TrainerControl,
-        logs: dict[str, float] | None = None,
-        **more: Any,
-    ) -> None:
-        self.loss = (logs or {}).get("loss", self.loss)
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError as error:
+        raise ConfigError(
+            "student.tensorboard is true, and the package tensorboard is not installed",
+            mend="pip install tensorboard, or --set student.tensorboard=false",
+        ) from error
+    return [TensorBoardCallback(SummaryWriter(log_dir=str(folder)))]

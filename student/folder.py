@@ -20,6 +20,14 @@ from core.files import cannot_write, sync_folder
 MARKER = "training.json"
 """The file that tells a student folder from any other folder."""
 
+SEEDS = "seeds"
+"""Folder in a student's folder for those trained alike with other seeds."""
+
+
+def other_seeds(student: Path) -> list[Path]:
+    """Folders of the students that were trained beside this one, in the order of their seeds."""
+    return sorted((student / SEEDS).glob("*"), key=lambda path: int(path.name))
+
 
 def check_place(path: Path) -> None:
     """Finds out before any work whether a student can be written to `path`.

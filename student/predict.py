@@ -17,10 +17,10 @@ from core.errors import InputError, ModelError
 from core.files import replacing
 from core.progress import Progress, Waiting
 from core.tables import Row, column_types, count_rows, stream_rows
-from student.encoder import load_student, num_positions
+from student.calibration import read_temperature, softmax
+from student.encoder import Encoder, load_student
+from student.inference import logits
 from student.outputs import WRITERS, Columns, ResultRow
-
-INFERENCE_BATCH = 32
 
 
 class StudentModel:
@@ -34,30 +34,16 @@ class StudentModel:
 
     def __init__(self, folder: Path) -> None:
         self.labels = _labels_of(folder)
+        self.temperature = read_temperature(folder)
         encoder = load_student(str(folder))
         import torch
 
         self._device = torch.accelerator.current_accelerator() or torch.device("cpu")
-        self._tokenizer, self._model = encoder.tokenizer, encoder.model.to(self._device)
-        positions = num_positions(encoder.model)
-        self._max_length = min(encoder.tokenizer.model_max_length, positions or encoder.tokenizer.model_max_length)
+        self._encoder = Encoder(encoder.tokenizer, encoder.model.to(self._device))
 
     def probabilities(self, texts: Sequence[str]) -> np.ndarray:
         """One row per text in input order, one float32 column per label; rows sum to 1. Long texts are cut."""
-        import torch
-
-        result = np.zeros((len(texts), len(self.labels)), np.float32)
-        if not texts:
-            return result
-        encoded = self._tokenizer(list(texts), truncation=True, max_length=self._max_length)
-        by_length = sorted(range(len(texts)), key=lambda i: len(encoded["input_ids"][i]))
-        with torch.inference_mode():
-            for start in range(0, len(texts), INFERENCE_BATCH):
-                chosen = by_length[start : start + INFERENCE_BATCH]
-                columns = {name: [column[i] for i in chosen] for name, column in encoded.items()}
-                batch = self._tokenizer.pad(columns, return_tensors="pt").to(self._device)
-                result[chosen] = self._model(**batch).logits.float().softmax(-1).cpu().numpy()
-        return result
+        return softmax(logits(self._encoder, texts, device=self._device), self.temperature)
 
 
 def _labels_of(folder: Path) -> list[str]:

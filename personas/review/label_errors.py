@@ -11,6 +11,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from core.confident_learning import confident_labels
+
 FOLDS = 5
 FEATURES = 2**18
 SMOOTHING = 0.1
@@ -34,17 +36,10 @@ def likely_errors(labels: np.ndarray, probabilities: np.ndarray) -> list[LabelEr
     Args:
         labels: (rows,) number of the given label.
         probabilities: (rows, labels), out of sample.
-
-    Source: Northcutt, Jiang, Chuang, "Confident Learning", JAIR 70 (2021), definition of the confident joint.
     """
-    num_labels = probabilities.shape[1]
+    suggested = confident_labels(labels, probabilities)
+    wrong = (suggested >= 0) & (suggested != labels)
     self_confidence = probabilities[np.arange(len(labels)), labels]
-    count = np.bincount(labels, minlength=num_labels)
-    mean = np.bincount(labels, self_confidence, minlength=num_labels) / np.maximum(count, 1)
-    threshold = np.where(count > 0, mean, np.inf)
-    confident = np.where(probabilities >= threshold - 1e-12, probabilities, -1.0)
-    suggested = confident.argmax(1)
-    wrong = (confident.max(1) >= 0) & (suggested != labels)
     margin = probabilities.max(1) - self_confidence
     rows = np.flatnonzero(wrong)
     order = rows[np.lexsort((rows, -margin[rows]))]

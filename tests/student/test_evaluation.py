@@ -37,6 +37,7 @@ def test_without_gold_rows_every_score_is_none() -> None:
         "teacher": None,
         "teacher_raw": None,
         "student": None,
+        "student_seeds": None,
         "comparison": None,
     }
 

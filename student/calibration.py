@@ -1,0 +1,77 @@
+"""How sure a student may sound: one temperature that its logits are divided by.
+
+Fitted on the votes of held-out rows, saved in the student's folder and used whenever it predicts. It
+changes no label.
+
+Source: Guo, Pleiss, Sun, Weinberger, "On Calibration of Modern Neural Networks", ICML 2017.
+"""
+
+import json
+from pathlib import Path
+
+import numpy as np
+
+from core.errors import ModelError
+from core.files import write_json
+
+FILE = "calibration.json"
+_LOWEST, _HIGHEST = 0.05, 20.0
+
+
+def fitted_temperature(logits: np.ndarray, targets: np.ndarray) -> float:
+    """The temperature with the least cross entropy against the targets, within 0.05 and 20.
+
+    Args:
+        logits: (rows, labels).
+        targets: (rows, labels) distributions.
+    """
+    # Cross entropy is convex in the inverse temperature, so halving brackets by the golden section finds its least.
+    low, high = 1 / _HIGHEST, 1 / _LOWEST
+    golden = (np.sqrt(5) - 1) / 2
+    for _ in range(60):
+        first, second = high - golden * (high - low), low + golden * (high - low)
+        if _cross_entropy(first * logits, targets) < _cross_entropy(second * logits, targets):
+            high = second
+        else:
+            low = first
+    return float(2 / (low + high))
+
+
+def softmax(logits: np.ndarray, temperature: float = 1.0) -> np.ndarray:
+    """(rows, labels) float32 probabilities."""
+    scaled = logits.astype(np.float64) / temperature
+    shares = np.exp(scaled - scaled.max(-1, keepdims=True))
+    made: np.ndarray = (shares / shares.sum(-1, keepdims=True)).astype(np.float32)
+    return made
+
+
+def write(student: Path, logits: np.ndarray, targets: np.ndarray) -> dict[str, float]:
+    """Fits the temperature on held-out rows and writes it; returns it with the share of rows that agree."""
+    temperature = fitted_temperature(logits.astype(np.float64), targets)
+    write_json(student / FILE, {"temperature": temperature, "held_out_rows": len(targets)})
+    agree = float((logits.argmax(1) == targets.argmax(1)).mean())
+    return {"temperature": temperature, "held_out_accuracy": agree}
+
+
+def read_temperature(student: Path) -> float:
+    """The temperature of a student; 1 where none was fitted.
+
+    Raises:
+        ModelError: the file is there and says no usable temperature.
+    """
+    path = student / FILE
+    if not path.exists():
+        return 1.0
+    try:
+        temperature = float(json.loads(path.read_text(encoding="utf-8"))["temperature"])
+        if not _LOWEST / 2 < temperature < _HIGHEST * 2:
+            raise ValueError(temperature)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ModelError(f"{path} says no temperature", mend="remove it, or train anew with xpoll train") from error
+    return temperature
+
+
+def _cross_entropy(logits: np.ndarray, targets: np.ndarray) -> float:
+    shifted = logits - logits.max(-1, keepdims=True)
+    logs = shifted - np.log(np.exp(shifted).sum(-1, keepdims=True))
+    return float(-(targets * logs).sum(-1).mean())

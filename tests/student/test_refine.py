@@ -1,0 +1,60 @@
+"""Votes that unseen students are against are found and weakened, without a gold label."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from toy import LABELS, documents, settings
+
+from student import refine
+from student.predict import StudentModel
+from student.train import train_student
+
+
+def test_each_row_is_judged_once_by_a_student_that_did_not_see_it() -> None:
+    judged: list[int] = []
+
+    def predict(outside: list[int], inside: list[int]) -> np.ndarray:
+        assert not set(outside) & set(inside)
+        assert sorted([*outside, *inside]) == list(range(10))
+        judged.extend(inside)
+        return np.array([[i, 1.0] for i in inside])
+
+    found = refine.unseen_probabilities(10, 2, predict, folds=3, seed=0)
+    assert sorted(judged) == list(range(10))
+    assert found[:, 0].tolist() == list(range(10))
+
+
+def test_distilled_targets_lean_to_the_students_as_far_as_they_are_trusted() -> None:
+    votes = np.array([[0.9, 0.1], [0.9, 0.1], [1.0, 0.0]])
+    unseen = np.array([[0.95, 0.05], [0.05, 0.95], [0.05, 0.95]])
+    half, full = (refine.distilled(votes, unseen, trust=trust) for trust in (0.5, 1.0))
+    np.testing.assert_allclose(half.sum(1), 1)
+    assert half[0, 0] > 0.9, "a student that agrees makes the vote surer"
+    assert 0.1 < half[1, 1] < full[1, 1]
+    assert full[2, 1] > 0.05, "a unanimous vote can be doubted too"
+    no_news = refine.distilled(votes, np.tile(unseen.mean(0), (3, 1)), trust=1.0)
+    np.testing.assert_allclose(no_news[:2], votes[:2])
+
+
+def test_pruning_leaves_out_votes_that_the_students_are_confidently_against() -> None:
+    votes = np.array([[0.9, 0.1], [0.8, 0.2], [0.6, 0.4], [0.1, 0.9]])
+    unseen = np.array([[0.9, 0.1], [0.8, 0.2], [0.1, 0.9], [0.2, 0.8]])
+    assert refine.pruned(votes, unseen).any(1).tolist() == [True, True, False, True]
+
+
+@pytest.mark.parametrize("how", ["prune", "distil"])
+def test_a_refined_training_learns_past_wrong_votes(encoder: Path, tmp_path: Path, how: str) -> None:
+    rows = documents(150)
+    for i in range(0, 150, 7):
+        wrong = (LABELS.index(str(rows[i].label)) + 1) % 3
+        rows[i] = rows[i]._replace(
+            label=LABELS[wrong], distribution=tuple(0.9 if k == wrong else 0.05 for k in range(3))
+        )
+    config = settings(encoder, refine=how, trust=1.0, held_out=0.0)
+    training = train_student(rows, LABELS, config=config, seed=0, output=tmp_path / "student")
+    assert training["pruned"] >= 18 if how == "prune" else training["pruned"] == 0
+    assert (tmp_path / "student" / "calibration.json").exists(), "unseen rows fit the temperature"
+    found = StudentModel(tmp_path / "student").probabilities([row.text for row in rows]).argmax(1)
+    truth = [i % 3 for i in range(150)]
+    assert np.mean(found == truth) > 0.95, "the student answers what the wrong votes should have been"
