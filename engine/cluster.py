@@ -72,11 +72,13 @@ def _start(config: Engine) -> list[Device]:
     devices = devices_for(config)
     for name, value in UNREAD.items():
         os.environ.setdefault(name, value)
+    num_gpus = sum(device.parallel for device in devices if device.kind != "cpu")
     guard_descendants()
     with Waiting("starting Ray", usual_s=5):
         ray.init(
-            num_cpus=len(os.sched_getaffinity(0)),
-            num_gpus=sum(device.parallel for device in devices if device.kind != "cpu"),
+            # A worker on a GPU asks for a core, and must not wait for one where there are more GPUs than cores.
+            num_cpus=max(len(os.sched_getaffinity(0)), num_gpus),
+            num_gpus=num_gpus,
             include_dashboard=False,
             log_to_driver=False,
             logging_level="error",

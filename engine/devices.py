@@ -5,25 +5,28 @@ dpctl, so device counts are always given to it explicitly.
 """
 
 import os
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import groupby
 from pathlib import Path
 from typing import Literal
 
 from core.environment import memory_bytes, processor_name
 from core.errors import EngineError
+from engine.affinity import Hierarchy, given, places
+from engine.cores import core_shares
+from engine.intel_cards import Card, read_cards, sysfs_root
 
 DeviceKind = Literal["cpu", "xpu", "cuda"]
 
-# PCI device ids of Intel Data Center GPU Max, with the tiles that each card shows in FLAT mode.
-# Source: compute-runtime, devices_base.inl.
-INTEL_MAX = {
-    "0x0bd5": ("Intel Data Center GPU Max 1550", 2),
-    "0x0bd6": ("Intel Data Center GPU Max 1550", 2),
-    "0x0bd9": ("Intel Data Center GPU Max 1100", 1),
-    "0x0bda": ("Intel Data Center GPU Max 1100", 1),
-    "0x0bdb": ("Intel Data Center GPU Max 1100", 1),
+CCL = {
+    "CCL_ATL_TRANSPORT": "ofi",
+    "FI_TCP_IFACE": "lo",
+    "CCL_PROCESS_LAUNCHER": "none",
+    "CCL_ZE_IPC_EXCHANGE": "sockets",
 }
+"""oneCCL is started even by an engine on one device, and hangs where it waits for another launcher or interface."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,9 +38,13 @@ class Device:
         index: Number of the GPU on its machine; of the first one where there are several.
         name: Name of the product.
         cores: Cores of a share of the CPU.
-        parallel: How many GPUs, or parts of the share, one engine spans; they stand side by side.
+        parallel: How many GPUs, or parts of the share, one engine spans.
         node: Ray's id of the machine; empty for this one.
         host: Name of the machine in a cluster; empty for this one.
+        numbers: Numbers of the GPUs where they do not follow on `index`; else empty.
+        memory_gib: Of each GPU; None where it is not known.
+        pci_address: Of its card, or of the first one.
+        hierarchy: How Level Zero counts: by tile (FLAT) or by card (COMPOSITE).
     """
 
     kind: DeviceKind
@@ -47,70 +54,106 @@ class Device:
     parallel: int = 1
     node: str = ""
     host: str = ""
+    numbers: tuple[int, ...] = ()
+    memory_gib: float | None = None
+    pci_address: str = ""
+    hierarchy: Hierarchy = "FLAT"
+
+    @property
+    def mask(self) -> str:
+        """Numbers of its GPUs, as ZE_AFFINITY_MASK and CUDA_VISIBLE_DEVICES take them."""
+        return ",".join(map(str, self.numbers or range(self.index, self.index + self.parallel)))
 
     def __str__(self) -> str:
+        at = f"{self.host}{'/' if self.host else ''}{self.kind}:"
+        if self.numbers:
+            return at + "+".join(map(str, self.numbers))
         last = f"-{self.index + self.parallel - 1}" if self.parallel > 1 and self.kind != "cpu" else ""
-        return f"{self.host}{'/' if self.host else ''}{self.kind}:{self.index}{last}"
+        return f"{at}{self.index}{last}"
 
 
-def find_devices(kind: str, replicas: int, *, parallel: int = 1, sysfs: Path = Path("/sys")) -> list[Device]:
+def find_devices(
+    kind: str, replicas: int, *, parallel: int = 1, hierarchy: Hierarchy = "FLAT", sysfs: Path | None = None
+) -> list[Device]:
     """The devices of this machine to start engines on, one engine each.
 
     Args:
         kind: "auto", "cpu", "xpu" or "cuda"; "auto" takes GPUs if there are any.
         replicas: How many to use; 0 means all GPUs, or one share of the CPU.
         parallel: How many GPUs one engine spans.
-        sysfs: Root of the sys file system; tests give a fake one.
+        hierarchy: Whether each tile of an Intel card is a device (FLAT), or the card (COMPOSITE).
+        sysfs: Root of the sys file system; without it /sys, or what XPOLL_SYSFS names.
 
     Raises:
         EngineError: fewer devices are there than asked for.
     """
-    gpus = {"xpu": _intel_gpus, "cuda": _nvidia_gpus}
+    root = sysfs or sysfs_root()
     if kind == "auto":
-        kind = next((name for name, find in gpus.items() if find(sysfs)), "cpu")
+        kind = "xpu" if _intel_gpus(root, hierarchy) else "cuda" if _nvidia_gpus(root) else "cpu"
     if kind == "cpu":
-        return _cpu_shares(replicas or 1, parallel)
-    found = gpus[kind](sysfs)
-    needed = max(replicas, 1) * parallel
-    if len(found) < needed:
-        raise EngineError(f"engine.device = {kind!r}: {needed} needed, {len(found)} found", mend="xpoll doctor")
-    groups = [replace(found[i], parallel=parallel) for i in range(0, len(found) - parallel + 1, parallel)]
+        shares = core_shares(replicas or 1, parallel, sysfs)
+        name = processor_name()
+        return [Device("cpu", i, name, share, parallel) for i, share in enumerate(shares)]
+    found = _intel_gpus(root, hierarchy) if kind == "xpu" else _nvidia_gpus(root)
+    groups = _groups(found, parallel)
+    if len(groups) < max(replicas, 1):
+        unusable = "; ".join(problem_of(card) for card in read_cards(root) if card.problem and card.is_discrete)
+        raise EngineError(
+            f"engine.device = {kind!r}: {max(replicas, 1) * parallel} needed, {len(found)} found"
+            + (f" ({unusable})" if unusable and kind == "xpu" else ""),
+            mend="xpoll doctor",
+        )
     return groups[:replicas] if replicas else groups
 
 
-def _cpu_shares(replicas: int, parallel: int) -> list[Device]:
-    cores = sorted(os.sched_getaffinity(0))
-    if replicas * parallel > len(cores):
-        raise EngineError(
-            f"engine.replicas x engine.tensor_parallel = {replicas * parallel} is more than the {len(cores)} cores",
-            mend="set them lower",
-        )
-    size = len(cores) // (replicas * parallel) * parallel
-    name = processor_name()
-    return [Device("cpu", i, name, tuple(cores[i * size : (i + 1) * size]), parallel) for i in range(replicas)]
+def problem_of(card: Card) -> str:
+    """What keeps engines off a card, in one phrase."""
+    at = f" on {card.render_node}" if card.problem == "no permission" else ""
+    return f"{card.product.name} at {card.pci_address}: {card.problem}{at}"
 
 
-def _intel_gpus(sysfs: Path) -> list[Device]:
-    devices: list[Device] = []
-    # Sorted by PCI address, the order that ZE_ENABLE_PCI_ID_DEVICE_ORDER=1 gives Level Zero.
-    cards = sorted({card.resolve() for card in sysfs.glob("class/drm/card[0-9]*/device")}, key=lambda card: card.name)
-    for card in cards:
-        if _read(card / "vendor") == "0x8086" and (known := INTEL_MAX.get(_read(card / "device"))):
-            name, tiles = known
-            devices += [Device("xpu", len(devices) + tile, name) for tile in range(tiles)]
+def left_out(sysfs: Path | None = None) -> list[str]:
+    """The discrete Intel GPUs that are there and cannot be used, each with what keeps engines off it."""
+    return [problem_of(card) for card in read_cards(sysfs) if card.problem and card.is_discrete]
+
+
+def _groups(found: list[Device], parallel: int) -> list[Device]:
+    """GPUs of one product that one engine spans; what has no partner is left out."""
+    if parallel == 1:
+        return found
+    groups = []
+    for _, same in groupby(found, key=lambda device: device.name):
+        gpus = list(same)
+        for i in range(0, len(gpus) - parallel + 1, parallel):
+            numbers = tuple(gpu.index for gpu in gpus[i : i + parallel])
+            in_a_row = numbers == tuple(range(numbers[0], numbers[0] + parallel))
+            groups.append(replace(gpus[i], parallel=parallel, numbers=() if in_a_row else numbers))
+    return groups
+
+
+def _intel_gpus(sysfs: Path, hierarchy: Hierarchy) -> list[Device]:
+    devices = []
+    for place in given(places(read_cards(sysfs), hierarchy)):
+        card = place.card
+        if card.is_discrete:
+            share = 1 if place.tile is None else card.tiles
+            memory_gib = None if card.memory_gib is None else card.memory_gib / share
+            devices.append(
+                Device(
+                    "xpu",
+                    place.number,
+                    card.product.name,
+                    memory_gib=memory_gib,
+                    pci_address=card.pci_address,
+                    hierarchy=hierarchy,
+                )
+            )
     return devices
 
 
 def _nvidia_gpus(sysfs: Path) -> list[Device]:
-    proc = Path("/proc/driver/nvidia/gpus") if sysfs == Path("/sys") else sysfs / "nvidia-gpus"
+    proc = Path("/proc/driver/nvidia/gpus") if sysfs == Path("/sys") else sysfs.parent / "proc/driver/nvidia/gpus"
     return [Device("cuda", i, "NVIDIA GPU") for i, _ in enumerate(sorted(proc.glob("*")))]
-
-
-def _read(path: Path) -> str:
-    try:
-        return path.read_text(encoding="ascii").strip()
-    except OSError:
-        return ""
 
 
 def pinning(device: Device) -> dict[str, str]:
@@ -128,17 +171,20 @@ def pinning(device: Device) -> dict[str, str]:
             "VLLM_CPU_KVCACHE_SPACE": os.environ.get("VLLM_CPU_KVCACHE_SPACE", str(kv_cache_gib(memory_bytes()))),
             "CUDA_VISIBLE_DEVICES": "",
         }
-    gpus = ",".join(str(device.index + i) for i in range(device.parallel))
     if device.kind == "cuda":
-        return {"CUDA_VISIBLE_DEVICES": gpus, "RAY_EXPERIMENTAL_NOSET_CUDA_VISIBLE_DEVICES": "1"}
+        return {"CUDA_VISIBLE_DEVICES": device.mask, "RAY_EXPERIMENTAL_NOSET_CUDA_VISIBLE_DEVICES": "1"}
     return {
-        "ZE_AFFINITY_MASK": gpus,
-        "ZE_FLAT_DEVICE_HIERARCHY": "FLAT",
+        "ZE_AFFINITY_MASK": device.mask,
+        "ZE_FLAT_DEVICE_HIERARCHY": device.hierarchy,
         "ZE_ENABLE_PCI_ID_DEVICE_ORDER": "1",
         "VLLM_WORKER_MULTIPROC_METHOD": "spawn",
-        # Both or neither: with one of them Ray re-indexes the selector and picks the wrong card.
+        # Both or neither: Ray 2.58 with one of them re-indexes the selector and picks the wrong card. Older
+        # versions know the first alone, newer ones the second alone.
         "RAY_EXPERIMENTAL_NOSET_ONEAPI_DEVICE_SELECTOR": "1",
         "RAY_EXPERIMENTAL_NOSET_ZE_AFFINITY_MASK": "1",
+        # Max shows its free memory only to processes that have this (ALCF, known issues of PyTorch).
+        "ZES_ENABLE_SYSMAN": "1",
+        **{name: os.environ.get(name, value) for name, value in CCL.items()},
     }
 
 
@@ -151,4 +197,5 @@ def describe(devices: Sequence[Device]) -> str:
     """The devices in one phrase, e.g. "2 x cpu (AMD EPYC)"."""
     hosts = {device.host for device in devices}
     where = f" on {len(hosts)} nodes" if len(hosts) > 1 else ""
-    return f"{len(devices)} x {devices[0].kind} ({devices[0].name}){where}"
+    kinds = Counter((device.kind, device.name) for device in devices)
+    return " and ".join(f"{number} x {kind} ({name})" for (kind, name), number in kinds.items()) + where

@@ -215,7 +215,7 @@ class Dispatch:
             silent_s = now_s - seat.news_s
             if seat.starting and seat.calls and silent_s > self.config.start_timeout_s:
                 limit = f"the engine did not start within engine.start_timeout_s = {self.config.start_timeout_s:g}"
-                self._died(seat, limit)
+                self._died(seat, f"{limit} (on Intel GPUs mostly oneCCL: docs/intel-gpus.md)")
             elif seat.in_flight and not seat.starting and silent_s > self.config.hang_timeout_s:
                 self._died(seat, f"no answer for {silent_s:.0f} s (engine.hang_timeout_s)")
 

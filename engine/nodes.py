@@ -5,6 +5,7 @@ from dataclasses import replace
 
 from core.config import Engine
 from core.errors import EngineError
+from engine.affinity import Hierarchy
 from engine.backends import device_kind
 from engine.devices import Device, find_devices
 
@@ -52,13 +53,13 @@ def _ask(node_id: str, config: Engine, wanted: int) -> object:
     task = ray.remote(devices_of_this_node).options(
         num_cpus=0, scheduling_strategy=NodeAffinitySchedulingStrategy(node_id, soft=False)
     )
-    return task.remote(device_kind(config), wanted, config.tensor_parallel)
+    return task.remote(device_kind(config), wanted, config.tensor_parallel, config.device_hierarchy)
 
 
-def devices_of_this_node(kind: str, replicas: int, parallel: int) -> tuple[str, list[Device]]:
+def devices_of_this_node(kind: str, replicas: int, parallel: int, hierarchy: Hierarchy) -> tuple[str, list[Device]]:
     """Name of this machine, and its devices; none where it has too few, since other nodes may have them."""
     try:
-        return socket.gethostname(), find_devices(kind, replicas, parallel=parallel)
+        return socket.gethostname(), find_devices(kind, replicas, parallel=parallel, hierarchy=hierarchy)
     except EngineError:
         return socket.gethostname(), []
 

@@ -7,7 +7,9 @@ from typing import Any, NamedTuple
 from core.config import Engine
 from core.records import Prompt
 from engine.backends import LOADS_MODEL
-from engine.devices import Device
+from engine.devices import Device, left_out
+from engine.fit import fit_of
+from engine.forecast import forecast
 from engine.kv_cache import cache_of
 from engine.prefix import Prediction, Tokens, choose, predict, sample_of
 from engine.token_counts import CountedBy, tokens_of
@@ -67,6 +69,7 @@ def make_plan(
             )
     order, reason = _settled(chosen, _preferred(samples, predictions, config.backend))
     prediction = predictions.get(order)
+    cache_tokens = cache.num_blocks * cache.block_size if cache and cache.num_blocks is not None else None
     return {
         "documents": documents,
         "prompts": documents * asked_each,
@@ -74,6 +77,8 @@ def make_plan(
         "model": config.model,
         "address": config.address,
         "devices": [str(device) for device in devices] or None,
+        "device_masks": [device.mask for device in devices if device.kind != "cpu"] or None,
+        "devices_left_out": left_out() if config.device in ("auto", "xpu") and not config.address else [],
         "device_name": devices[0].name if devices else None,
         "replicas": len(devices) or None,
         "max_in_flight": config.max_in_flight,
@@ -82,10 +87,30 @@ def make_plan(
         "prompt_order_reason": reason,
         "tokens_counted_by": counted_by,
         "block_size": cache.block_size if cache else None,
-        "kv_cache_tokens": cache.num_blocks * cache.block_size if cache and cache.num_blocks is not None else None,
+        "kv_cache_tokens": cache_tokens,
         "predicted": {name: _rounded(each) for name, each in predictions.items()},
         "predicted_cached_share": round(prediction.cached_share, 4) if prediction else None,
+        "fit": fit_of(config, devices[0])._asdict() if cache and devices else None,
+        "rate_at_most": _rate(config, devices, prediction, first, cache_tokens) if devices else None,
     }
+
+
+def _rate(
+    config: Engine, devices: Sequence[Device], prediction: Prediction | None, first: Prompt | None, cache: int | None
+) -> dict[str, Any] | None:
+    """The rate that the devices allow at most, if every prompt is asked; None where no model is loaded."""
+    if prediction is None or first is None:
+        return None
+    return forecast(
+        config,
+        devices[0],
+        replicas=len(devices),
+        prompts=prediction.prompts,
+        computed_tokens=prediction.computed_tokens / prediction.prompts,
+        prompt_tokens=prediction.prompt_tokens / prediction.prompts,
+        answer_tokens=first.sampling.max_tokens or UNKNOWN_ANSWER_TOKENS,
+        cache_tokens=cache,
+    )
 
 
 def _sample(prompts: Iterable[Prompt]) -> Iterator[list[Prompt]]:

@@ -14,10 +14,11 @@ from core.config import Engine
 from core.progress import Progress, Waiting
 from core.records import Prompt
 from core.run_folder import RunFolder
-from engine.backends import check_backend
+from engine.backends import LOADS_MODEL, check_backend
 from engine.cluster import begin_worker, end_worker, end_workers, ray_session
 from engine.devices import describe
 from engine.dispatch import Dispatch, Tally
+from engine.fit import require_fit
 from engine.interrupt import draining
 from engine.journal import Journal
 from engine.ledger import Ledger
@@ -77,6 +78,8 @@ def answer_prompts(
             return 0
         work = (left for each in by_document(job.prompts) if (left := ledger.left_of(each)) is not None)
         with ray_session(config, log=folder.log) as devices:
+            if config.backend in LOADS_MODEL:
+                require_fit(config, devices[0])
             session = Session(folder.engine, config, devices)
             seats = Seats(
                 lambda number: begin(config, devices[number], name=f"worker-{number}", stop=job.stop, log=folder.log),

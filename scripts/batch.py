@@ -38,7 +38,7 @@ def run_batch(parsed: argparse.Namespace, *, log_to: Any) -> int:
         survey = survey_requests(source)
     config = _config(parsed, source, output, survey)
     check_backend(config.engine)
-    find_devices(config.engine.device, config.engine.replicas)
+    find_devices(config.engine.device, config.engine.replicas, hierarchy=config.engine.device_hierarchy)
     pipeline.prepare_model(config.engine)
     folder = open_batch(config, parsed.run_folder or Path(f"{output}.run"), survey)
     log_to(folder.log)

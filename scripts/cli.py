@@ -76,7 +76,8 @@ def parser() -> argparse.ArgumentParser:
         elif name == "review":
             add_review_commands(command, [json_flag])
         elif name != "doctor":
-            command.add_argument("job", type=Path, help="job TOML, or an existing run folder")
+            nargs = "+" if name == "plan" else None
+            command.add_argument("job", type=Path, nargs=nargs, help="job TOML, or an existing run folder")
             if name in ("run", "poll"):
                 command.add_argument("--address", help="run on the Ray cluster at this address (engine.address)")
             if name == "serve":
@@ -134,7 +135,7 @@ def _run(parsed: argparse.Namespace) -> int:
             path = parsed.job if is_folder else Path(load_config(parsed.job).job.run_folder)
             return show_status(RunFolder(path), as_json=parsed.json)
         case "plan":
-            return show_plan(pipeline.plan(load_config(parsed.job, parsed.set)), as_json=parsed.json)
+            return _plans(parsed)
         case "panel":
             return show_panel(load_config(parsed.job, parsed.set), as_json=parsed.json)
         case "vote" if parsed.compare:
@@ -148,6 +149,27 @@ def _run(parsed: argparse.Namespace) -> int:
 def _config(parsed: argparse.Namespace) -> Config:
     address = getattr(parsed, "address", None)
     return load_config(parsed.job, [*parsed.set, *([f"engine.address={address}"] if address else [])])
+
+
+def _plans(parsed: argparse.Namespace) -> int:
+    """The plan of one job, or of several under their names; one that cannot run here does not hide the others."""
+    if len(parsed.job) == 1:
+        return show_plan(pipeline.plan(load_config(parsed.job[0], parsed.set)), as_json=parsed.json)
+    plans: dict[str, Any] = {}
+    code = 0
+    for job in parsed.job:
+        try:
+            plans[str(job)] = pipeline.plan(load_config(job, parsed.set))
+        except UserError as error:
+            plans[str(job)] = {"error": str(error)}
+            code = error.exit_code
+    if parsed.json:
+        print(json.dumps(plans))
+        return code
+    for name, plan in plans.items():
+        print(f"{name}:")
+        show_plan(plan, as_json=False)
+    return code
 
 
 def _whole_path(config: Config, *, as_json: bool) -> int:

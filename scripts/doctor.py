@@ -3,33 +3,32 @@
 import os
 import shutil
 import sys
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 from core.environment import computes_bf16, memory_bytes, package_version, processor_name
 from core.models import PACKAGED, cache_folder, needs_preparation
-from engine.devices import find_devices
-
-Level = Literal["ok", "warning", "error"]
+from engine.devices import describe, find_devices
+from scripts.doctor_intel import intel_findings
+from scripts.doctor_stack import stack_findings
+from scripts.finding import Finding
 
 NEEDED = {"ray": "ray", "torch": "torch", "transformers": "transformers", "pyarrow": "pyarrow", "pydantic": "pydantic"}
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One thing looked at: what was found, why it matters, and what to type if it is not well."""
-
-    subject: str
-    level: Level
-    found: str
-    why: str = ""
-    mend: str = ""
-
-
 def findings() -> list[Finding]:
     """All findings, in the order of the data's path."""
-    return [_python(), *_packages(), *_devices(), _memory(), _shared_memory(), _disk(), *_models(), _hub()]
+    return [
+        _python(),
+        *_packages(),
+        *_devices(),
+        *intel_findings(),
+        *stack_findings(package_version),
+        _memory(),
+        _shared_memory(),
+        *_disks(),
+        *_models(),
+        _hub(),
+    ]
 
 
 def exit_code(found: list[Finding]) -> int:
@@ -65,7 +64,7 @@ def _packages() -> list[Finding]:
 
 def _devices() -> list[Finding]:
     devices = find_devices("auto", 0)
-    found = [Finding("devices", "ok", f"{len(devices)} x {devices[0].kind}: {devices[0].name}")]
+    found = [Finding("devices", "ok", describe(devices))]
     if devices[0].kind == "cpu":
         found.append(Finding("cores", "ok", f"{len(os.sched_getaffinity(0))} usable: {processor_name()}"))
         if not computes_bf16():
@@ -91,11 +90,23 @@ def _shared_memory() -> Finding:
     return Finding("/dev/shm", "ok", f"{free_gib:.1f} GiB free")
 
 
-def _disk() -> Finding:
-    free_gib = shutil.disk_usage(Path.cwd()).free / 2**30
-    if free_gib < 2:
-        return Finding("disk", "warning", f"{free_gib:.1f} GiB free here", "models and runs need room", "free some")
-    return Finding("disk", "ok", f"{free_gib:.0f} GiB free here")
+def _disks() -> list[Finding]:
+    """Room for runs here, and for models where the hub and xpoll keep them."""
+    hub = Path(os.environ.get("HF_HOME") or Path.home() / ".cache/huggingface")
+    places = {"disk for runs": Path.cwd(), "disk for models": hub, "disk for prepared models": cache_folder()}
+    needed_gib = {"disk for runs": 2, "disk for models": 2, "disk for prepared models": 1}
+    found = []
+    for subject, folder in places.items():
+        there = next(path for path in (folder, *folder.parents) if path.exists())
+        free_gib = shutil.disk_usage(there).free / 2**30
+        said = f"{free_gib:.1f} GiB free in {folder}"
+        if free_gib < needed_gib[subject]:
+            moved = {"disk for runs": "job.run_folder", "disk for models": "HF_HOME"}.get(subject, "XDG_CACHE_HOME")
+            why = "a model of 7 billion weights takes 15 GB" if subject == "disk for models" else "a run needs room"
+            found.append(Finding(subject, "warning", said, why, f"free some, or move it with {moved}"))
+        else:
+            found.append(Finding(subject, "ok", said))
+    return found
 
 
 def _models() -> list[Finding]:

@@ -16,12 +16,31 @@ def show_plan(plan: dict[str, Any], *, as_json: bool) -> int:
         print(json.dumps(plan))
         return 0
     for name, value in plan.items():
-        if name == "predicted":
+        if name in ("fit", "rate_at_most"):
+            print(f"{name:24} {_fit_line(value) if name == 'fit' else _rate_line(value)}")
+        elif name == "predicted":
             for order, figures in value.items():
                 print(f"{f'predicted, {order}':24} {_predicted(figures)}")
         else:
             print(f"{name:24} {'unknown' if value is None else value}")
     return 0
+
+
+def _fit_line(fit: dict[str, Any] | None) -> str:
+    if fit is None or fit["fits"] is None:
+        return f"unknown: {fit['why']}" if fit else "unknown"
+    weights = "" if fit["weights_gib"] is None else f"{fit['weights_gib']:g} GiB of weights, "
+    room = f"{weights}{fit['kv_cache_gib']:g} GiB of KV cache"
+    if fit["fits"]:
+        return f"yes: {room}: {fit['sequences']:g} sequences of {fit['context_tokens']} tokens (without activations)"
+    return f"NO: {fit['why']}"
+
+
+def _rate_line(rate: dict[str, Any] | None) -> str:
+    if rate is None or rate["prompts_per_s"] is None:
+        return f"unknown: {rate['why']}" if rate else "unknown"
+    bound = f"{rate['prompts_per_s']:g} prompts/s, {rate['wall_s']:g} s in all, with {rate['running']} running"
+    return f"{bound}; roofline of {rate['roofline']}: {rate['source']}"
 
 
 def _predicted(figures: dict[str, Any]) -> str:

@@ -121,7 +121,8 @@ def devices_for(config: Engine) -> list[Device]:
     """
     if config.backend == "simulated" and config.replicas > len(os.sched_getaffinity(0)):
         return [Device("cpu", i, "simulated") for i in range(config.replicas)]
-    return find_devices(device_kind(config), config.replicas, parallel=config.tensor_parallel)
+    kind, parallel = device_kind(config), config.tensor_parallel
+    return find_devices(kind, config.replicas, parallel=parallel, hierarchy=config.device_hierarchy)
 
 
 def make_backend(name: str, settings: BackendSettings) -> Backend:

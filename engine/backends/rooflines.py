@@ -24,13 +24,14 @@ class Roofline:
 
 @dataclass(frozen=True, slots=True)
 class ModelShape:
-    """What of a model decides its speed. Weights include the embeddings."""
+    """What of a model decides its speed. Weights include the embeddings; `context_tokens` is the longest context."""
 
     num_params: int
     num_layers: int
     num_kv_heads: int
     head_dim: int
     bytes_per_weight: float = 2.0
+    context_tokens: int | None = None
 
     @property
     def weight_bytes(self) -> float:
@@ -74,9 +75,11 @@ ROOFLINES = {
 }
 
 MODEL_SHAPES = {
-    "smollm2-135m": ModelShape(num_params=134_515_008, num_layers=30, num_kv_heads=3, head_dim=64),
-    "llama-3.1-8b": ModelShape(num_params=8_030_261_248, num_layers=32, num_kv_heads=8, head_dim=128),
-    "qwen2.5-7b": ModelShape(num_params=7_615_616_512, num_layers=28, num_kv_heads=4, head_dim=128),
+    "smollm2-135m": ModelShape(134_515_008, num_layers=30, num_kv_heads=3, head_dim=64, context_tokens=8192),
+    "llama-3.1-8b": ModelShape(8_030_261_248, num_layers=32, num_kv_heads=8, head_dim=128, context_tokens=131_072),
+    "qwen2.5-7b": ModelShape(7_615_616_512, num_layers=28, num_kv_heads=4, head_dim=128, context_tokens=32_768),
+    "qwen2.5-14b": ModelShape(14_770_033_664, num_layers=48, num_kv_heads=8, head_dim=128, context_tokens=32_768),
+    "qwen2.5-32b": ModelShape(32_763_876_352, num_layers=64, num_kv_heads=8, head_dim=128, context_tokens=32_768),
 }
 
 

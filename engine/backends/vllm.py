@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import sys
 import time
 from itertools import count
 from typing import Any
@@ -11,10 +12,31 @@ from core.environment import computes_bf16
 from core.errors import EngineError
 from core.models import resolve_model
 from core.records import Completion, Prompt
-from engine.backends import BackendSettings, EngineDeadError, Load
+from engine.backends import BackendSettings, EngineDeadError, Load, vllm_versions
 from engine.backends.chat_api import fold_system
 from engine.backends.choice_logprobs import NUM_ALTERNATIVES, answer_logprobs
+from engine.backends.last_words import LastWords
+from engine.backends.xpu import prepare_xpu
 from engine.devices import Device
+from engine.failures import Failure, failure_in
+from engine.intel_products import product_named
+
+MAX_NUM_SEQS = 256  # vLLM's own, where neither xpoll nor the job sets one
+
+
+class _DidNotStartError(Exception):
+    """vLLM's own error, and what it died of where that is known."""
+
+    def __init__(self, said: str, failure: Failure | None) -> None:
+        super().__init__(said)
+        self.failure = failure
+
+    def for_user(self, model: str) -> EngineError:
+        if self.failure is None:
+            return EngineError(f"vLLM does not start {model}: {self}", mend="see xpoll.log")
+        return EngineError(
+            f"vLLM does not start {model}: {self.failure.name}: {self.failure.what}", mend=self.failure.mend
+        )
 
 
 class VllmBackend:
@@ -35,33 +57,59 @@ class VllmBackend:
         Raises:
             EngineError: vLLM refuses the model or the options, or the model has no chat template.
         """
+        if self._settings.device.kind == "xpu":
+            prepare_xpu(self._settings.device)
+        self._said = LastWords()
         # Loading blocks for a minute; a thread keeps the actor able to say so.
         await asyncio.to_thread(self._load)
-
-    def _load(self) -> None:
-        from vllm.engine.arg_utils import AsyncEngineArgs
-        from vllm.usage.usage_lib import UsageContext
-        from vllm.v1.engine.async_llm import AsyncLLM
-
-        model = resolve_model(self._settings.model, key="engine.model")
-        options = {**default_options(self._settings.device), **self._settings.options}
-        try:
-            self._engine = AsyncLLM.from_engine_args(
-                AsyncEngineArgs(model=model, **options),
-                stat_loggers=[self._listener()],
-                # As of vllm.LLM: its defaults for tokens in a step, and prompts in a batch, are those of a batch job.
-                usage_context=UsageContext.LLM_CLASS,
-            )
-        except Exception as error:  # whatever vLLM says of model or options is for the user to mend
-            raise EngineError(f"vLLM does not start {self._settings.model}: {error}", mend="see xpoll.log") from error
         self._context = self._engine.model_config.max_model_len
-        self._tokenizer = self._engine.get_tokenizer()
+        self._tokenizer = await vllm_versions.tokenizer_of(self._engine)
         self._control = control_tokens_of(self._tokenizer)
         if not getattr(self._tokenizer, "chat_template", None):
             raise EngineError(
                 f"{self._settings.model} has no chat template", mend="use a model made for chat (instruct)"
             )
         self._fold_system = not self._takes_system()
+
+    def _load(self) -> None:
+        """Starts the engine; one that runs out of device memory once more, with half as many sequences."""
+        model, asked = resolve_model(self._settings.model, key="engine.model"), dict(self._settings.options)
+        try:
+            self._engine = self._begin(model, asked)
+        except _DidNotStartError as error:
+            if error.failure is None or error.failure.name != "out of device memory":
+                raise error.for_user(self._settings.model) from error
+            defaults = default_options(self._settings.device)
+            most = int(asked.get("max_num_seqs") or defaults.get("max_num_seqs") or MAX_NUM_SEQS)
+            asked["max_num_seqs"] = max(1, most // 2)
+            worker = self._settings.worker
+            said = f"xpoll: {worker}: out of device memory with max_num_seqs = {most}; once more with {most // 2}\n"
+            sys.stderr.write(said)  # the run's log
+            self._said.clear()
+            try:
+                self._engine = self._begin(model, asked)
+            except _DidNotStartError as again:
+                raise again.for_user(self._settings.model) from again
+
+    def _begin(self, model: str, asked: dict[str, Any]) -> Any:
+        from vllm.usage.usage_lib import UsageContext
+        from vllm.v1.engine.async_llm import AsyncLLM
+
+        arguments = vllm_versions.engine_args(model, default_options(self._settings.device), asked)
+        try:
+            return AsyncLLM.from_engine_args(
+                arguments,
+                stat_loggers=[self._listener()],
+                # As of vllm.LLM: its defaults for tokens in a step, and prompts in a batch, are those of a batch job.
+                usage_context=UsageContext.LLM_CLASS,
+            )
+        except Exception as error:  # whatever vLLM says of model or options is for the user to mend
+            raise _DidNotStartError(str(error), failure_in(f"{error}\n{self._said.text()}")) from error
+
+    def _why_dead(self, said: str) -> str:
+        """The cause of an engine's death where what it printed names one."""
+        failure = failure_in(self._said.text())
+        return f"{failure.name} ({said})" if failure else said
 
     def _listener(self) -> Any:
         """What vLLM calls after each step; it keeps the figures of the engine's queue."""
@@ -75,16 +123,16 @@ class VllmBackend:
 
             def record(self, scheduler_stats: Any, iteration_stats: Any, *args: Any, **named: Any) -> None:
                 if scheduler_stats is not None:
-                    # Newer versions count requests that wait for a grammar or a place in the cache apart.
-                    deferred = getattr(scheduler_stats, "num_skipped_waiting_reqs", 0)
                     backend._load_seen = Load(
                         scheduler_stats.num_running_reqs,
-                        scheduler_stats.num_waiting_reqs + deferred,
+                        vllm_versions.waiting_requests(scheduler_stats),
                         scheduler_stats.kv_cache_usage,
                     )
 
-            def log_engine_initialized(self) -> None:
+            def log_engine_initialized(self, *args: Any) -> None:
                 pass
+
+            log = record_sleep_state = log_engine_initialized  # abstract in some versions
 
         return Listener
 
@@ -126,7 +174,7 @@ class VllmBackend:
                 raise ValueError(problem)
             params = sampling_params(prompt, max_tokens or self._context - len(token_ids))
             output = await self._generate(token_ids, params)
-        except (ValueError, TypeError, _request_error()) as error:  # vLLM refuses this request and goes on
+        except vllm_versions.request_errors() as error:  # vLLM refuses this request and goes on
             return end(prompt_tokens=len(token_ids), error_kind="refused", error=str(error))
         answer = output.outputs[0]
         return end(
@@ -158,13 +206,13 @@ class VllmBackend:
             async for finished in generated:  # FINAL_ONLY: exactly one
                 output = finished
         except VllmEngineDeadError as error:
-            raise EngineDeadError(str(error)) from error
+            raise EngineDeadError(self._why_dead(str(error))) from error
         return output
 
     def load(self) -> Load | None:
         # When its process is killed, vLLM marks the engine as dead but leaves requests in flight waiting.
         if self._engine.errored:
-            raise EngineDeadError("vLLM's engine core has ended")
+            raise EngineDeadError(self._why_dead("vLLM's engine core has ended"))
         return self._load_seen
 
     def stop(self) -> None:
@@ -204,16 +252,10 @@ def default_options(device: Device) -> dict[str, Any]:
         # Without bf16 arithmetic in the processor, bf16 is converted at every use and slower than fp32.
         options |= {"block_size": 32, "max_num_seqs": 128, "dtype": "bfloat16" if computes_bf16() else "float32"}
     if device.kind == "xpu":
-        options |= {"block_size": 64, "dtype": "bfloat16"}
+        product = product_named(device.name)
+        half = "bfloat16" if product is None or product.computes_bf16 else "float16"
+        options |= {"block_size": 64, "dtype": half}
     return options
-
-
-def _request_error() -> type[Exception]:
-    """What vLLM raises of a request's own fault; a ValueError in versions before it had a class for it."""
-    from vllm import exceptions
-
-    error: type[Exception] = getattr(exceptions, "VLLMClientError", ValueError)
-    return error
 
 
 def _more(prompt: Prompt) -> dict[str, Any]:
@@ -224,7 +266,7 @@ def _more(prompt: Prompt) -> dict[str, Any]:
 def sampling_params(prompt: Prompt, max_tokens: int) -> Any:
     """The prompt's own parameters as vLLM's SamplingParams."""
     from vllm import SamplingParams
-    from vllm.sampling_params import RequestOutputKind, StructuredOutputsParams
+    from vllm.sampling_params import RequestOutputKind
 
     answer, more = prompt.answer, _more(prompt)
     more.pop("chat_template_kwargs", None)  # of the prompt's text, not of its answer
@@ -240,8 +282,8 @@ def sampling_params(prompt: Prompt, max_tokens: int) -> Any:
         top_p=prompt.sampling.top_p,
         max_tokens=max_tokens,
         logprobs=NUM_ALTERNATIVES if answer.logprobs else None,
-        structured_outputs=StructuredOutputsParams(**constraint) if constraint else None,
         output_kind=RequestOutputKind.FINAL_ONLY,
+        **vllm_versions.constraint_on(constraint),
         **more,
     )
 

@@ -1,0 +1,40 @@
+"""What is looked at in a worker before it starts an engine on an Intel GPU.
+
+That a card is there and the process sees it and no other can only be told at run time, so it is told
+before minutes are spent on loading a model.
+"""
+
+import os
+
+from core.errors import EngineError
+from engine.devices import Device, problem_of
+from engine.intel_cards import read_cards
+
+
+def prepare_xpu(device: Device) -> None:
+    """Checks the device and clears what would narrow it again.
+
+    Raises:
+        EngineError: the card is gone or cannot be opened, or the process sees another number of GPUs than its mask
+            gives it.
+    """
+    # It counts anew within the mask, so a selector of the user's shell would pick another card or none.
+    os.environ.pop("ONEAPI_DEVICE_SELECTOR", None)
+    card = next((card for card in read_cards() if card.pci_address == device.pci_address), None)
+    if device.pci_address and (card is None or card.problem):
+        what = problem_of(card) if card else f"{device.name} at {device.pci_address}: gone"
+        raise EngineError(f"{device}: {what}", mend="xpoll doctor")
+    _check_visible(device)
+
+
+def _check_visible(device: Device) -> None:
+    import torch
+
+    xpu = getattr(torch, "xpu", None)
+    number = xpu.device_count() if xpu is not None else 0
+    if number != device.parallel:
+        raise EngineError(
+            f"{device}: PyTorch {torch.__version__} sees {number} Intel GPUs where ZE_AFFINITY_MASK={device.mask} "
+            f"gives it {device.parallel}",
+            mend="xpoll doctor",
+        )

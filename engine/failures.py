@@ -1,0 +1,97 @@
+"""What engines die of, told from what they printed: each failure by its name, with what mends it.
+
+The texts are those of the Level Zero and SYCL runtimes, PyTorch and vLLM. vLLM's own error at the end of a
+failed start only points to "the root cause above", so the lines before it are what is looked at.
+"""
+
+import re
+from typing import Literal, NamedTuple
+
+Name = Literal[
+    "device lost",
+    "out of device memory",
+    "free memory reads 0",
+    "context does not fit",
+    "no device visible",
+    "foreign SYCL runtime",
+    "loader missing",
+    "model inspection died",
+    "CCL does not start",
+]
+
+
+class Failure(NamedTuple):
+    """A kind of failure. `pattern` is searched in what the engine printed."""
+
+    name: Name
+    pattern: str
+    what: str
+    mend: str
+
+    def __str__(self) -> str:
+        return f"{self.name}: {self.what} -> {self.mend}"
+
+
+FAILURES = (
+    Failure(
+        "free memory reads 0",
+        r"Free memory on device[^\n]*\(0(\.0+)?/|ext_intel_free_memory",
+        "vLLM reads 0 bytes of free memory, as it does under long-term drivers of Data Center GPU Max",
+        "pip install 'vllm-xpu-kernels>=0.1.15', or take the lts stack (docs/intel-gpus.md)",
+    ),
+    Failure(
+        "device lost",
+        r"RESULT_ERROR_DEVICE_LOST|level_zero backend failed with error: 20\b",
+        "the GPU was reset or fell off the bus",
+        "sudo dmesg | grep -iE 'i915|xe', then xpoll doctor",
+    ),
+    Failure(
+        "context does not fit",
+        r"larger than the available KV cache memory|larger than the maximum number of tokens that can be stored",
+        "one sequence of the model's context needs more KV cache than is left",
+        "set engine.vllm.max_model_len to what xpoll plan says fits",
+    ),
+    Failure(
+        "out of device memory",
+        r"RESULT_ERROR_OUT_OF_(DEVICE_MEMORY|RESOURCES)|level_zero backend failed with error: (39|40)\b"
+        r"|XPU out of memory|OutOfMemoryError|No available memory for the cache blocks",
+        "the device's memory does not hold weights, activations and KV cache",
+        "set engine.vllm.max_num_seqs or engine.vllm.max_model_len lower; xpoll plan says what fits",
+    ),
+    Failure(
+        "foreign SYCL runtime",
+        r"undefined symbol: ur\w+|libsycl\.so[^\n]*undefined symbol",
+        "another oneAPI's libraries are loaded before those PyTorch came with",
+        "xpoll doctor names the folder; put the environment's lib first on LD_LIBRARY_PATH",
+    ),
+    Failure(
+        "loader missing",
+        r"libze_loader\.so[^\n]*(cannot open|No such file)",
+        "the Level Zero loader is not installed",
+        "sudo apt install libze1 libze-intel-gpu1",
+    ),
+    Failure(
+        "no device visible",
+        r"No XPU devices are available|PyTorch was compiled without XPU|no (available )?devices? (found|of requested)",
+        "the engine's process sees no GPU",
+        "xpoll doctor",
+    ),
+    Failure(
+        "model inspection died",
+        r"failed to be inspected",
+        "the process in which vLLM looks at the model's class died (seen on Aurora with vLLM 0.15)",
+        "fill $VLLM_CACHE_ROOT/modelinfos on a machine where it works, and copy it",
+    ),
+    Failure(
+        "CCL does not start",
+        r"CCL_ERROR|oneCCL: [^\n]*(fail|error)|xccl[^\n]*(fail|timed? ?out)",
+        "oneCCL, which even one engine on one GPU starts, cannot reach its own process",
+        "export FI_TCP_IFACE=lo CCL_PROCESS_LAUNCHER=none; unset ONEAPI_DEVICE_SELECTOR",
+    ),
+)
+"""In the order in which they are looked for: the first that fits is the cause, others may follow from it."""
+
+
+def failure_in(said: str) -> Failure | None:
+    """The first known failure in what an engine printed; None where it is none of them."""
+    return next((failure for failure in FAILURES if re.search(failure.pattern, said, re.IGNORECASE)), None)

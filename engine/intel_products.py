@@ -1,0 +1,90 @@
+"""Intel GPUs by PCI device id: what each is called, how many tiles it has, how much memory.
+
+Names and ids: compute-runtime, shared/source/dll/devices/devices_base.inl (2026). Tiles: the FLAT mode of
+Data Center GPU Max shows each of a card's stacks as a device; every other card is one. Memory: product
+pages, GB read as GiB; it is used only where the driver does not say.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+INTEL = "0x8086"
+
+Family = Literal["max", "flex", "arc-a", "arc-b", "integrated", "unknown"]
+
+
+@dataclass(frozen=True, slots=True)
+class Product:
+    """A kind of card.
+
+    Attributes:
+        name: Its name without trade marks.
+        family: What decides how engines are run on it; "unknown" is a discrete card that is not in the table.
+        tiles: Devices it shows in FLAT mode.
+        memory_gib: Of the whole card; None where no source was read.
+        roofline: Name in `engine.backends.rooflines` of one tile's peaks; empty where none is known.
+    """
+
+    name: str
+    family: Family
+    tiles: int = 1
+    memory_gib: float | None = None
+    roofline: str = ""
+
+    @property
+    def computes_bf16(self) -> bool:
+        """False for Alchemist: vLLM's XPU platform refuses bf16 on the A770 (vllm/platforms/xpu.py)."""
+        return self.family not in ("flex", "arc-a")
+
+
+_MAX_1550 = Product("Intel Data Center GPU Max 1550", "max", tiles=2, memory_gib=128, roofline="max-1550-tile")
+_MAX_1350 = Product("Intel Data Center GPU Max 1350", "max", tiles=2)
+_MAX_1100 = Product("Intel Data Center GPU Max 1100", "max", memory_gib=48, roofline="max-1100")
+
+PRODUCTS = {
+    "0x0b69": Product("Intel Data Center GPU Max 1450", "max", tiles=2),
+    "0x0b6e": Product("Intel Data Center GPU Max 1100C", "max"),
+    "0x0bd4": Product("Intel Data Center GPU Max 1550VG", "max", tiles=2),
+    "0x0bd5": _MAX_1550,
+    "0x0bd6": _MAX_1550,
+    "0x0bd7": _MAX_1350,
+    "0x0bd8": _MAX_1350,
+    "0x0bd9": _MAX_1100,
+    "0x0bda": _MAX_1100,
+    "0x0bdb": _MAX_1100,
+    "0x56c0": Product("Intel Data Center GPU Flex 170", "flex", memory_gib=16),
+    "0x56c1": Product("Intel Data Center GPU Flex 140", "flex", memory_gib=6),
+    "0x56c2": Product("Intel Data Center GPU Flex 170V", "flex", memory_gib=16),
+    "0x56a0": Product("Intel Arc A770", "arc-a"),
+    "0x56a1": Product("Intel Arc A750", "arc-a", memory_gib=8),
+    "0x56a2": Product("Intel Arc A580", "arc-a", memory_gib=8),
+    "0x56a5": Product("Intel Arc A380", "arc-a", memory_gib=6),
+    "0x56a6": Product("Intel Arc A310 LP", "arc-a", memory_gib=4),
+    "0x56b1": Product("Intel Arc Pro A40/A50", "arc-a", memory_gib=6),
+    "0x56b3": Product("Intel Arc Pro A60", "arc-a", memory_gib=12),
+    "0xe209": Product("Intel Arc B580", "arc-b", memory_gib=12),
+    "0xe20b": Product("Intel Arc B580", "arc-b", memory_gib=12),
+    "0xe20c": Product("Intel Arc B570", "arc-b", memory_gib=10),
+    "0xe211": Product("Intel Arc Pro B60", "arc-b", memory_gib=24, roofline="arc-pro-b60"),
+    "0xe212": Product("Intel Arc Pro B50", "arc-b", memory_gib=16),
+    "0xe223": Product("Intel Arc Pro B70", "arc-b"),  # name: from a report of a user; compute-runtime has none
+}
+"""The A770 was sold with 8 and with 16 GB under one id, so its memory is the driver's to say."""
+
+
+def product_of(device_id: str, pci_address: str) -> Product:
+    """The product behind an id; one that is not listed is integrated if it sits on the root bus.
+
+    A known card may sit on the root bus too: that is where virtual machines put what is passed through.
+    """
+    known = PRODUCTS.get(device_id.lower())
+    if known is not None:
+        return known
+    on_root_bus = pci_address.split(":")[1:2] == ["00"]
+    name = "Intel integrated GPU" if on_root_bus else "Intel GPU"
+    return Product(f"{name} ({device_id})", "integrated" if on_root_bus else "unknown")
+
+
+def product_named(name: str) -> Product | None:
+    """The product of a name, e.g. that of a device in a plan."""
+    return next((product for product in PRODUCTS.values() if product.name == name), None)
