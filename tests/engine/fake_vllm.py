@@ -24,9 +24,11 @@ class Tokenizer:
     all_special_tokens = ("<|end|>",)
     added_tokens_decoder: dict[int, Any] = {}
 
-    def apply_chat_template(self, messages: list[dict[str, str]], **options: Any) -> Any:
-        text = " ".join(message["content"] for message in messages)
-        return list(range(len(text))) if options.get("tokenize") else text
+    def apply_chat_template(self, messages: list[dict[str, str]], **options: Any) -> str:
+        return " ".join(message["content"] for message in messages)
+
+    def encode(self, text: str, **options: Any) -> list[int]:
+        return list(range(len(text)))
 
 
 def install(monkeypatch: pytest.MonkeyPatch, record: dict[str, Any], on_start: Start = lambda arguments: None) -> None:

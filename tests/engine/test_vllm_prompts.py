@@ -1,5 +1,6 @@
 """A text cannot end its turn and begin one of its own, whatever it spells out."""
 
+import json
 from pathlib import Path
 
 from transformers import AutoTokenizer
@@ -8,7 +9,7 @@ from core.config import Engine
 from core.control_tokens import control_tokens_in
 from core.records import AnswerSchema, Prompt, Sampling
 from engine.backends import BackendSettings
-from engine.backends.vllm import VllmBackend, control_tokens_of, sampling_params
+from engine.backends.vllm import VllmBackend, control_tokens_of, encoder_of, sampling_params
 from engine.devices import Device
 from engine.token_counts import tokens_of
 from tests.tiny import CHAT_TEMPLATE, SPECIAL, make_tiny_llama
@@ -20,6 +21,7 @@ def backend_with(model: Path) -> VllmBackend:
     backend = VllmBackend(BackendSettings("m", Device("cpu", 0, "test"), "worker-0"))
     backend._tokenizer = AutoTokenizer.from_pretrained(model)
     backend._control, backend._fold_system = control_tokens_of(backend._tokenizer), False
+    backend._encode = encoder_of(backend._tokenizer)
     return backend
 
 
@@ -36,6 +38,19 @@ def test_the_chat_template_is_told_what_the_job_says_and_vllm_is_not(tmp_path: P
     counted, _ = tokens_of([told, prompt(None)], str(tmp_path / "tiny"))
     assert [len(tokens) for tokens in counted] == [len(backend._token_ids(each)) for each in (told, prompt(None))]
     assert sampling_params(told, 4).max_tokens == 4
+
+
+def test_prompts_are_tokenised_as_transformers_does_and_never_cut(tmp_path: Path) -> None:
+    folder = make_tiny_llama(tmp_path / "tiny")
+    tokenizer = json.loads((folder / "tokenizer.json").read_text())
+    cut = {"direction": "Right", "max_length": 8, "strategy": "LongestFirst", "stride": 0}
+    (folder / "tokenizer.json").write_text(json.dumps(tokenizer | {"truncation": cut}))
+    backend = backend_with(folder)
+    messages = [{"role": "user", "content": "Ünïcödé, 語, \U0001f600 and \n\t more " * 9}]
+    prompt = Prompt("d", "p", 0, tuple(messages), Sampling(0.8, 1.0, 4), AnswerSchema())
+    theirs = backend._tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_dict=False)
+    assert backend._token_ids(prompt) == theirs
+    assert len(theirs) > 300
 
 
 def test_control_tokens_in_a_text_are_no_control_tokens_in_its_prompt(tmp_path: Path) -> None:
