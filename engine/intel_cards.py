@@ -11,7 +11,7 @@ import re
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from engine.intel_products import INTEL, Product, product_of
 
@@ -71,6 +71,21 @@ def read_cards(sysfs: Path | None = None) -> list[Card]:
     pci = {_target(device): None for device in root.glob("bus/pci/devices/*") if _is_display(device)}
     found = [_card(root, device, card) for device, card in {**pci, **drm}.items()]
     return sorted((card for card in found if card is not None), key=lambda card: card.pci_address)
+
+
+def cards_as_json() -> list[dict[str, Any]]:
+    """The cards of this machine as plain JSON types, for what a result was made with."""
+    return [
+        {
+            "name": card.product.name,
+            "pci_address": card.pci_address,
+            "driver": f"{card.driver} {card.driver_version}".strip(),
+            "memory_gib": card.memory_gib,
+            "tiles": card.tiles,
+            "problem": card.problem or None,
+        }
+        for card in read_cards()
+    ]
 
 
 def _is_card(path: Path) -> bool:

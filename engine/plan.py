@@ -6,10 +6,10 @@ from typing import Any, NamedTuple
 
 from core.config import Engine
 from core.records import Prompt
-from engine.backends import LOADS_MODEL
-from engine.devices import Device, left_out
-from engine.fit import fit_of
-from engine.forecast import forecast
+from engine.backends import LOADS_MODEL, device_kind
+from engine.devices import Device, find_intel_gpus, left_out
+from engine.fit import fit_of, tightest
+from engine.forecast import TokensEach, forecast
 from engine.kv_cache import cache_of
 from engine.prefix import Prediction, Tokens, choose, predict, sample_of
 from engine.token_counts import CountedBy, tokens_of
@@ -78,7 +78,7 @@ def make_plan(
         "address": config.address,
         "devices": [str(device) for device in devices] or None,
         "device_masks": [device.mask for device in devices if device.kind != "cpu"] or None,
-        "devices_left_out": left_out() if config.device in ("auto", "xpu") and not config.address else [],
+        "devices_left_out": _left_out(config, devices),
         "device_name": devices[0].name if devices else None,
         "replicas": len(devices) or None,
         "max_in_flight": config.max_in_flight,
@@ -90,27 +90,32 @@ def make_plan(
         "kv_cache_tokens": cache_tokens,
         "predicted": {name: _rounded(each) for name, each in predictions.items()},
         "predicted_cached_share": round(prediction.cached_share, 4) if prediction else None,
-        "fit": fit_of(config, devices[0])._asdict() if cache and devices else None,
-        "rate_at_most": _rate(config, devices, prediction, first, cache_tokens) if devices else None,
+        "fit": fit_of(config, tightest(devices))._asdict() if cache and devices else None,
+        "rate_at_most": _rate(config, devices, prediction, first) if devices else None,
     }
 
 
+def _left_out(config: Engine, devices: Sequence[Device]) -> list[str]:
+    """The Intel GPUs of this machine that the run does not use although it might have, with the reason."""
+    if config.device not in ("auto", "xpu") or not devices:
+        return []
+    unused = find_intel_gpus() if devices[0].kind == "cpu" and device_kind(config) == "cpu" else []
+    cpu_only = [f"{gpu.name} at {gpu.pci_address}: the installed vLLM is made for CPUs" for gpu in unused]
+    return left_out() + (cpu_only if config.backend in LOADS_MODEL else [])
+
+
 def _rate(
-    config: Engine, devices: Sequence[Device], prediction: Prediction | None, first: Prompt | None, cache: int | None
+    config: Engine, devices: Sequence[Device], prediction: Prediction | None, first: Prompt | None
 ) -> dict[str, Any] | None:
     """The rate that the devices allow at most, if every prompt is asked; None where no model is loaded."""
     if prediction is None or first is None:
         return None
-    return forecast(
-        config,
-        devices[0],
-        replicas=len(devices),
-        prompts=prediction.prompts,
-        computed_tokens=prediction.computed_tokens / prediction.prompts,
-        prompt_tokens=prediction.prompt_tokens / prediction.prompts,
-        answer_tokens=first.sampling.max_tokens or UNKNOWN_ANSWER_TOKENS,
-        cache_tokens=cache,
+    tokens = TokensEach(
+        computed=prediction.computed_tokens / prediction.prompts,
+        prompt=prediction.prompt_tokens / prediction.prompts,
+        answer=first.sampling.max_tokens or UNKNOWN_ANSWER_TOKENS,
     )
+    return forecast(config, devices, prompts=prediction.prompts, tokens=tokens)
 
 
 def _sample(prompts: Iterable[Prompt]) -> Iterator[list[Prompt]]:

@@ -79,7 +79,7 @@ def answer_prompts(
         work = (left for each in by_document(job.prompts) if (left := ledger.left_of(each)) is not None)
         with ray_session(config, log=folder.log) as devices:
             if config.backend in LOADS_MODEL:
-                require_fit(config, devices[0])
+                require_fit(config, devices)
             session = Session(folder.engine, config, devices)
             seats = Seats(
                 lambda number: begin(config, devices[number], name=f"worker-{number}", stop=job.stop, log=folder.log),

@@ -21,10 +21,12 @@ from core.errors import EngineError
 from core.models import resolve_model
 from core.progress import Waiting
 from core.run_folder import check_writable
-from engine.backends.server_process import VllmServer, last_error
+from engine.backends.server_process import VllmServer
 from engine.backends.vllm_server import server_options
+from engine.backends.xpu import prepare_xpu
 from engine.cluster import ray_session
 from engine.devices import Device, describe, pinning
+from engine.failures import last_error
 from engine.guardian import guard_children
 from engine.vllm_command import serve_command
 
@@ -43,6 +45,7 @@ class Replica:
         guard_children()
         output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
         self._device, self._lock = await _free_device(devices, Path(locks))
+        prepare_xpu(self._device)
         self._server = VllmServer(
             config.server_command or serve_command(),
             model,

@@ -73,9 +73,11 @@ def parser() -> argparse.ArgumentParser:
             command.add_argument(
                 "--set", action="append", default=[], metavar="parameters.KEY=VALUE", help="override a parameter"
             )
+        elif name == "doctor":
+            command.add_argument("--probe", action="store_true", help="also ask PyTorch what it sees; starts a process")
         elif name == "review":
             add_review_commands(command, [json_flag])
-        elif name != "doctor":
+        else:
             nargs = "+" if name == "plan" else None
             command.add_argument("job", type=Path, nargs=nargs, help="job TOML, or an existing run folder")
             if name in ("run", "poll"):
@@ -116,7 +118,7 @@ def main(arguments: list[str] | None = None) -> int:
 def _run(parsed: argparse.Namespace) -> int:
     match parsed.command:
         case "doctor":
-            return show_doctor(as_json=parsed.json)
+            return show_doctor(as_json=parsed.json, probe=parsed.probe)
         case "predict":
             return _predict(parsed)
         case "batch":

@@ -5,9 +5,11 @@ import shutil
 import sys
 from pathlib import Path
 
+from core.config import Engine
 from core.environment import computes_bf16, memory_bytes, package_version, processor_name
 from core.models import PACKAGED, cache_folder, needs_preparation
-from engine.devices import describe, find_devices
+from engine.backends import devices_for
+from engine.devices import describe
 from scripts.doctor_intel import intel_findings
 from scripts.doctor_stack import stack_findings
 from scripts.finding import Finding
@@ -63,7 +65,7 @@ def _packages() -> list[Finding]:
 
 
 def _devices() -> list[Finding]:
-    devices = find_devices("auto", 0)
+    devices = devices_for(Engine())
     found = [Finding("devices", "ok", describe(devices))]
     if devices[0].kind == "cpu":
         found.append(Finding("cores", "ok", f"{len(os.sched_getaffinity(0))} usable: {processor_name()}"))

@@ -55,7 +55,7 @@ def _torch(version: Versions) -> list[Finding]:
         return []  # said already: a run needs it
     if "+xpu" in torch or "xpu" in (version("vllm") or ""):
         return [Finding("torch for XPU", "ok", torch)]
-    why = "this build of PyTorch cannot use the Intel GPU; engines on it would not start"
+    why = "this build cannot use the Intel GPU: engine.device = 'auto' takes the CPU, and 'xpu' does not start"
     mend = f'{MODERN}; or name another environment: engine.server_command = ["/opt/vllm/bin/vllm", "serve"]'
     return [Finding("torch for XPU", "warning", torch, why, mend)]
 

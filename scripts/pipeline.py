@@ -25,6 +25,8 @@ from core.records import CONSENSUS_SCHEMA, VOTE_SCHEMA, Document, Prompt, to_tab
 from core.run_folder import RunFolder
 from engine.backends import LOADS_MODEL, check_backend, devices_for
 from engine.devices import Device
+from engine.fit import require_fit
+from engine.intel_cards import cards_as_json
 from engine.journal import count_answers, read_completions
 from engine.plan import NAMED, Chosen, make_plan
 from engine.session import is_settled
@@ -43,7 +45,9 @@ def check_inputs(config: Config) -> Inputs:
     """Finds every mistake that can be found before a run folder is made; prepares a packaged model."""
     check_backend(config.engine)
     check_panel(config.panel, seed=config.job.seed, kept=_kept_panel(config))
-    _devices(config)
+    devices = _devices(config)
+    if devices and config.engine.backend in LOADS_MODEL:
+        require_fit(config.engine, devices)
     inputs = check_documents(config.documents, list(config.task.labels))
     resolve_model(config.student.encoder, key="student.encoder")
     prepare_model(config.engine)
@@ -102,7 +106,7 @@ def poll(config: Config, folder: RunFolder) -> None:
     write_panel(folder.panel, panel)
     made = {**_plan(config, panel.personas, inputs), "inputs": inputs.as_json()}
     write_json(folder.plan, made)
-    write_json(folder.environment, capture())
+    write_json(folder.environment, {**capture(), "intel_gpus": cards_as_json()})
     prompts = _prompts(config, panel.personas, made["prompt_order"])
     job = Job(prompts, inputs.documents, config.panel.asked_each, stop_rule(config) or NeverStop())
     if answer_prompts(job, config=config.engine, folder=folder):

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Makes .venv with everything a run needs on a CPU; called by make. With the argument `test`, also what tests need.
+# Makes .venv with everything a run needs on a CPU; called by make. With the argument `test`, also what tests need;
+# with `packages`, all but xpoll itself.
 #
 # PYTHON                  interpreter to use, 3.11 or newer (default: python3)
 # XPOLL_TORCH_INDEX_URL   package index to take torch from, e.g. https://download.pytorch.org/whl/cpu
@@ -51,5 +52,8 @@ fi
 step "installing requirements/cpu.txt" $pip install --no-deps -r requirements/cpu.txt
 if [ "${1:-}" = test ]; then
     step "installing requirements/test.txt" $pip install --no-deps -r requirements/test.txt
+fi
+if [ "${1:-}" = packages ]; then
+    exit # an image's layer of packages, which stays the same when the code changes
 fi
 step "installing xpoll" $pip install --no-deps --no-build-isolation --editable .

@@ -9,6 +9,7 @@ from engine.journal import count_answers
 from engine.meters import latest_loads
 from scripts import pipeline
 from scripts.doctor import exit_code, findings
+from scripts.doctor_probe import probe_findings
 
 
 def show_plan(plan: dict[str, Any], *, as_json: bool) -> int:
@@ -39,8 +40,11 @@ def _fit_line(fit: dict[str, Any] | None) -> str:
 def _rate_line(rate: dict[str, Any] | None) -> str:
     if rate is None or rate["prompts_per_s"] is None:
         return f"unknown: {rate['why']}" if rate else "unknown"
-    bound = f"{rate['prompts_per_s']:g} prompts/s, {rate['wall_s']:g} s in all, with {rate['running']} running"
-    return f"{bound}; roofline of {rate['roofline']}: {rate['source']}"
+    running = " and ".join(map(str, rate["running"]))
+    peaks = "; ".join(
+        f"roofline of {name}: {source}" for name, source in zip(rate["roofline"], rate["source"], strict=True)
+    )
+    return f"{rate['prompts_per_s']:g} prompts/s, {rate['wall_s']:g} s in all, with {running} running; {peaks}"
 
 
 def _predicted(figures: dict[str, Any]) -> str:
@@ -131,8 +135,8 @@ def _with_interval(score: dict[str, Any], name: str) -> str:
     return f"{100 * score[name]:.1f} % ({100 * low:.1f} to {100 * high:.1f})"
 
 
-def show_doctor(*, as_json: bool) -> int:
-    found = findings()
+def show_doctor(*, as_json: bool, probe: bool = False) -> int:
+    found = [*findings(), *(probe_findings() if probe else [])]
     code = exit_code(found)
     if as_json:
         rows = [{name: getattr(finding, name) for name in finding.__slots__} for finding in found]

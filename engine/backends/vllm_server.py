@@ -23,6 +23,7 @@ from engine.backends import BackendSettings, EngineDeadError, Load
 from engine.backends.chat_api import Offers, completion_fields, error_message, fold_system, is_too_long, request_body
 from engine.backends.server_process import VllmServer
 from engine.backends.vllm import default_options, seed_problem, too_long
+from engine.backends.xpu import prepare_xpu
 from engine.devices import Device
 
 LOAD_EVERY_S = 1.0
@@ -55,6 +56,7 @@ class VllmServerBackend:
             ModelError: there is no such model.
         """
         settings = self._settings
+        prepare_xpu(settings.device)
         model = await asyncio.to_thread(resolve_model, settings.model, key="engine.model")
         options = {**server_options(settings.device), **settings.options}
         self.server = VllmServer(settings.server_command, model, settings.model, options)

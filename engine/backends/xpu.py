@@ -12,22 +12,29 @@ from engine.intel_cards import read_cards
 
 
 def prepare_xpu(device: Device) -> None:
-    """Checks the device and clears what would narrow it again.
+    """Looks whether the card is there and clears what would narrow the device again; does nothing on other devices.
 
     Raises:
-        EngineError: the card is gone or cannot be opened, or the process sees another number of GPUs than its mask
-            gives it.
+        EngineError: the card is gone or cannot be opened.
     """
+    if device.kind != "xpu":
+        return
     # It counts anew within the mask, so a selector of the user's shell would pick another card or none.
     os.environ.pop("ONEAPI_DEVICE_SELECTOR", None)
     card = next((card for card in read_cards() if card.pci_address == device.pci_address), None)
     if device.pci_address and (card is None or card.problem):
         what = problem_of(card) if card else f"{device.name} at {device.pci_address}: gone"
         raise EngineError(f"{device}: {what}", mend="xpoll doctor")
-    _check_visible(device)
 
 
-def _check_visible(device: Device) -> None:
+def check_visible(device: Device) -> None:
+    """Looks whether PyTorch in this process sees just the device; does nothing on other devices.
+
+    Raises:
+        EngineError: it sees another number of GPUs than the mask gives it.
+    """
+    if device.kind != "xpu":
+        return
     import torch
 
     xpu = getattr(torch, "xpu", None)

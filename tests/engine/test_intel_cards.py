@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from engine.devices import left_out
-from engine.intel_cards import Card, read_cards
+from engine.intel_cards import Card, cards_as_json, read_cards
 from engine.intel_products import PRODUCTS
 from tests.fake_machine import MACHINES, FakeCard, build, is_removed, no_longer_answers
 
@@ -32,6 +32,20 @@ def test_a_max_1100_is_read_whole(tmp_path: Path) -> None:
         energy_counter=card.energy_counter,
     )
     assert Path(card.energy_counter).read_text() == "123456789\n"
+
+
+def test_what_a_run_was_made_with_names_card_and_driver(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XPOLL_SYSFS", str(build(tmp_path, "max-1100")))
+    assert cards_as_json() == [
+        {
+            "name": "Intel Data Center GPU Max 1100",
+            "pci_address": "0000:3b:00.0",
+            "driver": "i915 1.25.2.23.250224",
+            "memory_gib": 48.0,
+            "tiles": 1,
+            "problem": None,
+        }
+    ]
 
 
 def test_the_tiles_of_a_max_1550_are_counted_by_either_driver(tmp_path: Path) -> None:

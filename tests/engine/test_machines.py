@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
+from engine.backends import vllm_takes_gpus
 from tests.conftest import ROOT
-from tests.fake_machine import build
+from tests.fake_machine import ARC_B60, build
 
 RUN = """
 import sys
@@ -34,7 +35,7 @@ def xpoll(sysfs: Path, *arguments: object, code: int = 0, **environment: str) ->
         timeout=60,
     )
     assert done.returncode == code, done.stdout + done.stderr
-    return json.loads(done.stdout)
+    return json.loads(done.stdout) if "--json" in done.args and done.stdout else done.stderr
 
 
 def config(name: str) -> str:
@@ -50,8 +51,8 @@ def test_one_max_1100(tmp_path: Path) -> None:
     assert fit["fits"] is True
     assert (fit["memory_gib"], fit["weights_gib"], fit["context_tokens"]) == (48, 14.19, 8192)
     assert fit["kv_cache_gib"] == pytest.approx(48 * 0.92 - 14.19, abs=0.01)
-    assert rate["roofline"] == "max-1100"
-    assert "unconfirmed" in rate["source"]
+    assert rate["roofline"] == ["max-1100"]
+    assert "unconfirmed" in rate["source"][0]
     assert rate["wall_s"] == pytest.approx(plan["prompts"] / rate["prompts_per_s"], rel=0.01)
 
 
@@ -70,8 +71,8 @@ def test_eight_max_1550_are_sixteen_tiles_or_eight_cards(tmp_path: Path) -> None
     assert cards["device_masks"] == [str(i) for i in range(8)]
     assert (tiles["fit"]["memory_gib"], cards["fit"]["memory_gib"]) == (64, 128)
     assert (tiles["rate_at_most"]["roofline"], cards["rate_at_most"]["roofline"]) == (
-        "max-1550-tile",
-        "2 x max-1550-tile",
+        ["max-1550-tile"],
+        ["2 x max-1550-tile"],
     )
 
 
@@ -91,7 +92,7 @@ def test_a_model_that_does_not_fit_is_told_with_the_setting_that_does(tmp_path: 
     )
     assert (over_two["fit"]["fits"], over_two["device_masks"]) == (True, ["0,1", "2,3"])
     long = xpoll(
-        build(tmp_path / "arc", "arc-and-integrated"),
+        build(tmp_path / "arc", (ARC_B60,)),
         "plan",
         config("arc_b60"),
         "--set",
@@ -104,16 +105,44 @@ def test_a_model_that_does_not_fit_is_told_with_the_setting_that_does(tmp_path: 
     assert fitting["fit"]["fits"] is True
 
 
+def test_a_run_with_such_a_model_is_refused_before_anything_is_started(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    said = xpoll(
+        build(tmp_path, "max-1100"),
+        *("run", config("max1100"), "--set", "engine.model=Qwen/Qwen2.5-32B-Instruct"),
+        *("--set", f"job.run_folder={folder}"),
+        code=2,
+    )
+    assert said.startswith(
+        "xpoll: Qwen/Qwen2.5-32B-Instruct does not fit onto Intel Data Center GPU Max 1100: 61.03 GiB of weights"
+    )
+    assert said.endswith("-> engine.tensor_parallel = 2 fits, with 2 such devices for one engine\n")
+    assert not folder.exists()
+
+
 def test_arc_cards_beside_an_integrated_gpu(tmp_path: Path) -> None:
     plan = xpoll(build(tmp_path, "arc-and-integrated"), "plan", config("arc_b60"), "--set", "engine.replicas=1")
     assert (plan["devices"], plan["device_masks"], plan["device_name"]) == (["xpu:1"], ["1"], "Intel Arc Pro B60")
-    assert (plan["fit"]["fits"], plan["rate_at_most"]["roofline"]) == (True, "arc-pro-b60")
+    assert (plan["fit"]["fits"], plan["rate_at_most"]["roofline"]) == (True, ["arc-pro-b60"])
+    mixed = xpoll(tmp_path / "sys", "plan", config("arc_b60"))
+    assert mixed["fit"]["memory_gib"] == 12, "the B580 has the least"
+    assert mixed["rate_at_most"] == {"prompts_per_s": None, "why": "no peaks of Intel Arc B580 are known"}
 
 
 def test_a_card_that_disappeared_is_left_out_and_named(tmp_path: Path) -> None:
     plan = xpoll(build(tmp_path, "one-gone"), "plan", config("max1100"))
     assert plan["device_masks"] == ["0"]
     assert plan["devices_left_out"] == ["Intel Data Center GPU Max 1100 at 0000:4d:00.0: gone"]
+
+
+def test_auto_takes_the_cpu_where_the_installed_vllm_is_made_for_it_and_says_so(tmp_path: Path) -> None:
+    if vllm_takes_gpus():
+        pytest.skip("the installed vLLM is made for GPUs")
+    plan = xpoll(build(tmp_path, "max-1100"), "plan", config("cpu"), "--set", "engine.device=auto")
+    assert plan["devices"] == ["cpu:0"]
+    assert plan["devices_left_out"] == [
+        "Intel Data Center GPU Max 1100 at 0000:3b:00.0: the installed vLLM is made for CPUs"
+    ]
 
 
 def test_all_configs_are_planned_at_once_and_what_cannot_run_here_is_said(tmp_path: Path) -> None:
@@ -137,7 +166,7 @@ def test_doctor_names_each_card_and_what_is_wrong(tmp_path: Path) -> None:
     gone = findings["gpu 0000:4d:00.0"]
     assert (gone["level"], gone["found"]) == ("warning", "Intel Data Center GPU Max 1100: gone")
     assert "/sys/bus/pci/devices/0000:4d:00.0/reset" in gone["mend"]
-    assert findings["devices"]["found"] == "1 x xpu (Intel Data Center GPU Max 1100)"
+    assert "xpu" in findings["torch for XPU"]["why"]
     assert findings["power"]["found"].startswith("hwmon of 1 of 1 GPUs")
 
 

@@ -11,8 +11,9 @@ import pytest
 
 from core.errors import EngineError
 from engine.backends import Load
-from engine.backends.server_process import VllmServer, as_flags, last_error
+from engine.backends.server_process import VllmServer, as_flags
 from engine.backends.vllm_server import load_of
+from engine.failures import last_error
 
 # Takes the flags of `vllm serve`, has a child as vLLM has, and answers /health after a moment.
 SERVER = """

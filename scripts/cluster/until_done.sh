@@ -1,0 +1,69 @@
+# Functions for batch scripts; sourced by slurm.sh, aurora.pbs and ssh.sh. Paths are those of a checkout with .venv.
+# shellcheck shell=bash
+
+root=${XPOLL_ROOT:-$PWD}
+xpoll=${XPOLL_COMMAND:-$root/.venv/bin/xpoll}
+
+# until_done AGAIN ARGUMENTS...: runs xpoll with the arguments and, if it was stopped by the batch system, calls AGAIN.
+# TERM and USR1 (which comes some minutes before the time limit) make xpoll finish what is in flight and stop. A mistake
+# of the user's (exit code 2) or a crash is not repeated. XPOLL_MAX_JOBS bounds how many jobs one run may become.
+until_done() {
+    local again=$1 code=0 pid
+    shift
+    "$xpoll" "$@" &
+    pid=$!
+    # xpoll takes TERM as it takes Ctrl-C; INT is ignored in what a script starts in the background.
+    trap 'echo "xpoll: the batch system ends this job; finishing what is in flight"; kill -TERM "$pid" || true' USR1 TERM
+    wait "$pid" || code=$?
+    while kill -0 "$pid" 2>/dev/null; do # a signal ends `wait`, not xpoll
+        code=0
+        wait "$pid" || code=$?
+    done
+    trap - USR1 TERM
+    if [ "$code" -ne 130 ]; then
+        echo "xpoll: ended with exit code $code; not submitted again"
+        return "$code"
+    fi
+    local number=${XPOLL_JOB_NUMBER:-1} most=${XPOLL_MAX_JOBS:-50}
+    if [ "$number" -ge "$most" ]; then
+        echo "xpoll: stopped in job $number of at most XPOLL_MAX_JOBS=$most -> submit it again to go on" >&2
+        return "$code"
+    fi
+    export XPOLL_JOB_NUMBER=$((number + 1))
+    echo "xpoll: stopped in job $number; submitting job $XPOLL_JOB_NUMBER, which goes on from here"
+    "$again" "$@"
+}
+
+# start_ray HEAD NODE...: Ray on all nodes through `on NODE COMMAND...`, which the caller defines and which may block.
+# Sets `address`. GPUs are not declared: xpoll looks on each node itself, and Ray counts Intel's only through dpctl.
+start_ray() {
+    local head=$1 port=${XPOLL_RAY_PORT:-6379} node number=$#
+    address=$head:$port
+    export RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO=0 RAY_USAGE_STATS_ENABLED=0
+    on "$head" "$root/.venv/bin/ray" start --head --port "$port" --include-dashboard=false --block &
+    sleep "${XPOLL_RAY_HEAD_S:-10}"
+    shift
+    for node in "$@"; do
+        on "$node" "$root/.venv/bin/ray" start --address "$address" --block &
+    done
+    wait_for_nodes "$number"
+}
+
+# wait_for_nodes NUMBER: returns when so many nodes have joined, or fails after two minutes.
+wait_for_nodes() {
+    "$root/.venv/bin/python" - "$address" "$1" <<'PYTHON'
+import sys
+import time
+
+import ray
+
+address, wanted = sys.argv[1], int(sys.argv[2])
+ray.init(address=address, logging_level="error", log_to_driver=False)
+for _ in range(120):
+    alive = sum(node["Alive"] for node in ray.nodes())
+    if alive >= wanted:
+        raise SystemExit(0)
+    time.sleep(1)
+raise SystemExit(f"xpoll: {alive} of {wanted} nodes have joined {address} after 120 s -> ray status")
+PYTHON
+}
