@@ -1,13 +1,19 @@
 # Two commands: `make demo` and `make test`. Both set up .venv first, once.
 
 SHELL := bash
-.PHONY: demo test test-docker lint-deploy check setup clean
+.PHONY: demo test test-ipex test-docker lint-deploy ipex check setup clean
 
 demo: .venv/.ready
 	@start=$$SECONDS; .venv/bin/xpoll run examples/investor_sentiment/job.toml && echo "demo: $$((SECONDS - start)) s"
 
 test: .venv/.ready-test
 	@scripts/check.sh
+
+# The Intel environment: trains with IPEX (student.backend = "ipex") and exports to OpenVINO. About 8 GB.
+ipex: .venv-ipex/.ready
+
+test-ipex: .venv/.ready-test .venv-ipex/.ready
+	@.venv/bin/python -m pytest -m ipex
 
 # Runs the steps of Dockerfile.xpu for the CPU outside of Docker (4 minutes and 3 GB), and all linters.
 test-docker: .venv/.ready-test lint-deploy
@@ -27,5 +33,8 @@ setup: .venv/.ready
 .venv/.ready-test: requirements/test.txt .venv/.ready
 	@scripts/setup.sh test && touch $@
 
+.venv-ipex/.ready: requirements/ipex-cpu.txt scripts/setup.sh
+	@scripts/setup.sh ipex && touch $@
+
 clean:
-	rm -rf .venv .venv-lint runs build *.egg-info
+	rm -rf .venv .venv-ipex .venv-lint runs build *.egg-info

@@ -19,6 +19,7 @@ from benchmarks.journal import measure_journal
 from benchmarks.kill import measure_kill
 from benchmarks.overhead import measure_overhead
 from benchmarks.records import Record, Runner
+from benchmarks.student import measure_student
 from benchmarks.votes import measure_votes
 from core.config_file import apply_overrides, nearest
 from core.environment import capture
@@ -33,6 +34,7 @@ RUNNERS: dict[str, Runner] = {
     "journal": measure_journal,
     "kill": measure_kill,
     "overhead": measure_overhead,
+    "student": measure_student,
     "votes": measure_votes,
 }
 """Name of a suite to what measures it; to add a suite: one generator of records, one line here, one TOML."""

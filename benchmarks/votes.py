@@ -68,14 +68,14 @@ def measure_votes(parameters: Parameters) -> Iterator[Record]:
     Raises:
         ConfigError: the recorded answers are not there.
     """
-    folder = _folder(parameters["data"])
-    recording = _read(folder)
+    folder = recording_folder(parameters["data"])
+    recording = read_recording(folder)
     for _ in range(parameters["repeats"]):
         yield from _published(folder, recording)
         chains = [Panel("chain_of_thought", SAMPLES)]
-        ballots = _ballots(folder, recording, chains)
+        ballots = recorded_ballots(folder, recording, chains)
         yield from _methods("three chains", ballots, recording, parameters["methods"], choose=True)
-        both = _ballots(folder, recording, [*chains, Panel("label_only", ["label_simple"])])
+        both = recorded_ballots(folder, recording, [*chains, Panel("label_only", ["label_simple"])])
         yield from _methods("three chains and label only", both, recording, parameters["methods"], choose=False)
         yield _correlation(ballots, recording)
         yield _stopped(folder, recording)
@@ -97,7 +97,7 @@ def _published(folder: Path, recording: Recording) -> Iterator[Record]:
         ("majority_of_three", SAMPLES),
     ):
         say(f"replay and vote: {name}")
-        shares = METHODS["majority"](_ballots(folder, recording, [Panel(name, columns)]))[recording.is_test]
+        shares = METHODS["majority"](recorded_ballots(folder, recording, [Panel(name, columns)]))[recording.is_test]
         yield {"arm": name, "split": "test", **_flat(scores(shares, truth, LABELS), name)}
     named = [[row[column] for column in SAMPLES if row[column] in LABELS] for row in recording.rows]
     first_seen = np.array([LABELS.index(Counter(votes).most_common(1)[0][0]) for votes in named])
@@ -227,7 +227,7 @@ def _flat(found: Record, prefix: str = "") -> Record:
     return {f"{prefix}_{name}" if prefix else name: value for name, value in found.items()}
 
 
-def _ballots(folder: Path, recording: Recording, panels: Sequence[Panel]) -> Ballots:
+def recorded_ballots(folder: Path, recording: Recording, panels: Sequence[Panel]) -> Ballots:
     votes = [to_vote(answer, LABELS) for panel in panels for answer in _replayed(folder, recording, panel)]
     return ballots_of(recording.document_ids, votes, LABELS)
 
@@ -249,7 +249,7 @@ def _replayed(folder: Path, recording: Recording, panel: Panel) -> list[Completi
     return asyncio.run(answers())
 
 
-def _folder(named: str) -> Path:
+def recording_folder(named: str) -> Path:
     folder = Path(named or os.environ.get("XPOLL_DATA") or "../shared/data") / "phrasebank"
     if missing := [path for path in _paths(folder) if not path.is_file()]:
         raise ConfigError(
@@ -263,7 +263,7 @@ def _paths(folder: Path) -> list[Path]:
     return [folder / "mixtral_train.csv", folder / "mixtral_test.csv"]
 
 
-def _read(folder: Path) -> Recording:
+def read_recording(folder: Path) -> Recording:
     rows: list[dict[str, str]] = []
     is_test: list[bool] = []
     for number, path in enumerate(_paths(folder)):

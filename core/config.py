@@ -253,8 +253,8 @@ class Student(Section):
     accumulation: Annotated[int, Field(ge=1)] = 1
     """Batches whose gradients are added up to one step: a larger batch in the same memory."""
     dropout: Annotated[float, Field(ge=0, lt=1)] | None = None
-    """Share of activations dropped while training; without it what the encoder's config says. 0 trains faster
-    on a CPU, where drawing the dropped ones takes a tenth of a step and rules out fused attention."""
+    """Share of activations dropped while training; without it what the encoder's config says. 0 trains some
+    percent faster on a CPU, where the random numbers cost time and rule out fused attention."""
     frozen: Annotated[int, Field(ge=0)] = 0
     """Parts of the encoder that keep their weights, from below: 1 the embeddings, 2 also the first layer, ...
     What they make of a text is computed once, so that a step costs the upper layers alone."""
@@ -274,10 +274,20 @@ class Student(Section):
     """How many students to train, alike but for the seed. The first one is the student; the others show the spread."""
     deterministic: bool = False
     """Take only algorithms that give the same bits each time; slower on GPUs."""
+    learning_curve: list[Annotated[float, Field(gt=0, lt=1)]] = []
+    """Shares of the voted texts that further students are trained on, e.g. [0.25, 0.5]: the report then says what
+    more texts would bring. Needs held-out texts."""
+    wanted_accuracy: Annotated[float, Field(gt=0, lt=1)] = 0.9
+    """Accuracy on the gold rows from which on `evaluate` says "ship"."""
+    backend: Literal["auto", "native", "ipex"] = "auto"
+    """`native` is PyTorch's own training; `ipex` is Intel's extension, in an environment that `make ipex` builds;
+    `auto` takes native, because the extension ended at torch 2.8."""
+    ipex_python: str = ".venv-ipex/bin/python"
+    """Python of the environment that holds intel-extension-for-pytorch."""
     devices: Annotated[int, Field(ge=0)] = 1
     """Devices to train on, each with its own batch; 0 takes all accelerators."""
     tensorboard: bool = False
-    """Write TensorBoard logs to `student-logs/` beside the student; needs the package tensorboard."""
+    """Write TensorBoard logs to `student-logs/` beside the student; needs the package tensorboardX."""
     max_length: Annotated[int, Field(ge=8)] = 256
     """Longest text in tokens; longer ones are cut at the end."""
     precision: Literal["auto", "bf16", "fp32"] = "auto"

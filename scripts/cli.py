@@ -20,10 +20,13 @@ from core.config_file import load_config
 from core.errors import UserError
 from core.run_folder import RunFolder, open_run_folder
 from scripts import batch, pipeline
+from scripts.export import add_export_arguments, export, student_folder
 from scripts.panel import show_panel
 from scripts.review import add_review_commands, review
 from scripts.show import show_doctor, show_metrics, show_plan, show_status, show_suite, show_suites
 from scripts.show_votes import show_comparison
+
+RUNTIMES = ["pytorch", "openvino", "openvino-int8-weights", "openvino-int8"]
 
 HELP = {
     "run": "the whole path: poll, vote, train, evaluate, report; goes on where it stopped",
@@ -34,7 +37,8 @@ HELP = {
     "review": "let people check a sample of the labels, and bound how many others are wrong",
     "train": "fine-tune the student on the labels",
     "evaluate": "score teacher and student on the gold rows",
-    "predict": "label a file with a student",
+    "predict": "label a file with a student; goes on where it was killed",
+    "export": "write a student as OpenVINO files: fp32 and INT8",
     "batch": "answer a batch file of the OpenAI Batch API, as vllm run-batch does",
     "report": "write metrics.json and report.html",
     "status": "how far a run is; can be called while it runs",
@@ -64,6 +68,11 @@ def parser() -> argparse.ArgumentParser:
             command.add_argument("input", help="CSV, JSONL, Parquet or Arrow file, a pattern or folder of them")
             command.add_argument("output", type=Path, help="CSV, JSONL or Parquet file to write")
             command.add_argument("--text-column", default="text", help="column that holds the text (default: text)")
+            command.add_argument(
+                "--runtime", default="pytorch", choices=RUNTIMES, help="what computes (default: pytorch)"
+            )
+        elif name == "export":
+            add_export_arguments(command)
         elif name == "batch":
             batch.add_arguments(command)
         elif name == "bench":
@@ -121,6 +130,8 @@ def _run(parsed: argparse.Namespace) -> int:
             return show_doctor(as_json=parsed.json, probe=parsed.probe)
         case "predict":
             return _predict(parsed)
+        case "export":
+            return export(parsed)
         case "batch":
             return batch.run_batch(parsed, log_to=_log_to)
         case "bench":
@@ -212,11 +223,14 @@ def _timed(name: str, step: pipeline.Step, config: Config, folder: RunFolder) ->
 
 
 def _predict(parsed: argparse.Namespace) -> int:
+    if parsed.cascade:
+        from scripts.cascade import predict_with_panel
+
+        return predict_with_panel(parsed)
     from student.predict import predict_file
 
-    inside = parsed.student / "student"
-    student = inside if inside.is_dir() else parsed.student
-    rows = predict_file(student, parsed.input, parsed.output, text_column=parsed.text_column)
+    student = student_folder(parsed.student)
+    rows = predict_file(student, parsed.input, parsed.output, text_column=parsed.text_column, runtime=parsed.runtime)
     result = {"rows": rows, "output": str(parsed.output)}
     print(json.dumps(result) if parsed.json else f"predict: wrote {rows} rows to {parsed.output}")
     return 0

@@ -142,22 +142,28 @@ def train(config: Config, folder: RunFolder) -> None:
 def evaluate(config: Config, folder: RunFolder) -> None:
     from student.dataset import read_labels
     from student.evaluate import evaluate as scores_of
-    from student.folder import other_seeds
+    from student.folder import forecast_of, other_seeds
     from student.predict import StudentModel
 
     consensus, labels = read_labels(folder.require(folder.labels, step="vote"))
     student = StudentModel(folder.require(folder.student, step="train"))
     others = [StudentModel(place) for place in other_seeds(folder.student)]
-    write_json(folder.evaluation, scores_of(consensus, labels, student, other_seeds=others))
+    wanted, forecast = config.student.wanted_accuracy, forecast_of(folder.student)
+    scores = scores_of(consensus, labels, student, other_seeds=others, wanted=wanted, forecast=forecast)
+    write_json(folder.evaluation, scores)
 
 
 def report(config: Config, folder: RunFolder) -> None:
     from benchmarks.metrics import collect_metrics
     from benchmarks.report import write_report
+    from student.card import write_card
 
     folder.require(folder.labels, step="vote")
     write_json(folder.metrics, collect_metrics(folder, config.report))
     write_report(folder)
+    if folder.student.exists():
+        evaluation = read_json(folder.evaluation) if folder.evaluation.exists() else None
+        write_card(folder.student, config.resolved(), evaluation, read_json(folder.metrics))
 
 
 class Step(NamedTuple):

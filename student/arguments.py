@@ -1,6 +1,7 @@
 """The [student] section as transformers.TrainingArguments. Imports torch: import it where it is needed."""
 
 import math
+import os
 from pathlib import Path
 
 import torch
@@ -13,6 +14,11 @@ from core.errors import ConfigError
 
 NUM_LOSS_LINES = 20
 """How many times the loss is read off the device in one training."""
+
+
+def num_processes() -> int:
+    """How many processes torchrun has started for this training; 1 without it."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
 
 
 def num_epochs(config: Student, num_rows: int) -> float:
@@ -54,6 +60,8 @@ def arguments(
         train_sampling_strategy="group_by_length",
         bf16=precision == "bf16",
         use_cpu=on_cpu,
+        ddp_backend="gloo" if on_cpu and num_processes() > 1 else None,
+        ddp_find_unused_parameters=False,
         dataloader_pin_memory=not on_cpu,
         seed=seed,
         full_determinism=config.deterministic,

@@ -66,10 +66,14 @@ def training_rows(consensus: Sequence[Consensus], labels: Sequence[str]) -> Trai
     if len(counts) == 1:
         (only,) = counts
         raise InputError(
-            f"all {len(decided)} decided documents are labelled {only!r}, and a student needs at least 2 labels",
+            f"{_all_of(len(decided))} labelled {only!r}, and a student needs at least 2 labels",
             mend="add documents of other labels, or reword task.question and the label descriptions and poll again",
         )
     return TrainingRows(decided, abstained=len(train) - len(decided))
+
+
+def _all_of(number: int) -> str:
+    return "the only decided document is" if number == 1 else f"all {number} decided documents are"
 
 
 def targets(rows: Sequence[Consensus], labels: Sequence[str], *, soft: bool) -> list[list[float]]:

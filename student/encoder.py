@@ -58,7 +58,7 @@ def load_for_training(config: Student, labels: Sequence[str], *, seed: int) -> E
             label2id={label: i for i, label in enumerate(labels)},
             problem_type="single_label_classification",
             ignore_mismatched_sizes=True,  # a head for other labels is replaced
-            **_dropout(folder, config.dropout),
+            **_dropouts(folder, config.dropout),
         )
     _check_body(encoder.model, loading, config.encoder)
     longest = num_positions(encoder.model)
@@ -118,7 +118,8 @@ DROPOUTS = ("hidden_dropout_prob", "attention_probs_dropout_prob", "classifier_d
 """What the configs of encoders call their dropout."""
 
 
-def _dropout(folder: str, share: float | None) -> dict[str, float]:
+def _dropouts(folder: str, share: float | None) -> dict[str, float]:
+    """The keys of an encoder's config that say how much is dropped, set to `share`; none where it is None."""
     if share is None:
         return {}
     from transformers import AutoConfig

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from core import statistics
 from core.errors import InputError, ModelError
 from core.records import Consensus
+from student.learning_curve import Forecast
+from student.next_step import next_step
 
 if TYPE_CHECKING:
     from student.predict import StudentModel
@@ -32,6 +34,8 @@ def evaluate(
     student: StudentModel | None,
     *,
     other_seeds: Sequence[StudentModel] = (),
+    wanted: float = 0.9,
+    forecast: Forecast | None = None,
 ) -> dict[str, Any]:
     """Scores on the gold rows, as plain JSON types.
 
@@ -42,7 +46,7 @@ def evaluate(
         gold_rows, labels; teacher (the votes as xpoll decides them), teacher_raw (the plain majority)
         and student, each None without gold rows, the last also without a student; student_seeds, the
         accuracy of each seed with mean and spread, None with one seed; and comparison, the student's
-        accuracy minus its teacher's with an exact McNemar test.
+        accuracy minus its teacher's with an exact McNemar test; and next_step, what to do about it.
 
     Raises:
         InputError: a gold label is not one of `labels`.
@@ -51,6 +55,7 @@ def evaluate(
     gold = [row for row in consensus if row.split == "gold" and row.gold_label is not None]
     scores: dict[str, Any] = {"gold_rows": len(gold), "labels": list(labels)}
     nothing = {"teacher": None, "teacher_raw": None, "student": None, "student_seeds": None, "comparison": None}
+    nothing |= {"next_step": None}
     if not gold:
         return scores | nothing
     truth = _truth(gold, labels)
@@ -64,6 +69,8 @@ def evaluate(
         if other_seeds:
             others = [_predict(other, gold, labels) for other in other_seeds]
             scores["student_seeds"] = _seeds([predicted, *others], truth)
+        step = next_step(scores, wanted, forecast)
+        scores["next_step"] = step._asdict() if step else None
     return scores
 
 

@@ -17,7 +17,7 @@ from transformers import (
 from core.config import Student
 from core.errors import ConfigError, ModelError
 from student import callbacks, frozen
-from student.arguments import arguments, chosen_precision
+from student.arguments import arguments, chosen_precision, num_processes
 from student.checkpoints import last_checkpoint
 from student.encoder import Encoder, quiet
 
@@ -90,7 +90,7 @@ def fine_tune(
             data_collator=data.collate,
             processing_class=encoder.tokenizer,
             compute_loss_func=loss,
-            callbacks=[report, callbacks.TimedCheckpoint(), *_logging(logs)],
+            callbacks=[report, *_checkpoints_between(), *_logging(logs)],
         )
         if held_out and config.patience:
             trainer.add_callback(EarlyStoppingCallback(config.patience))
@@ -141,16 +141,21 @@ def _features(tokenizer: Any, rows: Rows) -> list[dict[str, Any]]:
     ]
 
 
+def _checkpoints_between() -> list[Any]:
+    """None with several processes: their clocks would not agree on when to write one."""
+    return [callbacks.TimedCheckpoint()] if num_processes() == 1 else []
+
+
 def _logging(folder: Path | None) -> list[Any]:
     if folder is None:
         return []
     from transformers.integrations import TensorBoardCallback
 
     try:
-        from torch.utils.tensorboard import SummaryWriter
+        from tensorboardX import SummaryWriter
     except ImportError as error:
         raise ConfigError(
-            "student.tensorboard is true, and the package tensorboard is not installed",
-            mend="pip install tensorboard, or --set student.tensorboard=false",
+            "student.tensorboard is true, and the package tensorboardX is not installed",
+            mend="pip install tensorboardX, or --set student.tensorboard=false",
         ) from error
-    return [TensorBoardCallback(SummaryWriter(log_dir=str(folder)))]
+    return [TensorBoardCallback(SummaryWriter(logdir=str(folder)))]

@@ -15,7 +15,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from core.errors import RunFolderError, UserError
-from core.files import cannot_write, sync_folder
+from core.files import cannot_write, read_json, sync_folder
+from student.learning_curve import Forecast
 
 MARKER = "training.json"
 """The file that tells a student folder from any other folder."""
@@ -27,6 +28,12 @@ SEEDS = "seeds"
 def other_seeds(student: Path) -> list[Path]:
     """Folders of the students that were trained beside this one, in the order of their seeds."""
     return sorted((student / SEEDS).glob("*"), key=lambda path: int(path.name))
+
+
+def forecast_of(student: Path) -> Forecast | None:
+    """What more voted texts would bring, if the student was trained with a learning curve."""
+    found = read_json(student / MARKER).get("forecast") if (student / MARKER).exists() else None
+    return Forecast(**found) if found else None
 
 
 def check_place(path: Path) -> None:

@@ -26,18 +26,21 @@ class ResultRow(NamedTuple):
     confidence: float | None
     probabilities: Sequence[float | None]
     error: str | None
+    extra: Sequence[str | None] = ()
+    """Values of the columns that `Columns` was given as `extra`."""
 
     def added(self) -> list[Any]:
         """The values of the added columns, in their order."""
-        return [self.label, self.confidence, *self.probabilities, self.error]
+        return [self.label, self.confidence, *self.probabilities, self.error, *self.extra]
 
 
 class Columns:
     """The columns of an output: `names` maps each input column to its output name, `added` follow them."""
 
-    def __init__(self, source: str, columns: Sequence[str], labels: Sequence[str]) -> None:
+    def __init__(self, source: str, columns: Sequence[str], labels: Sequence[str], extra: Sequence[str] = ()) -> None:
         self.source = source
-        self.added = ["label", "confidence", *(f"probability_{label}" for label in labels), "error"]
+        self.added = ["label", "confidence", *(f"probability_{label}" for label in labels), "error", *extra]
+        self.num_numbers = 1 + len(labels)
         taken = {*self.added, *columns}
         self.names: dict[str, str] = {}
         for column in columns:
@@ -85,7 +88,8 @@ def _jsonl_writer(path: Path, columns: Columns) -> Iterator[Write]:
 @contextmanager
 def _parquet_writer(path: Path, columns: Columns) -> Iterator[Write]:
     types = _input_types(columns)
-    added = [pa.string(), *[pa.float32()] * (len(columns.added) - 2), pa.string()]
+    num_words = len(columns.added) - 1 - columns.num_numbers
+    added = [pa.string(), *[pa.float32()] * columns.num_numbers, *[pa.string()] * num_words]
     schema = pa.schema(list(zip(columns.header, [*types.values(), *added], strict=True)))
     with pq.ParquetWriter(path, schema, compression="zstd") as file:
 

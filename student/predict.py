@@ -6,7 +6,7 @@ text gets no label and says why in `error`.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,21 +18,26 @@ from core.files import replacing
 from core.progress import Progress, Waiting
 from core.tables import Row, column_types, count_rows, stream_rows
 from student.calibration import read_temperature, softmax
+from student.cascade import SecondOpinions, second_opinion
 from student.encoder import Encoder, load_student
 from student.inference import logits
+from student.openvino_runtime import RUNTIMES, OpenVinoForward
 from student.outputs import WRITERS, Columns, ResultRow
+from student.resumable import Kept
 
 
 class StudentModel:
     """A fine-tuned classifier, ready to predict.
 
-    `labels` are in the order of the columns of `probabilities`.
+    `labels` are in the order of the columns of `probabilities`. `runtime` is pytorch or one of
+    student.openvino_runtime.RUNTIMES.
 
     Raises:
-        ModelError: the folder holds no student.
+        ModelError: the folder holds no student, or none that was exported for the runtime.
+        ConfigError: the runtime is not installed.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, runtime: str = "pytorch") -> None:
         self.labels = _labels_of(folder)
         self.temperature = read_temperature(folder)
         encoder = load_student(str(folder))
@@ -40,10 +45,12 @@ class StudentModel:
 
         self._device = torch.accelerator.current_accelerator() or torch.device("cpu")
         self._encoder = Encoder(encoder.tokenizer, encoder.model.to(self._device))
+        self._forward = OpenVinoForward(folder, runtime) if runtime in RUNTIMES else None
 
     def probabilities(self, texts: Sequence[str]) -> np.ndarray:
         """One row per text in input order, one float32 column per label; rows sum to 1. Long texts are cut."""
-        return softmax(logits(self._encoder, texts, device=self._device), self.temperature)
+        found = logits(self._encoder, texts, device=self._device, forward=self._forward)
+        return softmax(found, self.temperature)
 
 
 def _labels_of(folder: Path) -> list[str]:
@@ -67,8 +74,19 @@ class _Survey(NamedTuple):
     num_rows: int
 
 
-def predict_file(student: Path, source: str, output: Path, *, text_column: str, batch_rows: int = 1024) -> int:
+def predict_file(
+    student: Path,
+    source: str,
+    output: Path,
+    *,
+    text_column: str,
+    batch_rows: int = 1024,
+    runtime: str = "pytorch",
+    opinions: SecondOpinions | None = None,
+) -> int:
     """Labels every row of `source`; memory does not grow with their number.
+
+    What was computed is kept beside the output until that is written, so a call that was killed goes on.
 
     Args:
         student: Student folder.
@@ -76,6 +94,9 @@ def predict_file(student: Path, source: str, output: Path, *, text_column: str, 
         output: File to write, whole or not at all; its suffix says which kind.
         text_column: Column that holds the text.
         batch_rows: How many rows are held at a time.
+        runtime: pytorch, or one of student.openvino_runtime.RUNTIMES.
+        opinions: Of the panel, which stand in place of the student's; a column answered_by then says whose
+            each answer is.
 
     Returns:
         Number of rows written, which is the number of rows read.
@@ -85,27 +106,73 @@ def predict_file(student: Path, source: str, output: Path, *, text_column: str, 
         ModelError: the student folder holds no student.
         RunFolderError: the output cannot be written.
     """
-    kind = output.suffix.lower().removeprefix(".")
-    if kind not in WRITERS:
+    check_output(source, output)
+    survey = _survey(source, text_column)
+    model = StudentModel(student, runtime=runtime)
+    kept = Kept(output, student, runtime)
+    columns = Columns(source, survey.columns, model.labels, ["answered_by"] if opinions else [])
+    written = 0
+    with (
+        replacing(output) as temporary,
+        WRITERS[_kind(output)](temporary, columns) as write,
+        Progress("predicting", total=survey.num_rows, unit="rows") as progress,
+    ):
+        for batch in _batches(source, text_column, batch_rows):
+            rows = _predicted(model, batch, text_column, kept)
+            if opinions is not None:
+                rows = [second_opinion(row, opinions.of(written + i), model.labels) for i, row in enumerate(rows)]
+            write(rows)
+            written += len(batch)
+            progress.add(len(batch), note=f"{kept.found} batches of an earlier call" if kept.found else "")
+    kept.remove()
+    return written
+
+
+def unsure_rows(
+    model: StudentModel,
+    student: Path,
+    source: str,
+    output: Path,
+    *,
+    text_column: str,
+    threshold: float,
+    batch_rows: int = 1024,
+    runtime: str = "pytorch",
+) -> Iterator[tuple[int, str]]:
+    """Number and text of each row that the student is less sure of than `threshold`, in order.
+
+    What it computes is kept for a later `predict_file` with the same arguments.
+    """
+    kept, number = Kept(output, student, runtime), 0
+    for batch in _batches(source, text_column, batch_rows):
+        for row in _predicted(model, batch, text_column, kept):
+            if row.confidence is not None and row.confidence < threshold:
+                yield number, row.values[text_column]
+            number += 1
+
+
+def check_output(source: str, output: Path) -> None:
+    """Finds out before any work whether `output` can be made of `source`.
+
+    Raises:
+        InputError: its suffix is unknown, or it is the source itself.
+    """
+    if _kind(output) not in WRITERS:
         raise InputError(
             f"output {output} is no {', '.join(sorted(WRITERS))} file", mend="give it one of these suffixes"
         )
     if Path(source).resolve() == output.resolve():
         raise InputError(f"output {output} is the input file itself", mend="name another output")
-    survey = _survey(source, text_column)
-    model = StudentModel(student)
-    written = 0
-    with (
-        replacing(output) as temporary,
-        WRITERS[kind](temporary, Columns(source, survey.columns, model.labels)) as write,
-        Progress("predicting", total=survey.num_rows, unit="rows") as progress,
-    ):
-        rows = stream_rows(source, key="input", needs=(text_column,))
-        while batch := list(islice(rows, batch_rows)):
-            write(_predicted(model, batch, text_column))
-            written += len(batch)
-            progress.add(len(batch))
-    return written
+
+
+def _kind(output: Path) -> str:
+    return output.suffix.lower().removeprefix(".")
+
+
+def _batches(source: str, text_column: str, batch_rows: int) -> Iterator[list[Row]]:
+    rows = stream_rows(source, key="input", needs=(text_column,))
+    while batch := list(islice(rows, batch_rows)):
+        yield batch
 
 
 def _survey(source: str, text_column: str) -> _Survey:
@@ -122,10 +189,10 @@ def _survey(source: str, text_column: str) -> _Survey:
     return _Survey(list(columns), number)
 
 
-def _predicted(model: StudentModel, batch: list[Row], text_column: str) -> list[ResultRow]:
+def _predicted(model: StudentModel, batch: list[Row], text_column: str, kept: Kept) -> list[ResultRow]:
     errors = [_problem(row, text_column) for row in batch]
     good = [row.values[text_column] for row, error in zip(batch, errors, strict=True) if error is None]
-    probabilities = iter(model.probabilities(good))
+    probabilities = iter(kept.probabilities(good, model.probabilities))
     results = []
     for row, error in zip(batch, errors, strict=True):
         if error is not None:

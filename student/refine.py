@@ -35,7 +35,8 @@ def unseen_probabilities(
     found = np.zeros((num_rows, num_labels))
     for fold in range(folds):
         outside, inside = np.flatnonzero(fold_of != fold), np.flatnonzero(fold_of == fold)
-        found[inside] = predict(outside.tolist(), inside.tolist())
+        if len(inside):
+            found[inside] = predict(outside.tolist(), inside.tolist())
     return found
 
 

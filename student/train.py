@@ -12,7 +12,7 @@ call goes on from them.
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -21,35 +21,15 @@ from core.environment import package_version
 from core.files import read_json, write_json
 from core.records import Consensus
 from core.statistics import mean_and_spread
-from student import calibration, refine
+from student import calibration
 from student.checkpoints import open_checkpoints, remove_checkpoints
-from student.dataset import TrainingRows, label_counts, targets, training_rows
+from student.dataset import label_counts, targets, training_rows
 from student.encoder import load_for_training, quiet
 from student.folder import MARKER, SEEDS, check_place, replacing_folder
-from student.held_out import Split, split
-
-if TYPE_CHECKING:
-    from student.fine_tune import Rows
-
-
-class _Task(NamedTuple):
-    """What every seed is trained on."""
-
-    chosen: TrainingRows
-    labels: Sequence[str]
-    targets: np.ndarray
-    """(rows, labels) that training aims at."""
-    votes: np.ndarray
-    """(rows, labels) as voted."""
-    parts: Split
-    unseen: np.ndarray | None
-    """(rows, labels) of students that did not see the row; None without `student.refine`."""
-    config: Student
-
-    def rows(self, numbers: Sequence[int], targets: np.ndarray) -> "Rows":
-        from student.fine_tune import Rows
-
-        return Rows([self.chosen.rows[i].text for i in numbers], targets[list(numbers)].tolist())
+from student.held_out import split
+from student.ipex import chosen_backend
+from student.others import check_curve, curve_of, refined
+from student.task import Task, fine_tuned
 
 
 def train_student(
@@ -74,20 +54,23 @@ def train_student(
     """
     chosen = training_rows(consensus, labels)
     check_place(output)
+    backend, why_backend = chosen_backend(config)
     parts = split(chosen.rows, share=config.held_out, seed=seed)
     voted = targets(chosen.rows, labels, soft=config.soft_labels)
     rows = [[row.text, *target] for row, target in zip(chosen.rows, voted, strict=True)]
     votes = np.array(voted)
-    task = _Task(chosen, labels, votes, votes, parts, None, config)
+    task = Task(chosen, labels, votes, votes, parts, None, config, backend)
+    check_curve(task)
     scratch = open_checkpoints(output, _deciding(config, labels, seed), rows)
     try:
-        task = _refined(task, seed, scratch)
+        task = refined(task, seed, scratch)
         records = [_train_seed(task, seed + number, scratch, output) for number in range(config.seeds)]
+        curve = curve_of(task, records[0], seed, scratch)
         with replacing_folder(output) as folder:
             _move(scratch / str(seed) / "student", folder)
             for number in range(1, config.seeds):
                 _move(scratch / str(seed + number) / "student", folder / SEEDS / str(seed + number))
-            training = records[0] | _seeds(records)
+            training = records[0] | _seeds(records) | curve | {"backend": backend, "backend_reason": why_backend}
             write_json(folder / MARKER, training)
     except Exception:
         remove_checkpoints(scratch)
@@ -96,29 +79,19 @@ def train_student(
     return training
 
 
-def _train_seed(task: _Task, seed: int, scratch: Path, output: Path) -> dict[str, Any]:
+def _train_seed(task: Task, seed: int, scratch: Path, output: Path) -> dict[str, Any]:
     """One student, written whole to scratch/SEED/student, unless an earlier call has written it already."""
     place = scratch / str(seed) / "student"
     if (place / MARKER).exists():
         record: dict[str, Any] = read_json(place / MARKER)
         return record
     encoder = load_for_training(task.config, task.labels, seed=seed)
-    # Behind the checks above, because it imports torch and that takes seconds.
-    from student.fine_tune import fine_tune
     from student.inference import logits
 
     trained_on = [i for i in task.parts.train if task.targets[i].any()]
     held_out = task.rows(task.parts.held_out, task.votes) if task.parts.held_out else None
     logs = output.with_name(f"{output.name}-logs") / str(seed) if task.config.tensorboard else None
-    done = fine_tune(
-        encoder,
-        task.rows(trained_on, task.targets),
-        held_out,
-        config=task.config,
-        seed=seed,
-        checkpoints=scratch / str(seed),
-        logs=logs,
-    )
+    done = fine_tuned(task, encoder, task.rows(trained_on, task.targets), held_out, seed, scratch / str(seed), logs)
     training = _training_record(task, seed) | {
         "epochs": done.epochs,
         "precision": done.precision,
@@ -145,43 +118,9 @@ def _train_seed(task: _Task, seed: int, scratch: Path, output: Path) -> dict[str
         write_json(folder / MARKER, training)
         for file in folder.iterdir():  # safetensors makes its file readable to its owner alone
             shutil.copymode(folder / MARKER, file)
+    for checkpoint in (scratch / str(seed)).glob("checkpoint-*"):
+        shutil.rmtree(checkpoint, ignore_errors=True)
     return training
-
-
-def _refined(task: _Task, seed: int, scratch: Path) -> _Task:
-    """The task with targets that students of other rows had a say in, as `student.refine` wants it."""
-    if task.config.refine == "none":
-        return task
-    numbers = task.parts.train
-
-    def predict(outside: Sequence[int], inside: Sequence[int]) -> np.ndarray:
-        kept = scratch / f"unseen-{inside[0]}.json"
-        if not kept.exists():
-            aside = _aside(task, [numbers[i] for i in outside], [numbers[i] for i in inside], seed, scratch / kept.stem)
-            write_json(kept, aside.tolist())
-        return np.array(read_json(kept))
-
-    unseen = refine.unseen_probabilities(len(numbers), len(task.labels), predict, folds=task.config.folds, seed=seed)
-    better = task.targets.copy()
-    if task.config.refine == "prune":
-        better[numbers] = refine.pruned(task.targets[numbers], unseen)
-    else:
-        better[numbers] = refine.distilled(task.targets[numbers], unseen, trust=task.config.trust)
-    whole = task.votes.copy()
-    whole[numbers] = np.maximum(unseen, 1e-9)
-    return task._replace(targets=better, unseen=whole)
-
-
-def _aside(task: _Task, outside: Sequence[int], inside: Sequence[int], seed: int, checkpoints: Path) -> np.ndarray:
-    """(inside, labels): what a student that is trained on `outside` makes of `inside`."""
-    from student.fine_tune import fine_tune
-    from student.inference import logits
-
-    encoder = load_for_training(task.config, task.labels, seed=seed)
-    fine_tune(encoder, task.rows(outside, task.targets), config=task.config, seed=seed, checkpoints=checkpoints)
-    encoder.model.eval()
-    texts = [task.chosen.rows[i].text for i in inside]
-    return calibration.softmax(logits(encoder, texts, device=encoder.model.device))
 
 
 def _deciding(config: Student, labels: Sequence[str], seed: int) -> dict[str, Any]:
@@ -190,7 +129,7 @@ def _deciding(config: Student, labels: Sequence[str], seed: int) -> dict[str, An
     return {"student": config.model_dump(mode="json"), "labels": list(labels), "seed": seed, "versions": versions}
 
 
-def _training_record(task: _Task, seed: int) -> dict[str, Any]:
+def _training_record(task: Task, seed: int) -> dict[str, Any]:
     chosen, config = task.chosen, task.config
     return {
         "encoder": config.encoder,

@@ -38,6 +38,7 @@ def test_without_gold_rows_every_score_is_none() -> None:
         "teacher_raw": None,
         "student": None,
         "student_seeds": None,
+        "next_step": None,
         "comparison": None,
     }
 

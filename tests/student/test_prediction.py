@@ -2,6 +2,7 @@
 
 import csv
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -147,10 +148,10 @@ def test_a_missing_text_column_is_refused_naming_those_there_are(trained: Traine
         predict_file(trained.folder, source, tmp_path / "out.csv", text_column="body")
 
 
-def test_a_run_that_breaks_off_leaves_no_output(
+def test_a_prediction_that_broke_off_goes_on_and_leaves_no_output_meanwhile(
     trained: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    source, output = written(tmp_path, "csv", ["loss"] * 4), tmp_path / "out.csv"
+    source, output = written(tmp_path, "csv", ["loss", "gain", "flat", "loss"]), tmp_path / "out.csv"
     output.write_text("old")
     real, calls = StudentModel.probabilities, []
 
@@ -164,7 +165,31 @@ def test_a_run_that_breaks_off_leaves_no_output(
     with pytest.raises(KeyboardInterrupt):
         predict_file(trained.folder, source, output, text_column="text", batch_rows=2)
     assert output.read_text() == "old"
+    assert {path.name for path in tmp_path.iterdir()} == {"in.csv", "out.csv", ".out.csv.predicting"}
+    assert predict_file(trained.folder, source, output, text_column="text", batch_rows=2) == 4
+    assert [len(texts) for texts in calls] == [2, 2, 2], "the first batch is not computed again"
+    assert [row["label"] for row in read(output)] == ["bad", "good", "fair", "bad"]
     assert {path.name for path in tmp_path.iterdir()} == {"in.csv", "out.csv"}
+
+
+def test_what_was_kept_of_another_student_or_text_is_not_taken(trained: Trained, tmp_path: Path) -> None:
+    from student.resumable import Kept
+
+    numbers = iter(range(10))
+
+    def compute(texts: Sequence[str]) -> np.ndarray:
+        return np.full((len(texts), 3), next(numbers), np.float32)
+
+    def first(student: Path, texts: list[str], runtime: str = "pytorch") -> float:
+        return float(Kept(tmp_path / "out.csv", student, runtime).probabilities(texts, compute)[0, 0])
+
+    assert first(trained.folder, ["a", "b"]) == first(trained.folder, ["a", "b"]) == 0
+    assert first(trained.folder, ["ab"]) == 1
+    assert first(trained.folder, ["a", "b"], "openvino") == 2
+    assert first(tmp_path / "other", ["a", "b"]) == 3
+    for kept in (tmp_path / ".out.csv.predicting").glob("*.npy"):
+        kept.write_bytes(kept.read_bytes()[:40])
+    assert first(trained.folder, ["ab"]) == 4, "a cut file is computed anew"
 
 
 def test_a_folder_that_is_no_student_is_refused_in_one_line(trained: Trained, tmp_path: Path) -> None:

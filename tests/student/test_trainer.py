@@ -207,8 +207,35 @@ def test_the_loss_counts_what_the_model_agrees_with() -> None:
 
 
 def test_missing_tensorboard_is_named(encoder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
-    with pytest.raises(ConfigError, match="tensorboard is not installed"):
+    monkeypatch.setitem(sys.modules, "tensorboardX", None)
+    with pytest.raises(ConfigError, match="tensorboardX is not installed"):
         train_student(
             documents(12), LABELS, config=settings(encoder, tensorboard=True), seed=0, output=tmp_path / "student"
         )
+
+
+def test_a_learning_curve_ends_with_the_student_and_forecasts(encoder: Path, tmp_path: Path) -> None:
+    config = settings(encoder, epochs=4, held_out=0.3, learning_curve=[0.25, 0.5])
+    training = train_student(documents(150), LABELS, config=config, seed=0, output=tmp_path / "student")
+    assert [point["rows"] for point in training["learning_curve"]] == [26, 52, 105]
+    assert training["learning_curve"][-1]["accuracy"] == training["held_out_accuracy"]
+    assert training["forecast"]["rows"] == 210
+    with pytest.raises(ConfigError, match="needs held-out texts"):
+        config = settings(encoder, epochs=1, learning_curve=[0.5])
+        train_student(documents(12), LABELS, config=config, seed=0, output=tmp_path / "few")
+
+
+def test_tensorboard_logs_lie_beside_the_student(encoder: Path, tmp_path: Path) -> None:
+    pytest.importorskip("tensorboardX")
+    config = settings(encoder, epochs=1, tensorboard=True)
+    train_student(documents(24), LABELS, config=config, seed=3, output=tmp_path / "student")
+    assert list((tmp_path / "student-logs" / "3").glob("events*"))
+
+
+def test_two_processes_train_one_student(encoder: Path, tmp_path: Path) -> None:
+    config = settings(encoder, devices=2, batch_size=8, epochs=8)
+    train_student(documents(150), LABELS, config=config, seed=0, output=tmp_path / "student")
+    unseen = documents(90, seed=7)
+    found = StudentModel(tmp_path / "student").probabilities([document.text for document in unseen]).argmax(1)
+    assert np.mean([LABELS[best] == each.label for best, each in zip(found, unseen, strict=True)]) > 0.9
+    assert [path.name for path in tmp_path.iterdir()] == ["student"]

@@ -11,7 +11,7 @@ import pytest
 from conftest import Trained
 from toy import LABELS, TELLING, documents, make_encoder, row, settings
 
-from core.errors import ConfigError, ModelError, RunFolderError
+from core.errors import ConfigError, InputError, ModelError, RunFolderError
 from student.predict import StudentModel
 from student.train import train_student
 
@@ -170,3 +170,22 @@ def test_training_keeps_transformers_own_output_off_the_terminal(
         line for line in printed.err.splitlines() if not line.startswith(("loading encoder", "training student"))
     ]
     assert not foreign
+
+
+def test_a_class_without_an_example_is_counted_and_never_answered(encoder: Path, tmp_path: Path) -> None:
+    rows = [document for document in documents(90) if document.label != "fair"]
+    training = train_student(rows, LABELS, config=settings(encoder), seed=0, output=tmp_path / "student")
+    assert training["label_counts"] == {"bad": 30, "fair": 0, "good": 30}
+    student = StudentModel(tmp_path / "student")
+    assert student.labels == LABELS
+    assert 1 not in student.probabilities([document.text for document in documents(30, seed=5)]).argmax(1)
+
+
+def test_one_row_or_nothing_but_abstentions_is_refused_and_writes_nothing(encoder: Path, tmp_path: Path) -> None:
+    for rows, reason in (
+        ([row(0, "bad")], "the only decided document is labelled 'bad'"),
+        ([row(0, None)], "abstained"),
+    ):
+        with pytest.raises(InputError, match=reason):
+            train_student(rows, LABELS, config=settings(encoder), seed=0, output=tmp_path / "student")
+    assert not list(tmp_path.iterdir())

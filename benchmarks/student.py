@@ -1,0 +1,169 @@
+"""A student of recorded votes, ingredient by ingredient; how fast it trains and serves.
+
+Reads the phrasebank files of the suite `votes`. Students are trained on the train sentences and their
+recorded answers. Experts' labels score the test sentences and do nothing else: no choice, no stop and
+no temperature comes from them, and the experts' labels of train sentences are not read at all.
+"""
+
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from benchmarks.records import Parameters, Record
+from benchmarks.student_serving import measure_serving
+from benchmarks.student_throughput import measure_throughput
+from benchmarks.votes import LABELS, SAMPLES, Panel, read_recording, recorded_ballots, recording_folder
+from core import statistics
+from core.config import Student
+from core.progress import say
+from core.records import Consensus
+from personas.vote import METHODS
+from student.folder import other_seeds
+
+CONFIDENT = 0.9
+"""A vote that is less sure than this counts less in the arm `weighted`."""
+
+
+class Sentences(NamedTuple):
+    """The sentences of one file; shares are None for the test sentences, whose votes are not used."""
+
+    texts: list[str]
+    labels: list[str]
+    """Of the train sentences the published majority of Mixtral's answers, of the test sentences the experts'."""
+    shares: np.ndarray | None
+    teacher: list[str]
+    """The published majority, for both."""
+
+
+def measure_student(parameters: Parameters) -> Iterator[Record]:
+    """Quality by arm and seed, the pair of training loops, and the ways to serve; parameters.parts says which."""
+    parts = parameters["parts"]
+    train, test = read_sentences(parameters["data"])
+    if "quality" in parts:
+        yield _teacher(test)
+        for arm in parameters["arms"]:
+            yield from _arm(arm, train, test, parameters)
+    if "throughput" in parts:
+        yield from measure_throughput(train.texts, train.labels, parameters)
+    if "serving" in parts:
+        yield from measure_serving(train, test, parameters)
+
+
+def read_sentences(data: str) -> tuple[Sentences, Sentences]:
+    """Train and test sentences; the train votes are counted without those of the test sentences.
+
+    Raises:
+        ConfigError: the recorded answers are not there.
+    """
+    folder = recording_folder(data)
+    recording = read_recording(folder)
+    panels = [Panel("chain_of_thought", SAMPLES), Panel("label_only", ["label_simple"])]
+    ballots = recorded_ballots(folder, recording, panels)
+    of_train = ~recording.is_test
+    shares = METHODS["posterior"](ballots.only(of_train[ballots.document_of]))[of_train]
+    rows = np.array(recording.rows, object)
+    made = []
+    for wanted, column, voted in (
+        (of_train, "label_majority_published", shares),
+        (recording.is_test, "label_experts", None),
+    ):
+        chosen = rows[wanted].tolist()
+        majority = [row["label_majority_published"] for row in chosen]
+        made.append(Sentences([row["text"] for row in chosen], [row[column] for row in chosen], voted, majority))
+    return made[0], made[1]
+
+
+ARMS: dict[str, dict[str, Any]] = {
+    "hard": {"soft_labels": False},
+    "smoothed": {"soft_labels": True},
+    "weighted": {"soft_labels": True},
+    "soft": {"soft_labels": True},
+    "pruned": {"soft_labels": True, "refine": "prune"},
+    "distilled": {"soft_labels": True, "refine": "distil"},
+}
+"""What is trained on: the published majority alone; with the vote's confidence in place of 1; weighted by it; the
+posterior of four answers; that without the votes that unseen students contradict; that times their distribution."""
+
+
+def rows_of(arm: str, train: Sentences) -> list[Consensus]:
+    """The train sentences as voted documents of an arm."""
+    assert train.shares is not None
+    confidence = train.shares.max(1)
+    one_hot = np.eye(len(LABELS))[[LABELS.index(label) for label in train.labels]]
+    if arm == "hard":
+        targets = one_hot
+    elif arm == "smoothed":
+        rest = (1 - confidence[:, None]) / (len(LABELS) - 1)
+        targets = np.where(one_hot > 0, confidence[:, None], rest)
+    elif arm == "weighted":
+        targets = one_hot * np.minimum(1, confidence / CONFIDENT)[:, None] ** 4
+    else:
+        targets = train.shares
+    labels = [LABELS[best] for best in targets.argmax(1)]
+    return [
+        Consensus(f"train-{i}", "train", text, label, tuple(target), float(max(target)), 4, 0, 1.0)
+        for i, (text, label, target) in enumerate(zip(train.texts, labels, targets.tolist(), strict=True))
+    ]
+
+
+def settings(parameters: Parameters, **changes: Any) -> Student:
+    """The [student] section of the suite: the parameters `student`, with changes."""
+    return Student.model_validate(parameters["student"] | {"encoder": parameters["encoder"]} | changes)
+
+
+def _teacher(test: Sentences) -> Record:
+    found = statistics.accuracy(test.teacher, test.labels)
+    return {"arm": "teacher", "split": "test", "teacher_accuracy": found.value, "accuracy_ci95": found.as_list()}
+
+
+def _arm(arm: str, train: Sentences, test: Sentences, parameters: Parameters) -> Iterator[Record]:
+    """One record a seed, then one for all seeds."""
+    import torch
+
+    from student.train import train_student
+
+    if parameters["threads"]:
+        torch.set_num_threads(parameters["threads"])
+    config = settings(parameters, **ARMS[arm], seeds=parameters["seeds"])
+    say(f"student of recorded votes: {arm}, {config.seeds} seeds")
+    with tempfile.TemporaryDirectory() as folder:
+        student = Path(folder) / "student"
+        training = train_student(rows_of(arm, train), LABELS, config=config, seed=0, output=student)
+        shares = [_probabilities(place, test) for place in (student, *other_seeds(student))]
+    accuracies = []
+    for seed, found in enumerate(shares):
+        record = _scores(found, test)
+        accuracies.append(record["accuracy"])
+        yield {"arm": arm, "seed": seed, "split": "test", "pruned": training["pruned"], **record}
+    mean, spread = statistics.mean_and_spread(accuracies)
+    together = _scores(np.mean(shares, axis=0), test)
+    yield {
+        "arm": arm,
+        "split": "test",
+        "seeds": len(accuracies),
+        f"{arm}_accuracy_mean": mean,
+        f"{arm}_accuracy_sd": spread,
+        "average_of_seeds_accuracy": together["accuracy"],
+        "average_of_seeds_ece": together["ece"],
+    }
+
+
+def _probabilities(student: Path, test: Sentences) -> np.ndarray:
+    from student.predict import StudentModel
+
+    return StudentModel(student).probabilities(test.texts)
+
+
+def _scores(shares: np.ndarray, test: Sentences) -> Record:
+    answered = [LABELS[best] for best in shares.argmax(1)]
+    right = [mine == real for mine, real in zip(answered, test.labels, strict=True)]
+    teacher_right = [mine == real for mine, real in zip(test.teacher, test.labels, strict=True)]
+    return {
+        "accuracy": statistics.accuracy(answered, test.labels).value,
+        "f1_macro": statistics.f1_macro(answered, test.labels, LABELS).value,
+        "ece": statistics.expected_calibration_error(shares.max(1).tolist(), right),
+        "p_against_teacher": statistics.mcnemar_p(right, teacher_right),
+    }

@@ -1,0 +1,142 @@
+"""Ways to serve a student, on the same sentences, in turn: Transformers' pipeline, xpoll, OpenVINO.
+
+The pipeline gets batches of 8 in the order of the sentences, as its page shows it. xpoll and OpenVINO get
+all sentences at once and sort them by length. Latency is that of a call with 8 sentences.
+"""
+
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from benchmarks.records import Parameters, Record
+from core.errors import UserError
+from core.progress import say
+from student.openvino_runtime import RUNTIMES
+
+if TYPE_CHECKING:
+    from benchmarks.student import Sentences
+
+PIPELINE, PYTORCH = "pipeline", "pytorch"
+SMALL_BATCH = 8
+ROBERTA_BASE_SIZE = "roberta-base-size"
+
+Classify = Callable[[Sequence[str]], list[str]]
+
+
+def measure_serving(train: "Sentences", test: "Sentences", parameters: Parameters) -> Iterator[Record]:
+    """One record a way and repeat, then each way's rate against the pipeline's in the same repeat."""
+    for name in parameters["serving_encoders"]:
+        with tempfile.TemporaryDirectory() as folder:
+            student = Path(folder) / "student"
+            if name == ROBERTA_BASE_SIZE:
+                _random_roberta(student, parameters["encoder"])
+            else:
+                _trained(student, train, parameters)
+            exported = _export(student, train.texts, parameters["ipex_python"])
+            yield from _measured(name, student, exported, test, parameters)
+
+
+def _measured(name: str, student: Path, exported: bool, test: "Sentences", parameters: Parameters) -> Iterator[Record]:
+    texts = test.texts[: parameters["serving_rows"]]
+    truth = test.labels[: parameters["serving_rows"]]
+    ways = {way: _way(way, student) for way in (PIPELINE, PYTORCH, *(RUNTIMES if exported else ()))}
+    rates: dict[str, list[float]] = {way: [] for way in ways}
+    right: dict[str, float] = {}
+    for classify in ways.values():
+        classify(texts[:32])  # the first call allocates
+    for repeat in range(parameters["serving_repeats"]):
+        for way, classify in ways.items():
+            say(f"serving {name}, repeat {repeat + 1} of {parameters['serving_repeats']}: {way}")
+            started_s = time.monotonic()
+            answers = classify(texts)
+            rate = len(texts) / (time.monotonic() - started_s)
+            rates[way].append(rate)
+            right[way] = float(np.mean([mine == real for mine, real in zip(answers, truth, strict=True)]))
+            yield {
+                "arm": way,
+                "encoder": name,
+                "repeat": repeat,
+                "texts_per_s": rate,
+                "hours_for_a_million": 1e6 / rate / 3600,
+                "accuracy": right[way] if name != ROBERTA_BASE_SIZE else None,
+                **_latencies(classify, texts),
+            }
+    for way in [way for way in ways if way != PIPELINE]:
+        for repeat, (ours, plain) in enumerate(zip(rates[way], rates[PIPELINE], strict=True)):
+            figure = "int8_speedup" if way == "openvino-int8" else f"{way.replace('-', '_')}_speedup"
+            yield {"arm": way, "encoder": name, "repeat": repeat, figure: ours / plain}
+    if name != ROBERTA_BASE_SIZE and exported:
+        lost = 100 * (right[PYTORCH] - right["openvino-int8"])
+        yield {"arm": "openvino-int8", "encoder": name, "int8_points_lost": lost}
+
+
+def _latencies(classify: Classify, texts: Sequence[str]) -> Record:
+    took = []
+    for start in range(0, len(texts) - SMALL_BATCH + 1, SMALL_BATCH):
+        started_s = time.perf_counter()
+        classify(texts[start : start + SMALL_BATCH])
+        took.append(1000 * (time.perf_counter() - started_s))
+    return {"latency_p50_ms": float(np.median(took)), "latency_p95_ms": float(np.quantile(took, 0.95))}
+
+
+def _way(way: str, student: Path) -> Classify:
+    if way == PIPELINE:
+        from transformers import pipeline
+
+        classify = pipeline("text-classification", model=str(student), device="cpu")
+
+        def by_pipeline(texts: Sequence[str]) -> list[str]:
+            found: list[dict[str, Any]] = classify(list(texts), batch_size=SMALL_BATCH, truncation=True)
+            return [each["label"] for each in found]
+
+        return by_pipeline
+    from student.predict import StudentModel
+
+    model = StudentModel(student, runtime=way)
+    return lambda texts: [model.labels[best] for best in model.probabilities(texts).argmax(1)]
+
+
+def _export(student: Path, texts: Sequence[str], python: str) -> bool:
+    from student.export import export_student
+
+    try:
+        export_student(student, texts, python=python)
+    except UserError as error:
+        say(f"OpenVINO is left out: {error}")
+        return False
+    return True
+
+
+def _trained(student: Path, train: "Sentences", parameters: Parameters) -> None:
+    from benchmarks.student import rows_of, settings
+    from benchmarks.votes import LABELS
+    from student.train import train_student
+
+    train_student(rows_of("soft", train), LABELS, config=settings(parameters), seed=0, output=student)
+
+
+def _random_roberta(student: Path, tokenizer_of: str) -> None:
+    """A model of RoBERTa-base's size with random weights, which are as fast as trained ones."""
+    from transformers import AutoTokenizer, RobertaConfig, RobertaForSequenceClassification
+
+    from core.models import resolve_model
+    from student.encoder import quiet
+
+    with quiet():
+        tokenizer = AutoTokenizer.from_pretrained(resolve_model(tokenizer_of, key="parameters.encoder"))
+        named = dict(enumerate(["negative", "neutral", "positive"]))
+        config = RobertaConfig(
+            vocab_size=50265,
+            max_position_embeddings=514,
+            type_vocab_size=1,
+            id2label=named,
+            label2id={label: i for i, label in named.items()},
+        )
+        RobertaForSequenceClassification(config).save_pretrained(student)
+        tokenizer.model_max_length = 256
+        tokenizer.model_input_names = ["input_ids", "attention_mask"]
+        tokenizer.save_pretrained(student)

@@ -1,0 +1,55 @@
+"""Runs a student that was exported to OpenVINO."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from core.errors import ConfigError, ModelError
+from student.export import FOLDER
+
+RUNTIMES = {"openvino": "fp32", "openvino-int8-weights": "int8-weights", "openvino-int8": "int8"}
+"""Name of a runtime to the folder of its files in student/openvino."""
+
+
+class OpenVinoForward:
+    """Batches of token ids to logits, on all cores or a device that OpenVINO knows.
+
+    Raises:
+        ConfigError: OpenVINO is not installed.
+        ModelError: the student was not exported, or its files cannot be read.
+    """
+
+    def __init__(self, student: Path, runtime: str, *, device: str = "CPU") -> None:
+        try:
+            import openvino
+        except ImportError as error:
+            raise ConfigError(
+                f"runtime {runtime} needs the package openvino", mend="pip install openvino, or --runtime pytorch"
+            ) from error
+        path = student / FOLDER / RUNTIMES[runtime] / "openvino_model.xml"
+        if not path.exists():
+            raise ModelError(f"{path} is not there", mend=f"xpoll export {student}")
+        try:
+            core = openvino.Core()
+            model = core.read_model(path)
+            self._names = {name for port in model.inputs for name in port.names}
+            self._compiled = core.compile_model(model, device, {"PERFORMANCE_HINT": "THROUGHPUT"})
+        except RuntimeError as error:
+            reason = str(error).strip().splitlines()[-1]
+            raise ModelError(f"{path} cannot be run: {reason}", mend=f"xpoll export {student}") from error
+        self._queue = openvino.AsyncInferQueue(self._compiled)
+
+    def __call__(self, batches: list[dict[str, np.ndarray]]) -> list[np.ndarray]:
+        """(texts, labels) float32 logits of each batch; several batches are in flight at once."""
+        found: list[np.ndarray] = [np.empty(0)] * len(batches)
+
+        def keep(request: Any, number: int) -> None:
+            found[number] = np.array(request.get_output_tensor(0).data)
+
+        self._queue.set_callback(keep)
+        for number, batch in enumerate(batches):
+            inputs = {name: value for name, value in batch.items() if name in self._names}
+            self._queue.start_async(inputs, number)
+        self._queue.wait_all()
+        return found

@@ -1,0 +1,60 @@
+"""Exports a student to OpenVINO. Runs in the Intel environment, which holds nothing of xpoll.
+
+    .venv-ipex/bin/python -I student/openvino_step.py FOLDER
+
+Reads FOLDER/model (config and weights) and FOLDER/texts.jsonl (token ids to calibrate INT8 with). Writes
+FOLDER/openvino/fp32, int8-weights and int8, each with openvino_model.xml and .bin, and FOLDER/done.json.
+On processors and GPUs with bf16 the runtime computes fp32 files in bf16 by itself.
+"""
+
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+
+def main(folder: Path) -> None:
+    import nncf
+    import openvino
+    from optimum.intel import OVModelForSequenceClassification
+
+    exported = OVModelForSequenceClassification.from_pretrained(folder / "model", export=True, compile=False)
+    output = folder / "openvino"
+    exported.save_pretrained(output / "fp32")
+    plain = output / "fp32" / "openvino_model.xml"
+    core = openvino.Core()
+    weights_only = nncf.compress_weights(core.read_model(plain), mode=nncf.CompressWeightsMode.INT8_ASYM)
+    save(weights_only, output / "int8-weights")
+    names = {name for port in core.read_model(plain).inputs for name in port.names}
+    inputs = list(model_inputs(folder / "texts.jsonl", names))
+    calibrated = nncf.quantize(
+        core.read_model(plain),
+        nncf.Dataset(inputs),
+        model_type=nncf.ModelType.TRANSFORMER,
+        subset_size=len(inputs),
+    )
+    save(calibrated, output / "int8")
+    versions = {module.__name__: module.__version__ for module in (nncf, openvino)}
+    (folder / "done.json").write_text(json.dumps({"calibrated_on": len(inputs), "versions": versions}))
+
+
+def save(model: Any, folder: Path) -> None:
+    import openvino
+
+    folder.mkdir(parents=True)
+    openvino.save_model(model, folder / "openvino_model.xml", compress_to_fp16=False)
+
+
+def model_inputs(path: Path, names: set[str]) -> Iterator[dict[str, Any]]:
+    """One text at a time, as the exported model takes it."""
+    import numpy as np
+
+    for line in path.read_text(encoding="utf-8").splitlines():
+        ids = np.array([json.loads(line)], np.int64)
+        every = {"input_ids": ids, "attention_mask": np.ones_like(ids), "token_type_ids": np.zeros_like(ids)}
+        yield {name: value for name, value in every.items() if name in names}
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

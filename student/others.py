@@ -1,0 +1,71 @@
+"""Students that are trained beside the one that is kept: on other rows, to judge votes, or on fewer, for the curve."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from core.errors import ConfigError
+from core.files import read_json, write_json
+from student import learning_curve, refine
+from student.task import Task, aside
+
+
+def refined(task: Task, seed: int, scratch: Path) -> Task:
+    """The task with targets that students of other rows had a say in, as `student.refine` wants it."""
+    if task.config.refine == "none":
+        return task
+    numbers = task.parts.train
+
+    def predict(outside: Sequence[int], inside: Sequence[int]) -> np.ndarray:
+        kept = scratch / f"unseen-{inside[0]}.json"
+        if not kept.exists():
+            found = aside(task, [numbers[i] for i in outside], [numbers[i] for i in inside], seed, scratch / kept.stem)
+            write_json(kept, found.tolist())
+        return np.array(read_json(kept))
+
+    unseen = refine.unseen_probabilities(len(numbers), len(task.labels), predict, folds=task.config.folds, seed=seed)
+    better = task.targets.copy()
+    if task.config.refine == "prune":
+        better[numbers] = refine.pruned(task.targets[numbers], unseen)
+    else:
+        better[numbers] = refine.distilled(task.targets[numbers], unseen, trust=task.config.trust)
+    whole = task.votes.copy()
+    whole[numbers] = np.maximum(unseen, 1e-9)
+    return task._replace(targets=better, unseen=whole)
+
+
+def check_curve(task: Task) -> None:
+    """Finds out before any training whether a learning curve can be made.
+
+    Raises:
+        ConfigError: there are no held-out texts to score its points on.
+    """
+    if task.config.learning_curve and not task.parts.held_out:
+        raise ConfigError(
+            "student.learning_curve needs held-out texts, and there are none",
+            mend="raise student.held_out or poll more texts, or --set student.learning_curve=[]",
+        )
+
+
+def curve_of(task: Task, whole: dict[str, Any], seed: int, scratch: Path) -> dict[str, Any]:
+    """Points and forecast as training.json has them; the last point is the student itself."""
+    if not task.config.learning_curve:
+        return {}
+    order = np.random.default_rng(seed).permutation(task.parts.train)
+    *smaller, everything = learning_curve.sizes(len(order), task.config.learning_curve)
+    points = []
+    voted = task.votes[task.parts.held_out].argmax(1)
+    for size in smaller:
+        kept = scratch / f"curve-{size}.json"
+        if not kept.exists():
+            found = aside(task, order[:size].tolist(), task.parts.held_out, seed, scratch / kept.stem)
+            write_json(kept, float((found.argmax(1) == voted).mean()))
+        points.append(learning_curve.Point(size, read_json(kept)))
+    points.append(learning_curve.Point(everything, whole["held_out_accuracy"]))
+    expected = learning_curve.forecast(points)
+    return {
+        "learning_curve": [point._asdict() for point in points],
+        "forecast": expected._asdict() if expected else None,
+    }

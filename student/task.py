@@ -1,0 +1,69 @@
+"""What a student is trained on, and one training of it, wherever that runs."""
+
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from core.config import Student
+from student import calibration
+from student.dataset import TrainingRows
+from student.encoder import Encoder, load_for_training
+from student.held_out import Split
+from student.ipex import fine_tune_with_ipex
+
+if TYPE_CHECKING:
+    from student.fine_tune import FineTuning, Rows
+
+
+class Task(NamedTuple):
+    """What every seed is trained on."""
+
+    chosen: TrainingRows
+    labels: Sequence[str]
+    targets: np.ndarray
+    """(rows, labels) that training aims at."""
+    votes: np.ndarray
+    """(rows, labels) as voted."""
+    parts: Split
+    unseen: np.ndarray | None
+    """(rows, labels) of students that did not see the row; None without `student.refine`."""
+    config: Student
+    backend: str
+
+    def rows(self, numbers: Sequence[int], targets: np.ndarray) -> "Rows":
+        from student.fine_tune import Rows
+
+        return Rows([self.chosen.rows[i].text for i in numbers], targets[list(numbers)].tolist())
+
+
+def fine_tuned(
+    task: Task, encoder: Encoder, rows: "Rows", held_out: "Rows | None", seed: int, scratch: Path, logs: Path | None
+) -> "FineTuning":
+    """Trains `encoder.model` in place, here or in the environment of IPEX."""
+    if task.backend == "ipex":
+        return fine_tune_with_ipex(encoder, rows, held_out, config=task.config, seed=seed, scratch=scratch)
+    # Behind all checks, because they import torch and that takes seconds.
+    from student.distributed import fine_tune_on_devices, num_devices
+    from student.fine_tune import fine_tune
+
+    devices = num_devices(task.config)
+    if devices > 1:
+        return fine_tune_on_devices(
+            encoder, rows, held_out, config=task.config, seed=seed, checkpoints=scratch, devices=devices
+        )
+    return fine_tune(encoder, rows, held_out, config=task.config, seed=seed, checkpoints=scratch, logs=logs)
+
+
+def aside(task: Task, outside: Sequence[int], inside: Sequence[int], seed: int, checkpoints: Path) -> np.ndarray:
+    """(inside, labels): what a student that is trained on `outside` makes of `inside`."""
+    from student.inference import logits
+
+    encoder = load_for_training(task.config, task.labels, seed=seed)
+    fine_tuned(task, encoder, task.rows(outside, task.targets), None, seed, checkpoints, None)
+    encoder.model.eval()
+    shutil.rmtree(checkpoints, ignore_errors=True)
+    texts = [task.chosen.rows[i].text for i in inside]
+    return calibration.softmax(logits(encoder, texts, device=encoder.model.device))

@@ -1,0 +1,96 @@
+"""The suite `student` never reads an expert's label but to score test sentences."""
+
+import csv
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from benchmarks.student import ARMS, measure_student, read_sentences, rows_of
+from benchmarks.student_throughput import BUCKETED, PLAIN, UPPER, measure_throughput
+from benchmarks.votes import LABELS, SAMPLES
+from tests.student.toy import make_encoder
+
+WORDS = {"negative": "loss", "neutral": "flat", "positive": "gain"}
+
+
+def made_up(folder: Path, *, train_truth: str | None = None) -> Path:
+    """Recorded answers, mostly right; with `train_truth` the experts call every train sentence that."""
+    draw = np.random.default_rng(5)
+    (folder / "phrasebank").mkdir(parents=True)
+    for split, count in (("train", 120), ("test", 45)):
+        columns = ["document_id", "text", "label_experts", "label_simple", "label_cot", *SAMPLES]
+        with (folder / f"phrasebank/mixtral_{split}.csv").open("w", newline="") as file:
+            table = csv.writer(file)
+            table.writerow([*columns, "label_majority_published"])
+            for i in range(count):
+                truth = i % 3
+                answers = [LABELS[truth if draw.random() < 0.9 else draw.integers(3)] for _ in range(5)]
+                experts = train_truth if train_truth and split == "train" else LABELS[truth]
+                text = f"the firm said {WORDS[LABELS[truth]]} today"
+                table.writerow([f"{split}-{i}", text, experts, *answers, answers[2]])
+    return folder
+
+
+@pytest.fixture(scope="module")
+def encoder(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return str(make_encoder(tmp_path_factory.mktemp("encoder"), positions=512))
+
+
+def parameters(data: Path, encoder: str) -> dict[str, object]:
+    student = {"epochs": 4, "learning_rate": 1e-2, "min_steps": 0, "max_length": 32, "held_out": 0.0, "frozen": 2}
+    return {
+        "data": str(data),
+        "parts": ["quality"],
+        "encoder": encoder,
+        "student": student | {"precision": "fp32"},
+        "arms": ["hard", "pruned"],
+        "seeds": 2,
+        "threads": 0,
+        "repeats": 1,
+        "throughput_rows": 32,
+        "throughput_epochs": 1,
+    }
+
+
+def test_quality_has_a_record_a_seed_and_one_for_all(tmp_path: Path, encoder: str) -> None:
+    records = list(measure_student(parameters(made_up(tmp_path), encoder)))
+    teacher, *rest = records
+    assert 0.7 < teacher["teacher_accuracy"] < 1
+    assert [(record["arm"], record.get("seed")) for record in rest] == [
+        ("hard", 0),
+        ("hard", 1),
+        ("hard", None),
+        ("pruned", 0),
+        ("pruned", 1),
+        ("pruned", None),
+    ]
+    assert rest[2]["hard_accuracy_mean"] == pytest.approx(np.mean([record["accuracy"] for record in rest[:2]]))
+    assert rest[5]["pruned_accuracy_mean"] > 0.9
+
+
+def test_experts_labels_of_train_sentences_change_nothing(tmp_path: Path, encoder: str) -> None:
+    found = []
+    for name, truth in (("as they are", None), ("all neutral", "neutral")):
+        data = made_up(tmp_path / name, train_truth=truth)
+        found.append(list(measure_student(parameters(data, encoder) | {"arms": ["hard"], "seeds": 1})))
+    assert found[0] == found[1]
+
+
+def test_every_arm_has_targets_of_its_own(tmp_path: Path) -> None:
+    train, test = read_sentences(str(made_up(tmp_path)))
+    assert len(train.texts) == 120 and len(test.texts) == 45 and test.shares is None
+    targets = {arm: [row.distribution for row in rows_of(arm, train)] for arm in ARMS}
+    assert {max(row) for row in targets["hard"]} == {1.0}
+    assert all(sum(row) == pytest.approx(1) for row in targets["smoothed"])
+    assert min(sum(row) for row in targets["weighted"]) < 1
+    assert targets["soft"] == targets["pruned"] == targets["distilled"]
+
+
+def test_throughput_arms_run_in_turn_and_are_set_against_the_plain_loop(tmp_path: Path, encoder: str) -> None:
+    train, _ = read_sentences(str(made_up(tmp_path)))
+    records = list(measure_throughput(train.texts, train.labels, parameters(tmp_path, encoder)))
+    assert [record["arm"] for record in records[:3]] == [PLAIN, BUCKETED, UPPER]
+    rates = {record["arm"]: record["train_texts_per_s"] for record in records[:3]}
+    assert records[3]["train_speedup"] == pytest.approx(rates[BUCKETED] / rates[PLAIN])
+    assert records[4]["train_speedup_frozen"] == pytest.approx(rates[UPPER] / rates[PLAIN])

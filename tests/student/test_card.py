@@ -1,0 +1,67 @@
+"""The model card says what was measured, and what was not."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from student.card import write_card
+
+TRAINING = {
+    "encoder": "all-minilm-l6-v2",
+    "rows": 150,
+    "abstained": 2,
+    "held_out_rows": 15,
+    "label_counts": {"bad": 100, "good": 50, "fair": 0},
+    "seed": 3,
+    "epochs": 3.0,
+    "precision": "fp32",
+    "device": "cpu",
+    "wall_s": 12.5,
+    "max_length": 256,
+    "temperature": 1.25,
+}
+CONFIG: dict[str, Any] = {
+    "job": {"name": "moods"},
+    "documents": {"path": "texts.csv"},
+    "task": {"question": "how is | the\nmood?", "labels": {"bad": "it is bad", "good": "", "fair": ""}},
+    "engine": {"model": "a-teacher"},
+    "panel": {"personas": ["a", "b"]},
+    "vote": {"method": "posterior"},
+}
+SCORES = {
+    "accuracy": 0.9,
+    "accuracy_ci95": [0.85, 0.93],
+    "f1_macro": 0.88,
+    "ece": None,
+    "per_class": {"bad": {"precision": 0.9, "recall": 0.8, "support": 60}},
+}
+
+
+def card(folder: Path, evaluation: dict[str, Any] | None, metrics: dict[str, Any] | None = None) -> str:
+    (folder / "training.json").write_text(json.dumps(TRAINING))
+    return write_card(folder, CONFIG, evaluation, metrics).read_text(encoding="utf-8")
+
+
+def test_a_card_without_gold_rows_says_that_nothing_was_measured(tmp_path: Path) -> None:
+    text = card(tmp_path, None)
+    assert "Accuracy: not measured" in text and "Energy of labelling and training: not measured" in text
+    assert "No text was voted 'fair'" in text
+    head = yaml.safe_load(text.split("---")[1])
+    assert head["base_model"] == "all-minilm-l6-v2" and head["pipeline_tag"] == "text-classification"
+    assert "metrics" not in head
+
+
+def test_a_card_has_scores_energy_and_the_verdict(tmp_path: Path) -> None:
+    evaluation = {"gold_rows": 120, "student": SCORES, "teacher": SCORES | {"ece": 0.05}}
+    evaluation["next_step"] = {"decision": "ship", "why": "It gets 90 %."}
+    text = card(tmp_path, evaluation, {"energy": {"energy_j": 1234.4, "source": "rapl"}})
+    assert "| this model | 90.0 % | 88.0 % | not measured |" in text
+    assert "| the votes that taught it | 90.0 % | 88.0 % | 0.050 |" in text
+    assert "85.0 to 93.0 %" in text and "1234 J (rapl)" in text and "Verdict: ship. It gets 90 %." in text
+    assert "| bad | 0.90 | 0.80 | 60 |" in text
+
+
+def test_text_of_a_config_breaks_no_structure(tmp_path: Path) -> None:
+    assert "answers: how is | the mood?\n" in card(tmp_path, None)
