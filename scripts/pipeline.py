@@ -37,6 +37,7 @@ from personas.prompts import build_prompts, orders_of
 from personas.review.sample import answers_of, read_review
 from personas.stop import stop_rule
 from personas.vote import consensus_of
+from scripts.measure import TimedStudent
 
 
 def check_inputs(config: Config) -> Inputs:
@@ -141,8 +142,9 @@ def evaluate(config: Config, folder: RunFolder) -> None:
     from student.predict import StudentModel
 
     consensus, labels = read_labels(folder.require(folder.labels, step="vote"))
-    student = StudentModel(folder.require(folder.student, step="train"))
-    write_json(folder.evaluation, scores_of(consensus, labels, student))
+    student: Any = TimedStudent(StudentModel(folder.require(folder.student, step="train")))
+    scores = scores_of(consensus, labels, student)
+    write_json(folder.evaluation, scores | {"serving": student.serving()})
 
 
 def report(config: Config, folder: RunFolder) -> None:
