@@ -17,6 +17,7 @@ from kernels_bench.timing import Timer, Times
 
 ALL_REDUCE_MIB = 64
 TOLERANCE = 0.05  # bf16 has 8 bits; sums in another order differ in the last ones
+SHARE_ALIKE = 0.999
 
 Record = dict[str, Any]
 
@@ -124,9 +125,16 @@ def _call(case: Case, arm: str, device: str) -> Call:
         assert case.own is not None
         call = case.own(*inputs)
     pairs = zip(_listed(expected), _listed(call()), strict=True)
-    if not all(torch.allclose(a.float(), b.float(), rtol=TOLERANCE, atol=TOLERANCE) for a, b in pairs):
+    if not all(_alike(a.float(), b.float()) for a, b in pairs):
         raise ValueError("it computes something else than PyTorch does")
     return call
+
+
+def _alike(expected: torch.Tensor, found: torch.Tensor) -> bool:
+    """Whether nearly all values agree: a sum in another order may put single tokens on the other side of top-p."""
+    size = expected[expected.isfinite()].abs().mean().item()
+    close = torch.isclose(found, expected, rtol=TOLERANCE, atol=TOLERANCE * size)
+    return bool(close.float().mean() >= SHARE_ALIKE)
 
 
 def _listed(found: Any) -> list[torch.Tensor]:
