@@ -5,11 +5,13 @@ own, and the fastest is kept where it is faster by more than `least_gain`. The l
 """
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 from benchmarks.engine_latency import measure_engine
 from benchmarks.records import Parameters, Record
+from core.files import write_text
 from core.progress import say
 
 FIGURE = "output_tokens_per_s"
@@ -57,6 +59,19 @@ def search(settings: dict[str, list[Any]], measure: Measure, *, least_gain: floa
             best[name] = json.loads(value)
     gain = rate / first[FIGURE]
     yield {"arm": "best", "options": json.dumps(best), "status": "ok", f"best_{FIGURE}": rate, "gain": round(gain, 4)}
+
+
+def write_best(document: Mapping[str, Any]) -> Path:
+    """Writes the best options of a run of the suite beside its records, to be copied into a job, and says where."""
+    parameters, environment = document["parameters"], document["environment"]
+    best = next(record for record in document["records"] if record["arm"] == "best")
+    head = (
+        f"# The fastest of those tried for {parameters['model']} on {environment['devices']}, "
+        f"{document['started_utc']}: {100 * (best['gain'] - 1):.1f} % more output tokens/s than with the options that xpoll sets.\n"
+    )
+    path = Path(document["output"]).with_suffix(".toml")
+    write_text(path, head + as_toml(json.loads(best["options"])))
+    return path
 
 
 def as_toml(options: dict[str, Any]) -> str:

@@ -18,6 +18,7 @@ from typing import Any, NoReturn
 from core.config import Config
 from core.config_file import load_config
 from core.errors import ConfigError, UserError
+from core.progress import say
 from core.run_folder import RunFolder, open_run_folder
 from scripts import batch, pipeline
 from scripts.compare import compare_documents
@@ -253,7 +254,12 @@ def _bench(parsed: argparse.Namespace) -> int:
         return compare_documents(parsed.files, as_json=parsed.json)
     if parsed.files:
         raise ConfigError(f"{parsed.files[0]!r} is one argument too many", mend=f"xpoll bench {parsed.suite}")
-    return show_suite(run_suite(parsed.suite, overrides=parsed.set, output=parsed.output), as_json=parsed.json)
+    document = run_suite(parsed.suite, overrides=parsed.set, output=parsed.output)
+    if parsed.suite == "tune":
+        from benchmarks.tune import write_best
+
+        say(f"[engine.vllm]: {write_best(document)}")
+    return show_suite(document, as_json=parsed.json)
 
 
 def _log_to(path: Path) -> None:

@@ -4,6 +4,7 @@ import asyncio
 import json
 import tomllib
 from collections.abc import AsyncIterator
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 
 from benchmarks import engine_latency
 from benchmarks.engine_latency import Answered, figures
-from benchmarks.tune import as_toml, search
+from benchmarks.tune import as_toml, search, write_best
 
 BOUNDS = {"first_token_bound_ms": 100.0, "latency_bound_ms": 500.0}
 
@@ -85,6 +86,19 @@ def test_the_search_keeps_what_is_faster_and_records_what_fails() -> None:
 def test_a_gain_within_noise_changes_nothing() -> None:
     records = list(search({"max_num_seqs": [256]}, rate_of, least_gain=0.25))
     assert (json.loads(records[-1]["options"]), records[-1]["gain"]) == ({}, 1.0)
+
+
+def test_the_best_options_are_written_beside_the_records(tmp_path: Path) -> None:
+    document = {
+        "parameters": {"model": "tiny"},
+        "environment": {"devices": "1 x cpu"},
+        "started_utc": "2026-11-21T12:00:00Z",
+        "output": str(tmp_path / "tune.json"),
+        "records": list(search({"max_num_seqs": [256]}, rate_of, least_gain=0.03)),
+    }
+    text = write_best(document).read_text(encoding="utf-8")
+    assert (tmp_path / "tune.toml").exists() and "20.0 % more output tokens/s" in text
+    assert tomllib.loads(text) == {"engine": {"vllm": {"max_num_seqs": 256}}}
 
 
 def test_the_best_options_are_a_table_that_a_job_takes() -> None:
