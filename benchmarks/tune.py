@@ -67,7 +67,8 @@ def write_best(document: Mapping[str, Any]) -> Path:
     best = next(record for record in document["records"] if record["arm"] == "best")
     head = (
         f"# The fastest of those tried for {parameters['model']} on {environment['devices']}, "
-        f"{document['started_utc']}: {100 * (best['gain'] - 1):.1f} % more output tokens/s than with the options that xpoll sets.\n"
+        f"{document['started_utc']}:\n"
+        f"# {100 * (best['gain'] - 1):.1f} % more output tokens/s than with the options that xpoll sets.\n"
     )
     path = Path(document["output"]).with_suffix(".toml")
     write_text(path, head + as_toml(json.loads(best["options"])))

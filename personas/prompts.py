@@ -36,7 +36,9 @@ def build_prompts(
     documents: Iterable[Document], panel: list[Persona], config: Config, order: PromptOrder = "persona_first"
 ) -> Iterator[Prompt]:
     """One prompt for each document, persona and sample, in that order, whatever stands first in a prompt."""
-    sampling = Sampling(config.panel.temperature, config.panel.top_p, config.panel.answer_max_tokens)
+    sampling = Sampling(
+        config.panel.temperature, config.panel.top_p, config.panel.answer_max_tokens, config.engine.sampling_more
+    )
     answer = answer_schema(config)
     persona_first = order == "persona_first"
     prefixes = [shared_messages(persona if persona_first else None, config) for persona in panel]
