@@ -5,9 +5,9 @@ from collections.abc import Iterator
 from benchmarks.engine_latency import measure_engine
 from benchmarks.kernels import measure_kernels
 from benchmarks.records import Parameters, Record
-from benchmarks.student_speed import measure_student
+from benchmarks.student_speed import measure_student_speed
 
-PARTS = {"engine": measure_engine, "student": measure_student, "kernels": measure_kernels}
+PARTS = {"engine": measure_engine, "student": measure_student_speed, "kernels": measure_kernels}
 
 
 def measure_quick(parameters: Parameters) -> Iterator[Record]:

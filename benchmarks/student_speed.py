@@ -18,7 +18,7 @@ from core.records import Consensus
 PERCENTILES = (50, 95, 99)
 
 
-def measure_student(parameters: Parameters) -> Iterator[Record]:
+def measure_student_speed(parameters: Parameters) -> Iterator[Record]:
     """Training once, then serving at each batch size."""
     say(f"training {parameters['encoder']} on {parameters['train_texts']} texts")
     yield from in_fresh_process(train_and_serve, parameters)["records"]

@@ -22,7 +22,6 @@ from benchmarks.kill import measure_kill
 from benchmarks.overhead import measure_overhead
 from benchmarks.quick import measure_quick
 from benchmarks.records import Record, Runner
-from benchmarks.student_speed import measure_student
 from benchmarks.suite_page import write_suite_page
 from benchmarks.tune import measure_tuning
 from benchmarks.votes import measure_votes
@@ -43,7 +42,6 @@ RUNNERS: dict[str, Runner] = {
     "kill": measure_kill,
     "overhead": measure_overhead,
     "quick": measure_quick,
-    "student": measure_student,
     "tune": measure_tuning,
     "votes": measure_votes,
 }
