@@ -1,6 +1,6 @@
 """Operators of language models on this machine's device, against ceilings that are measured beside them."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from benchmarks.records import Parameters, Record
@@ -8,6 +8,9 @@ from core.progress import Progress
 from engine.backends.rooflines import ROOFLINES
 from engine.devices import find_devices
 from engine.kv_cache import ROOFLINE_OF
+
+IN_A_STEP = frozenset({"gemm", "attention_prefill", "attention_decode"})
+"""Operators that the simulated engine's model of a step counts."""
 
 
 def measure_kernels(parameters: Parameters) -> Iterator[Record]:
@@ -54,4 +57,25 @@ def agreement(ceilings: list[Record], opinion: Record) -> dict[str, float]:
         if ours and opinion[key]:
             rate = ours[0]["gflop_per_s" if kernel == "gemm" else "gb_per_s"]
             found[f"{kernel}_over_second_opinion"] = round(rate / opinion[key], 4)
+    return found
+
+
+def efficiencies(records: Sequence[Record]) -> dict[str, float]:
+    """Shares of the ceilings that the matrices and attention of the measured models reach, by what bounds them.
+
+    These are what the simulated engine takes as compute_efficiency and bandwidth_efficiency. The best arm
+    of an operator counts, as in an engine; operators weigh by their time. One without any is left out.
+    """
+    best: dict[tuple[str, ...], Record] = {}
+    for record in records:
+        if record.get("role") == "operator" and record["status"] == "ok" and record["kernel"] in IN_A_STEP:
+            key = tuple(record[name] for name in ("kernel", "model", "shape", "dtype"))
+            if key not in best or record["cold_median_us"] < best[key]["cold_median_us"]:
+                best[key] = record
+    found = {}
+    for name, bound in (("compute_efficiency", "compute"), ("bandwidth_efficiency", "memory")):
+        chosen = [record for record in best.values() if record["bound"] == bound and record["dtype"] != "int8"]
+        if chosen:
+            share = sum(r["ceiling_us"] for r in chosen) / sum(r["cold_median_us"] for r in chosen)
+            found[name] = round(min(1.0, share), 3)
     return found

@@ -4,6 +4,8 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from benchmarks.kernels import efficiencies
+
 Record = Mapping[str, Any]
 
 
@@ -19,7 +21,10 @@ def show_kernels(document: Mapping[str, Any], *, as_json: bool) -> int:
     for check in document["checks"]:
         verdict = "holds" if check["holds"] else "DOES NOT HOLD"
         print(f"{check['name']}: {_figure(check['value'])} {check['unit']}: {verdict}")
-    print(f"records: {document['output']} (as engine.simulated.device they give the simulated engine this roofline)")
+    print(f"records: {document['output']}")
+    if shares := efficiencies(records):
+        options = ", ".join(f"{name} = {value:g}" for name, value in shares.items())
+        print(f'for the simulated engine: engine.simulated = {{device = "{document["output"]}", {options}}}')
     return code
 
 
