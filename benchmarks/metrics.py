@@ -1,10 +1,15 @@
 """metrics.json: the stable, versioned summary of a run. Made from the run folder alone."""
 
+from array import array
 from collections import Counter
 from typing import Any
 
+import numpy as np
 import pyarrow.parquet as pq
 
+from benchmarks.cost import cost_of
+from benchmarks.energy_figures import energy_of
+from benchmarks.stages import read_stages
 from core.config import Report
 from core.files import read_json
 from core.records import Consensus, from_table
@@ -13,6 +18,7 @@ from engine.journal import read_completions
 from personas.review.sample import answers_of, certificate_of, read_review
 
 SCHEMA_VERSION = 1
+PERCENTILES = (50, 95, 99)
 
 
 def collect_metrics(folder: RunFolder, config: Report) -> dict[str, Any]:
@@ -24,6 +30,14 @@ def collect_metrics(folder: RunFolder, config: Report) -> dict[str, Any]:
     saved = sum(labels.column("votes_saved").to_pylist())
     abstained = labels.column("label").null_count
     engine = _engine(folder, answers, labels.num_rows)
+    teacher = evaluation.get("teacher")
+    energy = energy_of(
+        read_stages(folder.stages),
+        answers=answers["completions"],
+        decided=labels.num_rows - abstained,
+        right=teacher["accuracy"] * labels.num_rows if teacher else None,
+        config=config,
+    )
     return {
         "schema_version": SCHEMA_VERSION,
         "documents": labels.num_rows,
@@ -39,11 +53,17 @@ def collect_metrics(folder: RunFolder, config: Report) -> dict[str, Any]:
         "labels": {"decided": labels.num_rows - abstained, "abstained": abstained},
         "review": review_of(folder),
         "engine": engine,
-        "teacher": evaluation.get("teacher"),
+        "teacher": teacher,
         "teacher_raw": evaluation.get("teacher_raw"),
         "student": evaluation.get("student"),
-        "energy": {"source": "none", "energy_j": None, "idle_w": None, "stages": {}},
-        "cost": _cost(engine, config),
+        "energy": energy,
+        "cost": cost_of(
+            energy,
+            config,
+            engine_s=engine["wall_s"] + engine["startup_s"],
+            documents=labels.num_rows,
+            texts_per_s=(evaluation.get("serving") or {}).get("texts_per_s"),
+        ),
     }
 
 
@@ -76,6 +96,7 @@ def review_of(folder: RunFolder) -> dict[str, Any] | None:
 def _answers(folder: RunFolder) -> dict[str, Any]:
     totals = {"completions": 0, "prompt_tokens": 0, "cached_prompt_tokens": 0, "output_tokens": 0}
     errors: Counter[str] = Counter()
+    latencies = array("d")
     for completion in read_completions(folder.completions):
         if completion.error_kind is not None:
             errors[completion.error_kind] += 1
@@ -83,7 +104,17 @@ def _answers(folder: RunFolder) -> dict[str, Any]:
         totals["completions"] += 1
         for name in ("prompt_tokens", "cached_prompt_tokens", "output_tokens"):
             totals[name] += getattr(completion, name)
-    return {**totals, "errors": errors}
+        latencies.append(completion.latency_s or 0.0)
+    return {**totals, "errors": errors, **_latency(latencies)}
+
+
+def _latency(latencies: "array[float]") -> dict[str, float | None]:
+    """Seconds from being handed to the engine to the whole answer, its wait in the engine's queue included."""
+    named = {percent: f"latency_p{percent}_s" for percent in PERCENTILES}
+    if not latencies or not any(latencies):  # recorded answers have none
+        return dict.fromkeys(named.values())
+    values = np.percentile(np.frombuffer(latencies), PERCENTILES)
+    return {name: round(float(value), 4) for name, value in zip(named.values(), values, strict=True)}
 
 
 def _engine(folder: RunFolder, answers: dict[str, Any], documents: int) -> dict[str, Any]:
@@ -109,25 +140,6 @@ def _engine(folder: RunFolder, answers: dict[str, Any], documents: int) -> dict[
         "prompt_order": planned.get("prompt_order"),
         "output_tokens": answers["output_tokens"],
         "output_tokens_per_s": round(answers["output_tokens"] / wall_s, 3) if wall_s else None,
+        **{name: answers[name] for name in answers if name.startswith("latency_")},
         "documents_per_s": round(documents / wall_s, 3) if wall_s else None,
-    }
-
-
-def _cost(engine: dict[str, Any], config: Report) -> dict[str, Any]:
-    if config.usd_per_hour is None:
-        return {
-            "usd": None,
-            "co2_kg": None,
-            "assumptions": ["report.usd_per_hour is not set", "no energy was measured"],
-        }
-    hours = (engine["wall_s"] + engine["startup_s"]) / 3600
-    return {
-        "usd": round(hours * config.usd_per_hour, 6),
-        "co2_kg": None,
-        "assumptions": [
-            f"{config.usd_per_hour:g} USD an hour (report.usd_per_hour)",
-            f"{hours:.4f} h of engine time, starts included",
-            "training and serving of the student are not counted",
-            "no energy was measured",
-        ],
     }

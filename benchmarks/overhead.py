@@ -61,11 +61,11 @@ def bare_engine(parameters: Parameters) -> Record:
 
     from engine.backends.vllm import default_options, sampling_params
 
-    config = _config(parameters)
+    config = example_config(parameters)
     (device,) = find_devices("cpu", 1)
     llm = LLM(model=resolve_model(parameters["model"], key="parameters.model"), **default_options(device))
     tokenizer: Any = llm.get_tokenizer()
-    prompts = list(_prompts(parameters, config))
+    prompts = list(example_prompts(parameters, config))
     inputs = [
         {
             "prompt_token_ids": tokenizer.apply_chat_template(
@@ -94,14 +94,14 @@ def xpoll(parameters: Parameters, arm: str) -> Record:
     from engine.journal import read_completions
     from engine.run import Job, answer_prompts
 
-    config = _config(parameters)
+    config = example_config(parameters)
     engine = config.engine
     if arm == "server":
         engine = engine.model_copy(update={"server_command": parameters["server_command"]})
     documents, asked_each = parameters["documents"], len(parameters["personas"])
     with tempfile.TemporaryDirectory() as folder:
         run = RunFolder(Path(folder))
-        answer_prompts(Job(_prompts(parameters, config), documents, asked_each), config=engine, folder=run)
+        answer_prompts(Job(example_prompts(parameters, config), documents, asked_each), config=engine, folder=run)
         completions = list(read_completions(run.completions))
         wall_s = read_json(run.engine)["sessions"][-1]["wall_s"]
     if errors := [completion.error for completion in completions if completion.error_kind]:
@@ -127,7 +127,8 @@ def _figures(parameters: Parameters, answers: int, wall_s: float) -> Record:
     }
 
 
-def _config(parameters: Parameters) -> Config:
+def example_config(parameters: Parameters) -> Config:
+    """The example job with the suite's model and personas."""
     overrides = [
         f'documents.path="{EXAMPLE / "documents.csv"}"',
         f'documents.gold_path="{EXAMPLE / "gold.csv"}"',
@@ -138,6 +139,7 @@ def _config(parameters: Parameters) -> Config:
     return load_config(EXAMPLE / "job.toml", overrides)
 
 
-def _prompts(parameters: Parameters, config: Config) -> Iterator[Prompt]:
+def example_prompts(parameters: Parameters, config: Config) -> Iterator[Prompt]:
+    """The example's first documents, each put to the suite's personas."""
     documents = stream_documents(config.documents, list(config.task.labels))
     return build_prompts(islice(documents, parameters["documents"]), load_panel(config.panel.personas), config)

@@ -14,6 +14,7 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from benchmarks.charts import label_colour, percent
+from benchmarks.cost import PUBLISHED, PUBLISHED_SOURCE
 from benchmarks.decisions import Decisions
 from benchmarks.panel import Panel
 from benchmarks.report_charts import RATERS, charts_of
@@ -37,7 +38,7 @@ def write_report(folder: RunFolder) -> Path:
     metrics = read_json(folder.require(folder.metrics, step="report"))
     evaluation = (read_json(folder.evaluation) if folder.evaluation.exists() else None) or {}
     scores = {rater: evaluation.get(rater) for rater in RATERS}
-    template = _templates().get_template("report.html.jinja")
+    template = templates().get_template("report.html.jinja")
     page = template.render(
         config=config,
         environment=read_json(folder.require(folder.environment, step="poll")),
@@ -49,6 +50,8 @@ def write_report(folder: RunFolder) -> Path:
         verdict=verdict(evaluation, decisions.gold),
         decisions=decisions,
         panel=panel,
+        published=PUBLISHED,
+        published_source=PUBLISHED_SOURCE,
         charts=charts_of(evaluation, labels, decisions, panel),
     )
     write_text(folder.report, page)
@@ -74,6 +77,11 @@ def duration(seconds: float | None) -> str:
     return f"{number(round(seconds))} s (about {spoken})"
 
 
+def with_unit(value: float | None, unit: str) -> str:
+    """A figure and its unit; "not measured" for None."""
+    return NOT_MEASURED if value is None else f"{number(value)} {unit}"
+
+
 def ratio(part: float | None, whole: float | None) -> float | None:
     """`part` over `whole`; None where either was not measured or `whole` is 0."""
     return part / whole if part is not None and whole else None
@@ -85,12 +93,14 @@ def visible(text: str, length: int = 600) -> str:
     return "".join(chr(0x2400 + ord(c)) if ord(c) < 32 and c not in "\n\t" else c for c in shown)
 
 
-def _templates() -> Environment:
+def templates() -> Environment:
+    """The pages' templates: escaping, with the filters that turn figures into words."""
     loader = FileSystemLoader(Path(__file__).parent / "templates")
     environment = Environment(
         loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     environment.filters |= {"percent": percent, "number": number, "duration": duration, "visible": visible}
+    environment.filters["with_unit"] = with_unit
     environment.filters["percent_or_dash"] = lambda share: "-" if share is None else percent(share)
     environment.filters["counted"] = lambda pair: (pair[0], number(pair[1]))
     environment.filters["unbroken"] = lambda text: text.replace(" %", "\u00a0%").replace("p = ", "p\u00a0=\u00a0")

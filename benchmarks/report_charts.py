@@ -8,6 +8,7 @@ import numpy as np
 from benchmarks import charts
 from benchmarks.charts import ABSTAINED, Bar, Bin, Chart
 from benchmarks.decisions import Decisions
+from benchmarks.matrix_chart import agreement
 from benchmarks.panel import Panel
 from benchmarks.verdict import most_frequent
 from core import statistics
@@ -25,6 +26,8 @@ def charts_of(
     drawn = {"label_mix": _label_mix(labels, decisions)}
     if panel.personas:
         drawn["persona_mix"] = _persona_mix(labels, decisions, panel)
+        names = [persona.name for persona in panel.personas]
+        drawn["agreement"] = agreement("agreement", "Personas that name the same label", names, panel.agreement)
     scores = {rater: evaluation[rater] for rater in RATERS if evaluation.get(rater)}
     if scores:
         label, share = most_frequent(evaluation["labels"], next(iter(scores.values()))["confusion"])

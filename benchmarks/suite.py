@@ -1,8 +1,8 @@
 """`xpoll bench NAME`: runs benchmarks/suites/NAME.toml and holds what it measured against the suite's bounds.
 
-Reads the suite. Returns one JSON document, and writes it to runs/bench/: suite, about, parameters,
-changed (parameters that differ from the file), records, environment, checks, complete. A suite that is
-stopped leaves the records it has, with complete = false and no checks.
+Reads the suite. Returns one JSON document, and writes it to runs/bench/ with a page for people beside it:
+suite, about, parameters, changed (parameters that differ from the file), records, environment, checks,
+complete. A suite that is stopped leaves the records it has, with complete = false and no checks.
 """
 
 import math
@@ -14,27 +14,37 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.dispatcher import measure_dispatcher
+from benchmarks.engine_latency import measure_engine
 from benchmarks.fleet import measure_fleet
 from benchmarks.journal import measure_journal
+from benchmarks.kernels import measure_kernels
 from benchmarks.kill import measure_kill
 from benchmarks.overhead import measure_overhead
+from benchmarks.quick import measure_quick
 from benchmarks.records import Record, Runner
 from benchmarks.student import measure_student
+from benchmarks.suite_page import write_suite_page
+from benchmarks.tune import measure_tuning
 from benchmarks.votes import measure_votes
 from core.config_file import apply_overrides, nearest
 from core.environment import capture
 from core.errors import ConfigError
 from core.files import write_json
+from engine.devices import describe, find_devices
 
 SUITES = Path(__file__).parent / "suites"
 
 RUNNERS: dict[str, Runner] = {
     "dispatcher": measure_dispatcher,
+    "engine": measure_engine,
     "fleet": measure_fleet,
     "journal": measure_journal,
+    "kernels": measure_kernels,
     "kill": measure_kill,
     "overhead": measure_overhead,
     "student": measure_student,
+    "quick": measure_quick,
+    "tune": measure_tuning,
     "votes": measure_votes,
 }
 """Name of a suite to what measures it; to add a suite: one generator of records, one line here, one TOML."""
@@ -85,7 +95,7 @@ def run_suite(name: str, *, overrides: list[str] | None = None, output: Path | N
         "parameters": suite["parameters"],
         "changed": changed,
         "records": records,
-        "environment": capture(),
+        "environment": capture() | {"devices": describe(find_devices("auto", 0))},
         "checks": [],
         "complete": False,
     }
@@ -98,6 +108,7 @@ def run_suite(name: str, *, overrides: list[str] | None = None, output: Path | N
         result["complete"] = True
     finally:
         write_json(output, result)
+        write_suite_page(result, output.with_suffix(".html"))
     return result
 
 

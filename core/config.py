@@ -296,7 +296,15 @@ class Student(Section):
 
 class Report(Section):
     usd_per_hour: float | None = Field(default=None, ge=0)
-    """Price of the machine in US dollars an hour; without it no cost is stated."""
+    """Price of the machine in US dollars an hour; without it and `usd_per_kwh` no cost is stated."""
+    usd_per_kwh: float | None = Field(default=None, ge=0)
+    """Price of energy in US dollars a kWh, for machines of one's own; read where `usd_per_hour` is not set."""
+    region: str | None = Field(default=None, pattern=r"^[A-Z]{3}$")
+    """Country whose electricity is used, by its ISO code of three letters, e.g. "DEU", for CO2."""
+    carbon_g_per_kwh: float | None = Field(default=None, ge=0)
+    """Grams of CO2 equivalent a kWh, where they are known better than by `region`."""
+    estimate_energy_tdp_w: float | None = Field(default=None, gt=0)
+    """Power in watts to take where no counter can be read. What is made from it is an estimate and called one."""
     sample_rows: Annotated[int, Field(ge=0)] = 20
     """How many labelled texts the report shows."""
 

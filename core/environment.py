@@ -19,6 +19,8 @@ PACKAGES = (
     "intel-extension-for-pytorch",
 )
 
+GPU_DRIVERS = ("i915", "xe", "nvidia")
+
 
 def capture() -> dict[str, Any]:
     """Versions, machine and commit as plain JSON types; null where something cannot be told."""
@@ -28,9 +30,21 @@ def capture() -> dict[str, Any]:
         "processor": processor_name(),
         "cores": len(os.sched_getaffinity(0)),
         "memory_gib": round(memory_bytes() / 2**30, 1),
+        "drivers": drivers(),
         "packages": {name: version for name in PACKAGES if (version := package_version(name))},
         **commit(Path(__file__).resolve().parent),
     }
+
+
+def drivers(sysfs: Path = Path("/sys")) -> dict[str, str]:
+    """Loaded drivers of GPUs and their versions; those that come with the kernel have its release."""
+    found = {}
+    for name in GPU_DRIVERS:
+        module = sysfs / "module" / name
+        if module.is_dir():
+            version = module / "version"
+            found[name] = version.read_text(encoding="ascii").strip() if version.exists() else platform.release()
+    return found
 
 
 def package_version(name: str) -> str | None:

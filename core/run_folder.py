@@ -64,6 +64,11 @@ class RunFolder:
         return self.path / "load.jsonl"
 
     @property
+    def stages(self) -> Path:
+        """What each step took: wall time and energy."""
+        return self.path / "stages.json"
+
+    @property
     def votes(self) -> Path:
         return self.path / "votes.parquet"
 

@@ -1,1 +1,5 @@
-"""Kernel measurements. Nothing is measured here yet."""
+"""How fast a device runs the operators that language models are made of, against its measured ceilings.
+
+shapes.py has the layers of the served models; cases.py, attention.py and memory.py the operators; timing.py
+times a call; ceilings.py says what the device could do at best; run.py makes the records.
+"""

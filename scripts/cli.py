@@ -17,11 +17,17 @@ from typing import Any, NoReturn
 
 from core.config import Config
 from core.config_file import load_config
-from core.errors import UserError
+from core.errors import ConfigError, UserError
+from core.progress import say
 from core.run_folder import RunFolder, open_run_folder
 from scripts import batch, pipeline
+from scripts.compare import compare_documents
 from scripts.export import add_export_arguments, export, student_folder
+from scripts.exporter import serve_metrics
+from scripts.kernels import show_kernels
+from scripts.measure import measured
 from scripts.panel import show_panel
+from scripts.report import show_markdown, show_run_comparison
 from scripts.review import add_review_commands, review
 from scripts.show import show_doctor, show_metrics, show_plan, show_status, show_suite, show_suites
 from scripts.show_votes import show_comparison
@@ -40,10 +46,11 @@ HELP = {
     "predict": "label a file with a student; goes on where it was killed",
     "export": "write a student as OpenVINO files: fp32 and INT8",
     "batch": "answer a batch file of the OpenAI Batch API, as vllm run-batch does",
-    "report": "write metrics.json and report.html",
+    "report": "write metrics.json and report.html; with two runs, show them side by side",
     "status": "how far a run is; can be called while it runs",
     "serve": "keep the job's vLLM servers up behind one OpenAI-compatible address",
     "bench": "run a benchmark suite and hold it against its bounds",
+    "kernels": "measure the operators of language models on this machine's device, against its measured ceilings",
     "doctor": "what this machine has, what is missing, and how to mend it",
 }
 
@@ -76,9 +83,17 @@ def parser() -> argparse.ArgumentParser:
         elif name == "batch":
             batch.add_arguments(command)
         elif name == "bench":
-            command.add_argument("suite", nargs="?", help="name of a suite; without one, lists them")
+            command.add_argument("suite", nargs="?", help="name of a suite, or `compare`; without one, lists them")
+            command.add_argument("files", nargs="*", help="with `compare`: two files of records, or names of baselines")
             command.add_argument("--list", action="store_true", help="list the suites")
             command.add_argument("--output", type=Path, help="file of the records (default: runs/bench/NAME-TIME.json)")
+            command.add_argument(
+                "--set", action="append", default=[], metavar="parameters.KEY=VALUE", help="override a parameter"
+            )
+        elif name == "kernels":
+            command.add_argument(
+                "--output", type=Path, help="file of the records (default: runs/bench/kernels-TIME.json)"
+            )
             command.add_argument(
                 "--set", action="append", default=[], metavar="parameters.KEY=VALUE", help="override a parameter"
             )
@@ -89,6 +104,12 @@ def parser() -> argparse.ArgumentParser:
         else:
             nargs = "+" if name == "plan" else None
             command.add_argument("job", type=Path, nargs=nargs, help="job TOML, or an existing run folder")
+            if name == "status":
+                port = "serve the run's load as Prometheus metrics on this port until Ctrl-C (board: docs/grafana.json)"
+                command.add_argument("--metrics-port", type=int, help=port)
+            if name == "report":
+                command.add_argument("other", type=Path, nargs="?", help="another run, to see the two side by side")
+                command.add_argument("--markdown", action="store_true", help="write report.md, too")
             if name in ("run", "poll"):
                 command.add_argument("--address", help="run on the Ray cluster at this address (engine.address)")
             if name == "serve":
@@ -136,6 +157,11 @@ def _run(parsed: argparse.Namespace) -> int:
             return batch.run_batch(parsed, log_to=_log_to)
         case "bench":
             return _bench(parsed)
+        case "kernels":
+            from benchmarks.suite import run_suite
+
+            document = run_suite("kernels", overrides=parsed.set, output=parsed.output)
+            return show_kernels(document, as_json=parsed.json)
         case "serve":
             from scripts.serve import serve_job
 
@@ -146,6 +172,8 @@ def _run(parsed: argparse.Namespace) -> int:
         case "status":
             is_folder = (parsed.job / "config.resolved.json").exists()
             path = parsed.job if is_folder else Path(load_config(parsed.job).job.run_folder)
+            if parsed.metrics_port is not None:
+                return serve_metrics(RunFolder(path), parsed.metrics_port)
             return show_status(RunFolder(path), as_json=parsed.json)
         case "plan":
             return _plans(parsed)
@@ -153,6 +181,10 @@ def _run(parsed: argparse.Namespace) -> int:
             return show_panel(load_config(parsed.job, parsed.set), as_json=parsed.json)
         case "vote" if parsed.compare:
             return _compare_votes(load_config(parsed.job, parsed.set), as_json=parsed.json)
+        case "report" if parsed.other is not None:
+            return show_run_comparison(parsed.job, parsed.other, as_json=parsed.json)
+        case "report":
+            return _report(parsed)
         case "run":
             return _whole_path(_config(parsed), as_json=parsed.json)
         case step:
@@ -216,9 +248,18 @@ def _one_step(name: str, config: Config, *, as_json: bool) -> int:
     return 0
 
 
+def _report(parsed: argparse.Namespace) -> int:
+    config = _config(parsed)
+    code = _one_step("report", config, as_json=parsed.json)
+    if parsed.markdown:
+        show_markdown(RunFolder(Path(config.job.run_folder)))
+    return code
+
+
 def _timed(name: str, step: pipeline.Step, config: Config, folder: RunFolder) -> None:
     started_s = time.monotonic()
-    step.run(config, folder)
+    with measured(name, config, folder):
+        step.run(config, folder)
     logging.info("%s done in %.1f s", name, time.monotonic() - started_s)
 
 
@@ -247,7 +288,16 @@ def _bench(parsed: argparse.Namespace) -> int:
 
     if parsed.list or parsed.suite is None:
         return show_suites({name: read_suite(name) for name in suite_names()}, as_json=parsed.json)
-    return show_suite(run_suite(parsed.suite, overrides=parsed.set, output=parsed.output), as_json=parsed.json)
+    if parsed.suite == "compare":
+        return compare_documents(parsed.files, as_json=parsed.json)
+    if parsed.files:
+        raise ConfigError(f"{parsed.files[0]!r} is one argument too many", mend=f"xpoll bench {parsed.suite}")
+    document = run_suite(parsed.suite, overrides=parsed.set, output=parsed.output)
+    if parsed.suite == "tune":
+        from benchmarks.tune import write_best
+
+        say(f"[engine.vllm]: {write_best(document)}")
+    return show_suite(document, as_json=parsed.json)
 
 
 def _log_to(path: Path) -> None:

@@ -39,6 +39,7 @@ from personas.prompts import build_prompts, orders_of
 from personas.review.sample import answers_of, read_review
 from personas.stop import stop_rule
 from personas.vote import consensus_of
+from scripts.measure import TimedStudent
 
 
 def check_inputs(config: Config) -> Inputs:
@@ -146,11 +147,11 @@ def evaluate(config: Config, folder: RunFolder) -> None:
     from student.predict import StudentModel
 
     consensus, labels = read_labels(folder.require(folder.labels, step="vote"))
-    student = StudentModel(folder.require(folder.student, step="train"))
+    student: Any = TimedStudent(StudentModel(folder.require(folder.student, step="train")))
     others = [StudentModel(place) for place in other_seeds(folder.student)]
     wanted, forecast = config.student.wanted_accuracy, forecast_of(folder.student)
     scores = scores_of(consensus, labels, student, other_seeds=others, wanted=wanted, forecast=forecast)
-    write_json(folder.evaluation, scores)
+    write_json(folder.evaluation, scores | {"serving": student.serving()})
 
 
 def report(config: Config, folder: RunFolder) -> None:

@@ -1,6 +1,7 @@
 """What the command line prints: plans, states, figures, findings; as a table, or as JSON where asked."""
 
 import json
+from pathlib import Path
 from typing import Any
 
 from core.files import read_json
@@ -111,12 +112,26 @@ def show_metrics(folder: RunFolder, *, as_json: bool) -> int:
         predicted = engine["predicted_cached_share"]
         expected = "not predicted" if predicted is None else f"predicted {100 * predicted:.1f} %"
         print(f"prefix cache: {expected}, measured {100 * engine['cached_share']:.1f} % ({engine['prompt_order']})")
+    _show_energy_and_cost(metrics)
     if metrics["teacher"] is None:
         print("quality: not measured, because there are no gold labels (documents.gold_path)")
     else:
         _show_scores(metrics, read_json(folder.evaluation))
     print(f"report: {folder.report}")
     return 0
+
+
+def _show_energy_and_cost(metrics: dict[str, Any]) -> None:
+    energy, cost = metrics["energy"], metrics["cost"]
+    if energy["energy_j"] is not None:
+        each = "" if energy["per_label_j"] is None else f", {energy['per_label_j']:.3g} J a label"
+        print(f"energy: {energy['energy_j']:.6g} J ({energy['source']}){each}")
+    elif energy["estimate"]:
+        print(f"energy: not measured; {energy['estimate']['energy_j']:.6g} J is {energy['estimate']['how']}")
+    if cost["usd"] is not None or cost["co2_kg"] is not None:
+        shown = {"USD": cost["usd"], "kg CO2": cost["co2_kg"]}
+        figures = ", ".join(f"{value:.4g} {unit}" for unit, value in shown.items() if value is not None)
+        print(f"cost: {figures}; assumptions: {'; '.join(cost['assumptions'])}")
 
 
 def _show_scores(metrics: dict[str, Any], evaluation: dict[str, Any]) -> None:
@@ -188,7 +203,10 @@ def show_suite(result: dict[str, Any], *, as_json: bool) -> int:
             spread = f"({_figure(check['lowest'])} to {_figure(check['highest'])})"
             found = f"{check.get('over', 'median')} {_figure(check['value'])} {check['unit']} {spread}"
         print(f"{check['name']}: {found}, {_bound(check)}: {verdict}")
+    if not result["environment"]["commit"]:
+        print("no commit is known, so that these figures cannot be compared with others")
     print(f"records: {result['output']}")
+    print(f"page: {Path(result['output']).with_suffix('.html')}")
     return code
 
 

@@ -1,12 +1,16 @@
-"""How fast a named device could answer at best: its roofline, and the shape of the model on it.
+"""How fast a named or measured device could answer at best: its roofline, and the shape of the model on it.
 
-Pure arithmetic. Prefill is bound by arithmetic, a decode step by reading the weights and the KV cache
-of every running sequence once, or by arithmetic where that takes longer. Attention's own arithmetic,
-kernel launches and the host are left out, so a real engine is slower: it reaches a share of the peaks,
-which the functions take as an efficiency.
+Pure arithmetic over a table, or over the ceilings that `xpoll kernels` measured. Prefill is bound by
+arithmetic, a decode step by reading the weights and the KV cache of every running sequence once, or by
+arithmetic where that takes longer. Attention's own arithmetic, kernel launches and the host are left out,
+so a real engine is slower: it reaches a share of the peaks, which the functions take as an efficiency.
 """
 
 from dataclasses import dataclass
+from pathlib import Path
+
+from core.errors import ConfigError
+from core.files import read_json
 
 BYTES_PER_KV_VALUE = 2  # bf16
 
@@ -73,6 +77,32 @@ ROOFLINES = {
         ),
     )
 }
+
+
+def roofline_of(device: str) -> Roofline:
+    """The roofline of a device in the table, or the one that was measured: a file that `xpoll kernels` wrote.
+
+    Raises:
+        ConfigError: it is neither.
+    """
+    if device in ROOFLINES:
+        return ROOFLINES[device]
+    path = Path(device)
+    try:
+        document = read_json(path)
+        ceilings = [record for record in document["records"] if record.get("role") == "ceiling"]
+        (triad,) = (record["gb_per_s"] for record in ceilings if record["kernel"] == "triad")
+        gemms = {record["dtype"]: record["gflop_per_s"] for record in ceilings if record["kernel"] == "gemm"}
+        memory_gib = document["environment"]["memory_gib"]
+        tflop_per_s = gemms["bf16"] / 1000
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ConfigError(
+            f"engine.simulated.device = {device!r} is no device that is known ({', '.join(ROOFLINES)}) and no file of "
+            "measured ceilings",
+            mend="xpoll kernels writes such a file",
+        ) from error
+    return Roofline(path.stem, tflop_per_s, triad, memory_gib, f"measured by xpoll kernels: {path}")
+
 
 MODEL_SHAPES = {
     "smollm2-135m": ModelShape(134_515_008, num_layers=30, num_kv_heads=3, head_dim=64, context_tokens=8192),

@@ -20,7 +20,7 @@ from core.config_file import checked_section
 from core.errors import EngineError
 from core.records import Completion, Prompt
 from engine.backends import BackendSettings, EngineDeadError, Load
-from engine.backends.rooflines import MODEL_SHAPES, ROOFLINES, decode_step_s, kv_capacity_tokens, prefill_s
+from engine.backends.rooflines import MODEL_SHAPES, decode_step_s, kv_capacity_tokens, prefill_s, roofline_of
 from engine.backends.simulated_draws import (
     SimulatedOptions,
     draw_choice,
@@ -80,7 +80,7 @@ class SimulatedBackend:
         """
         self._options = options = checked_section(SimulatedOptions, self._settings.options, "engine.simulated")
         worker = self._settings.worker
-        self._roofline, self._shape = ROOFLINES[options.device], MODEL_SHAPES[options.model_shape]
+        self._roofline, self._shape = roofline_of(options.device), MODEL_SHAPES[options.model_shape]
         self._capacity_tokens = kv_capacity_tokens(self._roofline, self._shape)
         self._device = f"simulated:{options.device}"
         self._time_scale = options.time_scale * options.slow_workers.get(worker, 1.0)

@@ -28,7 +28,7 @@ class SimulatedOptions(Section):
     """The table [engine.simulated]."""
 
     device: str = "max-1550-tile"
-    """Device whose roofline sets the times; see engine/backends/rooflines.py."""
+    """Device whose roofline sets the times, see engine/backends/rooflines.py; or a file that `xpoll kernels` wrote."""
     model_shape: str = "llama-3.1-8b"
     """Model whose weights and KV cache set the times; see engine/backends/rooflines.py."""
     compute_efficiency: Efficiency = 1.0
@@ -70,7 +70,7 @@ class SimulatedOptions(Section):
     @classmethod
     def _is_in_its_table(cls, name: str, field: ValidationInfo) -> str:
         known = ROOFLINES if field.field_name == "device" else MODEL_SHAPES
-        if name not in known:
+        if name not in known and not (field.field_name == "device" and name.endswith(".json")):
             raise ValueError(f"{name!r} is none of {', '.join(known)}")
         return name
 

@@ -69,7 +69,7 @@ def test_tables_and_drawings_can_be_read_without_eyes(page: Page) -> None:
     assert len(page.all("caption")) == len(page.all("table")) > 10
     assert all("scope" in header for header in page.all("th"))
     drawings = page.all("svg")
-    assert len(drawings) == len(page.all("desc")) == 7
+    assert len(drawings) == len(page.all("desc")) == 8
     assert all(drawing["role"] == "img" for drawing in drawings)
     assert page.source.count("<summary>Numbers behind this chart</summary>") == len(drawings)
 
@@ -95,7 +95,17 @@ def test_hostile_names_are_shown_and_not_obeyed(tmp_path: Path) -> None:
 
 def test_every_figure_of_the_metrics_is_shown(page: Page, tmp_path: Path) -> None:
     metrics = read_json(make_run(tmp_path).metrics)
-    shares = {"accuracy", "f1_macro", "precision", "recall", "f1", "ece", "abstention_rate", "cached_share"}
+    shares = {
+        "accuracy",
+        "f1_macro",
+        "precision",
+        "recall",
+        "f1",
+        "ece",
+        "abstention_rate",
+        "cached_share",
+        "idle_spread",
+    }
     missing = []
     for key, value in figures({k: v for k, v in metrics.items() if k != "schema_version"}):
         name = next((part for part in reversed(key.split(".")) if not part.isdigit()), "")

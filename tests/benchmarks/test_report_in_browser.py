@@ -8,8 +8,10 @@ from pathlib import Path
 
 import pytest
 from example_run import make_run
+from test_suite_page import document
 
 from benchmarks.report import write_report
+from benchmarks.suite_page import write_suite_page
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 FLAGS = [
@@ -46,14 +48,24 @@ def browse(tmp_path: Path, page: Path, *arguments: str) -> "subprocess.Completed
     return subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
 
 
+TITLES = {"report": "investor_sentiment: xpoll report", "suite": "quick: xpoll bench"}
+
+
+@pytest.fixture(scope="module", params=TITLES)
+def kind(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
 @pytest.fixture(scope="module")
-def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = make_run(tmp_path_factory.mktemp("run"), "report.sample_rows=240", texts=LONG)
-    return write_report(folder)
+def report(kind: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("run")
+    if kind == "suite":
+        return write_suite_page(document(), folder / "quick.html")
+    return write_report(make_run(folder, "report.sample_rows=240", texts=LONG))
 
 
 @pytest.mark.parametrize("width", [400, 1400])
-def test_nothing_is_wider_than_the_page(tmp_path: Path, report: Path, width: int) -> None:
+def test_nothing_is_wider_than_the_page(tmp_path: Path, kind: str, report: Path, width: int) -> None:
     measuring = tmp_path / "measure.html"
     measuring.write_text(MEASURE.format(width=width, page=html.escape(report.read_text(encoding="utf-8"))))
     done = browse(tmp_path, measuring, "--window-size=1500,1000", "--dump-dom")
@@ -61,7 +73,7 @@ def test_nothing_is_wider_than_the_page(tmp_path: Path, report: Path, width: int
     assert found, done.stdout[-500:]
     scroll_width, client_width, title, wide = found[1].split("|")
     assert (scroll_width, client_width, wide) == (str(width), str(width), "")
-    assert title == "investor_sentiment: xpoll report", "a text of the documents was run as a script"
+    assert title == TITLES[kind], "a text of the documents was run as a script"
 
 
 @pytest.mark.parametrize("width", [400, 1400])

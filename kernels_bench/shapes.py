@@ -1,0 +1,53 @@
+"""The layers of the models that are served, as far as they decide the shapes of operators.
+
+Source: each model's config.json on the Hugging Face hub.
+"""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class LayerShape:
+    """One layer of a transformer.
+
+    Attributes:
+        gated: Whether the feed-forward part is gated (SiLU of one half times the other).
+        experts: Experts of the feed-forward part; 1 where it has none.
+        active: Experts that each token takes.
+    """
+
+    hidden: int
+    heads: int
+    kv_heads: int
+    head_dim: int
+    intermediate: int
+    vocab: int
+    gated: bool = True
+    experts: int = 1
+    active: int = 1
+
+    @property
+    def gemms(self) -> dict[str, tuple[int, int]]:
+        """(inputs, outputs) of each matrix, by name; of one expert where there are several."""
+        return {
+            "qkv": (self.hidden, (self.heads + 2 * self.kv_heads) * self.head_dim),
+            "out": (self.heads * self.head_dim, self.hidden),
+            "up": (self.hidden, self.intermediate * (2 if self.gated else 1)),
+            "down": (self.intermediate, self.hidden),
+            "logits": (self.hidden, self.vocab),
+        }
+
+    def tokens_of(self, gemm: str, tokens: int) -> int:
+        """Rows that a matrix sees; an expert's share of them where there are experts."""
+        if gemm in ("up", "down"):
+            return max(1, tokens * self.active // self.experts)
+        return tokens
+
+
+SHAPES = {
+    "llama-3.1-8b": LayerShape(4096, 32, 8, 128, 14336, 128256),
+    "qwen2.5-7b": LayerShape(3584, 28, 4, 128, 18944, 152064),
+    "mixtral-8x7b": LayerShape(4096, 32, 8, 128, 14336, 32000, experts=8, active=2),
+    "smollm2-135m": LayerShape(576, 9, 3, 64, 1536, 49152),
+    "roberta-base": LayerShape(768, 12, 12, 64, 3072, 50265, gated=False),
+}

@@ -1,0 +1,101 @@
+"""Seconds of a call on a device: warm-up, device events where there are any, cold and warm caches, spread."""
+
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+
+WARM_UP_CALLS = 3
+SHORTEST_SAMPLE_S = 2e-3  # shorter calls are timed several at a time, so that the clock's own error is small
+MOST_CALLS = 1000
+CACHE_MIB = 512  # written between cold calls: more than the last cache of every device here (Max 1550: 408 MiB)
+
+Call = Callable[[], Any]
+
+
+class Times(NamedTuple):
+    """Seconds a call: median, 5th and 95th percentile over the samples."""
+
+    median_s: float
+    p5_s: float
+    p95_s: float
+    samples: int
+
+
+class Timer:
+    """Times calls on one device.
+
+    Args:
+        device: "cpu", or a name that torch.accelerator knows.
+        samples: How many samples make a median.
+        most_s: Time after which no further sample of a call is taken; three are always there.
+    """
+
+    def __init__(self, device: str, *, samples: int, most_s: float) -> None:
+        self.device, self._samples, self._most_s = device, samples, most_s
+        self._evicting: torch.Tensor | None = None
+
+    def warm(self, call: Call) -> Times:
+        """Inputs as the call before left them in the caches."""
+        once_s = self._warm_up(call)
+        calls = min(MOST_CALLS, max(1, round(SHORTEST_SAMPLE_S / max(once_s, 1e-9))))
+        return self._sampled(lambda: self._time(call, calls))
+
+    def cold(self, call: Call) -> Times:
+        """Caches filled with something else before each call."""
+        self._warm_up(call)
+        return self._sampled(lambda: self._time_cold(call))
+
+    def _warm_up(self, call: Call) -> float:
+        for _ in range(WARM_UP_CALLS):
+            call()
+        return self._time(call, 1)
+
+    def _sampled(self, sample: Callable[[], float]) -> Times:
+        found: list[float] = []
+        begun_s = time.perf_counter()
+        while len(found) < 3 or (len(found) < self._samples and time.perf_counter() - begun_s < self._most_s):
+            found.append(sample())
+        return summary(found)
+
+    def _time_cold(self, call: Call) -> float:
+        if self._evicting is None:
+            size = CACHE_MIB if self.device != "cpu" else min(CACHE_MIB, 2 * last_cache_mib())
+            self._evicting = torch.empty(size * 2**20, dtype=torch.uint8, device=self.device)
+        self._evicting.add_(1)
+        return self._time(call, 1)
+
+    def _time(self, call: Call, calls: int) -> float:
+        if self.device == "cpu":
+            begun_s = time.perf_counter()
+            for _ in range(calls):
+                call()
+            return (time.perf_counter() - begun_s) / calls
+        begun, ended = (torch.Event(self.device, enable_timing=True) for _ in range(2))
+        torch.accelerator.synchronize()
+        begun.record()
+        for _ in range(calls):
+            call()
+        ended.record()
+        torch.accelerator.synchronize()
+        return float(begun.elapsed_time(ended)) / 1000 / calls
+
+
+def summary(samples: Sequence[float]) -> Times:
+    """Median and the 5th and 95th percentile by linear interpolation."""
+    ordered = sorted(samples)
+    cuts = statistics.quantiles(ordered, n=20, method="inclusive") if len(ordered) > 1 else [ordered[0]] * 19
+    return Times(statistics.median(ordered), cuts[0], cuts[-1], len(ordered))
+
+
+def last_cache_mib() -> int:
+    """Size of the processor's largest cache in MiB; 32 where the kernel does not say."""
+    sizes = []
+    for path in Path("/sys/devices/system/cpu/cpu0/cache").glob("index*/size"):
+        text = path.read_text(encoding="ascii").strip()
+        if text.endswith("K") and text[:-1].isdigit():
+            sizes.append(int(text[:-1]) // 1024)
+    return max([32, *sizes])
