@@ -19,7 +19,9 @@ from benchmarks.journal import measure_journal
 from benchmarks.kill import measure_kill
 from benchmarks.overhead import measure_overhead
 from benchmarks.records import Record, Runner
+from benchmarks.simulations import measure_simulations
 from benchmarks.votes import measure_votes
+from benchmarks.weak_teacher import measure_weak_teacher
 from core.config_file import apply_overrides, nearest
 from core.environment import capture
 from core.errors import ConfigError
@@ -33,7 +35,9 @@ RUNNERS: dict[str, Runner] = {
     "journal": measure_journal,
     "kill": measure_kill,
     "overhead": measure_overhead,
+    "simulations": measure_simulations,
     "votes": measure_votes,
+    "weak-teacher": measure_weak_teacher,
 }
 """Name of a suite to what measures it; to add a suite: one generator of records, one line here, one TOML."""
 
