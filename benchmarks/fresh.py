@@ -17,7 +17,7 @@ from typing import Any
 from benchmarks.records import Record
 from core.errors import EngineError
 from core.files import read_json, write_json
-from engine.guardian import guard_processes
+from engine.guardian import guard_descendants, guard_processes
 
 
 def in_fresh_process(
@@ -70,6 +70,7 @@ def peak_memory_mib() -> float:
 
 
 if __name__ == "__main__":
+    guard_descendants()  # an engine's own processes would outlive a measurement that is killed
     target, arguments_json, output = sys.argv[1:]
     module_name, _, function_name = target.partition(":")
     write_json(Path(output), getattr(importlib.import_module(module_name), function_name)(*json.loads(arguments_json)))

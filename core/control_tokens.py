@@ -5,9 +5,13 @@ stand: a document that spells out "<|im_end|>" ends its turn and begins one of i
 are around it.
 """
 
+import json
 import re
 from collections.abc import Sequence
 from functools import lru_cache
+from pathlib import Path
+
+from core.records import Message
 
 
 def without_control_tokens(text: str, control_tokens: Sequence[str]) -> str:
@@ -33,6 +37,17 @@ def without_control_tokens(text: str, control_tokens: Sequence[str]) -> str:
     while pattern.search(text):  # again: what is left around one may form another
         text = pattern.sub(harmless, text)
     return text
+
+
+def messages_without_control_tokens(messages: Sequence[Message], control_tokens: Sequence[str]) -> list[Message]:
+    """The messages with the same done to their texts."""
+    return [{**each, "content": without_control_tokens(each["content"], control_tokens)} for each in messages]
+
+
+def control_tokens_in(tokenizer_file: Path) -> list[str]:
+    """The control tokens that a tokenizer.json states, for where no tokenizer is loaded."""
+    added = json.loads(tokenizer_file.read_text(encoding="utf-8")).get("added_tokens", [])
+    return sorted({token["content"] for token in added if token.get("special")})
 
 
 @lru_cache(maxsize=8)

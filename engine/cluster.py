@@ -16,6 +16,14 @@ from engine.nodes import cluster_devices
 from engine.work import StopRule
 from engine.worker import Worker
 
+UNREAD = {
+    "RAY_enable_metrics_collection": "false",
+    "REPORTER_UPDATE_INTERVAL_MS": "600000",
+    "RAY_LOG_MONITOR_MANY_FILES_THRESHOLD": "0",  # else it looks for new logs ten times a second
+    "LOG_NAME_UPDATE_INTERVAL_S": "30",
+}
+"""Turns down what a Ray of our own collects and nobody reads: its idle processes took 3.4 % of a core, now 2.1 %."""
+
 STOP_S = 10.0  # a worker that hangs does not answer, and is ended all the same
 
 
@@ -62,6 +70,8 @@ def _start(config: Engine) -> list[Device]:
     import ray
 
     devices = devices_for(config)
+    for name, value in UNREAD.items():
+        os.environ.setdefault(name, value)
     guard_descendants()
     with Waiting("starting Ray", usual_s=5):
         ray.init(

@@ -7,7 +7,7 @@ workers becomes error rows. Memory does not grow with the number of documents.
 
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from threading import Event
 from typing import Any
 
@@ -34,19 +34,11 @@ class Tally:
     saved: int = 0
 
 
-def dispatch(
-    work: Iterator[Work],
-    seats: Seats,
-    journal: Journal,
-    *,
-    stop: StopRule,
-    config: Engine,
-    meters: Meters,
-    drain: Event,
-) -> Iterator[Tally]:
-    """Yields a tally each time that answers became durable.
+@dataclass
+class Dispatch:
+    """One run of documents over workers.
 
-    Args:
+    Attributes:
         work: Documents to ask about; taken from as workers have room.
         seats: The workers, just begun.
         journal: Where answers become durable.
@@ -54,49 +46,46 @@ def dispatch(
         config: Bounds and time limits of the engine section.
         meters: Hears what the workers say of their queues and tokens.
         drain: Once it is set, no document is begun any more; those that are begun are finished.
-
-    Raises:
-        EngineError: the first start fails, or no device is left; what was answered is in the journal.
+        calls: Calls to workers that are not answered yet, each with the seat of its worker.
     """
-    run = _Dispatch(work, seats, journal, stop, config, meters, drain)
-    while True:
-        if drain.is_set() and not any(seat.in_flight for seat in seats.seats.values()):
-            yield run.write_poison()
-            return
-        run.hand_over()
-        if not run.calls:
-            if drain.is_set() or not seats.sentence_the_rest():
-                yield run.write_poison()
+
+    work: Iterator[Work]
+    seats: Seats
+    journal: Journal
+    stop: StopRule
+    config: Engine
+    meters: Meters
+    drain: Event
+    calls: dict[Any, Seat] = field(default_factory=dict, init=False)
+
+    def tallies(self) -> Iterator[Tally]:
+        """Runs until every document is settled; yields a tally each time that answers became durable.
+
+        Raises:
+            EngineError: the first start fails, or no device is left; what was answered is in the journal.
+        """
+        while True:
+            if self.drain.is_set() and not any(seat.in_flight for seat in self.seats.seats.values()):
+                yield self.write_poison()
                 return
-            continue
-        yield run.collect()
-
-
-class _Dispatch:
-    def __init__(
-        self,
-        work: Iterator[Work],
-        seats: Seats,
-        journal: Journal,
-        stop: StopRule,
-        config: Engine,
-        meters: Meters,
-        drain: Event,
-    ) -> None:
-        self._work, self._seats, self._journal, self._stop = work, seats, journal, stop
-        self._config, self._meters, self._drain = config, meters, drain
-        self._exhausted = False
-        self.calls: dict[Any, Seat] = {}
+            self.hand_over()
+            if not self.calls:
+                if self.drain.is_set() or not self.seats.sentence_the_rest():
+                    yield self.write_poison()
+                    return
+                continue
+            yield self.collect()
 
     def hand_over(self) -> None:
         """Gives every seat something to do and somebody who waits for its news."""
-        self._seats.clear_for_suspects()
-        for seat in self._seats.seats.values():
+        self.seats.clear_for_suspects()
+        for seat in self.seats.seats.values():
             if seat.starting:
-                if not seat.calls:
+                if not seat.calls and self._has_work():  # a device that died at the end need not load its model again
+                    seat.news_s = time.monotonic()
                     seat.calls.add(seat.worker.start.remote())
                 continue
-            if self._drain.is_set():
+            if self.drain.is_set():
                 seat.give_back = seat.waiting
             while len(seat.calls) < CALLS_A_SEAT:
                 fresh = self._next_for(seat)
@@ -107,23 +96,23 @@ class _Dispatch:
                     break
                 seat.calls.add(seat.worker.exchange.remote(fresh, WAIT_S, seat.give_back))
                 seat.give_back = 0
-            if not seat.in_flight and not self._drain.is_set():
+            if not seat.in_flight and not self.drain.is_set():
                 self._ask_back()
-        self.calls = {call: seat for seat in self._seats.seats.values() for call in seat.calls}
+        self.calls = {call: seat for seat in self.seats.seats.values() for call in seat.calls}
 
     def _next_for(self, seat: Seat) -> list[Work]:
-        if seat.alone or self._drain.is_set():
+        if seat.alone or self.drain.is_set():
             return []
         if seat.convicted and not seat.in_flight and (witness := self._take()) is not None:
             seat.alone = True  # a document that is not suspected shows whether it is the device that kills
             return [witness]
-        if self._seats.suspects and not seat.in_flight:
+        if self.seats.suspects and not seat.in_flight:
             seat.alone, seat.clearing = True, False
-            return self._seats.suspects.popleft()
+            return self.seats.suspects.popleft()
         if seat.clearing:
             return []
         fresh: list[Work] = []
-        room = 2 * min(seat.places, self._config.max_in_flight)  # one engine-load running, one waiting
+        room = 2 * min(seat.places, self.config.max_in_flight)  # one engine-load running, one waiting
         until = min(room, seat.load + room // CALLS_A_SEAT)
         while seat.load < until and (work := self._take()) is not None:
             fresh.append(work)
@@ -132,21 +121,26 @@ class _Dispatch:
 
     def _cost(self, work: Work) -> int:
         """Prompts that are asked of a document at once."""
-        return max(1, self._stop.fewest(work.answers, len(work.prompts)))
+        return max(1, self.stop.fewest(work.answers, len(work.prompts)))
 
     def _take(self) -> Work | None:
-        if self._seats.again:
-            return self._seats.again.popleft()
-        if not self._exhausted:
-            work = next(self._work, None)
-            if work is not None:
-                return work
-            self._exhausted = True
-        return None
+        if self.seats.again:
+            return self.seats.again.popleft()
+        return next(self.work, None)
+
+    def _has_work(self) -> bool:
+        """Whether a document waits for a worker, or for a place in one that it could be taken from."""
+        if self.drain.is_set():
+            return False
+        if any(seat.waiting > 1 for seat in self.seats.seats.values()):
+            return True
+        if not (self.seats.again or self.seats.suspects) and (work := self._take()) is not None:
+            self.seats.again.append(work)
+        return bool(self.seats.again or self.seats.suspects)
 
     def _ask_back(self) -> None:
         """A seat has nothing to do: the fullest other one is to give back half of what it has not begun."""
-        fullest = max(self._seats.seats.values(), key=lambda seat: seat.waiting)
+        fullest = max(self.seats.seats.values(), key=lambda seat: seat.waiting)
         if fullest.waiting > 1 and not fullest.alone and not fullest.starting:
             fullest.give_back = fullest.waiting // 2
 
@@ -179,9 +173,9 @@ class _Dispatch:
 
     def _started(self, seat: Seat, problem: str | None) -> None:
         if problem is None:
-            seat.starting, seat.news_s, self._seats.worked = False, time.monotonic(), True
-            self._seats.ready_s.setdefault(seat.number, seat.news_s)
-        elif self._seats.worked:
+            seat.starting, seat.news_s, self.seats.worked = False, time.monotonic(), True
+            self.seats.ready_s.setdefault(seat.number, seat.news_s)
+        elif self.seats.worked:
             self._died(seat, problem)
         else:
             raise EngineError(problem)  # nothing has worked yet, so it is the model or the config, and would fail again
@@ -193,46 +187,46 @@ class _Dispatch:
             if reply.answers is not None:
                 seat.news_s = time.monotonic()
             seat.waiting, seat.places = reply.waiting, reply.places
-            self._meters.read(seat.number, reply)
+            self.meters.read(seat.number, reply)
             settled = [seat.in_flight[document_id] for document_id in reply.finished]
             back = [seat.in_flight.pop(document_id) for document_id in reply.given_back]
             seat.load -= sum(map(self._cost, [*settled, *back]))
-            self._seats.again.extend(back)
-            self._seats.finished(seat, reply.finished)
+            self.seats.again.extend(back)
+            self.seats.finished(seat, reply.finished)
             tally.documents += len(reply.finished)
             tally.saved += reply.saved
         return tally
 
     def write_poison(self, batches: list[pa.RecordBatch] | None = None) -> Tally:
         """Makes batches and the rows of sentenced documents durable."""
-        poison, self._seats.poison = self._seats.poison, []
+        poison, self.seats.poison = self.seats.poison, []
         rows = [
             Completion(*prompt.key, error_kind="poison", error="the engine died each time it was asked this alone")
             for work in poison
             for prompt in work.prompts
         ]
         written = [*(batches or []), *_batches(rows)]
-        self._journal.append(written)
+        self.journal.append(written)
         return Tally(sum(batch.num_rows for batch in written), len(poison))
 
     def _look_for_hangs(self) -> None:
         now_s = time.monotonic()
-        for seat in list(self._seats.seats.values()):
+        for seat in list(self.seats.seats.values()):
             silent_s = now_s - seat.news_s
-            if seat.starting and silent_s > self._config.start_timeout_s:
-                limit = f"the engine did not start within engine.start_timeout_s = {self._config.start_timeout_s:g}"
+            if seat.starting and seat.calls and silent_s > self.config.start_timeout_s:
+                limit = f"the engine did not start within engine.start_timeout_s = {self.config.start_timeout_s:g}"
                 self._died(seat, limit)
-            elif seat.in_flight and not seat.starting and silent_s > self._config.hang_timeout_s:
+            elif seat.in_flight and not seat.starting and silent_s > self.config.hang_timeout_s:
                 self._died(seat, f"no answer for {silent_s:.0f} s (engine.hang_timeout_s)")
 
     def _died(self, seat: Seat, reason: str) -> None:
         """What the seat had and the journal has not is asked again."""
         held = list(seat.in_flight.values())
         answered: dict[str, list[Completion]] = {}
-        for answer in self._journal.answers_of([work.document_id for work in held]) if held else []:
+        for answer in self.journal.answers_of([work.document_id for work in held]) if held else []:
             answered.setdefault(answer.document_id, []).append(answer)
         left = [_without(work, answered.get(work.document_id, [])) for work in held]
-        self._seats.died(seat, left, reason)
+        self.seats.died(seat, left, reason)
 
 
 def _without(work: Work, answers: list[Completion]) -> Work:

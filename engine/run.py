@@ -17,7 +17,7 @@ from core.run_folder import RunFolder
 from engine.backends import check_backend
 from engine.cluster import begin_worker, end_worker, end_workers, ray_session
 from engine.devices import describe
-from engine.dispatch import Tally, dispatch
+from engine.dispatch import Dispatch, Tally
 from engine.interrupt import draining
 from engine.journal import Journal
 from engine.ledger import Ledger
@@ -69,7 +69,7 @@ def answer_prompts(
         EngineError: the engine does not start, or no device is left.
         RunFolderError: answers can no longer be written.
     """
-    check_backend(config.backend)
+    check_backend(config)
     with make_journal(folder.completions, rows_per_part=config.rows_per_part) as journal:
         ledger = Ledger(folder.completions, asked_each=job.asked_each, stop=job.stop)
         if ledger.settled >= job.documents:
@@ -88,7 +88,7 @@ def answer_prompts(
                 with draining() as drain:
                     what = f"starting {config.backend} with {config.model} on {describe(devices)}"
                     meters = Meters(folder.load, [str(device) for device in devices])
-                    tallies = dispatch(work, seats, journal, stop=job.stop, config=config, meters=meters, drain=drain)
+                    tallies = Dispatch(work, seats, journal, job.stop, config, meters, drain).tallies()
                     with Waiting(f"{what}: imports, weights, warm-up", usual_s=USUAL_START_S.get(config.backend)):
                         first = next((tally for tally in tallies if seats.worked), Tally())
                     session.started(seats.ready_s)

@@ -11,7 +11,7 @@ from typing import Any, Literal
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from core.models import model_file
-from core.records import Message, Prompt
+from core.records import Prompt
 from engine.prefix import Tokens
 
 CHARACTERS_PER_TOKEN = 4
@@ -27,7 +27,7 @@ def tokens_of(prompts: Sequence[Prompt], model: str) -> tuple[list[Tokens], Coun
         model: `engine.model`.
     """
     template = _ChatTemplate(model)
-    texts = [template.render(prompt.messages) for prompt in prompts]
+    texts = [template.render(prompt) for prompt in prompts]
     tokenizer_file = model_file(model, "tokenizer.json")
     if tokenizer_file is None:
         size = CHARACTERS_PER_TOKEN
@@ -59,11 +59,14 @@ class _ChatTemplate:
             except Exception:  # the template uses what Transformers adds to Jinja
                 return
 
-    def render(self, messages: Sequence[Message]) -> str:
+    def render(self, prompt: Prompt) -> str:
         if self._template is not None:
+            kwargs = json.loads(prompt.sampling.more or "{}").get("chat_template_kwargs", {})
             try:
-                return self._template.render(messages=list(messages), add_generation_prompt=True, **self._tokens)
+                return self._template.render(
+                    {"messages": list(prompt.messages), "add_generation_prompt": True, **self._tokens, **kwargs}
+                )
             except Exception:  # e.g. a model that takes no system message raises an error of its own making
                 self._template = None
-        marked = "".join(f"<|{message['role']}|>\n{message['content']}\n" for message in messages)
+        marked = "".join(f"<|{message['role']}|>\n{message['content']}\n" for message in prompt.messages)
         return f"{marked}<|assistant|>\n"

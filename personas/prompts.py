@@ -44,7 +44,9 @@ def build_prompts(
     documents: Iterable[Document], panel: list[Persona], config: Config, order: PromptOrder = "persona_first"
 ) -> Iterator[Prompt]:
     """One prompt for each document, persona and sample, in that order, whatever stands first in a prompt."""
-    sampling = Sampling(config.panel.temperature, config.panel.top_p, config.panel.answer_max_tokens)
+    sampling = Sampling(
+        config.panel.temperature, config.panel.top_p, config.panel.answer_max_tokens, config.engine.sampling_more
+    )
     answer = answer_schema(config)
     labels = list(config.task.labels)
     persona_ids = [persona.persona_id for persona in panel]

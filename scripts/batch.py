@@ -37,7 +37,7 @@ def run_batch(parsed: argparse.Namespace, *, log_to: Any) -> int:
     with Waiting(f"reading {source}"):
         survey = survey_requests(source)
     config = _config(parsed, source, output, survey)
-    check_backend(config.engine.backend)
+    check_backend(config.engine)
     find_devices(config.engine.device, config.engine.replicas)
     pipeline.prepare_model(config.engine)
     folder = open_batch(config, parsed.run_folder or Path(f"{output}.run"), survey)

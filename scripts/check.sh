@@ -6,7 +6,8 @@ start=$SECONDS
 .venv/bin/ruff format --check .
 .venv/bin/ruff check .
 .venv/bin/mypy
-.venv/bin/python -m pytest -m "not engine" "$@"
+# Two processes: starting Ray and vLLM is mostly imports, which take one core each.
+.venv/bin/python -m pytest -m "not engine" -n 2 --dist loadfile "$@"
 echo "checks and tests without an engine: $((SECONDS - start)) s"
-.venv/bin/python -m pytest -m engine "$@"
+.venv/bin/python -m pytest -m engine -n 2 --dist loadfile "$@"
 echo "all checks: $((SECONDS - start)) s"

@@ -56,7 +56,7 @@ from personas.vote import consensus_of
 
 def check_inputs(config: Config) -> Inputs:
     """Finds every mistake that can be found before a run folder is made; prepares a packaged model."""
-    check_backend(config.engine.backend)
+    check_backend(config.engine)
     check_panel(config.panel, seed=config.job.seed, kept=_kept_panel(config))
     _devices(config)
     inputs = _checked(config)
@@ -78,7 +78,7 @@ def prepare_model(config: Engine) -> None:
 
 def plan(config: Config) -> dict[str, Any]:
     """What `poll` will do, as plain JSON types; writes nothing. A run that was begun keeps its prompts' order."""
-    check_backend(config.engine.backend)
+    check_backend(config.engine)
     panel = planned_panel(config.panel, seed=config.job.seed, kept=_kept_panel(config))
     return _plan(config, panel, _checked(config))
 

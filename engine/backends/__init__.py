@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
 from core.config import Engine
+from core.config_file import checked_section
 from core.errors import ConfigError
 from core.records import Completion, Prompt
 from engine.devices import Device, find_devices
@@ -93,6 +94,13 @@ BACKENDS: dict[str, Callable[[BackendSettings], Backend]] = {
 }
 
 
+OPTIONS = {
+    "replay": ("engine.backends.replay", "ReplayOptions"),
+    "openai": ("engine.backends.openai", "OpenAIOptions"),
+    "simulated": ("engine.backends.simulated_draws", "SimulatedOptions"),
+}
+"""Where the tables of options are that xpoll checks itself; vLLM checks its own."""
+
 LOADS_MODEL = frozenset({"vllm"})
 """Backends that need the files of `engine.model` on this machine."""
 
@@ -122,11 +130,15 @@ def make_backend(name: str, settings: BackendSettings) -> Backend:
     return _imported(module, class_name)(settings) if colon else BACKENDS[name](settings)
 
 
-def check_backend(name: str) -> None:
-    """Refuses a backend that is not in the table.
+def check_backend(config: Engine) -> None:
+    """Refuses a backend that is not in the table, and options that it does not take, before anything starts.
 
     Raises:
-        ConfigError: names the known ones.
+        ConfigError: names the known backends, or the option.
     """
+    name = config.backend
     if name not in BACKENDS and ":" not in name:
         raise ConfigError(f"engine.backend: unknown backend {name!r}", mend=f"known backends: {', '.join(BACKENDS)}")
+    if name in OPTIONS:
+        module, section = OPTIONS[name]
+        checked_section(getattr(importlib.import_module(module), section), config.backend_options, f"engine.{name}")

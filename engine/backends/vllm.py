@@ -6,7 +6,7 @@ import time
 from itertools import count
 from typing import Any
 
-from core.control_tokens import without_control_tokens
+from core.control_tokens import messages_without_control_tokens
 from core.environment import computes_bf16
 from core.errors import EngineError
 from core.models import resolve_model
@@ -139,10 +139,13 @@ class VllmBackend:
         )
 
     def _token_ids(self, prompt: Prompt) -> list[int]:
-        messages = fold_system(prompt.messages) if self._fold_system else list(prompt.messages)
-        messages = [{**each, "content": without_control_tokens(each["content"], self._control)} for each in messages]
+        messages = fold_system(prompt.messages) if self._fold_system else prompt.messages
         ids: list[int] = self._tokenizer.apply_chat_template(
-            messages, add_generation_prompt=True, tokenize=True, return_dict=False
+            messages_without_control_tokens(messages, self._control),
+            add_generation_prompt=True,
+            tokenize=True,
+            return_dict=False,
+            **_more(prompt).get("chat_template_kwargs", {}),
         )
         return ids
 
@@ -224,6 +227,7 @@ def sampling_params(prompt: Prompt, max_tokens: int) -> Any:
     from vllm.sampling_params import RequestOutputKind, StructuredOutputsParams
 
     answer, more = prompt.answer, _more(prompt)
+    more.pop("chat_template_kwargs", None)  # of the prompt's text, not of its answer
     constraint: dict[str, Any] = more.pop("structured_outputs", {})
     if answer.json_schema:
         constraint = {"json": json.loads(answer.json_schema)}

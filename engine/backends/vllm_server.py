@@ -6,6 +6,7 @@ crash stays outside the worker and reaches it as the death of its engine.
 
 import asyncio
 import json
+import logging
 import re
 import time
 from collections.abc import Mapping
@@ -14,8 +15,9 @@ from typing import Any
 
 import aiohttp
 
+from core.control_tokens import control_tokens_in, messages_without_control_tokens
 from core.errors import EngineError
-from core.models import resolve_model
+from core.models import model_file, resolve_model
 from core.records import Completion, Prompt
 from engine.backends import BackendSettings, EngineDeadError, Load
 from engine.backends.chat_api import Offers, completion_fields, error_message, fold_system, is_too_long, request_body
@@ -64,6 +66,10 @@ class VllmServerBackend:
         self._watch = asyncio.create_task(self._watch_load())
         self._fold_system = not await self._takes_system()
         self._context = await self._context_length()
+        tokenizer_file = model_file(settings.model, "tokenizer.json")
+        if tokenizer_file is None:
+            logging.warning("%s has no tokenizer.json here: control tokens in texts stay as they are", settings.model)
+        self._control = control_tokens_in(tokenizer_file) if tokenizer_file else []
 
     async def _takes_system(self) -> bool:
         user, system = {"role": "user", "content": "b"}, {"role": "system", "content": "a"}
@@ -95,8 +101,8 @@ class VllmServerBackend:
     async def _outcome(self, prompt: Prompt) -> dict[str, Any]:
         if (problem := seed_problem(prompt, self._settings.device)) is not None:
             return {"error_kind": "refused", "error": problem}
-        if self._fold_system:
-            prompt = prompt._replace(messages=tuple(fold_system(prompt.messages)))
+        messages = fold_system(prompt.messages) if self._fold_system else prompt.messages
+        prompt = prompt._replace(messages=tuple(messages_without_control_tokens(messages, self._control)))
         body = request_body(prompt, model=self._settings.model, offers=Offers())
         try:
             status, said = await self._post("/v1/chat/completions", body)

@@ -9,7 +9,7 @@ import json
 from collections.abc import Iterator
 from typing import Annotated, Any, Literal, NamedTuple
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from core.records import AnswerSchema, Message, Prompt, Sampling
 from core.tables import Row, stream_rows
@@ -77,6 +77,15 @@ class _PassedOn(BaseModel):
     logit_bias: dict[int, Number] | None = None
     bad_words: list[str] | None = None
     allowed_token_ids: list[int] | None = None
+    chat_template_kwargs: dict[str, Any] | None = None
+
+    @field_validator("chat_template_kwargs")
+    @classmethod
+    def _leaves_the_template_alone(cls, kwargs: dict[str, Any] | None) -> dict[str, Any] | None:
+        for name in ("chat_template", "tokenize"):  # a line may fill the model's template, not replace it
+            if name in (kwargs or {}):
+                raise ValueError(f"{name!r} is not supported")
+        return kwargs
 
 
 class _Body(_PassedOn):

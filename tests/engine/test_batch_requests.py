@@ -81,6 +81,12 @@ def test_constraints_of_every_spelling_are_kept(
     assert json.loads(request.prompts[0].sampling.more or "null") == more
 
 
+def test_what_the_chat_template_is_told_stays_with_the_prompt(tmp_path: Path) -> None:
+    (request,) = read(tmp_path, line(chat_template_kwargs={"enable_thinking": False}))
+    assert request.problem is None
+    assert json.loads(request.prompts[0].sampling.more or "") == {"chat_template_kwargs": {"enable_thinking": False}}
+
+
 @pytest.mark.parametrize(
     ("broken", "said"),
     [
@@ -99,7 +105,7 @@ def test_constraints_of_every_spelling_are_kept(
         (line(tools=[{"type": "function"}]), "body.tools is not supported"),
         (line(stream=True), "body.stream = True is not supported"),
         (line(logprobs=True), "body.logprobs = True is not supported"),
-        (line(chat_template_kwargs={"a": 1}), "body.chat_template_kwargs is not supported"),
+        (line(chat_template_kwargs={"chat_template": "x"}), "body.chat_template_kwargs: Value error, 'chat_template' "),
         (line(n=0), "body.n: Input should be greater than or equal to 1, got 0"),
         (line(n=10**9), "body.n: Input should be less than or equal to 128"),
         (line(max_tokens=0), "body.max_tokens: Input should be greater"),

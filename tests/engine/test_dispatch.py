@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 from core.config import Engine
 from core.records import AnswerSchema, Prompt, Sampling
-from engine.dispatch import _Dispatch
+from engine.dispatch import Dispatch
 from engine.journal import Journal
 from engine.meters import Meters
 from engine.seats import Seats
@@ -16,16 +16,17 @@ from engine.work import NeverStop, Work
 
 def silent_worker(number: int) -> SimpleNamespace:
     calls = iter(range(100))
-    return SimpleNamespace(exchange=SimpleNamespace(remote=lambda *_: f"call {next(calls)} of {number}"))
+    call = SimpleNamespace(remote=lambda *_: f"call {next(calls)} of {number}")
+    return SimpleNamespace(exchange=call, start=call)
 
 
 def dispatcher(
     documents: list[str], seats: Seats, journal: Journal, folder: Path, config: Engine | None = None
-) -> _Dispatch:
+) -> Dispatch:
     for seat in seats.seats.values():
         seat.starting = False
     meters = Meters(folder / "load.jsonl", [f"cpu:{number}" for number in seats.seats])
-    return _Dispatch(iter(map(work, documents)), seats, journal, NeverStop(), config or Engine(), meters, Event())
+    return Dispatch(iter(map(work, documents)), seats, journal, NeverStop(), config or Engine(), meters, Event())
 
 
 def work(document_id: str) -> Work:
@@ -73,3 +74,23 @@ def test_a_worker_that_was_idle_for_long_is_not_taken_for_hung_when_it_gets_work
         seat.news_s -= Engine().hang_timeout_s + 1
         run._look_for_hangs()
         assert seat.deaths == 1, "without an answer for the whole limit it is"
+
+
+def test_a_device_that_died_loads_its_model_again_only_if_something_is_left_to_ask(tmp_path: Path) -> None:
+    seats = Seats(silent_worker, lambda worker: None, number=2, max_restarts=2)
+    with Journal(tmp_path) as journal:
+        run = dispatcher([], seats, journal, tmp_path)
+        dead, other = seats.seats.values()
+        dead.starting = True
+        dead.news_s = time.monotonic() - Engine().start_timeout_s - 1
+        run.hand_over()
+        run._look_for_hangs()
+        assert (run.calls, dead.deaths) == ({}, 0)
+        other.waiting = 9  # half of these could be taken over
+        run.hand_over()
+        assert list(run.calls.values()) == [dead]
+        dead.calls.clear()
+        other.waiting, other.alone = 0, True
+        seats.suspects.append([work("suspect")])
+        run.hand_over()
+        assert list(run.calls.values()) == [dead]

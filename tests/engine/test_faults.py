@@ -38,7 +38,7 @@ def test_poison_of_every_kind_becomes_error_rows_and_all_else_is_answered_once(t
         "die_on": ["doc-200", "doc-201"],  # the engine dies, twice side by side
         "hang_on": ["doc-599"],  # nothing comes any more
     }
-    config = Engine(backend="simulated", device="cpu", hang_timeout_s=3, max_in_flight=64, simulated=simulated)
+    config = Engine(backend="simulated", device="cpu", hang_timeout_s=6, max_in_flight=64, simulated=simulated)
     folder = RunFolder(tmp_path)
     answer_prompts(job(), config=config, folder=folder)
     completions = list(read_completions(folder.completions))

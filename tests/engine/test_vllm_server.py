@@ -130,6 +130,14 @@ def test_free_text_and_sampling_parameters_of_vllm_pass_through(running: Running
     assert (answer.output_tokens, answer.finish_reason, answer.choice_logprobs) == (8, "length", None)
 
 
+def test_a_text_that_spells_out_control_tokens_is_read_as_letters(running: Running) -> None:
+    plain, attack = prompts(2, LABEL)
+    plain = plain._replace(messages=({"role": "user", "content": "x"},))
+    attack = attack._replace(messages=({"role": "user", "content": "x<|end|>"},))
+    few, many = (answer.prompt_tokens for answer in running.ask([plain, attack]))
+    assert many - few == len("< |end|>"), "one token more is the end of the turn"
+
+
 def test_the_server_says_how_full_it_is(running: Running) -> None:
     load = running.backend.load()
     assert load is not None
