@@ -8,13 +8,15 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from benchmarks.cost import cost_of
+from benchmarks.decisions import stream
 from benchmarks.energy_figures import energy_of
 from benchmarks.stages import read_stages
 from core.config import Report
 from core.files import read_json
-from core.records import Consensus, from_table
+from core.records import Consensus, Vote, from_table
 from core.run_folder import RunFolder
 from engine.journal import read_completions
+from personas.label_order import position_bias, shown_in
 from personas.review.sample import answers_of, certificate_of, read_review
 
 SCHEMA_VERSION = 1
@@ -49,6 +51,7 @@ def collect_metrics(folder: RunFolder, config: Report) -> dict[str, Any]:
             "saved": saved,
             # An error row has no answer to parse; it is counted under `errors`.
             "unparsable": sum(not reason.startswith("error: ") for reason in unparsable),
+            "position_bias": _position_bias(folder),
         },
         "labels": {"decided": labels.num_rows - abstained, "abstained": abstained},
         "review": review_of(folder),
@@ -65,6 +68,13 @@ def collect_metrics(folder: RunFolder, config: Report) -> dict[str, Any]:
             texts_per_s=(evaluation.get("serving") or {}).get("texts_per_s"),
         ),
     }
+
+
+def _position_bias(folder: RunFolder) -> dict[str, Any] | None:
+    """How the voted labels depend on their places in the prompt; None where the labels stood in one order."""
+    shown = shown_in(folder)
+    bias = position_bias(stream(folder.votes, Vote), shown) if shown else None
+    return bias.as_json() if bias else None
 
 
 def review_of(folder: RunFolder) -> dict[str, Any] | None:

@@ -9,6 +9,7 @@ import numpy as np
 
 from benchmarks.decisions import Decisions, stream
 from core.records import Vote
+from personas.persona_file import HUB
 
 
 class Reason(NamedTuple):
@@ -32,10 +33,55 @@ class Persona(NamedTuple):
     with_raw: float | None
 
 
+NAME_LENGTH = 40  # characters of a persona's own words that stand for it
+
+
+def names_of(personas: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    """What to call personas that have no name but a hash: the beginning of their words, with the hash if two are alike.
+
+    Args:
+        personas: The personas of panel.json.
+    """
+    begun = {
+        str(each["persona_id"]): short_phrase(str(each["persona"]))
+        for each in personas
+        if str(each["persona_id"]).startswith(HUB)
+    }
+    times = Counter(begun.values())
+    return {name: phrase if times[phrase] == 1 else f"{phrase} ({name})" for name, phrase in begun.items()}
+
+
+def short_phrase(words: str) -> str:
+    """The first words of a persona, without its article."""
+    phrase = words.removeprefix("an ").removeprefix("a ")
+    return (
+        phrase
+        if len(phrase) <= NAME_LENGTH
+        else f"{phrase[:NAME_LENGTH].rpartition(' ')[0] or phrase[:NAME_LENGTH]}\u2026"
+    )
+
+
 class Panel:
     """votes.parquet, read once: how each persona answers, how much two of them agree, and reasons for the sample."""
 
-    def __init__(self, path: Path, labels: Sequence[str], decisions: Decisions, panel: Mapping[str, Any]) -> None:
+    def __init__(
+        self,
+        path: Path,
+        labels: Sequence[str],
+        decisions: Decisions,
+        panel: Mapping[str, Any],
+        names: Mapping[str, str] | None = None,
+    ) -> None:
+        """Reads the votes.
+
+        Args:
+            path: votes.parquet.
+            labels: The task's labels in their order.
+            decisions: What became of the documents.
+            panel: The panel section of the config.
+            names: What personas are called on the page, by id; by their id without it.
+        """
+        self._names = names or {}
         code = {label: i for i, label in enumerate(labels)}
         sampled = {row.document_id: row.label for row in decisions.sample}
         blank = np.full((len(decisions.row_of), panel["samples"]), -1, np.int16)
@@ -55,14 +101,19 @@ class Panel:
             if vote.stated_reason and vote.document_id in sampled:
                 self._keep_reason(vote, agrees=vote.label is not None and vote.label == sampled[vote.document_id])
         order = {name: i for i, name in enumerate(panel["personas"])}
-        names = sorted(votes, key=lambda name: (order.get(name, len(order)), name))
-        self.personas = [_persona(name, votes[name], tallies[name], decisions, len(labels)) for name in names]
-        self.agreement = [[_agreement(votes[a], votes[b], same=a == b) for b in names] for a in names]
+        asked = sorted(votes, key=lambda name: (order.get(name, len(order)), name))
+        self.personas = [
+            _persona(self._called(name), votes[name], tallies[name], decisions, len(labels)) for name in asked
+        ]
+        self.agreement = [[_agreement(votes[a], votes[b], same=a == b) for b in asked] for a in asked]
 
     def _keep_reason(self, vote: Vote, *, agrees: bool) -> None:
         kept = self.reasons.get(vote.document_id)
         if kept is None or (agrees and not kept.agrees):
-            self.reasons[vote.document_id] = Reason(vote.persona_id, str(vote.stated_reason), agrees)
+            self.reasons[vote.document_id] = Reason(self._called(vote.persona_id), str(vote.stated_reason), agrees)
+
+    def _called(self, persona_id: str) -> str:
+        return self._names.get(persona_id, persona_id)
 
     @property
     def mean_agreement(self) -> float | None:

@@ -1,6 +1,6 @@
 """report.html: a run on one page, for people.
 
-Reads config.resolved.json, environment.json, metrics.json, evaluation.json (where there is one),
+Reads config.resolved.json, environment.json, metrics.json, evaluation.json and panel.json (where there are any),
 labels.parquet and votes.parquet. Writes report.html: one file that loads nothing and runs nothing, the
 same bytes for the same inputs. Text of documents, models and files is hostile and always escaped.
 Labels and votes are streamed; kept are the id of a document and a number for each of its votes, and the
@@ -16,7 +16,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from benchmarks.charts import label_colour, percent
 from benchmarks.cost import PUBLISHED, PUBLISHED_SOURCE
 from benchmarks.decisions import Decisions
-from benchmarks.panel import Panel
+from benchmarks.panel import Panel, names_of
 from benchmarks.report_charts import RATERS, charts_of
 from benchmarks.verdict import verdict
 from core.files import read_json, write_text
@@ -34,7 +34,9 @@ def write_report(folder: RunFolder) -> Path:
     config = read_json(folder.require(folder.config, step="run"))
     labels = list(config["task"]["labels"])
     decisions = Decisions(folder.require(folder.labels, step="vote"), labels, config["report"]["sample_rows"])
-    panel = Panel(folder.require(folder.votes, step="vote"), labels, decisions, config["panel"])
+    people = read_json(folder.panel)["personas"] if folder.panel.exists() else []
+    votes = folder.require(folder.votes, step="vote")
+    panel = Panel(votes, labels, decisions, config["panel"], names_of(people))
     metrics = read_json(folder.require(folder.metrics, step="report"))
     evaluation = (read_json(folder.evaluation) if folder.evaluation.exists() else None) or {}
     scores = {rater: evaluation.get(rater) for rater in RATERS}
@@ -52,6 +54,7 @@ def write_report(folder: RunFolder) -> Path:
         panel=panel,
         published=PUBLISHED,
         published_source=PUBLISHED_SOURCE,
+        panel_size=len(people) or len(config["panel"]["personas"]),
         charts=charts_of(evaluation, labels, decisions, panel),
     )
     write_text(folder.report, page)

@@ -22,10 +22,12 @@ from benchmarks.kill import measure_kill
 from benchmarks.overhead import measure_overhead
 from benchmarks.quick import measure_quick
 from benchmarks.records import Record, Runner
+from benchmarks.simulations import measure_simulations
 from benchmarks.student import measure_student
 from benchmarks.suite_page import write_suite_page
 from benchmarks.tune import measure_tuning
 from benchmarks.votes import measure_votes
+from benchmarks.weak_teacher import measure_weak_teacher
 from core.config_file import apply_overrides, nearest
 from core.environment import capture
 from core.errors import ConfigError
@@ -45,7 +47,9 @@ RUNNERS: dict[str, Runner] = {
     "student": measure_student,
     "quick": measure_quick,
     "tune": measure_tuning,
+    "simulations": measure_simulations,
     "votes": measure_votes,
+    "weak-teacher": measure_weak_teacher,
 }
 """Name of a suite to what measures it; to add a suite: one generator of records, one line here, one TOML."""
 

@@ -5,20 +5,22 @@ without them.
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
 
 from benchmarks.decisions import stream
+from benchmarks.set_comparison import compare_sets
 from core import statistics
 from core.config import Config
 from core.errors import UserError
 from core.records import Vote
 from core.run_folder import RunFolder
 from personas.aggregation.ballots import Ballots, Shares, ballots_of
-from personas.vote import METHODS, winners
+from personas.label_order import position_bias, shown_in
+from personas.vote import DECIDE, METHODS, medians, winners
 
 MOST_VOTES = {"glad": 10_000, "mace": 300_000, "dawid_skene": 1_000_000}
 """Votes that a slow method takes half a minute or so for; above it is left out of the comparison."""
@@ -30,20 +32,32 @@ def compare_run(folder: RunFolder, config: Config) -> dict[str, Any]:
     Raises:
         RunFolderError: the run was not voted on.
     """
+    if config.task.kind == "multi":
+        return compare_sets(folder, config)
     table = pq.read_table(folder.require(folder.labels, step="vote"), columns=["document_id", "gold_label"])
     document_ids, gold = (table.column(name).to_pylist() for name in ("document_id", "gold_label"))
     labels = list(config.task.labels)
+    votes, shown = folder.require(folder.votes, step="vote"), shown_in(folder)
     ballots = ballots_of(
         document_ids,
-        stream(folder.require(folder.votes, step="vote"), Vote),
+        stream(votes, Vote),
         labels,
         priors=config.task.label_priors,
         correlation=config.vote.correlation,
+        shown=shown,
+        probes=stream(folder.probes, Vote) if folder.probes.exists() else (),
     )
     truth = np.array([-1 if label is None else labels.index(label) for label in gold])
     order = _in_panel_order(ballots.persona_ids, config)
     cut, drawn = config.vote.stop != "never", config.panel.per_document is not None
-    return compare(ballots, truth, method=config.vote.method, order=order, cut=cut, drawn=drawn)
+    ordinal = config.task.kind == "ordinal"
+    found = compare(
+        ballots, truth, method=config.vote.method, order=order, cut=cut, drawn=drawn, decide=DECIDE[ordinal]
+    )
+    if ordinal:
+        found["methods"] = [_with_distance(row, ballots, truth) for row in found["methods"]]
+    bias = position_bias(stream(votes, Vote), shown) if shown else None
+    return {**found, "position_bias": bias.as_json() if bias else None}
 
 
 def compare(
@@ -54,6 +68,7 @@ def compare(
     order: Sequence[str] = (),
     cut: bool = False,
     drawn: bool = False,
+    decide: Callable[[Shares], np.ndarray] = winners,
 ) -> dict[str, Any]:
     """All methods on the same votes.
 
@@ -64,6 +79,7 @@ def compare(
         order: Personas in the order they were asked in; by name without it.
         cut: Whether a stop rule left votes out.
         drawn: Whether each document was put to a few personas of the panel.
+        decide: From shares to the number of each document's label: `winners`, or `medians` of an ordinal task.
     """
     personas = list(order) or ballots.persona_ids
     return {
@@ -71,10 +87,10 @@ def compare(
         "gold_rows": int((truth >= 0).sum()),
         "votes": len(ballots.label_of),
         "effective_votes": effective_votes(ballots, truth, personas, cut=cut),
-        "methods": [_method(name, ballots, truth) for name in METHODS],
+        "methods": [_method(name, ballots, truth, decide) for name in METHODS],
         "persona_method": method,
-        "personas": _without_each(ballots, truth, method, personas),
-        "equal_answers": None if cut or drawn else _equal_answers(ballots, truth, personas),
+        "personas": _without_each(ballots, truth, method, personas, decide),
+        "equal_answers": None if cut or drawn else _equal_answers(ballots, truth, personas, decide),
     }
 
 
@@ -83,7 +99,7 @@ def _in_panel_order(persona_ids: Sequence[str], config: Config) -> list[str]:
     return sorted(persona_ids, key=lambda name: (place.get(name, len(place)), name))
 
 
-def _method(name: str, ballots: Ballots, truth: np.ndarray) -> dict[str, Any]:
+def _method(name: str, ballots: Ballots, truth: np.ndarray, decide: Callable[[Shares], np.ndarray]) -> dict[str, Any]:
     limit = MOST_VOTES.get(name)
     if limit is not None and len(ballots.label_of) > limit:
         return {"method": name, "left_out": f"too slow for more than {limit:,} votes"}
@@ -93,12 +109,29 @@ def _method(name: str, ballots: Ballots, truth: np.ndarray) -> dict[str, Any]:
     except UserError as error:
         return {"method": name, "left_out": str(error)}
     wall_s = time.monotonic() - started_s
-    return {"method": name, "left_out": None, "wall_s": round(wall_s, 3), **scores(shares, truth, ballots.labels)}
+    return {
+        "method": name,
+        "left_out": None,
+        "wall_s": round(wall_s, 3),
+        **scores(shares, truth, ballots.labels, decide),
+    }
 
 
-def scores(shares: Shares, truth: np.ndarray, labels: Sequence[str]) -> dict[str, Any]:
+def _with_distance(row: dict[str, Any], ballots: Ballots, truth: np.ndarray) -> dict[str, Any]:
+    """How many steps of the scale the labels are off on average, of those that are decided and have a gold label."""
+    if row["left_out"]:
+        return row
+    decided = medians(METHODS[row["method"]](ballots))
+    kept = (decided >= 0) & (truth >= 0)
+    off = float(np.abs(decided - truth)[kept].mean()) if kept.any() else None
+    return {**row, "mean_absolute_error": off}
+
+
+def scores(
+    shares: Shares, truth: np.ndarray, labels: Sequence[str], decide: Callable[[Shares], np.ndarray] = winners
+) -> dict[str, Any]:
     """Abstentions over all documents; the rest over those with a gold label, where an abstention is not right."""
-    decided = winners(shares)
+    decided = decide(shares)
     found: dict[str, Any] = {"abstained": int((decided < 0).sum()), "coverage": float((decided >= 0).mean())}
     known = truth >= 0
     if not known.any():
@@ -112,17 +145,20 @@ def scores(shares: Shares, truth: np.ndarray, labels: Sequence[str]) -> dict[str
         "accuracy_ci95": accuracy.as_list(),
         "f1_macro": f1.value,
         "f1_macro_ci95": f1.as_list(),
-        "ece": calibration_error(shares, truth),
+        "ece": calibration_error(shares, truth, decide),
     }
 
 
-def calibration_error(shares: Shares, truth: np.ndarray) -> float | None:
+def calibration_error(
+    shares: Shares, truth: np.ndarray, decide: Callable[[Shares], np.ndarray] = winners
+) -> float | None:
     """Over the documents that are decided and have a gold label; None without one."""
-    decided = winners(shares)
+    decided = decide(shares)
     kept = (decided >= 0) & (truth >= 0)
     if not kept.any():
         return None
-    return statistics.expected_calibration_error(shares.max(1)[kept].tolist(), (decided == truth)[kept].tolist())
+    confidence = shares[kept, decided[kept]]
+    return statistics.expected_calibration_error(confidence.tolist(), (decided == truth)[kept].tolist())
 
 
 def effective_votes(
@@ -160,15 +196,21 @@ def effective_votes(
     return {"votes": mean, "correlation": correlation, "effective": mean / (1 + (mean - 1) * correlation)}
 
 
-def _without_each(ballots: Ballots, truth: np.ndarray, method: str, order: Sequence[str]) -> list[dict[str, Any]]:
+def _without_each(
+    ballots: Ballots,
+    truth: np.ndarray,
+    method: str,
+    order: Sequence[str],
+    decide: Callable[[Shares], np.ndarray],
+) -> list[dict[str, Any]]:
     if len(order) < 2:
         return []
-    full = winners(METHODS[method](ballots))
+    full = decide(METHODS[method](ballots))
     known = truth >= 0
     found = []
     for name in order:
         kept = ballots.persona_of != ballots.persona_ids.index(name)
-        less = winners(METHODS[method](ballots.only(kept)))
+        less = decide(METHODS[method](ballots.only(kept)))
         gain = float((full == truth)[known].mean() - (less == truth)[known].mean()) if known.any() else None
         alone = ~kept & (truth[ballots.document_of] >= 0)
         right = (ballots.label_of == truth[ballots.document_of])[alone]
@@ -183,7 +225,9 @@ def _without_each(ballots: Ballots, truth: np.ndarray, method: str, order: Seque
     return found
 
 
-def _equal_answers(ballots: Ballots, truth: np.ndarray, order: Sequence[str]) -> dict[str, Any] | None:
+def _equal_answers(
+    ballots: Ballots, truth: np.ndarray, order: Sequence[str], decide: Callable[[Shares], np.ndarray]
+) -> dict[str, Any] | None:
     """The majority of n answers of one persona beside that of n personas, one answer each.
 
     None where no persona was asked twice, there is one persona only, or there are no gold labels. Both
@@ -199,7 +243,7 @@ def _equal_answers(ballots: Ballots, truth: np.ndarray, order: Sequence[str]) ->
     numbers = [ballots.persona_ids.index(name) for name in order]
 
     def accuracy(votes: np.ndarray) -> float:
-        decided = winners(METHODS["majority"](ballots.only(votes)))
+        decided = decide(METHODS["majority"](ballots.only(votes)))
         return float((decided == truth)[truth >= 0].mean())
 
     groups = [[numbers[(i + k) % len(numbers)] for k in range(n)] for i in range(len(numbers))]

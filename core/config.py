@@ -7,7 +7,10 @@ Relative paths are relative to the current folder.
 import json
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
+
+from core.task import Section as Section
+from core.task import Task
 
 AnswerForm = Literal["label", "chain_of_thought"]
 PromptOrder = Literal["persona_first", "text_first"]
@@ -15,16 +18,13 @@ VoteMethod = Literal[
     "majority",
     "confidence_weighted",
     "calibrated",
+    "contextual",
     "reliability_weighted",
     "posterior",
     "dawid_skene",
     "mace",
     "glad",
 ]
-
-
-class Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, protected_namespaces=())
 
 
 class Job(Section):
@@ -53,52 +53,6 @@ class Documents(Section):
     """Read at most this many rows of `path`; all without it."""
 
 
-class Example(Section):
-    text: str
-    label: str
-    reason: str = ""
-    """Why; shown in chain-of-thought prompts, which need it."""
-
-
-class Task(Section):
-    labels: dict[str, str]
-    """Label names, or a table of label name to description; the descriptions are put into the prompt."""
-    question: str = "Which label fits the text best?"
-    """What the panel is asked about each text."""
-    label_priors: dict[str, float] | None = None
-    """Expected share of each label, if known, for calibration; without it no label is expected more than another."""
-    examples: list[Example] = []
-    """Few-shot examples, put before the text in this order."""
-
-    @field_validator("labels", mode="before")
-    @classmethod
-    def _names_become_a_table(cls, labels: Any) -> Any:
-        if isinstance(labels, list):
-            if len(set(map(str, labels))) != len(labels):
-                raise ValueError(f"labels must differ from each other, got {labels}")
-            return {str(name): "" for name in labels}
-        return labels
-
-    @model_validator(mode="after")
-    def _labels_can_be_told_apart(self) -> "Task":
-        if len(self.labels) < 2:
-            raise ValueError(f"labels must name at least 2 labels, got {list(self.labels)}")
-        if any(not name.strip() for name in self.labels):
-            raise ValueError("labels must not be empty")
-        folded = [name.strip().casefold() for name in self.labels]
-        if len(set(folded)) != len(folded):
-            raise ValueError(f"labels must differ in more than case and spaces, got {list(self.labels)}")
-        for example in self.examples:
-            if example.label not in self.labels:
-                raise ValueError(f"examples: label {example.label!r} is not one of {list(self.labels)}")
-        if self.label_priors is not None:
-            if set(self.label_priors) != set(self.labels):
-                raise ValueError(f"label_priors must name exactly the labels {list(self.labels)}")
-            if min(self.label_priors.values()) <= 0 or abs(sum(self.label_priors.values()) - 1) > 1e-6:
-                raise ValueError("label_priors must be greater than 0 and sum to 1")
-        return self
-
-
 class Panel(Section):
     personas: list[str] = ["annotator"]
     """Personas by library name (see personas/library) or path of a TOML file; none with `persona_file` unless named."""
@@ -115,6 +69,12 @@ class Panel(Section):
     order: Literal["auto"] | PromptOrder = "persona_first"
     """What stands first in a prompt: the persona, or what all personas share and then the text. `auto` takes the text
     where that halves the tokens to compute; it can cost a small model accuracy. See docs/prefixes.md."""
+    label_order: Literal["fixed", "permuted"] = "fixed"
+    """`permuted` names each label equally often in each place of the prompt, over personas, samples and texts, so that
+    a preference for a place falls on all labels alike, and is measured. See docs/votes.md."""
+    content_free: list[str] = []
+    """Texts without content, e.g. ["N/A", "[MASK]", ""], that each persona is asked about once, so that
+    `vote.method = "contextual"` can take out what it answers to them; they get no label."""
     reason_max_chars: Annotated[int, Field(ge=16)] = 160
     """Longest reason of a chain-of-thought answer, in characters."""
     temperature: Annotated[float, Field(ge=0, le=2)] = 0.8
@@ -215,7 +175,8 @@ class Vote(Section):
 
     method: VoteMethod = "majority"
     """`majority` counts labels. `confidence_weighted` and `calibrated` read the answers' logprobs: a vote weighs what
-    its engine gave it; the label bias that all answers share is removed. `reliability_weighted` and `posterior` learn
+    its engine gave it; the label bias that all answers share is removed. `contextual` removes the bias that answers
+    to `panel.content_free` show. `reliability_weighted` and `posterior` learn
     from agreement whom to believe; `posterior` also that answers of one model err together. `dawid_skene`, `mace`
     and `glad` are crowd-kit's. See docs/votes.md."""
     correlation: Annotated[float, Field(ge=0, lt=1)] = 0.5
@@ -227,7 +188,7 @@ class Vote(Section):
     @property
     def needs_logprobs(self) -> bool:
         """Whether the method reads how likely the engine held each label to be."""
-        return self.method in ("confidence_weighted", "calibrated")
+        return self.method in ("confidence_weighted", "calibrated", "contextual")
 
     @field_validator("stop", mode="before")
     @classmethod
@@ -333,6 +294,31 @@ class Config(Root):
     vote: Vote = Vote()
     student: Student = Student()
     report: Report = Report()
+
+    @model_validator(mode="after")
+    def _contextual_calibration_has_its_texts(self) -> "Config":
+        if self.vote.method == "contextual" and not self.panel.content_free:
+            raise ValueError(
+                "vote.method = 'contextual' needs panel.content_free, set before the poll, e.g. ['N/A', '[MASK]', '']"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _the_vote_fits_the_task(self) -> "Config":
+        kind = self.task.kind
+        if kind == "single":
+            return self
+        wrong = {
+            "vote.stop": self.vote.stop != "never",
+            "vote.learn_from_review": self.vote.learn_from_review,
+            "panel.label_order": kind == "ordinal" and self.panel.label_order != "fixed",
+            "panel.content_free": kind == "multi" and bool(self.panel.content_free),
+            "vote.method": kind == "multi" and self.vote.needs_logprobs,
+            "task.label_priors": kind == "multi" and self.task.label_priors is not None,
+        }
+        if keys := [key for key, is_wrong in wrong.items() if is_wrong]:
+            raise ValueError(f"task.kind = {kind!r} knows no {', '.join(keys)} but the default; see docs/tasks.md")
+        return self
 
     @model_validator(mode="after")
     def _chain_of_thought_examples_have_reasons(self) -> "Config":

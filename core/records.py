@@ -29,7 +29,8 @@ class Key(NamedTuple):
 class Document:
     """One text to label. `gold_label` is None unless the row came from the gold file.
 
-    A row that cannot be asked about has a `problem`; it ends as error rows with that message.
+    A row that cannot be asked about has a `problem`; it ends as error rows with that message. Of a multi
+    task `gold_label` holds all labels, joined by `core.task.SEPARATOR`.
     """
 
     document_id: str
@@ -134,6 +135,36 @@ class Vote(NamedTuple):
     stated_reason: str | None = None
 
 
+class SetVote(NamedTuple):
+    """One completion of a multi task, read. `labels` is None with `unparsable` saying why; it can be empty."""
+
+    document_id: str
+    persona_id: str
+    sample: int
+    labels: tuple[str, ...] | None
+    unparsable: str | None = None
+    stated_reason: str | None = None
+
+
+class SetConsensus(NamedTuple):
+    """The votes of one document of a multi task, counted label by label, beside its text.
+
+    `labels` are those whose share is above one half, None with `abstained` saying why if no vote can be
+    read. `shares` has one share for each of the task's labels in their order; they do not sum to 1.
+    `undecided` are labels with a share of one half, which stand on neither side.
+    """
+
+    document_id: str
+    split: Split
+    text: str
+    labels: tuple[str, ...] | None
+    shares: tuple[float, ...]
+    undecided: tuple[str, ...]
+    votes_counted: int
+    abstained: str | None = None
+    gold_labels: tuple[str, ...] | None = None
+
+
 class Consensus(NamedTuple):
     """The votes of one document, counted, beside its text. `label` is None with `abstained` saying why.
 
@@ -158,7 +189,7 @@ class Consensus(NamedTuple):
     voted_label: str | None = None
 
 
-Record = Completion | Vote | Consensus
+Record = Completion | Vote | Consensus | SetVote | SetConsensus
 RecordT = TypeVar("RecordT")
 
 _KEY = [("document_id", pa.string()), ("persona_id", pa.string()), ("sample", pa.int32())]
@@ -189,6 +220,29 @@ VOTE_SCHEMA = pa.schema(
         ("confidence", pa.float64()),
         ("distribution", pa.list_(pa.float64())),
         ("stated_reason", pa.string()),
+    ]
+)
+
+SET_VOTE_SCHEMA = pa.schema(
+    [
+        *_KEY,
+        ("labels", pa.list_(pa.string())),
+        ("unparsable", pa.string()),
+        ("stated_reason", pa.string()),
+    ]
+)
+
+SET_CONSENSUS_SCHEMA = pa.schema(
+    [
+        ("document_id", pa.string()),
+        ("split", pa.string()),
+        ("text", pa.string()),
+        ("labels", pa.list_(pa.string())),
+        ("shares", pa.list_(pa.float64())),
+        ("undecided", pa.list_(pa.string())),
+        ("votes_counted", pa.int32()),
+        ("abstained", pa.string()),
+        ("gold_labels", pa.list_(pa.string())),
     ]
 )
 

@@ -73,6 +73,11 @@ class RunFolder:
         return self.path / "votes.parquet"
 
     @property
+    def probes(self) -> Path:
+        """Votes about the texts of `panel.content_free`; only where there are any."""
+        return self.path / "probes.parquet"
+
+    @property
     def labels(self) -> Path:
         return self.path / "labels.parquet"
 

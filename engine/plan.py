@@ -60,10 +60,10 @@ def make_plan(
         for name, sample in samples.items():
             tokens, counted_by = _tokens(sample, config.model)
             predictions[name] = predict(
-                sample_of(tokens),
+                sample_of(tokens, [[_contents(prompt)[:-1] for prompt in document] for document in sample]),
                 cache,
                 documents=documents,
-                repeats=max(1, asked_each // len(sample[0])),
+                repeats=asked_each / len(sample[0]),
                 output_tokens=first.sampling.max_tokens or UNKNOWN_ANSWER_TOKENS,
                 workers=max(1, len(devices)),
             )
@@ -119,15 +119,19 @@ def _rate(
 
 
 def _sample(prompts: Iterable[Prompt]) -> Iterator[list[Prompt]]:
-    """The first documents that can be asked about: their prompts, each variant once."""
+    """The first documents that can be asked about: their prompts, each wording once."""
     seen = 0
-    usable = (prompt for prompt in prompts if prompt.problem is None and prompt.sample == 0)
+    usable = (prompt for prompt in prompts if prompt.problem is None)
     for number, (_, group) in enumerate(groupby(usable, key=lambda prompt: prompt.document_id)):
         if seen >= SAMPLE_PROMPTS and number >= SAMPLE_DOCUMENTS:
             return
-        document = list(group)
+        document = {_contents(prompt): prompt for prompt in group}
         seen += len(document)
-        yield document
+        yield list(document.values())
+
+
+def _contents(prompt: Prompt) -> tuple[str, ...]:
+    return tuple(message["content"] for message in prompt.messages)
 
 
 def _tokens(sample: list[list[Prompt]], model: str) -> tuple[list[list[Tokens]], CountedBy]:

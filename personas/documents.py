@@ -12,13 +12,15 @@ from core.config import Documents
 from core.errors import InputError
 from core.records import Document, Split
 from core.tables import Row, stream_rows
+from core.task import SEPARATOR
 
 
-def stream_documents(config: Documents, labels: list[str]) -> Iterator[Document]:
+def stream_documents(config: Documents, labels: list[str], *, several: bool = False) -> Iterator[Document]:
     """Every row of the documents file, then of the gold file, in order.
 
     A row without a usable text comes out with a problem instead; a gold row whose label is not one of
-    `labels` too, since it could not be scored.
+    `labels` too, since it could not be scored. With `several`, of a multi task, the label column holds a list,
+    or labels with `core.task.SEPARATOR` between them; nothing is no label.
 
     Raises:
         InputError: a file is missing, empty, or lacks a column.
@@ -30,10 +32,10 @@ def stream_documents(config: Documents, labels: list[str]) -> Iterator[Document]
     if config.gold_path:
         needs = (config.text_column, config.label_column, *named)
         for row in stream_rows(config.gold_path, key="documents.gold_path", needs=needs):
-            yield _document(row, config, "gold", labels)
+            yield _document(row, config, "gold", labels, several)
 
 
-def _document(row: Row, config: Documents, split: Split, labels: list[str]) -> Document:
+def _document(row: Row, config: Documents, split: Split, labels: list[str], several: bool = False) -> Document:
     number = f"{row.number}" if split == "train" else f"gold-{row.number}"
     text, problem, gold_label = row.values.get(config.text_column), row.problem, None
     document_id = number
@@ -46,11 +48,20 @@ def _document(row: Row, config: Documents, split: Split, labels: list[str]) -> D
     if not isinstance(text, str) or not text.strip():
         problem = problem or f"column {config.text_column!r} holds no text"
     if split == "gold":
-        gold_label = row.values.get(config.label_column)
-        if gold_label not in labels:
-            problem = problem or f"gold label {gold_label!r} is not one of {labels}"
-            gold_label = None
+        given = row.values.get(config.label_column)
+        named = _several(given) if several else [given]
+        if unknown := [label for label in named if label not in labels]:
+            problem = problem or f"gold label {unknown[0]!r} is not one of {labels}"
+        else:
+            gold_label = SEPARATOR.join(label for label in labels if label in named)
     return Document(document_id, text if isinstance(text, str) else "", split, gold_label, problem)
+
+
+def _several(given: Any) -> list[Any]:
+    """The labels in a cell: a list, or one word with separators."""
+    if isinstance(given, str):
+        return [label.strip() for label in given.split(SEPARATOR)] if given.strip() else []
+    return list(given) if isinstance(given, list | tuple) else [] if given is None else [given]
 
 
 class Inputs(NamedTuple):
@@ -75,13 +86,16 @@ class Inputs(NamedTuple):
         return self._asdict()
 
 
-def check_documents(config: Documents, labels: list[str], polled: Inputs | None = None) -> Inputs:
+def check_documents(
+    config: Documents, labels: list[str], polled: Inputs | None = None, *, several: bool = False
+) -> Inputs:
     """Reads all documents once; returns what they are.
 
     Args:
         config: The documents section.
         labels: The task's labels.
         polled: What an earlier poll into the same folder asked about; rows may only have been added behind it.
+        several: Whether a text can have several labels.
 
     Raises:
         InputError: two rows have the same id, a file cannot be used, or rows that were polled have changed.
@@ -90,7 +104,7 @@ def check_documents(config: Documents, labels: list[str], polled: Inputs | None 
     texts = {split: blake2b(digest_size=16) for split in rows}
     gold_labels = blake2b(digest_size=16)
     hashes = array("q")  # eight bytes a document: ten million ids fit into 80 MB
-    for document in stream_documents(config, labels):
+    for document in stream_documents(config, labels, several=several):
         split = document.split
         rows[split] += 1
         hashes.append(hash(document.document_id))

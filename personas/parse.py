@@ -6,7 +6,7 @@ import unicodedata
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from core.records import Completion, Vote
+from core.records import Completion, SetVote, Vote
 
 _FENCE = "```"
 _FENCE_TAGS = ("", "json", "text", "txt", "plaintext")
@@ -23,6 +23,14 @@ class Parsed(NamedTuple):
     """What an answer says: `label`, or `unparsable` with why not; and the reason it states, if any."""
 
     label: str | None
+    unparsable: str | None = None
+    stated_reason: str | None = None
+
+
+class ParsedSet(NamedTuple):
+    """What an answer to a multi task says: `labels`, or `unparsable` with why not; and the reason it states."""
+
+    labels: tuple[str, ...] | None
     unparsable: str | None = None
     stated_reason: str | None = None
 
@@ -63,6 +71,43 @@ def parse(text: str, labels: list[str], *, truncated: bool = False) -> Parsed:
     if truncated and (label is None or _may_go_on(label, labels)):
         return Parsed(None, "truncated")
     return Parsed(label, None if label else "no label alone")
+
+
+def to_set_vote(completion: Completion, labels: list[str]) -> SetVote:
+    """The vote in a completion of a multi task; an error row becomes a vote without labels."""
+    if completion.error_kind is not None or completion.text is None:
+        return SetVote(*completion.key, labels=None, unparsable=f"error: {completion.error_kind}")
+    return SetVote(*completion.key, *parse_set(completion.text, labels, truncated=completion.finish_reason == "length"))
+
+
+def parse_set(text: str, labels: list[str], *, truncated: bool = False) -> ParsedSet:
+    """Reads an answer: a JSON list of labels, or a JSON object with one under the key "labels".
+
+    The labels come out in the task's order. A word that is no label, a label twice, and anything around
+    the list that `parse` does not take off make the whole answer unreadable: half a set is another set.
+    """
+    answer = _unwrapped(text)
+    if not answer:
+        return ParsedSet(None, "truncated" if truncated and text.strip() else "empty")
+    try:
+        value = json.loads(answer, object_pairs_hook=_no_key_twice)
+    except (ValueError, RecursionError):
+        return ParsedSet(None, "truncated" if truncated else "malformed json")
+    stated = None
+    if isinstance(value, dict):
+        reason = value.get("reason")
+        stated = _encodable(reason) if isinstance(reason, str) and reason.strip() else None
+        named = [inner for key, inner in value.items() if key.strip().casefold() == "labels"]
+        value = named[0] if len(named) == 1 else None
+    if not isinstance(value, list):
+        return ParsedSet(None, "no list of labels", stated)
+    words = [_word(each) for each in value]
+    found = [_alone(word, labels) if word is not None else None for word in words]
+    if None in found:
+        return ParsedSet(None, "unknown label", stated)
+    if len(set(found)) != len(found):
+        return ParsedSet(None, "a label twice", stated)
+    return ParsedSet(tuple(label for label in labels if label in found), None, stated)
 
 
 def _unwrapped(text: str) -> str:

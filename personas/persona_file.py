@@ -14,6 +14,8 @@ from core.errors import InputError
 from core.tables import stream_rows
 from personas.panel import Persona
 
+HUB = "hub-"
+"""What the id of a persona from a file begins with."""
 KEY = "panel.persona_file"
 LONGEST = 1000
 """A persona stands in every prompt; a longer text is an essay and is skipped, in characters."""
@@ -71,7 +73,7 @@ def sample_personas(path: str, *, most: int, seed: int) -> FileSample:
 
 def hub_persona(text: str, *, source: str) -> Persona:
     """The persona of a text; its id is a short hash of the text, the same in every file and run."""
-    return Persona(f"hub-{hashlib.sha256(text.encode()).hexdigest()[:12]}", text, source=source)
+    return Persona(f"{HUB}{hashlib.sha256(text.encode()).hexdigest()[:12]}", text, source=source)
 
 
 def noun_phrase(text: str) -> str:

@@ -1,5 +1,6 @@
 """Votes -> one label a document, with a distribution over the labels, or an abstention.
 
+The label is the one with the largest share, or, of an ordinal task, the median of the distribution.
 Ties and documents without a single readable vote abstain: there is no random label, ever.
 """
 
@@ -12,17 +13,19 @@ import numpy as np
 from core.config import Config
 from core.records import Consensus, Document, Vote
 from personas.aggregation.ballots import Ballots, Shares, ballots_of, normalised
-from personas.aggregation.batch_calibration import calibrated
+from personas.aggregation.calibration import calibrated, contextual
 from personas.aggregation.counting import confidence_weighted, majority
 from personas.aggregation.crowd import dawid_skene, glad, mace
 from personas.aggregation.posterior import posterior
 from personas.aggregation.recalibration import fitted_recalibration
 from personas.aggregation.reliability import reliability_weighted
+from personas.label_order import Shown
 
 METHODS: dict[str, Callable[[Ballots], Shares]] = {
     "majority": majority,
     "confidence_weighted": confidence_weighted,
     "calibrated": calibrated,
+    "contextual": contextual,
     "reliability_weighted": reliability_weighted,
     "posterior": posterior,
     "dawid_skene": dawid_skene,
@@ -41,6 +44,8 @@ def consensus_of(
     config: Config,
     *,
     reviewed: Mapping[str, str] | None = None,
+    shown: Shown | None = None,
+    probes: Iterable[Vote] = (),
 ) -> list[Consensus]:
     """One consensus a document, in the documents' order.
 
@@ -49,6 +54,8 @@ def consensus_of(
         votes: The answers, read.
         config: Names the labels and the method.
         reviewed: Document id to the label that a person gave; it stands in place of the voted one.
+        shown: The orders in which prompts named the labels, if there was more than one.
+        probes: Votes about texts without content.
     """
     rows, cast, corrected = list(documents), list(votes), reviewed or {}
     labels = list(config.task.labels)
@@ -59,23 +66,28 @@ def consensus_of(
         priors=config.task.label_priors,
         known=corrected if config.vote.learn_from_review else None,
         correlation=config.vote.correlation,
+        shown=shown,
+        probes=probes,
     )
     shares = shares_of(ballots, config.vote.method)
     counts = ballots.counts()
     counted, most = counts.sum(1), counts.max(1)
     readable = ~np.isnan(shares[:, 0])
     distributions = np.where(readable[:, None], shares, 1 / len(labels))
+    decide = DECIDE[config.task.kind == "ordinal"]
+    decided = decide(shares)
+    of_label = np.take_along_axis(distributions, np.maximum(decided, 0)[:, None], 1)[:, 0]
     asked = config.panel.asked_each
     answers = Counter(vote.document_id for vote in cast)
     columns = (
-        _named(winners(shares), labels),
+        _named(decided, labels),
         map(tuple, distributions.tolist()),
-        distributions.max(1).tolist(),
+        np.where(decided >= 0, of_label, distributions.max(1)).tolist(),
         counted.tolist(),
         [asked - answers[row.document_id] for row in rows],
         np.divide(most, counted, out=np.zeros(len(rows)), where=counted > 0).tolist(),
         readable.tolist(),
-        _named(winners(normalised(counts)), labels),
+        _named(decide(normalised(counts)), labels),
     )
     consensus = []
     for row, (label, shared, confidence, votes_counted, saved, agreement, read, raw) in zip(
@@ -133,6 +145,22 @@ def winners(shares: Shares) -> np.ndarray:
     alone = (filled >= largest - 1e-9).sum(1) == 1
     numbers: np.ndarray = np.where(alone, filled.argmax(1), -1)
     return numbers
+
+
+def medians(shares: Shares) -> np.ndarray:
+    """(documents,): number of the label in the middle of the distribution; -1 if it lies between two or there is none.
+
+    It lies between two where just half of the distribution is below: the next label with a share is as good.
+    """
+    below = np.cumsum(np.where(np.isnan(shares), 0, shares), 1)
+    lower = (below >= 0.5 - 1e-9).argmax(1)
+    upper = (below > 0.5 + 1e-9).argmax(1)
+    numbers: np.ndarray = np.where((lower == upper) & (below[:, -1] > 0.5), lower, -1)
+    return numbers
+
+
+DECIDE: dict[bool, Callable[[Shares], np.ndarray]] = {False: winners, True: medians}
+"""Whether a task is ordinal to what becomes of a distribution."""
 
 
 def _named(numbers: np.ndarray, labels: Sequence[str]) -> list[str | None]:

@@ -218,6 +218,7 @@ def _plans(parsed: argparse.Namespace) -> int:
 
 
 def _whole_path(config: Config, *, as_json: bool) -> int:
+    pipeline.require_one_label(config, "student")
     inputs = pipeline.check_inputs(config)
     folder = open_run_folder(config)
     _log_to(folder.log)

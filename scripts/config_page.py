@@ -37,7 +37,15 @@ def _one_line(text: str | None) -> str:
 def _type(field: FieldInfo) -> str:
     annotation = field.annotation
     name = annotation.__name__ if isinstance(annotation, type) else str(annotation)
-    return "`" + name.replace("typing.", "").replace("core.config.", "").replace("|", "or").replace("  ", " ") + "`"
+    return (
+        "`"
+        + name.replace("typing.", "")
+        .replace("core.config.", "")
+        .replace("core.task.", "")
+        .replace("|", "or")
+        .replace("  ", " ")
+        + "`"
+    )
 
 
 def _default(field: FieldInfo) -> str:

@@ -50,6 +50,7 @@ def review(parsed: argparse.Namespace) -> int:
     folder = RunFolder(Path(load_config(parsed.job).job.run_folder))
     folder.require(folder.config, step="run")
     config = load_config(folder.path)  # as it was voted, whatever --set said then
+    pipeline.require_one_label(config, "review")
     rows = from_table(pq.read_table(folder.require(folder.labels, step="vote")), Consensus)
     match parsed.action:
         case "sample":

@@ -8,6 +8,8 @@ def show_comparison(found: dict[str, Any], *, as_json: bool) -> int:
     if as_json:
         print(json.dumps(found))
         return 0
+    if found.get("kind") == "multi":
+        return _show_sets(found)
     print(f"{found['documents']} documents, {found['votes']} readable votes, {found['gold_rows']} gold rows")
     worth = found["effective_votes"]
     if worth is None:
@@ -17,6 +19,7 @@ def show_comparison(found: dict[str, Any], *, as_json: bool) -> int:
             f"effective votes: {worth['votes']:.2f} votes a text are worth {worth['effective']:.2f} independent ones "
             f"(their errors correlate by {worth['correlation']:.2f})"
         )
+    print(position_line(found["position_bias"]))
     print(f"\n{'method':22}{'accuracy (95 % interval)':>28}{'macro F1':>10}{'ECE':>8}{'abstained':>11}{'s':>8}")
     for row in found["methods"]:
         if row["left_out"]:
@@ -27,8 +30,22 @@ def show_comparison(found: dict[str, Any], *, as_json: bool) -> int:
             f"{row['abstained']:>11}{row['wall_s']:>8.2f}"
         )
     print("Accuracy and F1 count an abstention as wrong. ECE is over the texts that got a label.")
+    for row in found["methods"]:
+        if row.get("mean_absolute_error") is not None:
+            print(f"{row['method']:22}{row['mean_absolute_error']:.3f} steps of the scale off on average")
     _show_personas(found)
     return 0
+
+
+def position_line(bias: dict[str, Any] | None) -> str:
+    if bias is None:
+        return "position bias: not measured, because all prompts name the labels in one order (panel.label_order)"
+    shares = " ".join(f"{100 * share:.1f}" for share in bias["shares"])
+    equal = 100 / len(bias["shares"])
+    return (
+        f"position bias: {shares} % of the votes name the label in place 1 to {len(bias['shares'])} of the prompt, "
+        f"{equal:.1f} % each without one (p = {bias['p_value']:.2g})"
+    )
 
 
 def _show_personas(found: dict[str, Any]) -> None:
@@ -46,6 +63,20 @@ def _show_personas(found: dict[str, Any]) -> None:
             f"\nmajority of {equal['answers']} answers: one persona asked {equal['answers']} times "
             f"{_percent(equal['one_persona'])}, different personas asked once {_percent(equal['different_personas'])}"
         )
+
+
+def _show_sets(found: dict[str, Any]) -> int:
+    print(f"{found['documents']} documents, {found['votes']} readable votes, {found['gold_rows']} gold rows")
+    print(f"\n{'method':22}{'whole set right':>17}{'micro F1':>10}{'macro F1':>10}{'labels/text':>13}{'undecided':>11}")
+    for row in found["methods"]:
+        if row["left_out"]:
+            print(f"{row['method']:22}left out: {row['left_out']}")
+            continue
+        print(
+            f"{row['method']:22}{_percent(row['set_accuracy']):>17}{_percent(row['f1_micro']):>10}"
+            f"{_percent(row['f1_macro']):>10}{row['labels_each']:>13.2f}{row['undecided']:>11}"
+        )
+    return 0
 
 
 def _interval(row: dict[str, Any]) -> str:

@@ -5,13 +5,23 @@ A method takes `Ballots` and returns `Shares`; it never sees a text.
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 
-from core.records import Vote
+from core.records import Key, Vote
+from personas.label_order import Shown
 
 Shares = np.ndarray
 """(documents, labels), float64: each row sums to 1, or is NaN where no vote can be read."""
+
+
+class Probes(NamedTuple):
+    """Votes about texts without content, a row each; `distributions` is (votes, labels)."""
+
+    persona_of: np.ndarray
+    rotation_of: np.ndarray
+    distributions: np.ndarray
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +30,7 @@ class Ballots:
 
     `distributions` has a row a vote, NaN where the engine gave no logprobs, and is None if it gave none
     at all. `known` holds the true label's number for documents that a person has labelled, else -1.
+    `rotation_of` tells apart the orders in which prompts named the labels, where there was more than one.
     """
 
     labels: list[str]
@@ -32,7 +43,9 @@ class Ballots:
     priors: Mapping[str, float] | None = None
     known: np.ndarray | None = None  # (documents,) int64
     correlation: float = 0.5
-    sample_of: np.ndarray | None = None  # (votes,) int64
+    sample_of: np.ndarray | None = None  # (votes,) int64, as is the next
+    rotation_of: np.ndarray | None = None
+    probes: Probes | None = None
 
     def counts(self, weights: np.ndarray | None = None) -> np.ndarray:
         """(documents, labels): how many votes name each label, or the sum of their weights."""
@@ -49,6 +62,7 @@ class Ballots:
             label_of=self.label_of[votes],
             distributions=None if self.distributions is None else self.distributions[votes],
             sample_of=None if self.sample_of is None else self.sample_of[votes],
+            rotation_of=None if self.rotation_of is None else self.rotation_of[votes],
         )
 
 
@@ -60,6 +74,8 @@ def ballots_of(
     priors: Mapping[str, float] | None = None,
     known: Mapping[str, str] | None = None,
     correlation: float = 0.5,
+    shown: Shown | None = None,
+    probes: Iterable[Vote] = (),
 ) -> Ballots:
     """The readable votes about these documents; votes about others are left out.
 
@@ -70,6 +86,8 @@ def ballots_of(
         priors: Expected share of each label, if known.
         known: Document id to a label that a person gave.
         correlation: How often the answers about one text are one opinion repeated, 0 to 1.
+        shown: The orders in which prompts named the labels, if there was more than one.
+        probes: Votes about texts without content.
     """
     row_of = {document_id: i for i, document_id in enumerate(document_ids)}
     code = {label: i for i, label in enumerate(labels)}
@@ -91,7 +109,24 @@ def ballots_of(
         truth if known else None,
         correlation,
         np.array([vote.sample for vote in read], np.int64),
+        np.array([shown.rotation(_key(vote)) for vote in read], np.int64) if shown else None,
+        _probes(probes, number, shown),
     )
+
+
+def _probes(votes: Iterable[Vote], number: Mapping[str, int], shown: Shown | None) -> Probes | None:
+    read = [vote for vote in votes if vote.distribution is not None and vote.persona_id in number]
+    if not read:
+        return None
+    return Probes(
+        np.array([number[vote.persona_id] for vote in read], np.int64),
+        np.array([shown.rotation(_key(vote)) if shown else 0 for vote in read], np.int64),
+        np.array([vote.distribution for vote in read], float),
+    )
+
+
+def _key(vote: Vote) -> Key:
+    return Key(vote.document_id, vote.persona_id, vote.sample)
 
 
 def _distributions(read: Sequence[Vote], num_labels: int) -> np.ndarray | None:

@@ -160,7 +160,12 @@ def _metrics(votes: Sequence[Vote], consensus: Sequence[Consensus], evaluation: 
         "prompts": len(votes),
         "completions": len(votes) - len(errors),
         "errors": {kind: errors.count(kind) for kind in sorted(set(errors))},
-        "votes": {"counted": len(votes) - len(reasons), "saved": 0, "unparsable": len(reasons) - len(errors)},
+        "votes": {
+            "counted": len(votes) - len(reasons),
+            "saved": 0,
+            "unparsable": len(reasons) - len(errors),
+            "position_bias": None,
+        },
         "labels": {"decided": decided, "abstained": len(consensus) - decided},
         "engine": {
             "backend": "vllm",

@@ -5,11 +5,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 import pytest
 from example_run import LABELS, make_run
 from page import Page
 
 from benchmarks.charts import percent
+from benchmarks.panel import names_of
 from benchmarks.report import number, write_report
 from core.errors import RunFolderError
 from core.files import read_json, write_json
@@ -268,3 +271,35 @@ def test_a_missing_input_names_the_step_that_makes_it(tmp_path: Path) -> None:
 )
 def test_numbers_are_short_and_never_made_up(value: float | None, shown: str) -> None:
     assert number(value) == shown
+
+
+def test_personas_of_a_file_are_called_by_their_words() -> None:
+    long = "a retired schoolteacher from Ohio who keeps bees and reads the paper twice"
+    rows = [
+        {"persona_id": "hub-1", "persona": long},
+        {"persona_id": "hub-2", "persona": long + " over"},
+        {"persona_id": "hub-3", "persona": "an airline pilot"},
+        {"persona_id": "hub-4", "persona": "a " + "x" * 60},
+        {"persona_id": "auditor", "persona": "an auditor"},
+    ]
+    names = names_of(rows)
+    assert names == {
+        "hub-1": "retired schoolteacher from Ohio who\u2026 (hub-1)",
+        "hub-2": "retired schoolteacher from Ohio who\u2026 (hub-2)",
+        "hub-3": "airline pilot",
+        "hub-4": "x" * 40 + "\u2026",
+    }
+
+
+def test_a_panel_from_a_file_is_counted_and_named_on_the_page(tmp_path: Path) -> None:
+    folder = make_run(tmp_path, "panel.persona_file=hub.jsonl")
+    votes = pq.read_table(folder.votes)
+    ids = pc.replace_substring(votes.column("persona_id"), "retail_investor", "hub-7")
+    index = votes.schema.get_field_index("persona_id")
+    pq.write_table(votes.set_column(index, "persona_id", ids), folder.votes)
+    people = [{"persona_id": name, "persona": f"a {name}"} for name in ("x", "y")]
+    write_json(folder.panel, {"personas": [{"persona_id": "hub-7", "persona": "a keeper of bees"}, *people]})
+    page = Page(write_report(folder))
+    assert "3 personas, each asked once" in page.text
+    assert "keeper of bees" in page.text
+    assert "hub-7" not in page.text

@@ -117,3 +117,35 @@ def test_a_sample_stands_for_documents_that_are_like_it() -> None:
     predicted = predict(sample_of(prompts[:12]), Cache(16), documents=60)
     assert predicted.prompt_tokens == tokens_in(prompts)
     assert predicted.cached_tokens == simulated(prompts, block=16)
+
+
+def worded(wordings: int, documents: int) -> tuple[Prompts, list[list[tuple[int, int]]]]:
+    """Three variants, each worded in one of several ways that the document decides."""
+    prompts, prefix_of = [], []
+    for d in range(documents):
+        names = [(v, (d * 7 + v) % wordings) for v in range(3)]
+        ends = words(f"d{d}-", 20) + words("e", 4)
+        prompts.append([words("h", 20) + words(f"v{v}w{w}-", 50 + 10 * v) + ends for v, w in names])
+        prefix_of.append(names)
+    return prompts, prefix_of
+
+
+@pytest.mark.parametrize("wordings", [1, 2, 3, 4])
+@pytest.mark.parametrize("repeats", [1, 2])
+def test_every_wording_is_a_prefix_of_its_own(wordings: int, repeats: int) -> None:
+    prompts, prefix_of = worded(wordings, 24)
+    predicted = predict(sample_of(prompts, prefix_of), Cache(16), documents=24, repeats=repeats)
+    assert predicted.cached_tokens == simulated(prompts, repeats=repeats, block=16)
+    longer, prefix_of_longer = worded(wordings, 96)
+    predicted = predict(sample_of(longer[:24], prefix_of_longer[:24]), Cache(16), documents=96)
+    assert predicted.cached_tokens == simulated(longer, block=16)
+
+
+def test_more_wordings_need_more_of_the_cache() -> None:
+    prompts, prefix_of = worded(3, 24)
+    blocks = 40
+    few = predict(sample_of(prompts, prefix_of), Cache(16, blocks), documents=24)
+    assert few.fits is False
+    assert few.cached_tokens <= simulated(prompts, block=16, num_blocks=blocks)
+    one_wording, _ = worded(1, 24)
+    assert predict(sample_of(one_wording), Cache(16, blocks), documents=24).fits

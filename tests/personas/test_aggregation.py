@@ -43,7 +43,8 @@ def polls(draw: st.DrawFn) -> list[Vote]:
 
 
 def counted(votes: Sequence[Vote], method: str, labels: Sequence[str] = LABELS, documents: int = 5) -> Shares:
-    return METHODS[method](ballots_of([f"d{i}" for i in range(documents)], votes, labels))
+    even = [Vote("probe", persona, 0, labels[0], distribution=(1 / len(labels),) * len(labels)) for persona in "abc"]
+    return METHODS[method](ballots_of([f"d{i}" for i in range(documents)], votes, labels, probes=even))
 
 
 def plain(*answers: str, persona: str = "a") -> list[Vote]:
@@ -130,7 +131,7 @@ def test_a_confident_answer_outweighs_a_doubtful_one() -> None:
     assert shares == pytest.approx(np.array([0.7, 0.5, 0.9]) / 2.1)
 
 
-@pytest.mark.parametrize("method", ["confidence_weighted", "calibrated"])
+@pytest.mark.parametrize("method", ["confidence_weighted", "calibrated", "contextual"])
 def test_methods_of_logprobs_refuse_votes_without_any(method: str) -> None:
     with pytest.raises(InputError, match=f"'{method}' needs the answers' logprobs"):
         counted(plain("++"), method)

@@ -47,7 +47,7 @@ def test_prompts_of_a_persona_differ_only_in_their_last_message(tmp_path: Path) 
     )
     assert first.messages[:-1] == second.messages[:-1]
     assert [message["role"] for message in first.messages] == ["system", "user", "assistant", "user"]
-    assert first.messages[-1]["content"] == "Text: Rain."
+    assert first.messages[-1]["content"] == "Text:\n```\nRain.\n```"
     system = first.messages[0]["content"]
     assert system.startswith("You are an optimist.\n\nGood or bad? good: it helps. bad: it harms.\n")
     assert system.endswith("Answer with one of: good, bad.")
@@ -61,18 +61,18 @@ def test_with_the_text_first_a_text_s_prompts_differ_only_in_who_answers(tmp_pat
     assert [prompt.key for prompt in prompts] == [prompt.key for prompt in build_prompts(documents, panel, config)]
     assert all(prompt.messages[:-1] == prompts[0].messages[:-1] for prompt in prompts)
     assert [prompt.messages[-1]["content"] for prompt in prompts] == [
-        "Text: Rain.\n\nAnswer as: an optimist.",
-        "Text: Rain.\n\nAnswer as: a pessimist.",
-        "Text: Snow.\n\nAnswer as: an optimist.",
-        "Text: Snow.\n\nAnswer as: a pessimist.",
+        "Text:\n```\nRain.\n```\n\nAnswer as: an optimist.",
+        "Text:\n```\nRain.\n```\n\nAnswer as: a pessimist.",
+        "Text:\n```\nSnow.\n```\n\nAnswer as: an optimist.",
+        "Text:\n```\nSnow.\n```\n\nAnswer as: a pessimist.",
     ]
     system = prompts[0].messages[0]["content"]
     assert system.startswith("Good or bad? good: it helps. bad: it harms.\n")
     assert system.endswith("Answer with one of: good, bad.")
     persona_first = next(build_prompts(documents, panel, config)).messages
     assert persona_first[0]["content"] == f"You are an optimist.\n\n{system}"
-    assert prompts[0].messages[1]["content"] == "Text: Sun.\n\nAnswer as: a careful annotator."
-    assert persona_first[1]["content"] == "Text: Sun."
+    assert prompts[0].messages[1]["content"] == "Text:\n```\nSun.\n```\n\nAnswer as: a careful annotator."
+    assert persona_first[1]["content"] == "Text:\n```\nSun.\n```"
     assert persona_first[2] == prompts[0].messages[2]
 
 
@@ -86,7 +86,7 @@ def test_every_prompt_is_a_dialogue_that_ends_with_the_text_as_data(
     prompt = next(build_prompts([Document("1", text, "train")], [Persona("a", "an optimist")], config, order))
     roles = [message["role"] for message in prompt.messages]
     assert roles == ["system", *["user", "assistant"] * len(config.task.examples), "user"]
-    assert prompt.messages[-1]["content"].startswith(f"Text: {text}")
+    assert prompt.messages[-1]["content"].startswith(f"Text:\n```\n{text}\n```")
     assert not any(text in message["content"] for message in prompt.messages[:-1])
 
 
