@@ -7,7 +7,7 @@ from benchmarks.records import Parameters, Record
 from core.progress import Progress
 from engine.backends.rooflines import ROOFLINES
 from engine.devices import find_devices
-from engine.kv_cache import ROOFLINE_OF
+from engine.intel_products import product_named
 
 IN_A_STEP = frozenset({"gemm", "attention_prefill", "attention_decode"})
 """Operators that the simulated engine's model of a step counts."""
@@ -37,7 +37,8 @@ def measure_kernels(parameters: Parameters) -> Iterator[Record]:
 def published_peaks(device: str) -> dict[str, Any]:
     """Peaks of this device that somebody has published, with their source; nulls where none are known."""
     name = find_devices(device, 0)[0].name
-    roofline = ROOFLINES.get(ROOFLINE_OF.get(name, ""))
+    product = product_named(name)
+    roofline = ROOFLINES.get(product.roofline if product else "")
     if roofline is None:
         nothing = {"bf16_tflop_per_s": None, "bandwidth_gb_per_s": None}
         return {"device_name": name, **nothing, "source": "no published peak of this device is known"}
