@@ -60,9 +60,7 @@ def _plain(texts: Sequence[str], labels: Sequence[str], parameters: Parameters, 
     return float(parameters["throughput_epochs"] * len(texts) / (time.monotonic() - started_s))
 
 
-def _xpoll(
-    changes: dict[str, Any], texts: Sequence[str], labels: Sequence[str], parameters: Parameters, seed: int
-) -> float:
+def _xpoll(frozen: int | None, texts: Sequence[str], labels: Sequence[str], parameters: Parameters, seed: int) -> float:
     from student.train import train_student
 
     names = sorted(set(labels))
@@ -71,7 +69,7 @@ def _xpoll(
     config = Student.model_validate(
         parameters["student"]
         | {"encoder": parameters["encoder"], "epochs": parameters["throughput_epochs"], "min_steps": 0}
-        | changes
+        | {"frozen": parameters["throughput_frozen"] if frozen is None else frozen}
     )
     rows = [
         Consensus(str(i), "train", text, label, tuple(float(label == name) for name in names), 1.0, 1, 0, 1.0)
@@ -84,6 +82,6 @@ def _xpoll(
 
 RATES: dict[str, Any] = {
     PLAIN: _plain,
-    BUCKETED: lambda *arguments: _xpoll({"frozen": 0}, *arguments),
-    UPPER: lambda *arguments: _xpoll({}, *arguments),
+    BUCKETED: lambda *arguments: _xpoll(0, *arguments),
+    UPPER: lambda *arguments: _xpoll(None, *arguments),
 }

@@ -50,6 +50,7 @@ def parameters(data: Path, encoder: str) -> dict[str, object]:
         "repeats": 1,
         "throughput_rows": 32,
         "throughput_epochs": 1,
+        "throughput_frozen": 2,
     }
 
 
