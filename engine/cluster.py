@@ -76,6 +76,7 @@ def _start(config: Engine) -> list[Device]:
     guard_descendants()
     with Waiting("starting Ray", usual_s=5):
         ray.init(
+            address="local",  # else a Ray that somebody has started on this machine is joined
             # A worker on a GPU asks for a core, and must not wait for one where there are more GPUs than cores.
             num_cpus=max(len(os.sched_getaffinity(0)), num_gpus),
             num_gpus=num_gpus,

@@ -71,6 +71,7 @@ def test_a_wrong_job_is_one_line_and_leaves_nothing_behind(
         (["status", "job.toml"], "plan.json is not there yet -> run the step before it: xpoll poll"),
         (["status", "."], "is a folder without config.resolved.json"),
         (["predict", ".", "texts.csv", "out.csv"], "is no student"),
+        (["predict", ".", "texts.csv", "out.csv", "--cascade", "nowhere"], "is not there yet"),
         (["predict", ".", "texts.csv", "out.xls"], "out.xls is no csv, jsonl, parquet file"),
     ],
 )
