@@ -82,7 +82,10 @@ def parser() -> argparse.ArgumentParser:
                 "--cascade", type=Path, metavar="RUN", help="put what the student is unsure of to the panel of this run"
             )
             command.add_argument(
-                "--target", type=float, default=0.9, help="with --cascade: accuracy the student is to reach alone, 0 to 1"
+                "--target",
+                type=float,
+                default=0.9,
+                help="with --cascade: accuracy the student is to reach alone, 0 to 1",
             )
         elif name == "export":
             add_export_arguments(command)

@@ -24,8 +24,9 @@ cd "${SLURM_SUBMIT_DIR:-$PWD}"
 # shellcheck source=scripts/cluster/until_done.sh
 source "$XPOLL_ROOT/scripts/cluster/until_done.sh"
 
+# Only called in the background, where exec lets a signal reach what was started and not a shell around it.
 on() {
-    srun --nodes=1 --ntasks=1 --overlap --nodelist="$1" "${@:2}"
+    exec srun --nodes=1 --ntasks=1 --overlap --nodelist="$1" "${@:2}"
 }
 
 again() {

@@ -17,10 +17,12 @@ source "$XPOLL_ROOT/scripts/cluster/until_done.sh"
 read -ra nodes <<<"$1"
 shift
 
-# With -tt what was started ends when the connection does.
+# With -tt what was started ends when the connection does. Only called in the background, where exec lets a signal reach
+# ssh and not a shell around it.
 on() {
     local variables="RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO=0 RAY_USAGE_STATS_ENABLED=0 XPOLL_SYSFS=${XPOLL_SYSFS:-/sys}"
-    ${XPOLL_SSH:-ssh -tt -o BatchMode=yes} "$1" "cd $(printf %q "$PWD") && env $variables $(printf '%q ' "${@:2}")" </dev/null
+    # shellcheck disable=SC2086 # a command with its options
+    exec ${XPOLL_SSH:-ssh -tt -o BatchMode=yes} "$1" "cd $(printf %q "$PWD") && env $variables $(printf '%q ' "${@:2}")" </dev/null
 }
 
 again() {
