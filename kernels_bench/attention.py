@@ -127,7 +127,7 @@ def _cpu_attention(
             scale=head_dim**-0.5,
             causal=True,
             alibi_slopes=None,
-            sliding_window=(-1, -1),
+            sliding_window=-1,
             block_table=table,
             softcap=0.0,
             scheduler_metadata=plan,

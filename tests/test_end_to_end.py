@@ -159,7 +159,9 @@ def test_each_step_can_be_run_alone_and_bad_rows_do_not_touch_their_neighbours(j
     assert engine["predicted_cached_share"] == planned["predicted_cached_share"]
     assert engine["predicted_cached_share"] == pytest.approx(engine["cached_share"], abs=0.03)
     assert {"schema_version", "votes", "engine", "teacher", "student", "energy", "cost"} <= metrics.keys()
-    assert metrics["energy"] == {"source": "none", "energy_j": None, "idle_w": None, "stages": {}}
+    energy = metrics["energy"]
+    assert {"poll", "vote", "train", "evaluate"} <= energy["stages"].keys() == energy["wall_s"].keys()
+    assert (energy["source"] == "none") == (energy["energy_j"] is None) == bool(energy["why"]), energy
     assert (run / "report.html").stat().st_size > 10_000
 
     predicted = xpoll("predict", run, "gold.csv", "out.csv", "--json", cwd=job.parent)
