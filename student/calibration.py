@@ -25,16 +25,13 @@ def fitted_temperature(logits: np.ndarray, targets: np.ndarray) -> float:
         logits: (rows, labels).
         targets: (rows, labels) distributions.
     """
-    # Cross entropy is convex in the inverse temperature, so halving brackets by the golden section finds its least.
-    low, high = 1 / _HIGHEST, 1 / _LOWEST
-    golden = (np.sqrt(5) - 1) / 2
-    for _ in range(60):
-        first, second = high - golden * (high - low), low + golden * (high - low)
-        if _cross_entropy(first * logits, targets) < _cross_entropy(second * logits, targets):
-            high = second
-        else:
-            low = first
-    return float(2 / (low + high))
+    from scipy.optimize import minimize_scalar
+
+    # Cross entropy is convex in the inverse temperature.
+    found = minimize_scalar(
+        lambda inverse: _cross_entropy(inverse * logits, targets), bounds=(1 / _HIGHEST, 1 / _LOWEST), method="bounded"
+    )
+    return float(1 / found.x)
 
 
 def softmax(logits: np.ndarray, temperature: float = 1.0) -> np.ndarray:

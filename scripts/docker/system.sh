@@ -16,5 +16,5 @@ rm -rf /var/lib/apt/lists/*
 # The group is made where the base has none, so that --group-add finds a name; its number is the host's in the end.
 getent group render >/dev/null || groupadd --system render
 useradd --create-home --uid 10001 --groups render,video xpoll
-mkdir -p /work
-chown xpoll /work
+mkdir -p /data
+chown xpoll /data

@@ -16,6 +16,7 @@ from core.run_folder import RunFolder
 from engine.journal import count_answers, read_completions
 from engine.run import Job, answer_prompts
 from tests.conftest import Xpoll
+from tests.simulated_job import write_simulated_job
 
 pytestmark = pytest.mark.engine
 
@@ -53,23 +54,7 @@ def test_poison_of_every_kind_becomes_error_rows_and_all_else_is_answered_once(t
 def test_a_signal_lets_what_is_in_flight_finish_and_the_same_command_goes_on(
     tmp_path: Path, xpoll: Xpoll, number: signal.Signals
 ) -> None:
-    (tmp_path / "texts.csv").write_text("text\n" + "".join(f"sentence {i}\n" for i in range(1500)))
-    (tmp_path / "job.toml").write_text(
-        """
-        [job]
-        run_folder = "run"
-        [documents]
-        path = "texts.csv"
-        [task]
-        labels = ["good", "bad"]
-        [engine]
-        backend = "simulated"
-        device = "cpu"
-        max_in_flight = 32
-        [engine.simulated]
-        time_scale = 2.0
-        """
-    )
+    write_simulated_job(tmp_path, documents=1500, max_in_flight=32, time_scale=2.0)
     command = [sys.executable, "-m", "scripts.cli", "poll", "job.toml"]
     with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True) as driver:
         while count_answers(tmp_path / "run/completions") < 50:

@@ -16,6 +16,7 @@ import pytest
 from core.files import read_json
 from engine.journal import count_answers, read_completions
 from tests.conftest import ROOT
+from tests.simulated_job import write_simulated_job
 
 pytestmark = pytest.mark.engine
 
@@ -56,23 +57,7 @@ def lose_node(raylet: int) -> None:
 
 def test_a_run_goes_on_when_a_node_is_lost(tmp_path: Path, cluster: tuple[str, list[int]]) -> None:
     address, raylets = cluster
-    (tmp_path / "texts.csv").write_text("text\n" + "".join(f"sentence {i}\n" for i in range(DOCUMENTS)))
-    (tmp_path / "job.toml").write_text(
-        """
-        [job]
-        run_folder = "run"
-        [documents]
-        path = "texts.csv"
-        [task]
-        labels = ["good", "bad"]
-        [engine]
-        backend = "simulated"
-        device = "cpu"
-        max_in_flight = 64
-        [engine.simulated]
-        time_scale = 6.0
-        """
-    )
+    write_simulated_job(tmp_path, documents=DOCUMENTS, max_in_flight=64, time_scale=6.0)
     command = [sys.executable, "-m", "scripts.cli", "poll", "job.toml", "--address", address]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     with subprocess.Popen(command, cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True) as driver:

@@ -15,25 +15,12 @@ import yaml
 from core.files import read_json
 from engine.journal import read_completions
 from tests.conftest import ROOT
+from tests.simulated_job import write_simulated_job
 
 COMMANDS = ROOT / "tests/scripts/cluster_commands"
 SLURM = ROOT / "scripts/cluster/slurm.sh"
 LINTERS = f"{ROOT}/.venv-lint/bin:{os.environ['PATH']}"
 DOCUMENTS = 1500
-JOB = """
-[job]
-run_folder = "run"
-[documents]
-path = "texts.csv"
-[task]
-labels = ["good", "bad"]
-[engine]
-backend = "simulated"
-device = "cpu"
-max_in_flight = 64
-[engine.simulated]
-time_scale = 6.0
-"""
 
 # `ray start` notes its address for the whole machine, so nothing else that uses Ray may run beside these.
 real_ray = pytest.mark.skipif(
@@ -126,8 +113,7 @@ def test_a_pbs_job_stops_by_its_own_clock_and_submits_itself(slurm: Callable[...
 
 
 def write_job(folder: Path) -> None:
-    (folder / "texts.csv").write_text("text\n" + "".join(f"sentence {i}\n" for i in range(DOCUMENTS)))
-    (folder / "job.toml").write_text(JOB)
+    write_simulated_job(folder, documents=DOCUMENTS, max_in_flight=64, time_scale=6.0)
 
 
 def assert_each_was_answered_once(run: Path) -> None:
