@@ -12,34 +12,19 @@ from engine.backends import check_backend
 from engine.batch.run import BatchConfig, Summary, answer_batch, finished, open_batch, write_output
 from engine.batch.survey import Survey, survey_requests
 from engine.devices import find_devices
-from scripts import pipeline
+from scripts.planning import prepare_model
+from scripts.run import log_to
 
 
-def add_arguments(command: argparse.ArgumentParser) -> None:
-    """What `xpoll batch` takes; -i and -o as `vllm run-batch` names them."""
-    command.add_argument("input", nargs="?", help="batch file of OpenAI's form, JSONL")
-    command.add_argument("output", nargs="?", help="file to write, JSONL")
-    command.add_argument("-i", "--input-file", help="INPUT under the name that vllm run-batch has for it")
-    command.add_argument("-o", "--output-file", help="OUTPUT under the name that vllm run-batch has for it")
-    command.add_argument("--model", help="model that answers; without it the one that the lines name")
-    command.add_argument("--run-folder", type=Path, help="folder of answers on their way (default: OUTPUT.run)")
-    command.add_argument("--set", action="append", default=[], metavar="engine.KEY=VALUE", help="set an engine key")
-
-
-def run_batch(parsed: argparse.Namespace, *, log_to: Any) -> int:
-    """Answers a batch file; the exit code is 0 if lines ended as errors, too.
-
-    Args:
-        parsed: The arguments.
-        log_to: Called with the path of the log once the run folder is there.
-    """
+def run_batch(parsed: argparse.Namespace) -> int:
+    """Answers a batch file; the exit code is 0 if lines ended as errors, too."""
     source, output = _named(parsed, "input"), _named(parsed, "output")
     with Waiting(f"reading {source}"):
         survey = survey_requests(source)
     config = _config(parsed, source, output, survey)
     check_backend(config.engine)
     find_devices(config.engine.device, config.engine.replicas, hierarchy=config.engine.device_hierarchy)
-    pipeline.prepare_model(config.engine)
+    prepare_model(config.engine)
     folder = open_batch(config, parsed.run_folder or Path(f"{output}.run"), survey)
     log_to(folder.log)
     summary = finished(config, folder)

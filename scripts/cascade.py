@@ -19,7 +19,9 @@ from core.errors import InputError
 from core.files import replacing
 from core.records import Consensus, from_table
 from core.run_folder import RunFolder, open_run_folder
-from scripts import pipeline
+from scripts.planning import check_inputs
+from scripts.run_state import is_done
+from scripts.steps import RUN
 from student.cascade import SecondOpinions, Threshold, chosen_threshold
 
 UNSURE = pa.schema([("row", pa.string()), ("text", pa.string())])
@@ -111,11 +113,11 @@ def _panel(config: Config, unsure: Path, run: Path) -> Iterator[Consensus]:
     )
     job = config.job.model_copy(update={"run_folder": str(run)})
     asking = config.model_copy(update={"documents": documents, "job": job})
-    inputs = pipeline.check_inputs(asking)
+    inputs = check_inputs(asking)
     folder = open_run_folder(asking)
     for name in ("poll", "vote"):
-        if not pipeline.is_done(name, folder, inputs):
-            pipeline.STEPS[name].run(asking, folder)
+        if not is_done(name, folder, inputs):
+            RUN[name](asking, folder)
     table = pq.ParquetFile(folder.labels)
     for batch in table.iter_batches(10_000):
         yield from from_table(pa.Table.from_batches([batch]), Consensus)

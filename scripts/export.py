@@ -11,18 +11,6 @@ from core.tables import stream_rows
 TEXTS = 300
 
 
-def add_export_arguments(command: argparse.ArgumentParser) -> None:
-    command.add_argument("student", type=Path, help="student folder, or the run folder that holds it")
-    command.add_argument("--texts", help="file of texts to calibrate INT8 with (default: the voted texts of the run)")
-    command.add_argument("--text-column", default="text", help="column that holds the text (default: text)")
-    command.add_argument(
-        "--push-to-hub", metavar="USER/NAME", help="upload the folder to the Hugging Face hub; needs HF_TOKEN"
-    )
-    command.add_argument(
-        "--python", default=".venv-ipex/bin/python", help="Python of the environment that `make ipex` builds"
-    )
-
-
 def export(parsed: argparse.Namespace) -> int:
     """Exports and says what was written.
 

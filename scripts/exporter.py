@@ -14,7 +14,7 @@ from core.files import read_json
 from core.run_folder import RunFolder
 from engine.journal import count_answers
 from engine.meters import latest_loads
-from scripts import pipeline
+from scripts.run_state import STEPS, is_done
 
 COUNTERS = {
     "answers": "Answers in this session.",
@@ -61,8 +61,8 @@ class RunCollector:
             wanted = read_json(self._folder.plan)["prompts"]
             yield GaugeMetricFamily("xpoll_run_prompts", "Prompts of the run, at most.", value=wanted)
         done = GaugeMetricFamily("xpoll_run_step_done", "1 where the step is done.", labels=["step"])
-        for step in pipeline.STEPS:
-            done.add_metric([step], float(pipeline.is_done(step, self._folder)))
+        for step in STEPS:
+            done.add_metric([step], float(is_done(step, self._folder)))
         yield done
 
 

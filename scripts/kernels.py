@@ -1,12 +1,19 @@
 """`xpoll kernels`: the suite of that name, as tables for people."""
 
+import argparse
 import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from benchmarks.kernels import efficiencies
+from benchmarks.suite import run_suite
 
 Record = Mapping[str, Any]
+
+
+def kernels(parsed: argparse.Namespace) -> int:
+    """Runs the suite and prints it."""
+    return show_kernels(run_suite("kernels", overrides=parsed.set, output=parsed.output), as_json=parsed.json)
 
 
 def show_kernels(document: Mapping[str, Any], *, as_json: bool) -> int:

@@ -1,12 +1,27 @@
 """What `xpoll report` does beside the step: Markdown, and two runs side by side."""
 
+import argparse
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 from benchmarks.markdown import write_markdown
 from benchmarks.run_comparison import RunComparison, compare_runs
+from core.config import Config
 from core.config_file import load_config
 from core.run_folder import RunFolder
+from scripts.run import one_step
+
+
+def report(parsed: argparse.Namespace, read_config: Callable[[], Config]) -> int:
+    """Writes the report of a run, or prints two runs side by side."""
+    if parsed.other is not None:
+        return show_run_comparison(parsed.job, parsed.other, as_json=parsed.json)
+    config = read_config()
+    code = one_step("report", config, parsed.json)
+    if parsed.markdown:
+        print(f"report: wrote {write_markdown(RunFolder(Path(config.job.run_folder)))}")
+    return code
 
 
 def show_run_comparison(first: Path, second: Path, *, as_json: bool) -> int:
@@ -19,11 +34,6 @@ def show_run_comparison(first: Path, second: Path, *, as_json: bool) -> int:
     else:
         _print(comparison, str(first), str(second))
     return 0
-
-
-def show_markdown(folder: RunFolder) -> None:
-    """Writes report.md and says where it is."""
-    print(f"report: wrote {write_markdown(folder)}")
 
 
 def _folder(job: Path) -> RunFolder:

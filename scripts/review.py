@@ -11,7 +11,6 @@ import argparse
 import json
 import sys
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -22,27 +21,11 @@ from core.config_file import load_config
 from core.errors import RunFolderError
 from core.records import Consensus, from_table
 from core.run_folder import RunFolder
-from personas.review.forms import FORMS, SUFFIXES, label_studio_config, read_answers, write_form
+from personas.review.forms import SUFFIXES, label_studio_config, read_answers, write_form
 from personas.review.label_errors import likely_errors, text_probabilities
 from personas.review.sample import answers_of, draw_sample, read_review, write_review
-from scripts import pipeline
-
-
-def add_review_commands(command: argparse.ArgumentParser, parents: list[Any]) -> None:
-    """The three commands below `xpoll review`."""
-    parser_class = type(command)
-    actions = command.add_subparsers(dest="action", required=True, metavar="ACTION", parser_class=parser_class)
-    sample = actions.add_parser("sample", help="draw a sample of the labels for people to check", parents=parents)
-    sample.add_argument("job", type=Path, help="job TOML, or an existing run folder")
-    sample.add_argument("--size", type=int, required=True, metavar="N", help="documents to draw")
-    sample.add_argument("--format", choices=list(FORMS), default="csv", help="form to write (default: csv)")
-    sample.add_argument("--output", type=Path, help="file to write (default: in the run folder)")
-    read = actions.add_parser("import", help="read the filled form back", parents=parents)
-    read.add_argument("job", type=Path, help="job TOML, or an existing run folder")
-    read.add_argument("file", type=Path, help="CSV, or the JSON export of Label Studio or Argilla")
-    errors = actions.add_parser("errors", help="list labels that are likely wrong", parents=parents)
-    errors.add_argument("job", type=Path, help="job TOML, or an existing run folder")
-    errors.add_argument("--limit", type=int, default=20, metavar="N", help="most rows to list (default: 20)")
+from scripts.run_state import remove_after, require_one_label
+from scripts.steps import vote
 
 
 def review(parsed: argparse.Namespace) -> int:
@@ -50,7 +33,7 @@ def review(parsed: argparse.Namespace) -> int:
     folder = RunFolder(Path(load_config(parsed.job).job.run_folder))
     folder.require(folder.config, step="run")
     config = load_config(folder.path)  # as it was voted, whatever --set said then
-    pipeline.require_one_label(config, "review")
+    require_one_label(config, "review")
     rows = from_table(pq.read_table(folder.require(folder.labels, step="vote")), Consensus)
     match parsed.action:
         case "sample":
@@ -94,8 +77,8 @@ def _import(parsed: argparse.Namespace, config: Config, folder: RunFolder) -> in
     for row in found["rows"]:
         row["label"] = answers.labels.get(row["document_id"], row["label"])
     write_review(folder.review, found)
-    pipeline.vote(config, folder)
-    pipeline.remove_after(folder, "vote")
+    vote(config, folder)
+    remove_after(folder, "vote")
     result = {"imported": len(answers.labels), "skipped": answers.skipped, **(review_of(folder) or {})}
     if parsed.json:
         print(json.dumps(result))

@@ -1,7 +1,17 @@
 """What `xpoll vote --compare` prints."""
 
 import json
+from pathlib import Path
 from typing import Any
+
+from benchmarks.vote_comparison import compare_run
+from core.config import Config
+from core.run_folder import RunFolder
+
+
+def compare_votes(config: Config, *, as_json: bool) -> int:
+    """Counts a run's votes by every method and prints them side by side; writes nothing."""
+    return show_comparison(compare_run(RunFolder(Path(config.job.run_folder)), config), as_json=as_json)
 
 
 def show_comparison(found: dict[str, Any], *, as_json: bool) -> int:

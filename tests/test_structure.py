@@ -45,7 +45,7 @@ def test_imports_go_one_way(package: str) -> None:
         "personas.vote, personas.prompts",
         "engine.plan",
         "benchmarks.report, benchmarks.metrics",
-        "scripts.cli",
+        "scripts.cli, scripts.run, scripts.show_plan, scripts.show_doctor",
     ],
 )
 def test_planning_voting_and_reporting_start_without_the_heavy_packages(modules: str) -> None:

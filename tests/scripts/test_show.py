@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from core.files import read_json, write_json
-from scripts.show import show_metrics
+from scripts.show_run import show_metrics
 from tests.benchmarks.example_run import make_run
 
 

@@ -1,65 +1,35 @@
-"""What the command line prints: plans, states, figures, findings; as a table, or as JSON where asked."""
+"""`xpoll status`, and what `xpoll run` ends with: how far a run is and what came of it."""
 
+import argparse
 import json
 from pathlib import Path
 from typing import Any
 
+from core.config_file import load_config
 from core.files import read_json
 from core.run_folder import RunFolder
 from engine.journal import count_answers
 from engine.meters import latest_loads
-from scripts import pipeline
-from scripts.doctor import exit_code, findings
-from scripts.doctor_probe import probe_findings
+from scripts.run_state import STEPS, is_done
 
 
-def show_plan(plan: dict[str, Any], *, as_json: bool) -> int:
-    if as_json:
-        print(json.dumps(plan))
-        return 0
-    for name, value in plan.items():
-        if name in ("fit", "rate_at_most"):
-            print(f"{name:24} {_fit_line(value) if name == 'fit' else _rate_line(value)}")
-        elif name == "predicted":
-            for order, figures in value.items():
-                print(f"{f'predicted, {order}':24} {_predicted(figures)}")
-        else:
-            print(f"{name:24} {'unknown' if value is None else value}")
-    return 0
+def status(parsed: argparse.Namespace) -> int:
+    """Shows how far a run is, or serves it as metrics until Ctrl-C."""
+    is_folder = (parsed.job / "config.resolved.json").exists()
+    folder = RunFolder(parsed.job if is_folder else Path(load_config(parsed.job).job.run_folder))
+    if parsed.metrics_port is not None:
+        from scripts.exporter import serve_metrics
 
-
-def _fit_line(fit: dict[str, Any] | None) -> str:
-    if fit is None or fit["fits"] is None:
-        return f"unknown: {fit['why']}" if fit else "unknown"
-    weights = "" if fit["weights_gib"] is None else f"{fit['weights_gib']:g} GiB of weights, "
-    room = f"{weights}{fit['kv_cache_gib']:g} GiB of KV cache"
-    if fit["fits"]:
-        return f"yes: {room}: {fit['sequences']:g} sequences of {fit['context_tokens']} tokens (without activations)"
-    return f"NO: {fit['why']}"
-
-
-def _rate_line(rate: dict[str, Any] | None) -> str:
-    if rate is None or rate["prompts_per_s"] is None:
-        return f"unknown: {rate['why']}" if rate else "unknown"
-    running = " and ".join(map(str, rate["running"]))
-    peaks = "; ".join(
-        f"roofline of {name}: {source}" for name, source in zip(rate["roofline"], rate["source"], strict=True)
-    )
-    return f"{rate['prompts_per_s']:g} prompts/s, {rate['wall_s']:g} s in all, with {running} running; {peaks}"
-
-
-def _predicted(figures: dict[str, Any]) -> str:
-    tokens = f"{figures['computed_tokens_each']:g} of {figures['prompt_tokens_each']:g} tokens of a prompt computed"
-    unfit = " (prefixes do not all fit into it)" if figures["prefixes_fit"] is False else ""
-    return f"{tokens}, {100 * figures['cached_share']:.1f} % from the prefix cache{unfit}"
+        return serve_metrics(folder, parsed.metrics_port)
+    return show_status(folder, as_json=parsed.json)
 
 
 def show_status(folder: RunFolder, *, as_json: bool) -> int:
     plan = read_json(folder.require(folder.plan, step="poll"))
     wanted = plan["prompts"]
     answered = count_answers(folder.completions)
-    steps = ["poll"] if "input_digest" in plan else list(pipeline.STEPS)  # a batch is a poll and nothing else
-    done = [name for name in steps if pipeline.is_done(name, folder)]
+    steps = ["poll"] if "input_digest" in plan else list(STEPS)  # a batch is a poll and nothing else
+    done = [name for name in steps if is_done(name, folder)]
     rate = _last_rate(folder)
     loads = latest_loads(folder.load)
     state = {
@@ -154,66 +124,3 @@ def _show_scores(metrics: dict[str, Any], evaluation: dict[str, Any]) -> None:
 def _with_interval(score: dict[str, Any], name: str) -> str:
     low, high = score[f"{name}_ci95"]
     return f"{100 * score[name]:.1f} % ({100 * low:.1f} to {100 * high:.1f})"
-
-
-def show_doctor(*, as_json: bool, probe: bool = False) -> int:
-    found = [*findings(), *(probe_findings() if probe else [])]
-    code = exit_code(found)
-    if as_json:
-        rows = [{name: getattr(finding, name) for name in finding.__slots__} for finding in found]
-        print(json.dumps({"findings": rows, "exit_code": code}))
-        return code
-    for finding in found:
-        print(f"{finding.level:8} {finding.subject:22} {finding.found}")
-        if finding.why:
-            print(f"{'':8} {'':22} why: {finding.why}")
-        if finding.mend:
-            print(f"{'':8} {'':22} mend: {finding.mend}")
-    return code
-
-
-def show_suites(suites: dict[str, dict[str, Any]], *, as_json: bool) -> int:
-    """What suites there are, with their bounds and parameters."""
-    if as_json:
-        print(json.dumps(suites))
-        return 0
-    for name, suite in suites.items():
-        print(f"{name}: {suite['about']}")
-        for bound in suite["checks"]:
-            print(f"    {bound['name']}: {_bound(bound)} {bound['unit']}")
-        print("    parameters: " + ", ".join(f"{key} = {value}" for key, value in suite["parameters"].items()))
-    return 0
-
-
-def show_suite(result: dict[str, Any], *, as_json: bool) -> int:
-    """Prints records and checks, or one JSON document; 1 where a check does not hold."""
-    code = 0 if all(check["holds"] for check in result["checks"]) else 1
-    if as_json:
-        print(json.dumps(result))
-        return code
-    print(result["about"])
-    if result["changed"]:
-        print("changed: " + ", ".join(f"{name} = {value}" for name, value in result["changed"].items()))
-    for record in result["records"]:
-        print("  " + ", ".join(f"{name} {_figure(value)}" for name, value in record.items()))
-    for check in result["checks"]:
-        verdict = "holds" if check["holds"] else "DOES NOT HOLD"
-        found = "not measured"
-        if check["value"] is not None:
-            spread = f"({_figure(check['lowest'])} to {_figure(check['highest'])})"
-            found = f"{check.get('over', 'median')} {_figure(check['value'])} {check['unit']} {spread}"
-        print(f"{check['name']}: {found}, {_bound(check)}: {verdict}")
-    if not result["environment"]["commit"]:
-        print("no commit is known, so that these figures cannot be compared with others")
-    print(f"records: {result['output']}")
-    print(f"page: {Path(result['output']).with_suffix('.html')}")
-    return code
-
-
-def _bound(check: dict[str, Any]) -> str:
-    words = (word for word in ("at_least", "at_most") if word in check)
-    return ", ".join(f"{word.replace('_', ' ')} {check[word]:g}" for word in words)
-
-
-def _figure(value: Any) -> str:
-    return f"{value:.6g}" if isinstance(value, int | float) and not isinstance(value, bool) else str(value)
