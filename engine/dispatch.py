@@ -19,7 +19,7 @@ from core.records import COMPLETION_SCHEMA, Completion, to_table
 from engine.journal import Journal
 from engine.meters import Meters
 from engine.seats import Seat, Seats
-from engine.work import Reply, StopRule, Work
+from engine.work import Reply, StopRule, Work, WorkBatch
 
 WAIT_S = 1.0
 CALLS_A_SEAT = 2  # while one batch of answers is written and replaced, the worker has the other
@@ -94,7 +94,7 @@ class Dispatch:
                 seat.in_flight.update((work.document_id, work) for work in fresh)
                 if not fresh and (seat.calls or not seat.in_flight):
                     break
-                seat.calls.add(seat.worker.exchange.remote(fresh, WAIT_S, seat.give_back))
+                seat.calls.add(seat.worker.exchange.remote(WorkBatch(fresh), WAIT_S, seat.give_back))
                 seat.give_back = 0
             if not seat.in_flight and not self.drain.is_set():
                 self._ask_back()

@@ -11,6 +11,7 @@ from itertools import chain
 from typing import Any
 
 from core.config import Engine
+from core.garbage import collecting_seldom
 from core.progress import Progress, Waiting
 from core.records import Prompt
 from core.run_folder import RunFolder
@@ -88,7 +89,7 @@ def answer_prompts(
                 max_restarts=config.max_restarts,
             )
             try:
-                with draining() as drain:
+                with draining() as drain, collecting_seldom():
                     what = f"starting {config.backend} with {config.model} on {describe(devices)}"
                     meters = Meters(folder.load, [str(device) for device in devices])
                     tallies = Dispatch(work, seats, journal, job.stop, config, meters, drain).tallies()

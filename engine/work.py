@@ -47,6 +47,13 @@ class Work(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
+class WorkBatch:
+    """What a worker is handed at an exchange; Ray would serialise the items of a plain list one by one."""
+
+    documents: list[Work]
+
+
+@dataclass(frozen=True, slots=True)
 class Reply:
     """What a worker gives back at an exchange.
 

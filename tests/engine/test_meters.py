@@ -7,10 +7,10 @@ import pytest
 
 from core.errors import RunFolderError
 from core.records import COMPLETION_SCHEMA, Completion, to_table
+from engine.asking import places
 from engine.backends import Load
 from engine.meters import Meters, latest_loads
 from engine.work import Reply
-from engine.worker import places
 
 
 def reply(answers: int, load: Load | None) -> Reply:
