@@ -12,14 +12,20 @@ How far answers of one model err together cannot be learnt from the answers: a t
 looks like a text that all get right. Until people have labelled enough documents to measure it,
 `correlation` is an assumption. A wrong one must not cost labels, so it then changes only how sure they
 are, and the confusion matrices are learnt as if every answer stood for itself.
+
+A matrix has a row for each label. Where a label is rare, the errors about frequent ones outnumber its
+texts, and a row learnt from them takes those errors for its own. So the same model is also fitted with
+one accuracy a persona, and the Bayesian information criterion says whether the matrices are worth their
+parameters.
 """
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
 
 from personas.aggregation.ballots import Ballots, Shares, at_known
-from personas.aggregation.kinds import kinds_of
+from personas.aggregation.kinds import Kinds, kinds_of
 
 MAX_ITERATIONS = 500
 TOLERANCE = 1e-7  # largest change of a share that ends the fit
@@ -45,13 +51,27 @@ class Fit(NamedTuple):
 
 
 def posterior(ballots: Ballots) -> Shares:
-    """Probability of each label given the votes, under the model above."""
+    """Probability of each label given the votes, under the better of the two models above."""
     return fit(ballots).shares
 
 
 def fit(ballots: Ballots) -> Fit:
-    """Expectation-maximisation from the shares of the votes; documents of known label stay at it."""
+    """The better of two models: a confusion matrix a persona, or one accuracy."""
     kinds = kinds_of(ballots)
+    num_personas, num_labels = len(ballots.persona_ids), len(ballots.labels)
+    answered = np.log(max(len(np.unique(ballots.document_of)), 1))
+    matrices, log_matrices = _fitted(kinds, _confusion)
+    accuracies, log_accuracies = _fitted(kinds, _one_accuracy)
+    more_parameters = num_personas * (num_labels * (num_labels - 1) - 1)
+    return matrices if 2 * (log_matrices - log_accuracies) >= more_parameters * answered else accuracies
+
+
+def _fitted(kinds: Kinds, estimate: Callable[[Ballots, np.ndarray], np.ndarray]) -> tuple[Fit, float]:
+    """Expectation-maximisation from the shares of the votes; documents of known label stay at it.
+
+    Returns:
+        The fit, and the logarithm of its likelihood with answers taken as the fit took them.
+    """
     votes, times = kinds.ballots, kinds.times.astype(float)
     counts = votes.counts()
     total = counts.sum(1)
@@ -63,9 +83,10 @@ def fit(ballots: Ballots) -> Fit:
     evidence = belief[votes.document_of]  # (votes, true label): how far a vote tells of its persona
     for _ in range(MAX_ITERATIONS):
         label_shares = (voted @ belief + 1) / (voted @ belief + 1).sum()
-        confusion = _confusion(votes, evidence * times[votes.document_of, None])
+        confusion = estimate(votes, evidence * times[votes.document_of, None])
         likelihood = _likelihood(votes, confusion, correlation)
-        previous, belief = belief, _belief(likelihood.log + np.log(label_shares), votes.known)
+        scores = likelihood.log + np.log(label_shares)
+        previous, belief = belief, _belief(scores, votes.known)
         # A repeated opinion is drawn once; the votes that repeat it share the draw.
         repeated = likelihood.one_opinion[votes.document_of]
         evidence = belief[votes.document_of] * (1 - repeated + repeated * likelihood.part_of_draw)
@@ -74,11 +95,12 @@ def fit(ballots: Ballots) -> Fit:
             correlation = (opinions + PRIOR_OPINIONS * votes.correlation) / (measured.sum() + PRIOR_OPINIONS)
         if np.abs(belief - previous).max(initial=0) < TOLERANCE:
             break
+    log_likelihood = float(voted @ _log_likelihood(scores, votes.known))
     if not can_measure:
         correlation = votes.correlation
         belief = _belief(_likelihood(votes, confusion, correlation).log + np.log(label_shares), votes.known)
     belief[total == 0] = np.nan
-    return Fit(belief[kinds.kind_of], label_shares, confusion, float(correlation))
+    return Fit(belief[kinds.kind_of], label_shares, confusion, float(correlation)), log_likelihood
 
 
 class _Likelihood(NamedTuple):
@@ -112,6 +134,29 @@ def _confusion(votes: Ballots, weights: np.ndarray) -> np.ndarray:
     counts = counts + POOLED * pooled / pooled.sum(1, keepdims=True)
     confusion: np.ndarray = counts / counts.sum(2, keepdims=True)
     return confusion
+
+
+def _one_accuracy(votes: Ballots, weights: np.ndarray) -> np.ndarray:
+    """(personas, true label, label named): one share of right answers a persona, wrong ones equally likely."""
+    size, num_personas = len(votes.labels), len(votes.persona_ids)
+    rows = np.arange(len(votes.label_of))
+    right = np.bincount(votes.persona_of, weights[rows, votes.label_of], minlength=num_personas)
+    asked = np.bincount(votes.persona_of, weights.sum(1), minlength=num_personas)
+    prior_right, prior_asked = DIAGONAL, DIAGONAL + (size - 1) * OFF_DIAGONAL
+    pooled = (right.sum() + prior_right) / (asked.sum() + prior_asked)
+    accuracy = (right + POOLED * pooled) / (asked + POOLED)
+    wrong = (1 - accuracy) / (size - 1)
+    confusion: np.ndarray = wrong[:, None, None] + (accuracy - wrong)[:, None, None] * np.eye(size)
+    return confusion
+
+
+def _log_likelihood(scores: np.ndarray, known: np.ndarray | None) -> np.ndarray:
+    """(documents,): of each document's votes, and of its label where that is known."""
+    any_label: np.ndarray = np.logaddexp.reduce(scores, axis=1)
+    if known is None:
+        return any_label
+    of_known: np.ndarray = np.where(known >= 0, scores[np.arange(len(known)), np.maximum(known, 0)], any_label)
+    return of_known
 
 
 def _summed(values: np.ndarray, votes: Ballots) -> np.ndarray:

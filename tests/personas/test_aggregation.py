@@ -225,6 +225,29 @@ def test_an_adversarial_persona_counts_against_what_it_says() -> None:
     assert from_all.mean() > without.mean()
 
 
+def test_a_rare_label_does_not_collect_the_errors_about_a_frequent_one() -> None:
+    draw = np.random.default_rng(3)
+    truth = draw.choice(3, 1000, p=[0.95, 0.025, 0.025])
+    hit = draw.random((1000, 5)) < 0.6
+    answers = np.where(hit, truth[:, None], (truth[:, None] + draw.integers(1, 3, hit.shape)) % 3)
+    document, persona = np.indices(hit.shape)
+    ballots = Ballots(LABELS, [f"p{i}" for i in range(5)], 1000, document.ravel(), persona.ravel(), answers.ravel())
+    assert (winners(METHODS["majority"](ballots)) == truth).mean() < 0.75
+    assert (winners(METHODS["posterior"](ballots)) == truth).mean() > 0.9
+
+
+def test_confusions_that_are_not_even_are_worth_a_matrix() -> None:
+    draw = np.random.default_rng(4)
+    truth = draw.choice(3, 2000)
+    always_next = np.where(draw.random((2000, 2)) < 0.85, (truth[:, None] + 1) % 3, truth[:, None])
+    right = np.where(draw.random((2000, 3)) < 0.7, truth[:, None], (truth[:, None] + 2) % 3)
+    document, persona = np.indices((2000, 5))
+    columns = (document.ravel(), persona.ravel(), np.hstack([right, always_next]).ravel())
+    ballots = Ballots(LABELS, [f"p{i}" for i in range(5)], 2000, *columns)
+    one_accuracy = (winners(METHODS["reliability_weighted"](ballots)) == truth).mean()
+    assert (winners(METHODS["posterior"](ballots)) == truth).mean() > one_accuracy + 0.03
+
+
 def test_labels_that_people_gave_show_how_far_the_answers_err_together() -> None:
     truth, ballots = simulated(2000, [0.8], samples=3, correlation=0.8)
     assert model.fit(ballots).correlation == 0.5, "without known labels it is an assumption"
