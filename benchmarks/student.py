@@ -83,9 +83,12 @@ ARMS: dict[str, dict[str, Any]] = {
     "soft": {"soft_labels": True},
     "pruned": {"soft_labels": True, "refine": "prune"},
     "distilled": {"soft_labels": True, "refine": "distil"},
+    "averaged": {"soft_labels": True, "average": 3},
+    "distilled_averaged": {"soft_labels": True, "refine": "distil", "average": 3},
 }
 """What is trained on: the published majority alone; with the vote's confidence in place of 1; weighted by it; the
-posterior of four answers; that without the votes that unseen students contradict; that times their distribution."""
+posterior of four answers; that without the votes that unseen students contradict; that times their distribution;
+and both again with three trainings averaged into each student."""
 
 
 def rows_of(arm: str, train: Sentences) -> list[Consensus]:

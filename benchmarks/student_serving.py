@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from benchmarks.energy.sources import find_counters
+from benchmarks.energy.window import Window
 from benchmarks.records import Parameters, Record
 from core.errors import UserError
 from core.progress import say
@@ -41,8 +43,11 @@ def measure_serving(train: "Sentences", test: "Sentences", parameters: Parameter
 
 
 def _measured(name: str, student: Path, exported: bool, test: "Sentences", parameters: Parameters) -> Iterator[Record]:
+    from student.device import best_device
+
     texts = test.texts[: parameters["serving_rows"]]
     truth = test.labels[: parameters["serving_rows"]]
+    counters = find_counters(best_device().type)
     ways = {way: _way(way, student) for way in (PIPELINE, PYTORCH, *(RUNTIMES if exported else ()))}
     rates: dict[str, list[float]] = {way: [] for way in ways}
     right: dict[str, float] = {}
@@ -51,9 +56,10 @@ def _measured(name: str, student: Path, exported: bool, test: "Sentences", param
     for repeat in range(parameters["serving_repeats"]):
         for way, classify in ways.items():
             say(f"serving {name}, repeat {repeat + 1} of {parameters['serving_repeats']}: {way}")
-            started_s = time.monotonic()
-            answers = classify(texts)
-            rate = len(texts) / (time.monotonic() - started_s)
+            with Window(counters) as window:
+                answers = classify(texts)
+            energy = window.energy
+            rate = len(texts) / energy.wall_s
             rates[way].append(rate)
             right[way] = float(np.mean([mine == real for mine, real in zip(answers, truth, strict=True)]))
             yield {
@@ -62,6 +68,9 @@ def _measured(name: str, student: Path, exported: bool, test: "Sentences", param
                 "repeat": repeat,
                 "texts_per_s": rate,
                 "hours_for_a_million": 1e6 / rate / 3600,
+                "usd_for_a_million": parameters["usd_per_hour"] * 1e6 / rate / 3600,
+                "kwh_for_a_million": None if energy.energy_j is None else energy.energy_j / len(texts) / 3.6,
+                "energy_source": energy.source,
                 "accuracy": right[way] if name != ROBERTA_BASE_SIZE else None,
                 **_latencies(classify, texts),
             }

@@ -231,6 +231,8 @@ class Student(Section):
     """Parts that the voted texts are cut into for `refine`; one more student is trained for each."""
     trust: Annotated[float, Field(gt=0, le=1)] = 0.5
     """Weight of those students beside the vote: 1 takes them to err independently of it."""
+    average: Annotated[int, Field(ge=1)] = 1
+    """Trainings, alike but for the order of the texts, whose weights are averaged into the student."""
     seeds: Annotated[int, Field(ge=1)] = 1
     """How many students to train, alike but for the seed. The first one is the student; the others show the spread."""
     deterministic: bool = False

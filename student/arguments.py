@@ -4,13 +4,13 @@ import math
 import os
 from pathlib import Path
 
-import torch
 from transformers import TrainingArguments
 from transformers.utils import is_torch_bf16_gpu_available
 
 from core.config import Student
 from core.environment import computes_bf16
 from core.errors import ConfigError
+from student.device import best_device
 
 NUM_LOSS_LINES = 20
 """How many times the loss is read off the device in one training."""
@@ -44,7 +44,7 @@ def arguments(
     """
     epochs = num_epochs(config, num_rows)
     num_steps = math.ceil(epochs * math.ceil(num_rows / (config.batch_size * config.accumulation)))
-    on_cpu = not torch.accelerator.is_available()
+    on_cpu = best_device().type == "cpu"
     each_pass = "epoch" if judged else "no"
     made = TrainingArguments(
         output_dir=str(checkpoints),
@@ -84,8 +84,8 @@ def arguments(
 
 def chosen_precision(wanted: str) -> str:
     """bf16 or fp32: what was asked for, or with `auto` bf16 where the processor computes it in hardware."""
-    device = torch.accelerator.current_accelerator()
-    if device is None:
+    device = best_device()
+    if device.type == "cpu":
         hardware = computes_bf16()
     else:
         hardware = device.type in ("cuda", "xpu") and is_torch_bf16_gpu_available()

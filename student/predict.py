@@ -41,9 +41,9 @@ class StudentModel:
         self.labels = _labels_of(folder)
         self.temperature = read_temperature(folder)
         encoder = load_student(str(folder))
-        import torch
+        from student.device import best_device
 
-        self._device = torch.accelerator.current_accelerator() or torch.device("cpu")
+        self._device = best_device()
         self._encoder = Encoder(encoder.tokenizer, encoder.model.to(self._device))
         self._forward = OpenVinoForward(folder, runtime) if runtime in RUNTIMES else None
 

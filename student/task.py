@@ -42,7 +42,21 @@ class Task(NamedTuple):
 def fine_tuned(
     task: Task, encoder: Encoder, rows: "Rows", held_out: "Rows | None", seed: int, scratch: Path, logs: Path | None
 ) -> "FineTuning":
-    """Trains `encoder.model` in place, here or in the environment of IPEX."""
+    """Trains `encoder.model` in place, as often as `student.average` says."""
+    if task.config.average == 1:
+        return _once(task, encoder, rows, held_out, seed, scratch, logs)
+    from student.average import averaged
+
+    def train(member_seed: int, folder: Path) -> "FineTuning":
+        return _once(task, encoder, rows, held_out, member_seed, folder, logs and logs / folder.name)
+
+    return averaged(encoder, train, times=task.config.average, seed=seed, scratch=scratch)
+
+
+def _once(
+    task: Task, encoder: Encoder, rows: "Rows", held_out: "Rows | None", seed: int, scratch: Path, logs: Path | None
+) -> "FineTuning":
+    """Here, or in the environment of IPEX."""
     if task.backend == "ipex":
         return fine_tune_with_ipex(encoder, rows, held_out, config=task.config, seed=seed, scratch=scratch)
     # Behind all checks, because they import torch and that takes seconds.

@@ -139,6 +139,7 @@ def _training_record(task: Task, seed: int) -> dict[str, Any]:
         "label_counts": label_counts(chosen.rows, task.labels),
         "soft_labels": config.soft_labels,
         "refine": config.refine,
+        "average": config.average,
         "learning_rate": config.learning_rate,
         "batch_size": config.batch_size,
         "max_length": config.max_length,

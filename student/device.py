@@ -1,0 +1,11 @@
+"""What a student is trained and asked on. Imports torch: import it where it is needed."""
+
+import torch
+
+
+def best_device() -> torch.device:
+    """The accelerator (XPU, CUDA, ...) that PyTorch can use now, else the CPU.
+
+    A build of PyTorch for an accelerator names it on machines without one, too, unless it is told to look.
+    """
+    return torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
