@@ -11,7 +11,6 @@ from contextlib import AbstractContextManager, contextmanager
 from typing import Any, NamedTuple
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pyarrow import fs
 
@@ -107,6 +106,8 @@ def _decoded(column: pa.Array, field: pa.Field, label_names: dict[str, list[str]
         return column.dictionary_decode()
     if not _is_class_label(field, label_names):
         return column
+    import pyarrow.compute as pc  # takes as long to load as the rest of pyarrow, and few files need it
+
     names = label_names[field.name]
     has_name = pc.and_(pc.greater_equal(column, 0), pc.less(column, len(names)))  # -1 stands for "not known"
     return pa.array(names, pa.string()).take(pc.if_else(has_name, column, pa.scalar(None, column.type)))

@@ -17,7 +17,6 @@ from types import TracebackType
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from core.errors import RunFolderError
@@ -66,6 +65,8 @@ class Journal:
 
     def answers_of(self, document_ids: Sequence[str]) -> list[Completion]:
         """The answers on disk of a few documents; reads all parts, so only for what is rare."""
+        import pyarrow.compute as pc  # takes as long to load as the rest of pyarrow
+
         wanted = pa.array(document_ids, pa.string())
         tables = [pq.read_table(part, filters=pc.field("document_id").isin(wanted)) for part in parts(self._folder)]
         if self._file is not None and (batches := _whole_batches(self._path)):

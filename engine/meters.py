@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from core.files import cannot_write
 from engine.work import Reply
@@ -93,4 +92,6 @@ def latest_loads(path: Path) -> list[dict[str, Any]]:
 
 
 def _sum(column: pa.Array) -> int:
+    import pyarrow.compute as pc
+
     return int(pc.sum(column).as_py() or 0)

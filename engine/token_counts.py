@@ -6,6 +6,7 @@ characters stand for a token.
 
 import json
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any, Literal
 
 from jinja2.sandbox import ImmutableSandboxedEnvironment
@@ -32,10 +33,16 @@ def tokens_of(prompts: Sequence[Prompt], model: str) -> tuple[list[Tokens], Coun
     if tokenizer_file is None:
         size = CHARACTERS_PER_TOKEN
         return [[text[i : i + size] for i in range(0, len(text), size)] for text in texts], "characters"
+    encodings = _tokenizer(str(tokenizer_file)).encode_batch(texts, add_special_tokens=False)
+    return [encoding.ids for encoding in encodings], "tokenizer"
+
+
+@lru_cache(maxsize=1)
+def _tokenizer(path: str) -> Any:
+    """Reading it takes as long as counting some hundred prompts, and a plan counts those of several orders."""
     from tokenizers import Tokenizer
 
-    encodings = Tokenizer.from_file(str(tokenizer_file)).encode_batch(texts, add_special_tokens=False)
-    return [encoding.ids for encoding in encodings], "tokenizer"
+    return Tokenizer.from_file(path)
 
 
 class _ChatTemplate:

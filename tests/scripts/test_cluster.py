@@ -36,7 +36,7 @@ class Slurm:
         wrapper = folder / "xpoll"
         wrapper.write_text(f'#!/usr/bin/env bash\nexec {ROOT}/.venv/bin/python -m scripts.cli "$@"\n')
         wrapper.chmod(0o755)
-        kept = {name: value for name, value in os.environ.items() if not name.startswith(("SLURM_", "XPOLL_"))}
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(("SLURM_", "XPOLL_", "RAY_"))}
         self.environment = {
             **kept,
             "PATH": f"{COMMANDS}:{os.environ['PATH']}",
@@ -128,9 +128,9 @@ def test_a_real_run_goes_on_in_the_next_slurm_job_and_asks_nothing_twice(slurm: 
     write_job(batch.folder)
     batch.environment |= {
         "XPOLL_COMMAND": str(batch.folder / "xpoll"),
-        "STUB_WHEN": str(batch.folder / "run/load.jsonl"),
+        "STUB_WHEN": str(batch.folder / "run/completions/part-00000.parquet"),
     }
-    batch.submit("poll", "job.toml")
+    batch.submit("poll", "job.toml", "--set", "engine.rows_per_part=100")
     assert batch.codes(2, within_s=180) == [0, 0]
     assert_each_was_answered_once(batch.folder / "run")
     sessions = read_json(batch.folder / "run/engine.json")["sessions"]
