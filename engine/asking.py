@@ -64,6 +64,7 @@ class Asking:
             self._open[document.document_id] = opened
             self._need(document.document_id, opened)
         given_back = self._take_back(give_back)
+        self._places = places(self._load_of_engine(), self._max_in_flight)
         self._fill()
         with suppress(TimeoutError):
             await asyncio.wait_for(self._has_news(), wait_s)
@@ -92,13 +93,13 @@ class Asking:
         return given_back
 
     def _reply(self, given_back: list[str]) -> Reply:
+        load = self._load_of_engine()
+        self._places = places(load, self._max_in_flight)
         answers, self._answers = self._answers, []
         finished, self._finished = self._finished, []
         saved, self._saved = self._saved, 0
         batch = to_table(answers, COMPLETION_SCHEMA).combine_chunks().to_batches()[0] if answers else None
-        return Reply(
-            batch, finished, saved, self._running, len(self._next), given_back, self._places, self._load_of_engine()
-        )
+        return Reply(batch, finished, saved, self._running, len(self._next), given_back, self._places, load)
 
     def _load_of_engine(self) -> Load | None:
         try:
@@ -124,7 +125,6 @@ class Asking:
             document.in_flight += 1
 
     def _fill(self) -> None:
-        self._places = places(self._load_of_engine(), self._max_in_flight)
         while self._next and self._running < self._places and self._dead is None:
             prompt = self._next.popleft()
             document = self._open.get(prompt.document_id)

@@ -101,7 +101,10 @@ class SimulatedBackend:
         options, schema, started_unix_s, latency_s = self._options, prompt.answer, time.time(), 0.0
         document_id, persona_id, sample = prompt.document_id, prompt.persona_id, prompt.sample
         agrees, other, length, fails = draws(f"{options.seed}\x1f{document_id}\x1f{persona_id}\x1f{sample}")
-        prompt_tokens = max(1, sum(len(message["content"]) for message in prompt.messages) // 4)
+        prompt_tokens = 0
+        for message in prompt.messages:
+            prompt_tokens += len(message["content"])
+        prompt_tokens = max(1, prompt_tokens // 4)
         output_tokens = draw_length(prompt, options, length)
         refusal = self._refusal(prompt, prompt_tokens + output_tokens, fails)
         if self._hung or (refusal is None and (self._time_scale or document_id in self._faulty)):
@@ -110,8 +113,10 @@ class SimulatedBackend:
             return refusal
         else:
             self._num_answers += 1
-        text, logprobs = "{}" if schema.json_schema is not None else draw_text(output_tokens, other), None
-        if schema.choices:
+        logprobs = None
+        if not schema.choices:
+            text = "{}" if schema.json_schema is not None else draw_text(output_tokens, other)
+        else:
             truth = true_choice(document_id, schema.choices, options.seed)
             text = draw_choice(schema.choices, truth, options.agreement, agrees, other)
             text = text if schema.json_schema is None else json_text(schema.choice_property, text)
