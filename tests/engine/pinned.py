@@ -15,7 +15,7 @@ from core.records import AnswerSchema, Completion, Prompt, Sampling
 from engine.backends import BackendSettings, Load
 from engine.cluster import begin_worker, end_worker, ray_session
 from engine.devices import pinning
-from engine.work import NeverStop, Work
+from engine.work import NeverStop, Work, WorkBatch
 
 READ = ("ZE_", "ZES_", "ONEAPI_", "RAY_EXPERIMENTAL_NOSET", "VLLM_", "OMP_", "CCL_", "FI_")
 
@@ -75,7 +75,7 @@ def main() -> None:
             for i, device in enumerate(devices)
         ]
         ray.get([worker.start.remote() for worker in workers], timeout=120)
-        replies = ray.get([worker.exchange.remote([Work("d", (prompt,))], 30.0) for worker in workers], timeout=120)
+        replies = ray.get([worker.exchange.remote(WorkBatch([Work("d", (prompt,))]), 30.0) for worker in workers], timeout=120)
         seen = [json.loads(reply.answers["text"][0].as_py()) for reply in replies]
         gpus = ray.cluster_resources().get("GPU", 0)
         for worker in workers:
