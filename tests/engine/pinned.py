@@ -75,7 +75,9 @@ def main() -> None:
             for i, device in enumerate(devices)
         ]
         ray.get([worker.start.remote() for worker in workers], timeout=120)
-        replies = ray.get([worker.exchange.remote(WorkBatch([Work("d", (prompt,))]), 30.0) for worker in workers], timeout=120)
+        replies = ray.get(
+            [worker.exchange.remote(WorkBatch([Work("d", (prompt,))]), 30.0) for worker in workers], timeout=120
+        )
         seen = [json.loads(reply.answers["text"][0].as_py()) for reply in replies]
         gpus = ray.cluster_resources().get("GPU", 0)
         for worker in workers:
