@@ -11,6 +11,7 @@ import torch
 WARM_UP_CALLS = 3
 SHORTEST_SAMPLE_S = 2e-3  # shorter calls are timed several at a time, so that the clock's own error is small
 MOST_CALLS = 1000
+SPIN_S = 0.3  # idle threads of OpenMP and OpenBLAS spin for up to 0.2 s, in the way of those of another library
 CACHE_MIB = 512  # written between cold calls: more than the last cache of every device here (Max 1550: 408 MiB)
 
 Call = Callable[[], Any]
@@ -48,6 +49,22 @@ class Timer:
         """Caches filled with something else before each call."""
         self._warm_up(call)
         return self._sampled(lambda: self._time_cold(call))
+
+    def ratio(self, ours: Call, theirs: Call) -> float:
+        """How many times as fast `ours` is: the median over pairs of calls in turn.
+
+        A machine that changes its speed by half from second to second, as a shared one does, changes it for both.
+        """
+        for call in (ours, theirs):
+            self._warm_up(call)
+        found: list[float] = []
+        begun_s = time.perf_counter()
+        while len(found) < 7 or (len(found) < 3 * self._samples and time.perf_counter() - begun_s < 4 * self._most_s):
+            time.sleep(SPIN_S)
+            ours_s = self._time(ours, 1)
+            time.sleep(SPIN_S)
+            found.append(self._time(theirs, 1) / ours_s)
+        return statistics.median(found)
 
     def _warm_up(self, call: Call) -> float:
         for _ in range(WARM_UP_CALLS):
