@@ -43,7 +43,7 @@ def measure_serving(train: "Sentences", test: "Sentences", parameters: Parameter
 
 
 def _measured(name: str, student: Path, exported: bool, test: "Sentences", parameters: Parameters) -> Iterator[Record]:
-    from student.device import best_device
+    from core.device import best_device
 
     texts = test.texts[: parameters["serving_rows"]]
     truth = test.labels[: parameters["serving_rows"]]

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from core.device import best_device
 from kernels_bench.attention import attention_cases
 from kernels_bench.cases import Call, Case, layer_gemms, row_cases
 from kernels_bench.ceilings import Ceilings, ceiling_cases, known_dtypes, second_opinion
@@ -49,8 +50,7 @@ class Wanted:
 
 def device_here() -> str:
     """The accelerator that PyTorch has, or "cpu"."""
-    accelerator = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
-    return accelerator.type if accelerator else "cpu"
+    return str(best_device().type)
 
 
 def run_kernels(wanted: Wanted) -> Iterator[Record]:

@@ -91,7 +91,7 @@ def _run(parsed: argparse.Namespace) -> int:
         case "report":
             from scripts.report import report
 
-            return report(parsed, lambda: _config(parsed))
+            return report(parsed)
         case step:
             from scripts.run import one_step, whole_path
 

@@ -2,22 +2,20 @@
 
 import argparse
 import json
-from collections.abc import Callable
 from pathlib import Path
 
 from benchmarks.markdown import write_markdown
 from benchmarks.run_comparison import RunComparison, compare_runs
-from core.config import Config
 from core.config_file import load_config
 from core.run_folder import RunFolder
 from scripts.run import one_step
 
 
-def report(parsed: argparse.Namespace, read_config: Callable[[], Config]) -> int:
+def report(parsed: argparse.Namespace) -> int:
     """Writes the report of a run, or prints two runs side by side."""
     if parsed.other is not None:
         return show_run_comparison(parsed.job, parsed.other, as_json=parsed.json)
-    config = read_config()
+    config = load_config(parsed.job, parsed.set)
     code = one_step("report", config, parsed.json)
     if parsed.markdown:
         print(f"report: wrote {write_markdown(RunFolder(Path(config.job.run_folder)))}")

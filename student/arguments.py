@@ -8,9 +8,9 @@ from transformers import TrainingArguments
 from transformers.utils import is_torch_bf16_gpu_available
 
 from core.config import Student
+from core.device import best_device
 from core.environment import computes_bf16
 from core.errors import ConfigError
-from student.device import best_device
 
 NUM_LOSS_LINES = 20
 """How many times the loss is read off the device in one training."""

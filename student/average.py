@@ -18,6 +18,7 @@ from student.fine_tune import FineTuning
 
 BETWEEN = 1_000_003
 """Step from the seed of one training to the next: far from the seeds of other students, which count up by one."""
+WEIGHTS = "weights.safetensors"
 
 
 def averaged(
@@ -44,10 +45,11 @@ def averaged(
             encoder.model.load_state_dict(first)
             made = train(seed + number * BETWEEN, folder)
             folder.mkdir(parents=True, exist_ok=True)
-            save_file({name: weight.contiguous() for name, weight in encoder.model.state_dict().items()}, folder / "w")
+            weights = {name: weight.contiguous() for name, weight in encoder.model.state_dict().items()}
+            save_file(weights, folder / WEIGHTS)
             write_json(folder / "done.json", made._asdict())
         done.append(FineTuning(**read_json(folder / "done.json")))
-        for name, weight in load_file(folder / "w").items():
+        for name, weight in load_file(folder / WEIGHTS).items():
             total[name] += weight
     encoder.model.load_state_dict({name: (total[name] / times).to(first[name].dtype) for name in first})
     held_out = [each.held_out_loss for each in done if each.held_out_loss is not None]

@@ -41,7 +41,7 @@ class StudentModel:
         self.labels = _labels_of(folder)
         self.temperature = read_temperature(folder)
         encoder = load_student(str(folder))
-        from student.device import best_device
+        from core.device import best_device
 
         self._device = best_device()
         self._encoder = Encoder(encoder.tokenizer, encoder.model.to(self._device))

@@ -35,10 +35,16 @@ def test_efficiencies_weigh_by_time_and_take_the_best_arm() -> None:
     assert efficiencies([operator("gemm", "compute", 120.0, 100.0)]) == {"compute_efficiency": 1.0}
 
 
-def test_agreement_with_other_tools_is_that_of_pairs_and_left_out_where_there_is_none() -> None:
-    opinion = {"gemm_gflop_per_s": 100.0, "triad_gb_per_s": 40.0, "gemm_over": 0.98, "triad_over": 1.03}
-    assert agreement(opinion) == {"gemm_over_second_opinion": 0.98, "triad_over_second_opinion": 1.03}
-    assert agreement(dict.fromkeys(opinion)) == {}
+def test_our_ceilings_are_divided_by_those_of_the_other_tools() -> None:
+    ceilings = [
+        {"kernel": "gemm", "dtype": "bf16", "status": "ok", "gflop_per_s": 400.0},
+        {"kernel": "gemm", "dtype": "fp32", "status": "ok", "gflop_per_s": 140.0},
+        {"kernel": "triad", "dtype": "fp32", "status": "ok", "gb_per_s": 30.0},
+    ]
+    opinion = {"gemm_gflop_per_s": 100.0, "triad_gb_per_s": 40.0}
+    assert agreement(ceilings, opinion) == {"gemm_over_second_opinion": 1.4, "triad_over_second_opinion": 0.75}
+    assert agreement(ceilings, {"gemm_gflop_per_s": None, "triad_gb_per_s": None}) == {}
+    assert agreement([], opinion) == {}
 
 
 def test_a_device_without_a_published_peak_has_nulls_and_says_so() -> None:

@@ -161,3 +161,12 @@ def test_the_readme_s_five_lines_of_toml_are_a_job(tmp_path: Path, xpoll: Xpoll)
     (tmp_path / "my_texts.csv").write_text("text\nWhere is my parcel?\n")
     done = xpoll("plan", "my_job.toml", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
+
+
+def test_the_choices_of_arguments_are_those_of_the_code() -> None:
+    from personas.review import forms
+    from scripts import arguments
+    from student.openvino_runtime import RUNTIMES
+
+    assert list(forms.FORMS) == arguments.FORMS
+    assert ["pytorch", *RUNTIMES] == arguments.RUNTIMES

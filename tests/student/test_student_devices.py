@@ -11,9 +11,9 @@ import pytest
 import torch
 from toy import LABELS, documents, settings
 
+from core.device import best_device
 from core.errors import ConfigError
 from student import arguments, ipex, ipex_step, predict
-from student.device import best_device
 from student.encoder import load_for_training
 from student.fine_tune import Rows
 from student.predict import StudentModel

@@ -1,4 +1,4 @@
-"""What a student is trained and asked on. Imports torch: import it where it is needed."""
+"""What PyTorch computes on here. Imports torch: import it where it is needed."""
 
 import torch
 
