@@ -1,21 +1,25 @@
 """What a device could do at best, measured: GEMM at a size that suits it, and STREAM triad. And a second opinion.
 
+A ceiling is the best of all samples, as STREAM reports it: a median would say how busy the machine was.
 Percentages are of these measured ceilings. Published peaks stand beside them where a device's are known;
 an unknown one is null.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Any, NamedTuple
 
 import torch
 
 from kernels_bench.cases import Case, gemm
-from kernels_bench.memory import SCALAR, array_mib, memory_cases, triad
-from kernels_bench.timing import Timer
+from kernels_bench.memory import SCALAR, array_mib, memory_cases
+from kernels_bench.timing import Timer, Times
 
 GEMM_SIZE = {"cpu": 2048}
 LARGE_GEMM_SIZE = 8192
+
+Record = dict[str, Any]
 
 
 @dataclass(slots=True)
@@ -41,42 +45,67 @@ class Ceilings:
         return "memory" if least_s == case.moved_bytes / self.bytes_per_s else "compute"
 
 
-def ceiling_cases(device: str, dtypes: list[str]) -> list[Case]:
-    """Triad first, then a square GEMM of each dtype."""
+def measure_ceilings(device: str, dtypes: list[str], timer: Timer) -> tuple[Ceilings, list[Record]]:
+    """The peaks, a record of each, and one of what tools that share no code with PyTorch's find in the same minute."""
     size = GEMM_SIZE.get(device, LARGE_GEMM_SIZE)
-    square = [gemm(f"{size} x {size} x {size}", size, size, size, dtype) for dtype in dtypes]
-    return [*reversed(memory_cases(array_mib(device))), *square]
+    cases = [*reversed(memory_cases(array_mib(device))), *(_square(size, dtype) for dtype in dtypes)]
+    others = other_tools() if device == "cpu" else []
+    times = timer.in_turn([*(partial(case.eager, *case.inputs(device)) for case in cases), *(o.call for o in others)])
+    ceilings = Ceilings()
+    records = [_ceiling(case, found, ceilings) for case, found in zip(cases, times, strict=False)]
+    opinion: Record = {"gemm_gflop_per_s": None, "triad_gb_per_s": None}
+    for other, found in zip(others, times[len(cases) :], strict=True):
+        opinion[other.figure] = other.size / found.least_s / 1e9
+    return ceilings, [*records, {"role": "second opinion", "kernel": "ceilings", **opinion}]
 
 
-def second_opinion(device: str, timer: Timer) -> dict[str, Any]:
-    """The processor's peaks by tools that share no code with PyTorch's: numpy's BLAS, and a loop of numba's compiler.
+def _square(size: int, dtype: str) -> Case:
+    """A GEMM into memory that is there: a new output would be paged in at every call."""
+    case = gemm(f"{size} x {size} x {size}", size, size, size, dtype)
+    if dtype == "int8":
+        return case
 
-    Returns:
-        gemm_gflop_per_s (fp32) and triad_gb_per_s, and how many times as fast PyTorch was in the same seconds
-        (gemm_in_pairs, triad_in_pairs); nulls on other devices.
-    """
-    if device != "cpu":
-        return dict.fromkeys(("gemm_gflop_per_s", "triad_gb_per_s", "gemm_in_pairs", "triad_in_pairs"))
+    def inputs(device: str) -> list[torch.Tensor]:
+        x, w = case.inputs(device)
+        return [x, w, torch.empty_like(x)]
+
+    return replace(case, inputs=inputs, eager=lambda x, w, out: torch.mm(x, w, out=out))
+
+
+def _ceiling(case: Case, times: Times, ceilings: Ceilings) -> Record:
+    if case.kernel == "triad":
+        ceilings.bytes_per_s = case.moved_bytes / times.least_s
+    elif case.kernel == "gemm":
+        ceilings.flop_per_s[case.dtype] = case.flop / times.least_s
+    record: Record = {"role": "ceiling", "status": "ok"}
+    record |= {"kernel": case.kernel, "model": case.model, "shape": case.shape, "dtype": case.dtype, "arm": "eager"}
+    record |= {"flop": case.flop, "moved_bytes": case.moved_bytes}
+    record |= times.microseconds("warm") | {"warm_least_us": round(times.least_s * 1e6, 3)}
+    rates = {"gflop_per_s": case.flop / times.least_s / 1e9, "gb_per_s": case.moved_bytes / times.least_s / 1e9}
+    return record | rates
+
+
+class OtherTool(NamedTuple):
+    """A call of another tool, the figure it gives, and how much it does: floating-point operations, or bytes."""
+
+    figure: str
+    size: float
+    call: Callable[[], Any]
+
+
+def other_tools() -> list[OtherTool]:
+    """numpy's BLAS (fp32), and STREAM triad as a loop of numba's compiler, at the sizes of our own."""
     import numpy as np
 
-    size = GEMM_SIZE["cpu"]
+    size, values = GEMM_SIZE["cpu"], array_mib("cpu") * 2**18
     generator = np.random.default_rng(0)
     x, w, out = (generator.standard_normal((size, size), dtype=np.float32) for _ in range(3))
-    gemm_s = timer.warm(lambda: np.matmul(x, w.T, out=out)).median_s
-    ours = [torch.from_numpy(each) for each in (x, w)]
-    gemm_in_pairs = timer.ratio(lambda: torch.nn.functional.linear(*ours), lambda: np.matmul(x, w.T, out=out))
-    values = array_mib(device) * 2**18
     arrays = [np.full(values, float(i), dtype=np.float32) for i in range(3)]
     loop = _numba_triad()
-    triad_s = timer.warm(lambda: loop(*arrays)).median_s
-    tensors = [torch.from_numpy(each) for each in arrays]
-    triad_in_pairs = timer.ratio(lambda: triad(*tensors), lambda: loop(*arrays))
-    return {
-        "gemm_gflop_per_s": 2.0 * size**3 / gemm_s / 1e9,
-        "triad_gb_per_s": 12.0 * values / triad_s / 1e9,
-        "gemm_in_pairs": round(gemm_in_pairs, 4),
-        "triad_in_pairs": round(triad_in_pairs, 4),
-    }
+    return [
+        OtherTool("gemm_gflop_per_s", 2.0 * size**3, lambda: np.matmul(x, w.T, out=out)),
+        OtherTool("triad_gb_per_s", 12.0 * values, lambda: loop(*arrays)),
+    ]
 
 
 def _numba_triad() -> Callable[..., Any]:

@@ -12,15 +12,13 @@ import torch
 from core.device import best_device
 from kernels_bench.attention import attention_cases
 from kernels_bench.cases import Call, Case, layer_gemms, row_cases
-from kernels_bench.ceilings import Ceilings, ceiling_cases, known_dtypes, second_opinion
+from kernels_bench.ceilings import Ceilings, Record, known_dtypes, measure_ceilings
 from kernels_bench.collective import all_reduce
-from kernels_bench.timing import Timer, Times
+from kernels_bench.timing import Timer
 
 ALL_REDUCE_MIB = 64
 TOLERANCE = 0.05  # bf16 has 8 bits; sums in another order differ in the last ones
 SHARE_ALIKE = 0.999
-
-Record = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,15 +55,9 @@ def run_kernels(wanted: Wanted) -> Iterator[Record]:
     """One record an operator, shape and arm; the first ones are the ceilings that the others are held against."""
     torch.manual_seed(0)
     timer = Timer(wanted.device, samples=wanted.samples, most_s=wanted.most_s)
-    ceilings, dtypes = Ceilings(), known_dtypes(wanted.device, list(dict.fromkeys([*wanted.dtypes, "fp32"])))
-    for case in ceiling_cases(wanted.device, dtypes):
-        record = _measured(case, "eager", timer)
-        if case.kernel == "triad" and record["status"] == "ok":
-            ceilings.bytes_per_s = record["gb_per_s"] * 1e9
-        elif case.kernel == "gemm" and record["status"] == "ok":
-            ceilings.flop_per_s[case.dtype] = record["gflop_per_s"] * 1e9
-        yield record | {"role": "ceiling"}
-    yield {"role": "second opinion", "kernel": "ceilings", **second_opinion(wanted.device, timer)}
+    dtypes = known_dtypes(wanted.device, list(dict.fromkeys([*wanted.dtypes, "fp32"])))
+    ceilings, records = measure_ceilings(wanted.device, dtypes, timer)
+    yield from records
     yield _all_reduced(wanted.device)
     for case in _cases(wanted, dtypes):
         for arm in _arms(case, wanted.arms):
@@ -103,7 +95,8 @@ def _measured(case: Case, arm: str, timer: Timer, *, cold: bool = False) -> Reco
     except Exception as error:  # an operator that a device does not have is a finding, not the end of the run
         return about | {"status": "failed", "error": f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"}
     rates = {"gflop_per_s": case.flop / warm.median_s / 1e9, "gb_per_s": case.moved_bytes / warm.median_s / 1e9}
-    return about | {"status": "ok"} | {k: v for name, t in times.items() for k, v in _figures(name, t).items()} | rates
+    figures = {key: value for name, taken in times.items() for key, value in taken.microseconds(name).items()}
+    return about | {"status": "ok"} | figures | rates
 
 
 def _call(case: Case, arm: str, device: str) -> Call:
@@ -139,13 +132,6 @@ def _alike(expected: torch.Tensor, found: torch.Tensor) -> bool:
 
 def _listed(found: Any) -> list[torch.Tensor]:
     return list(found) if isinstance(found, list | tuple) else [found]
-
-
-def _figures(name: str, times: Times) -> Record:
-    microseconds = {"median": times.median_s, "p5": times.p5_s, "p95": times.p95_s}
-    return {f"{name}_{key}_us": round(value * 1e6, 3) for key, value in microseconds.items()} | {
-        f"{name}_samples": times.samples
-    }
 
 
 def _held(record: Record, case: Case, ceilings: Ceilings) -> Record:

@@ -12,18 +12,26 @@ WARM_UP_CALLS = 3
 SHORTEST_SAMPLE_S = 2e-3  # shorter calls are timed several at a time, so that the clock's own error is small
 MOST_CALLS = 1000
 SPIN_S = 0.3  # idle threads of OpenMP and OpenBLAS spin for up to 0.2 s, in the way of those of another library
+WINDOWS = 10
 CACHE_MIB = 512  # written between cold calls: more than the last cache of every device here (Max 1550: 408 MiB)
 
 Call = Callable[[], Any]
 
 
 class Times(NamedTuple):
-    """Seconds a call: median, 5th and 95th percentile over the samples."""
+    """Seconds a call: median, 5th and 95th percentile and least over the samples."""
 
     median_s: float
     p5_s: float
     p95_s: float
     samples: int
+    least_s: float
+
+    def microseconds(self, name: str) -> dict[str, float]:
+        """As figures of a record, e.g. cold_median_us."""
+        figures = {"median": self.median_s, "p5": self.p5_s, "p95": self.p95_s}
+        found = {f"{name}_{key}_us": round(value * 1e6, 3) for key, value in figures.items()}
+        return found | {f"{name}_samples": self.samples}
 
 
 class Timer:
@@ -32,7 +40,7 @@ class Timer:
     Args:
         device: "cpu", or a name that torch.accelerator knows.
         samples: How many samples make a median.
-        most_s: Time after which no further sample of a call is taken; three are always there.
+        most_s: Time after which a call is neither warmed up nor sampled further; three samples are always there.
     """
 
     def __init__(self, device: str, *, samples: int, most_s: float) -> None:
@@ -41,42 +49,48 @@ class Timer:
 
     def warm(self, call: Call) -> Times:
         """Inputs as the call before left them in the caches."""
-        once_s = self._warm_up(call)
-        calls = min(MOST_CALLS, max(1, round(SHORTEST_SAMPLE_S / max(once_s, 1e-9))))
-        return self._sampled(lambda: self._time(call, calls))
+        return summary(self._warm(call, self._warm_up(call)))
+
+    def in_turn(self, calls: Sequence[Call]) -> list[Times]:
+        """Warm times of each over several windows, one call's after the other's.
+
+        A shared machine changes its speed by half from second to second; over windows, each call meets it at its best.
+        A call that fills a window by itself gets fewer of them.
+        """
+        once_s = [self._warm_up(call) for call in calls]
+        samples: list[list[float]] = [[] for _ in calls]
+        for _ in range(WINDOWS):
+            for call, usual_s, found in zip(calls, once_s, samples, strict=True):
+                if len(found) >= 3 and len(found) * usual_s > WINDOWS * self._most_s:
+                    continue
+                if self.device == "cpu":
+                    time.sleep(SPIN_S)
+                found.extend(self._warm(call, usual_s, least=1))
+        return [summary(found) for found in samples]
 
     def cold(self, call: Call) -> Times:
         """Caches filled with something else before each call."""
         self._warm_up(call)
-        return self._sampled(lambda: self._time_cold(call))
+        return summary(self._sampled(lambda: self._time_cold(call)))
 
-    def ratio(self, ours: Call, theirs: Call) -> float:
-        """How many times as fast `ours` is: the median over pairs of calls in turn.
-
-        A machine that changes its speed by half from second to second, as a shared one does, changes it for both.
-        """
-        for call in (ours, theirs):
-            self._warm_up(call)
-        found: list[float] = []
-        begun_s = time.perf_counter()
-        while len(found) < 7 or (len(found) < 3 * self._samples and time.perf_counter() - begun_s < 4 * self._most_s):
-            time.sleep(SPIN_S)
-            ours_s = self._time(ours, 1)
-            time.sleep(SPIN_S)
-            found.append(self._time(theirs, 1) / ours_s)
-        return statistics.median(found)
+    def _warm(self, call: Call, once_s: float, *, least: int = 3) -> list[float]:
+        calls = min(MOST_CALLS, max(1, round(SHORTEST_SAMPLE_S / max(once_s, 1e-9))))
+        return self._sampled(lambda: self._time(call, calls), least=least)
 
     def _warm_up(self, call: Call) -> float:
+        begun_s = time.perf_counter()
         for _ in range(WARM_UP_CALLS):
             call()
+            if time.perf_counter() - begun_s > self._most_s:
+                break
         return self._time(call, 1)
 
-    def _sampled(self, sample: Callable[[], float]) -> Times:
+    def _sampled(self, sample: Callable[[], float], *, least: int = 3) -> list[float]:
         found: list[float] = []
         begun_s = time.perf_counter()
-        while len(found) < 3 or (len(found) < self._samples and time.perf_counter() - begun_s < self._most_s):
+        while len(found) < least or (len(found) < self._samples and time.perf_counter() - begun_s < self._most_s):
             found.append(sample())
-        return summary(found)
+        return found
 
     def _time_cold(self, call: Call) -> float:
         if self._evicting is None:
@@ -102,10 +116,10 @@ class Timer:
 
 
 def summary(samples: Sequence[float]) -> Times:
-    """Median and the 5th and 95th percentile by linear interpolation."""
+    """Median, the 5th and 95th percentile by linear interpolation, and the least."""
     ordered = sorted(samples)
     cuts = statistics.quantiles(ordered, n=20, method="inclusive") if len(ordered) > 1 else [ordered[0]] * 19
-    return Times(statistics.median(ordered), cuts[0], cuts[-1], len(ordered))
+    return Times(statistics.median(ordered), cuts[0], cuts[-1], len(ordered), ordered[0])
 
 
 def last_cache_mib() -> int:

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 import torch
 
+from kernels_bench import ceilings
 from kernels_bench import run as module
 from kernels_bench.attention import PAGE, attention_cases
 from kernels_bench.cases import Case, gemm, layer_gemms, row_cases
@@ -107,7 +108,7 @@ def test_a_dtype_that_the_device_cannot_multiply_is_left_out(monkeypatch: pytest
 
 def test_a_summary_has_median_and_percentiles() -> None:
     times = summary([5.0, 1.0, 3.0, 2.0, 4.0])
-    assert (times.median_s, times.samples) == (3.0, 5)
+    assert (times.median_s, times.samples, times.least_s) == (3.0, 5, 1.0)
     assert times.p5_s == pytest.approx(1.2) and times.p95_s == pytest.approx(4.8)
 
 
@@ -135,9 +136,9 @@ def test_an_operator_that_is_not_there_is_a_failed_record() -> None:
 
 def test_a_run_says_its_ceilings_first_and_holds_every_operator_against_them(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("kernels_bench.ceilings.array_mib", lambda device: 1)
-    monkeypatch.setitem(module.ceiling_cases.__globals__["GEMM_SIZE"], "cpu", 64)
-    opinion = {"gemm_gflop_per_s": 1.0, "triad_gb_per_s": 1.0}
-    monkeypatch.setattr(module, "second_opinion", lambda device, timer: opinion)
+    monkeypatch.setitem(ceilings.GEMM_SIZE, "cpu", 64)
+    opinion = [ceilings.OtherTool("gemm_gflop_per_s", 1e9, lambda: None)]
+    monkeypatch.setattr(ceilings, "other_tools", lambda: opinion)
     wanted = Wanted("cpu", ["smollm2-135m"], ["fp32"], ["eager"], 2, 8, 1, 0.0)
     records = list(run_kernels(wanted))
     assert [(r["role"], r["kernel"]) for r in records[:4]] == [
@@ -146,6 +147,10 @@ def test_a_run_says_its_ceilings_first_and_holds_every_operator_against_them(mon
         ("ceiling", "gemm"),
         ("second opinion", "ceilings"),
     ]
+    assert records[3]["gemm_gflop_per_s"] > 1 and records[3]["triad_gb_per_s"] is None
+    triad = records[0]
+    assert triad["gb_per_s"] == pytest.approx(triad["moved_bytes"] / triad["warm_least_us"] / 1e3, rel=0.01)
+    assert triad["warm_least_us"] <= triad["warm_p5_us"] <= triad["warm_median_us"]
     assert records[4] == {
         "role": "collective",
         "kernel": "all_reduce",
