@@ -1,11 +1,14 @@
-"""Charts with numbers on both axes: latency over load, and operators under a roofline. Logarithmic axes."""
+"""Charts with numbers on both axes: latency over load, accuracy over texts, operators under a roofline.
+
+Axes are logarithmic, but for shares.
+"""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 from xml.etree.ElementTree import Element
 
-from benchmarks.charts import Chart, Table, label_colour
+from benchmarks.charts import Chart, Table, label_colour, percent
 from benchmarks.svg import WIDTH, add, drawing, line, text, written
 
 LEFT, TOP, RIGHT, BOTTOM = 46.0, 26.0, 10.0, 44.0
@@ -47,18 +50,47 @@ class Scale:
         return [self._base**power for power in range(self.low, self.high + 1, step)]
 
 
-def lines(key: str, title: str, rows: Sequence[Line], *, x_name: str, y_name: str) -> Chart:
-    """Lines with a dot at each measured point."""
+class ShareScale:
+    """From shares to pixels on an even axis from 0 to 100 %."""
+
+    def __init__(self, begin: float, end: float) -> None:
+        self._begin, self._end = begin, end
+
+    def __call__(self, value: float) -> float:
+        return self._begin + value * (self._end - self._begin)
+
+    def ticks(self) -> list[float]:
+        """Quarters."""
+        return [0.0, 0.25, 0.5, 0.75, 1.0]
+
+
+def lines(
+    key: str, title: str, rows: Sequence[Line], *, x_name: str, y_name: str, shares: bool = False, dashed: str = ""
+) -> Chart:
+    """Lines with a dot at each point.
+
+    Args:
+        key: Prefix of the drawing's ids.
+        title: Name of the chart.
+        rows: The lines.
+        x_name: Name of the horizontal axis.
+        y_name: Name of the vertical axis.
+        shares: y goes from 0 to 1 and is shown in percent.
+        dashed: Name of a line that was not measured.
+    """
     xs, ys = ([point[i] for row in rows for point in row.points] for i in (0, 1))
-    spoken = "; ".join(f"{row.name}: " + ", ".join(f"{x:g}: {y:.4g}" for x, y in row.points) for row in rows)
-    svg, x_scale, y_scale = _axes(key, title, spoken, xs, ys, x_name=x_name, y_name=y_name, x_base=2.0)
+    shown = percent if shares else "{:.4g}".format
+    spoken = "; ".join(f"{row.name}: " + ", ".join(f"{x:g}: {shown(y)}" for x, y in row.points) for row in rows)
+    y_scale = ShareScale(HEIGHT - BOTTOM, TOP) if shares else Scale(ys, HEIGHT - BOTTOM, TOP)
+    svg, x_scale = _axes(key, title, spoken, xs, y_scale, x_name=x_name, y_name=y_name, x_base=2.0)
     for index, row in enumerate(rows):
         places = [(x_scale(x), y_scale(y)) for x, y in row.points]
         path = "M" + "L".join(f"{x:.2f} {y:.2f}" for x, y in places)
-        add(svg, "path", d=path, class_=f"line {label_colour(index)}")
+        dash = " dashed" if row.name == dashed else ""
+        add(svg, "path", d=path, class_=f"line {label_colour(index)}{dash}")
         for x, y in places:
             add(svg, "circle", cx=x, cy=y, r=4, class_=f"dot {label_colour(index)}")
-    table = Table([x_name, *(row.name for row in rows)], _by_x(rows))
+    table = Table([x_name, *(row.name for row in rows)], _by_x(rows, shown))
     return Chart(title, written(svg), table, [(label_colour(i), row.name) for i, row in enumerate(rows)])
 
 
@@ -77,7 +109,8 @@ def roofline(key: str, title: str, dots: Sequence[Dot], *, peaks: dict[str, floa
     ys = [*(dot.y for dot in dots), *peaks.values()]
     groups = list(dict.fromkeys(dot.group for dot in dots))
     spoken = "; ".join(f"{dot.name}: {dot.y:.4g} Gflop/s at {dot.x:.3g} flop/byte" for dot in dots)
-    svg, x_scale, y_scale = _axes(key, title, spoken, xs, ys, x_name="flop a byte", y_name="Gflop/s")
+    y_scale = Scale(ys, HEIGHT - BOTTOM, TOP)
+    svg, x_scale = _axes(key, title, spoken, xs, y_scale, x_name="flop a byte", y_name="Gflop/s")
     right = 10.0**x_scale.high
     lowest = max(10.0**x_scale.low, 10.0**y_scale.low / gb_per_s)
     for name, peak in sorted(peaks.items(), key=lambda pair: pair[1]):
@@ -107,27 +140,27 @@ def _axes(
     title: str,
     spoken: str,
     xs: Sequence[float],
-    ys: Sequence[float],
+    y_scale: Scale | ShareScale,
     *,
     x_name: str,
     y_name: str,
     x_base: float = 10.0,
-) -> tuple[Element, Scale, Scale]:
+) -> tuple[Element, Scale]:
     svg = drawing(key, title, spoken, WIDTH, HEIGHT)
     x_scale = Scale(xs, LEFT, WIDTH - RIGHT, x_base)
-    y_scale = Scale(ys, HEIGHT - BOTTOM, TOP)
     for tick in x_scale.ticks():
         add(svg, "path", d=f"M{x_scale(tick):.2f} {TOP}V{HEIGHT - BOTTOM}", class_="grid")
         text(svg, x_scale(tick), HEIGHT - BOTTOM + 15, f"{tick:g}", "tick", "middle")
     for tick in y_scale.ticks():
         add(svg, "path", d=f"M{LEFT} {y_scale(tick):.2f}H{WIDTH - RIGHT}", class_="grid")
-        text(svg, LEFT - 6, y_scale(tick) + 4, f"{tick:g}", "tick", "end")
+        shown = f"{100 * tick:.0f} %" if isinstance(y_scale, ShareScale) else f"{tick:g}"
+        text(svg, LEFT - 6, y_scale(tick) + 4, shown, "tick", "end")
     text(svg, (LEFT + WIDTH - RIGHT) / 2, HEIGHT - 8, x_name, "tick", "middle")
     text(svg, 0, 14, y_name, "tick")
-    return svg, x_scale, y_scale
+    return svg, x_scale
 
 
-def _by_x(rows: Sequence[Line]) -> list[list[str]]:
+def _by_x(rows: Sequence[Line], shown: Callable[[float], str]) -> list[list[str]]:
     values = sorted({x for row in rows for x, _ in row.points})
     cells = [dict(row.points) for row in rows]
-    return [[f"{x:g}", *(f"{each[x]:.4g}" if x in each else "" for each in cells)] for x in values]
+    return [[f"{x:g}", *(shown(each[x]) if x in each else "" for each in cells)] for x in values]

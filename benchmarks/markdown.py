@@ -1,7 +1,7 @@
 """report.md: the figures of a run as Markdown, for repositories and pull requests.
 
-Reads metrics.json, evaluation.json (where there is one), config.resolved.json and environment.json. No text
-of a document is in it; names are escaped.
+Reads metrics.json, config.resolved.json, environment.json, and where there are any evaluation.json and the student's
+training.json. No text of a document is in it; names are escaped.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,6 +13,7 @@ from benchmarks.report import duration, number, with_unit
 from benchmarks.report_charts import RATERS
 from core.files import read_json, write_text
 from core.run_folder import RunFolder
+from student.folder import forecast_of, learning_curve_of
 
 
 def write_markdown(folder: RunFolder) -> Path:
@@ -26,14 +27,18 @@ def write_markdown(folder: RunFolder) -> Path:
     evaluation = read_json(folder.evaluation) if folder.evaluation.exists() else {}
     environment = read_json(folder.require(folder.environment, step="poll"))
     path = folder.path / "report.md"
-    write_text(path, markdown(config, metrics, evaluation, environment))
+    write_text(path, markdown(config, metrics, evaluation, environment, folder.student))
     return path
 
 
 def markdown(
-    config: Mapping[str, Any], metrics: Mapping[str, Any], evaluation: Mapping[str, Any], environment: Mapping[str, Any]
+    config: Mapping[str, Any],
+    metrics: Mapping[str, Any],
+    evaluation: Mapping[str, Any],
+    environment: Mapping[str, Any],
+    student: Path,
 ) -> str:
-    """The page: quality, speed, energy and cost, failures, provenance."""
+    """The page: quality, learning curve, speed, energy and cost, failures, provenance."""
     engine = metrics["engine"]
     about = [
         f"# {_safe(config['job']['name'])}",
@@ -43,6 +48,7 @@ def markdown(
     parts = [
         *about,
         *_quality(evaluation),
+        *_learning_curve(student),
         *_table("Speed", ["figure", "value"], _speed(metrics)),
         *_energy(metrics),
         *_table("Failures", ["what", "number"], _failures(metrics)),
@@ -62,6 +68,15 @@ def _quality(evaluation: Mapping[str, Any]) -> list[str]:
     table = _table("Quality", ["rater", "accuracy (95 %)", "macro F1 (95 %)", "calibration error"], rows)
     said = [evaluation["comparison"]["sentence"]] if evaluation.get("comparison") else []
     return [*table, f"On {number(evaluation['gold_rows'])} gold rows.", *said]
+
+
+def _learning_curve(student: Path) -> list[str]:
+    rows = [[number(point.rows), percent(point.accuracy)] for point in learning_curve_of(student)]
+    if not rows:
+        return []
+    if expected := forecast_of(student):
+        rows.append([f"{number(expected.rows)} (forecast)", percent(expected.accuracy)])
+    return _table("Learning curve", ["voted texts", "held-out votes met"], rows)
 
 
 def _speed(metrics: Mapping[str, Any]) -> list[list[str]]:

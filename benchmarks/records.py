@@ -16,13 +16,13 @@ Runner = Callable[[Parameters], Iterator[Record]]
 
 
 def alternating(parameters: Parameters, measure: Callable[[str, int], Record]) -> Iterator[Record]:
-    """Measures A B A B ..., so that what changes on the machine meanwhile touches all arms alike.
+    """Measures A B, B A, A B ..., so that what changes on the machine meanwhile touches all arms alike.
 
     Args:
         parameters: `arms`, a list of names, and `repeats`.
         measure: From arm and repeat (from 0) to the figures of one measurement.
     """
     for repeat in range(parameters["repeats"]):
-        for arm in parameters["arms"]:
+        for arm in parameters["arms"][:: -1 if repeat % 2 else 1]:
             say(f"repeat {repeat + 1} of {parameters['repeats']}: {arm}")
             yield {"arm": arm, "repeat": repeat, **measure(arm, repeat)}

@@ -1,8 +1,8 @@
 """report.html: a run on one page, for people.
 
-Reads config.resolved.json, environment.json, metrics.json, evaluation.json and panel.json (where there are any),
-labels.parquet and votes.parquet. Writes report.html: one file that loads nothing and runs nothing, the
-same bytes for the same inputs. Text of documents, models and files is hostile and always escaped.
+Reads config.resolved.json, environment.json, metrics.json, evaluation.json, panel.json and the student's training.json
+(where there are any), labels.parquet and votes.parquet. Writes report.html: one file that loads nothing and runs
+nothing, the same bytes for the same inputs. Text of documents, models and files is hostile and always escaped.
 Labels and votes are streamed; kept are the id of a document and a number for each of its votes, and the
 text of gold rows and of the sample.
 """
@@ -55,7 +55,7 @@ def write_report(folder: RunFolder) -> Path:
         published=PUBLISHED,
         published_source=PUBLISHED_SOURCE,
         panel_size=len(people) or len(config["panel"]["personas"]),
-        charts=charts_of(evaluation, labels, decisions, panel),
+        charts=charts_of(evaluation, labels, decisions, panel, folder.student),
     )
     write_text(folder.report, page)
     return folder.report

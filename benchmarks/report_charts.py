@@ -1,6 +1,7 @@
 """The charts of the report: which there are, and the numbers of the run that each one draws."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -8,11 +9,14 @@ import numpy as np
 from benchmarks import charts
 from benchmarks.charts import ABSTAINED, Bar, Bin, Chart
 from benchmarks.decisions import Decisions
+from benchmarks.line_charts import Line, lines
 from benchmarks.matrix_chart import agreement
 from benchmarks.panel import Panel
 from benchmarks.verdict import most_frequent
 from core import statistics
 from core.records import Consensus
+from student.folder import forecast_of, learning_curve_of
+from student.learning_curve import Forecast, Point
 
 BINS = 10  # as many as the calibration error in evaluation.json is over
 RATERS = {"teacher_raw": "raw majority", "teacher": "voted teacher", "student": "student"}
@@ -20,7 +24,7 @@ COLOURS = {"teacher_raw": "raw", "teacher": "teacher", "student": "student"}
 
 
 def charts_of(
-    evaluation: Mapping[str, Any], labels: Sequence[str], decisions: Decisions, panel: Panel
+    evaluation: Mapping[str, Any], labels: Sequence[str], decisions: Decisions, panel: Panel, student: Path
 ) -> dict[str, Chart]:
     """The drawings by the name under which the templates look for them; one without numbers is left out."""
     drawn = {"label_mix": _label_mix(labels, decisions)}
@@ -38,6 +42,8 @@ def charts_of(
         title = f"Confusion matrix of the {RATERS[rater]}"
         counts = scores[rater]["confusion"]
         drawn[f"confusion_{rater}"] = charts.confusion(f"confusion-{rater}", title, counts, evaluation["labels"])
+    if points := learning_curve_of(student):
+        drawn["learning_curve"] = _learning_curve(points, forecast_of(student))
     if bins := _bins(decisions.gold):
         drawn["reliability"] = charts.reliability("reliability", "Reliability of the teacher's confidence", bins)
     return drawn
@@ -49,6 +55,15 @@ def _bars(scores: Mapping[str, Any], name: str) -> list[Bar]:
         low, high = score[f"{name}_ci95"]
         bars.append(Bar(RATERS[rater], score[name], low, high, COLOURS[rater]))
     return bars
+
+
+def _learning_curve(points: Sequence[Point], forecast: Forecast | None) -> Chart:
+    measured = [(float(point.rows), point.accuracy) for point in points]
+    rows = [Line("measured", measured)]
+    if forecast:
+        rows.append(Line("forecast", [measured[-1], (float(forecast.rows), forecast.accuracy)]))
+    names = {"x_name": "voted texts", "y_name": "held-out votes met"}
+    return lines("learning-curve", "Learning curve of the student", rows, **names, shares=True, dashed="forecast")
 
 
 def _persona_mix(labels: Sequence[str], decisions: Decisions, panel: Panel) -> Chart:

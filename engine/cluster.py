@@ -94,15 +94,16 @@ def _start(config: Engine) -> list[Device]:
 def _let_engines_first() -> None:
     """Ray's own processes compute where an engine on the same cores leaves time for them.
 
-    A CPU engine's threads wait for one another, so one that has to make room holds up all. The raylet is left
-    out: workers inherit its niceness, and one cannot give it back.
+    A CPU engine's threads wait for one another, so one that has to make room holds up all. The raylet, which we
+    start, is left out, but not the agents that it starts: workers inherit its niceness, and one cannot give it back.
     """
     import psutil
 
     for process in psutil.Process().children(recursive=True):
         with suppress(psutil.Error, OSError):  # it, or one of its threads, has ended since
-            for thread in process.threads() if process.name() != "raylet" else ():
-                os.setpriority(os.PRIO_PROCESS, thread.id, NICENESS)
+            if process.name() != "raylet" or process.ppid() != os.getpid():
+                for thread in process.threads():
+                    os.setpriority(os.PRIO_PROCESS, thread.id, NICENESS)
 
 
 def begin_worker(config: Engine, device: Device, *, name: str, stop: StopRule, log: Path) -> Any:

@@ -3,14 +3,15 @@
     completions/journal-00003.arrows   answers in the order they finished, appended and fsynced
     completions/part-00002.parquet     a sealed journal, whole
 
-A journal becomes the part of the same number. A process that is killed leaves a journal whose last
-batch may be torn; opening the folder again keeps every whole batch and drops the torn one, which was
-never counted.
+A journal becomes the part of the same number, in a thread, while the next one grows. A process that is
+killed leaves journals, the last one perhaps with a torn batch; opening the folder again keeps every whole
+batch and drops the torn one, which was never counted.
 """
 
 import fcntl
 import os
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
@@ -31,6 +32,8 @@ class Journal:
         self._folder, self._rows_per_part = folder, rows_per_part
         self._file: Any = None
         self._rows = 0
+        self._sealer, self._sealing = ThreadPoolExecutor(1, "seal"), Future[None]()
+        self._sealing.set_result(None)
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -46,7 +49,7 @@ class Journal:
         """Makes the answers durable; when it returns they count. One fsync for all of them.
 
         Raises:
-            RunFolderError: the disk is full or read-only; what was counted before stays.
+            RunFolderError: the disk is full or read-only, now or for the part before; what was counted before stays.
         """
         if not batches:
             return
@@ -67,6 +70,7 @@ class Journal:
         """The answers on disk of a few documents; reads all parts, so only for what is rare."""
         import pyarrow.compute as pc  # takes as long to load as the rest of pyarrow
 
+        self._sealing.result()
         wanted = pa.array(document_ids, pa.string())
         tables = [pq.read_table(part, filters=pc.field("document_id").isin(wanted)) for part in parts(self._folder)]
         if self._file is not None and (batches := _whole_batches(self._path)):
@@ -83,8 +87,10 @@ class Journal:
         if self._file is not None:
             self._writer.close()
             self._file.close()
-            _seal(self._path)
-            self._file, self._rows, self._number = None, 0, self._number + 1
+            self._file = None
+            self._sealing.result()  # one at a time, and its error is ours
+            self._sealing = self._sealer.submit(_seal, self._path)
+            self._rows, self._number = 0, self._number + 1
 
     def __enter__(self) -> "Journal":
         return self
@@ -95,11 +101,13 @@ class Journal:
         try:
             if kind is None:
                 self._close_part()
+                self._sealing.result()
             elif self._file is not None:
                 # The journal stays as it is: sealing needs room, and the disk may be what failed.
                 with suppress(OSError):
                     self._file.close()
         finally:
+            self._sealer.shutdown()
             os.close(self._lock)
 
 

@@ -13,10 +13,11 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from core.errors import RunFolderError, UserError
 from core.files import cannot_write, read_json, sync_folder
-from student.learning_curve import Forecast
+from student.learning_curve import Forecast, Point
 
 MARKER = "training.json"
 """The file that tells a student folder from any other folder."""
@@ -32,8 +33,18 @@ def other_seeds(student: Path) -> list[Path]:
 
 def forecast_of(student: Path) -> Forecast | None:
     """What more voted texts would bring, if the student was trained with a learning curve."""
-    found = read_json(student / MARKER).get("forecast") if (student / MARKER).exists() else None
+    found = _training(student).get("forecast")
     return Forecast(**found) if found else None
+
+
+def learning_curve_of(student: Path) -> list[Point]:
+    """Students trained on parts of the voted texts and on all, by their number; empty if there are none."""
+    return [Point(**point) for point in _training(student).get("learning_curve", ())]
+
+
+def _training(student: Path) -> dict[str, Any]:
+    found: dict[str, Any] = read_json(student / MARKER) if (student / MARKER).exists() else {}
+    return found
 
 
 def check_place(path: Path) -> None:

@@ -12,6 +12,7 @@ from example_run import LABELS, make_run
 from page import Page
 
 from benchmarks.charts import percent
+from benchmarks.markdown import write_markdown
 from benchmarks.panel import names_of
 from benchmarks.report import number, write_report
 from core.errors import RunFolderError
@@ -75,6 +76,35 @@ def test_tables_and_drawings_can_be_read_without_eyes(page: Page) -> None:
     assert len(drawings) == len(page.all("desc")) == 8
     assert all(drawing["role"] == "img" for drawing in drawings)
     assert page.source.count("<summary>Numbers behind this chart</summary>") == len(drawings)
+
+
+def test_a_learning_curve_is_drawn_with_its_forecast(tmp_path: Path) -> None:
+    folder = make_run(tmp_path)
+    folder.student.mkdir()
+    points = [{"rows": 30, "accuracy": 0.5}, {"rows": 60, "accuracy": 0.625}, {"rows": 120, "accuracy": 0.7}]
+    forecast = {"rows": 240, "accuracy": 0.74, "gain": 0.04, "floor": 0.2}
+    write_json(folder.student / "training.json", {"learning_curve": points, "forecast": forecast})
+    drawn = Page(write_report(folder))
+    assert (3, "Learning curve") in drawn.headings
+    table = drawn.source[drawn.source.index("Learning curve of the student") :]
+    numbers = re.findall(r"<t[hd][^>]*>([^<]*)</t[hd]>", table)
+    start = numbers.index("30")
+    assert numbers[start : start + 12] == [
+        "30",
+        "50.0 %",
+        "",
+        "60",
+        "62.5 %",
+        "",
+        "120",
+        "70.0 %",
+        "70.0 %",
+        "240",
+        "",
+        "74.0 %",
+    ]
+    said = write_markdown(folder).read_text(encoding="utf-8")
+    assert "| 120 | 70.0 % |\n| 240 (forecast) | 74.0 % |" in said
 
 
 def test_hostile_text_is_shown_and_not_obeyed(hostile: Page) -> None:

@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.student import ARMS, measure_student, read_sentences, rows_of
+from benchmarks import student as module
+from benchmarks.student import ARMS, measure_student, read_sentences, rows_of, settings
 from benchmarks.student_throughput import BUCKETED, PLAIN, UPPER, measure_throughput
 from benchmarks.votes import LABELS, SAMPLES
 from tests.student.toy import make_encoder
@@ -45,6 +46,7 @@ def parameters(data: Path, encoder: str) -> dict[str, object]:
         "encoder": encoder,
         "student": student | {"precision": "fp32"},
         "arms": ["hard", "pruned"],
+        "ipex_python": ".venv-ipex/bin/python",
         "seeds": 2,
         "threads": 0,
         "repeats": 1,
@@ -68,6 +70,18 @@ def test_quality_has_a_record_a_seed_and_one_for_all(tmp_path: Path, encoder: st
     ]
     assert rest[2]["hard_accuracy_mean"] == pytest.approx(np.mean([record["accuracy"] for record in rest[:2]]))
     assert rest[5]["pruned_accuracy_mean"] > 0.9
+
+
+def test_ipex_is_held_against_native_training_on_the_same_labels(
+    tmp_path: Path, encoder: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    means = {"hard": 0.935, "hard_ipex": 0.925}
+    monkeypatch.setattr(module, "_arm", lambda arm, *_: iter([{"arm": arm, f"{arm}_accuracy_mean": means[arm]}]))
+    given = parameters(made_up(tmp_path), encoder) | {"arms": [*means]}
+    assert list(measure_student(given))[-1]["ipex_points_off"] == pytest.approx(1.0)
+    assert "ipex_points_off" not in list(measure_student(given | {"arms": ["hard_ipex"]}))[-1]
+    config = settings(given, **ARMS["hard_ipex"])
+    assert (config.backend, config.ipex_python, config.soft_labels) == ("ipex", ".venv-ipex/bin/python", False)
 
 
 def test_experts_labels_of_train_sentences_change_nothing(tmp_path: Path, encoder: str) -> None:

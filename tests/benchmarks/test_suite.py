@@ -54,9 +54,9 @@ def test_a_figure_that_was_not_measured_holds_no_bound() -> None:
     assert (found["value"], found["holds"]) == (None, False)
 
 
-def test_arms_are_measured_in_turn() -> None:
+def test_arms_are_measured_in_turn_and_each_is_first_as_often_as_last() -> None:
     records = alternating({"arms": ["a", "b"], "repeats": 2}, lambda arm, repeat: {"is": f"{arm}{repeat}"})
-    assert [record["is"] for record in records] == ["a0", "b0", "a1", "b1"]
+    assert [record["is"] for record in records] == ["a0", "b0", "b1", "a1"]
 
 
 @pytest.fixture

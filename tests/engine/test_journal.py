@@ -8,10 +8,12 @@ import sys
 import textwrap
 import time
 from pathlib import Path
+from threading import Event
 
 import pyarrow as pa
 import pytest
 
+import engine.journal as journal_module
 from core.errors import RunFolderError
 from core.records import COMPLETION_SCHEMA, Completion, to_table
 from engine.journal import Journal, count_answers, keys_on_disk, parts, read_completions
@@ -46,6 +48,44 @@ def test_a_full_journal_becomes_a_part_and_the_next_one_begins(tmp_path: Path) -
     assert [path.name for path in parts(tmp_path)] == [f"part-{i:05d}.parquet" for i in range(3)]
     assert count_answers(tmp_path) == 5
     assert not list(tmp_path.glob("journal-*"))
+
+
+def test_the_next_journal_grows_while_a_part_is_sealed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    begun, go_on, seal = Event(), Event(), journal_module._seal
+
+    def seal_later(path: Path) -> None:
+        begun.set()
+        assert go_on.wait(30)
+        seal(path)
+
+    monkeypatch.setattr(journal_module, "_seal", seal_later)
+    with Journal(tmp_path, rows_per_part=2) as journal:
+        journal.append([batch(answer(0), answer(1))])
+        assert begun.wait(30)
+        journal.append([batch(answer(2))])
+        assert (count_answers(tmp_path), parts(tmp_path)) == (3, [])
+        go_on.set()
+        assert [found.document_id for found in journal.answers_of(["doc-1", "doc-2"])] == ["doc-1", "doc-2"]
+    assert ids(tmp_path) == ["doc-0", "doc-1", "doc-2"] and len(parts(tmp_path)) == 2
+
+
+def test_a_part_that_cannot_be_sealed_ends_the_run_and_loses_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(path: Path) -> None:
+        raise RunFolderError("the disk is full")
+
+    with monkeypatch.context() as patch, pytest.raises(RunFolderError, match="disk is full"):
+        patch.setattr(journal_module, "_seal", full)
+        with Journal(tmp_path, rows_per_part=1) as journal:
+            for number in range(9):
+                journal.append([batch(answer(number))])
+                assert count_answers(tmp_path) == number + 1
+    counted = count_answers(tmp_path)
+    assert counted > 0
+    with Journal(tmp_path):
+        pass
+    assert ids(tmp_path) == [f"doc-{number}" for number in range(counted)]
 
 
 def test_a_torn_end_costs_only_the_answers_that_were_not_counted(tmp_path: Path) -> None:
