@@ -49,7 +49,7 @@ class Timer:
 
     def warm(self, call: Call) -> Times:
         """Inputs as the call before left them in the caches."""
-        return summary(self._warm(call, self._warm_up(call)))
+        return summary(self._warm(call, self._warm_up(call), least=3, most=self._samples))
 
     def in_turn(self, calls: Sequence[Call]) -> list[Times]:
         """Warm times of each over several windows, one call's after the other's.
@@ -65,17 +65,17 @@ class Timer:
                     continue
                 if self.device == "cpu":
                     time.sleep(SPIN_S)
-                found.extend(self._warm(call, usual_s, least=1))
+                found.extend(self._warm(call, usual_s, least=1, most=MOST_CALLS))
         return [summary(found) for found in samples]
 
     def cold(self, call: Call) -> Times:
         """Caches filled with something else before each call."""
         self._warm_up(call)
-        return summary(self._sampled(lambda: self._time_cold(call)))
+        return summary(self._sampled(lambda: self._time_cold(call), least=3, most=self._samples))
 
-    def _warm(self, call: Call, once_s: float, *, least: int = 3) -> list[float]:
+    def _warm(self, call: Call, once_s: float, *, least: int, most: int) -> list[float]:
         calls = min(MOST_CALLS, max(1, round(SHORTEST_SAMPLE_S / max(once_s, 1e-9))))
-        return self._sampled(lambda: self._time(call, calls), least=least)
+        return self._sampled(lambda: self._time(call, calls), least=least, most=most)
 
     def _warm_up(self, call: Call) -> float:
         begun_s = time.perf_counter()
@@ -85,10 +85,10 @@ class Timer:
                 break
         return self._time(call, 1)
 
-    def _sampled(self, sample: Callable[[], float], *, least: int = 3) -> list[float]:
+    def _sampled(self, sample: Callable[[], float], *, least: int, most: int) -> list[float]:
         found: list[float] = []
         begun_s = time.perf_counter()
-        while len(found) < least or (len(found) < self._samples and time.perf_counter() - begun_s < self._most_s):
+        while len(found) < least or (len(found) < most and time.perf_counter() - begun_s < self._most_s):
             found.append(sample())
         return found
 
