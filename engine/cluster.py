@@ -63,7 +63,8 @@ def _connect(config: Engine) -> list[Device]:
             ray.init(address=config.address, log_to_driver=False, logging_level="error")
         except (ConnectionError, RuntimeError, ValueError) as error:
             reason = str(error).strip().splitlines()[0]
-            raise EngineError(f"engine.address = {config.address!r}: {reason}", mend="ray status") from error
+            mend = "RAY_AUTH_MODE=token xpoll ..." if "InvalidAuthToken" in str(error) else "ray status"
+            raise EngineError(f"engine.address = {config.address!r}: {reason}", mend=mend) from error
         return cluster_devices(config)
 
 

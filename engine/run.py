@@ -101,6 +101,9 @@ def answer_prompts(
                     if drain.is_set():
                         raise KeyboardInterrupt
                     session.ended(job.documents)
+            except BaseException:
+                session.stopped()  # whatever stopped it, what it did is known
+                raise
             finally:
                 end_workers([seat.worker for seat in seats.seats.values()], end)
             return session.answers

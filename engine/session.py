@@ -67,6 +67,11 @@ class Session:
         self._write()
         mark_settled(self._path, documents)
 
+    def stopped(self) -> None:
+        """Some documents are left; a session in which no worker was ready is not one."""
+        if self._devices_ready_s:
+            self._write()
+
     def _write(self) -> None:
         now_s = self._written_s = time.monotonic()
         session = {

@@ -12,6 +12,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from core.errors import UserError
+from core.garbage import collecting_seldom
 from scripts.arguments import parser
 
 if TYPE_CHECKING:
@@ -41,9 +42,10 @@ def _run(parsed: argparse.Namespace) -> int:
     """Calls the command. Each imports only what it needs, because help, plan and doctor are to come at once."""
     match parsed.command:
         case "doctor":
-            from scripts.show_doctor import show_doctor
+            with collecting_seldom():  # imports are most of the time, and make no cycles
+                from scripts.show_doctor import show_doctor
 
-            return show_doctor(as_json=parsed.json, probe=parsed.probe)
+                return show_doctor(as_json=parsed.json, probe=parsed.probe)
         case "predict":
             from scripts.predict import predict
 
@@ -77,9 +79,10 @@ def _run(parsed: argparse.Namespace) -> int:
 
             return status(parsed)
         case "plan":
-            from scripts.show_plan import plans
+            with collecting_seldom():
+                from scripts.show_plan import plans
 
-            return plans(parsed)
+                return plans(parsed)
         case "panel":
             from scripts.panel import show_panel
 

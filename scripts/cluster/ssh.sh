@@ -4,7 +4,8 @@
 #   scripts/cluster/ssh.sh "node1 node2" run job.toml
 #
 # The first machine is where xpoll itself runs and should be this one. All need the same checkout with its .venv at the
-# same path (XPOLL_ROOT, by default this folder) and see the run folder. Ctrl-C stops the run and ends Ray everywhere.
+# same path (XPOLL_ROOT, by default this folder), see the run folder and have the same ~/.ray/auth_token. Ctrl-C stops the
+# run and ends Ray everywhere.
 set -euo pipefail
 if [ $# -lt 2 ]; then
     echo 'usage: scripts/cluster/ssh.sh "HOST HOST..." run job.toml' >&2
@@ -20,7 +21,8 @@ shift
 # With -tt what was started ends when the connection does. Only called in the background, where exec lets a signal reach
 # ssh and not a shell around it.
 on() {
-    local variables="RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO=0 RAY_USAGE_STATS_ENABLED=0 XPOLL_SYSFS=${XPOLL_SYSFS:-/sys}"
+    local variables="RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO=0 RAY_USAGE_STATS_ENABLED=0 RAY_AUTH_MODE=token"
+    variables+=" XPOLL_SYSFS=${XPOLL_SYSFS:-/sys}"
     # shellcheck disable=SC2086 # a command with its options
     exec ${XPOLL_SSH:-ssh -tt -o BatchMode=yes} "$1" "cd $(printf %q "$PWD") && env $variables $(printf '%q ' "${@:2}")" </dev/null
 }

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from core.config import Engine
+from core.files import read_json
 from core.records import AnswerSchema, Prompt, Sampling
 from core.run_folder import RunFolder
 from engine.journal import count_answers, read_completions
@@ -76,3 +77,6 @@ def test_a_signal_lets_what_is_in_flight_finish_and_the_same_command_goes_on(
     answers = [completion.key for completion in read_completions(tmp_path / "run/completions")]
     assert len(answers) == len(set(answers)) == 1500
     assert json.loads(done.stdout)["step"] == "poll"
+    sessions = read_json(tmp_path / "run/engine.json")["sessions"]
+    assert [session["answers"] for session in sessions] == [kept, 1500 - kept]
+    assert all(session["wall_s"] > 0 for session in sessions)
