@@ -49,6 +49,10 @@ class Scale:
         step = max(1, math.ceil((self.high - self.low) / 7))
         return [self._base**power for power in range(self.low, self.high + 1, step)]
 
+    def label(self, tick: float) -> str:
+        """How a tick is written."""
+        return f"{tick:g}"
+
 
 class ShareScale:
     """From shares to pixels on an even axis from 0 to 100 %."""
@@ -62,6 +66,10 @@ class ShareScale:
     def ticks(self) -> list[float]:
         """Quarters."""
         return [0.0, 0.25, 0.5, 0.75, 1.0]
+
+    def label(self, tick: float) -> str:
+        """In percent."""
+        return f"{100 * tick:.0f} %"
 
 
 def lines(
@@ -150,11 +158,10 @@ def _axes(
     x_scale = Scale(xs, LEFT, WIDTH - RIGHT, x_base)
     for tick in x_scale.ticks():
         add(svg, "path", d=f"M{x_scale(tick):.2f} {TOP}V{HEIGHT - BOTTOM}", class_="grid")
-        text(svg, x_scale(tick), HEIGHT - BOTTOM + 15, f"{tick:g}", "tick", "middle")
+        text(svg, x_scale(tick), HEIGHT - BOTTOM + 15, x_scale.label(tick), "tick", "middle")
     for tick in y_scale.ticks():
         add(svg, "path", d=f"M{LEFT} {y_scale(tick):.2f}H{WIDTH - RIGHT}", class_="grid")
-        shown = f"{100 * tick:.0f} %" if isinstance(y_scale, ShareScale) else f"{tick:g}"
-        text(svg, LEFT - 6, y_scale(tick) + 4, shown, "tick", "end")
+        text(svg, LEFT - 6, y_scale(tick) + 4, y_scale.label(tick), "tick", "end")
     text(svg, (LEFT + WIDTH - RIGHT) / 2, HEIGHT - 8, x_name, "tick", "middle")
     text(svg, 0, 14, y_name, "tick")
     return svg, x_scale

@@ -1,10 +1,12 @@
 """Starts Ray or connects to one, and begins workers on its devices."""
 
 import os
+import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stdout, suppress
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from core.config import Engine
 from core.errors import EngineError
@@ -24,6 +26,7 @@ UNREAD = {
 }
 """Turns down what a Ray of our own collects and nobody reads: its idle processes took 3.4 % of a core, now 2.1 %."""
 
+LISTENS_S = 5.0  # what listens answers within one trip; what a firewall drops never does
 NICENESS = 19  # the least share: with both cores full, 1.5 % of one for each thread
 STOP_S = 10.0  # a worker that hangs does not answer, and is ended all the same
 
@@ -56,16 +59,37 @@ def ray_session(config: Engine, *, log: Path) -> Iterator[list[Device]]:
 
 
 def _connect(config: Engine) -> list[Device]:
+    assert config.address is not None
+    # Ray would try twenty times, 40 s each, and not hear SIGTERM meanwhile.
+    os.environ.setdefault("RAY_NUM_REDIS_GET_RETRIES", "1")
     import ray
 
     with Waiting(f"connecting to Ray at {config.address}", usual_s=2):
         try:
+            _knock(config.address)
             ray.init(address=config.address, log_to_driver=False, logging_level="error")
-        except (ConnectionError, RuntimeError, ValueError) as error:
+        except (OSError, RuntimeError, ValueError) as error:
             reason = str(error).strip().splitlines()[0]
             mend = "RAY_AUTH_MODE=token xpoll ..." if "InvalidAuthToken" in str(error) else "ray status"
             raise EngineError(f"engine.address = {config.address!r}: {reason}", mend=mend) from error
         return cluster_devices(config)
+
+
+def _knock(address: str) -> None:
+    """Nothing where something listens at host:port or ray://host:port, and for other forms, e.g. "auto".
+
+    Raises:
+        OSError: nothing listens.
+    """
+    import ray
+
+    where = urlsplit(address if "//" in address else f"//{address}")
+    host = where.hostname
+    if host is None or where.port is None:
+        return
+    if not where.scheme and host in ("localhost", "127.0.0.1", "::1"):
+        host = ray.util.get_node_ip_address()  # where Ray looks for it, too
+    socket.create_connection((host, where.port), LISTENS_S).close()
 
 
 def _start(config: Engine) -> list[Device]:

@@ -32,8 +32,8 @@ class Journal:
         self._folder, self._rows_per_part = folder, rows_per_part
         self._file: Any = None
         self._rows = 0
-        self._sealer, self._sealing = ThreadPoolExecutor(1, "seal"), Future[None]()
-        self._sealing.set_result(None)
+        self._sealer = ThreadPoolExecutor(1, "seal")
+        self._sealing: Future[None] | None = None
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -70,7 +70,7 @@ class Journal:
         """The answers on disk of a few documents; reads all parts, so only for what is rare."""
         import pyarrow.compute as pc  # takes as long to load as the rest of pyarrow
 
-        self._sealing.result()
+        self._await_sealed()
         wanted = pa.array(document_ids, pa.string())
         tables = [pq.read_table(part, filters=pc.field("document_id").isin(wanted)) for part in parts(self._folder)]
         if self._file is not None and (batches := _whole_batches(self._path)):
@@ -88,9 +88,14 @@ class Journal:
             self._writer.close()
             self._file.close()
             self._file = None
-            self._sealing.result()  # one at a time, and its error is ours
+            self._await_sealed()
             self._sealing = self._sealer.submit(_seal, self._path)
             self._rows, self._number = 0, self._number + 1
+
+    def _await_sealed(self) -> None:
+        """Parts are sealed one at a time; an error of the last one is raised here."""
+        if self._sealing is not None:
+            self._sealing.result()
 
     def __enter__(self) -> "Journal":
         return self
@@ -101,7 +106,7 @@ class Journal:
         try:
             if kind is None:
                 self._close_part()
-                self._sealing.result()
+                self._await_sealed()
             elif self._file is not None:
                 # The journal stays as it is: sealing needs room, and the disk may be what failed.
                 with suppress(OSError):
