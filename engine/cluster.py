@@ -3,7 +3,7 @@
 import os
 import socket
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, redirect_stdout, suppress
+from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -27,7 +27,6 @@ UNREAD = {
 """Turns down what a Ray of our own collects and nobody reads: its idle processes took 3.4 % of a core, now 2.1 %."""
 
 LISTENS_S = 5.0  # what listens answers within one trip; what a firewall drops never does
-NICENESS = 19  # the least share: with both cores full, 1.5 % of one for each thread
 STOP_S = 10.0  # a worker that hangs does not answer, and is ended all the same
 
 
@@ -111,24 +110,7 @@ def _start(config: Engine) -> list[Device]:
             logging_level="error",
             object_store_memory=256 * 2**20,
         )
-    if all(device.kind == "cpu" for device in devices):
-        _let_engines_first()
     return devices
-
-
-def _let_engines_first() -> None:
-    """Ray's own processes compute where an engine on the same cores leaves time for them.
-
-    A CPU engine's threads wait for one another, so one that has to make room holds up all. The raylet, which we
-    start, is left out, but not the agents that it starts: workers inherit its niceness, and one cannot give it back.
-    """
-    import psutil
-
-    for process in psutil.Process().children(recursive=True):
-        with suppress(psutil.Error, OSError):  # it, or one of its threads, has ended since
-            if process.name() != "raylet" or process.ppid() != os.getpid():
-                for thread in process.threads():
-                    os.setpriority(os.PRIO_PROCESS, thread.id, NICENESS)
 
 
 def begin_worker(config: Engine, device: Device, *, name: str, stop: StopRule, log: Path) -> Any:

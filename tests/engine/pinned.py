@@ -63,15 +63,13 @@ def _without_our_flags(numbers: int) -> list[dict[str, str]]:
 
 
 def main() -> None:
-    """Prints {"pinned": [...], "plain": [...], "gpus": what Ray has declared, "niceness": that of Ray's processes}."""
-    import psutil
+    """Prints {"pinned": [...], "plain": [...], "gpus": what Ray has declared}."""
     import ray
 
     config = Engine(backend="tests.engine.pinned:SeesBackend", model="none", **json.loads(sys.argv[1]))
     log = Path(tempfile.mkdtemp(), "log")
     prompt = Prompt("d", "p", 0, ({"role": "user", "content": "?"},), Sampling(0, 1, 1), AnswerSchema(()))
     with ray_session(config, log=log) as devices:
-        niceness = {each.name(): each.nice() for each in psutil.Process().children(recursive=True)}
         plain = _without_our_flags(2) if config.address is None and devices[0].kind == "xpu" else []
         workers = [
             begin_worker(config, device, name=f"worker-{i}", stop=NeverStop(), log=log)
@@ -86,7 +84,7 @@ def main() -> None:
         for worker in workers:
             end_worker(worker)
         wanted = [pinning(device) for device in devices]
-    print(json.dumps({"pinned": seen, "plain": plain, "gpus": gpus, "wanted": wanted, "niceness": niceness}))  # noqa: T201
+    print(json.dumps({"pinned": seen, "plain": plain, "gpus": gpus, "wanted": wanted}))  # noqa: T201
 
 
 if __name__ == "__main__":

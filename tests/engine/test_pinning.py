@@ -55,7 +55,6 @@ def test_ray_that_sees_no_intel_gpu_is_told_of_all_tiles(tmp_path: Path) -> None
     """Without dpctl Ray counts none, and pins GPUs as if they were NVIDIA's."""
     seen = seen_by_workers(build(tmp_path, TWO_MAX_1550), {"device": "xpu"})
     assert seen["gpus"] == 4
-    assert set(seen["niceness"].values()) == {0}, "an engine on a GPU leaves the cores to Ray"
     assert_pinned(seen, ["0", "1", "2", "3"])
     assert not any("ZE_AFFINITY_MASK" in each for each in seen["plain"]), "Ray alone would have pinned nothing"
 
@@ -105,9 +104,7 @@ def test_cpu_workers_have_cores_of_their_own() -> None:
     bound = [set(each["VLLM_CPU_OMP_THREADS_BIND"].split(",")) for each in seen["pinned"]]
     assert bound[0] & bound[1] == set()
     assert {each["OMP_NUM_THREADS"] for each in seen["pinned"]} == {str(len(cores) // 2)}
-    assert {each["niceness"] for each in seen["pinned"]} == {0}
-    assert seen["niceness"].pop("raylet") == 0, "workers inherit it"
-    assert "gcs_server" in seen["niceness"] and set(seen["niceness"].values()) == {19}
+    assert {each["niceness"] for each in seen["pinned"]} == {0}, "Ray would lower them"
 
 
 KEEPER = """
