@@ -75,7 +75,7 @@ def _connect(config: Engine) -> list[Device]:
 
 
 def _knock(address: str) -> None:
-    """Nothing where something listens at host:port or ray://host:port, and for other forms, e.g. "auto".
+    """Asks whether something listens at host:port or ray://host:port; other forms, e.g. "auto", are left to Ray.
 
     Raises:
         OSError: nothing listens.
