@@ -15,10 +15,11 @@ IN_A_STEP = frozenset({"gemm", "attention_prefill", "attention_decode"})
 
 def measure_kernels(parameters: Parameters) -> Iterator[Record]:
     """Ceilings, what two other tools say of them, published peaks, then every operator."""
-    from kernels_bench.run import Wanted, device_here, run_kernels
+    from kernels_bench.run import device_here, run_kernels
+    from kernels_bench.wanted import Wanted
 
     device = device_here() if parameters["device"] == "auto" else parameters["device"]
-    names = ("models", "dtypes", "arms", "decode_tokens", "prefill_tokens", "samples", "most_s")
+    names = ("models", "dtypes", "arms", "decode_tokens", "prefill_tokens", "samples", "most_s", "ipex_python")
     wanted = Wanted(device=device, **{name: parameters[name] for name in names})
     ceilings: list[Record] = []
     yield {"role": "published", "device": device, **published_peaks(device)}
@@ -65,11 +66,14 @@ def efficiencies(records: Sequence[Record]) -> dict[str, float]:
     """Shares of the ceilings that the matrices and attention of the measured models reach, by what bounds them.
 
     These are what the simulated engine takes as compute_efficiency and bandwidth_efficiency. The best arm
-    of an operator counts, as in an engine; operators weigh by their time. One without any is left out.
+    of an operator counts, as in an engine, but for IPEX's, which no current vLLM takes; operators weigh by their
+    time. One without any is left out.
     """
     best: dict[tuple[str, ...], Record] = {}
     for record in records:
-        if record.get("role") == "operator" and record["status"] == "ok" and record["kernel"] in IN_A_STEP:
+        if record.get("role") != "operator" or record["status"] != "ok" or record.get("arm") == "ipex":
+            continue
+        if record["kernel"] in IN_A_STEP:
             key = tuple(record[name] for name in ("kernel", "model", "shape", "dtype"))
             if key not in best or record["cold_median_us"] < best[key]["cold_median_us"]:
                 best[key] = record

@@ -31,8 +31,8 @@ def attention_cases(model: str, dtype: str, *, prompt: int, sequences: int, cont
         dtype,
         4.0 * pairs * query,
         size * prompt * 2 * (query + kept),
-        _prefill_inputs(layer, kind, prompt),
-        lambda q, k, v: functional.scaled_dot_product_attention(q, k, v, is_causal=causal, enable_gqa=True),
+        _prefill_inputs(layer, kind, prompt, causal),
+        lambda q, k, v, causal: functional.scaled_dot_product_attention(q, k, v, is_causal=causal, enable_gqa=True),
     )
     if causal:
         yield Case(
@@ -48,10 +48,12 @@ def attention_cases(model: str, dtype: str, *, prompt: int, sequences: int, cont
         )
 
 
-def _prefill_inputs(layer: LayerShape, kind: torch.dtype, prompt: int) -> Callable[[str], Sequence[Any]]:
+def _prefill_inputs(layer: LayerShape, kind: torch.dtype, prompt: int, causal: bool) -> Callable[[str], Sequence[Any]]:
+    """Query, keys and values (1, heads, tokens, dim), and whether a token sees only those before it."""
+
     def inputs(device: str) -> Sequence[Any]:
         heads = (layer.heads, layer.kv_heads, layer.kv_heads)
-        return [torch.randn(1, n, prompt, layer.head_dim, device=device).to(kind) for n in heads]
+        return [*(torch.randn(1, n, prompt, layer.head_dim, device=device).to(kind) for n in heads), causal]
 
     return inputs
 

@@ -12,14 +12,13 @@ from typing import Any, NamedTuple
 
 import torch
 
+from kernels_bench.arms import Record
 from kernels_bench.cases import Case, gemm
 from kernels_bench.memory import SCALAR, array_mib, memory_cases
 from kernels_bench.timing import Timer, Times
 
 GEMM_SIZE = {"cpu": 2048}
 LARGE_GEMM_SIZE = 8192
-
-Record = dict[str, Any]
 
 
 @dataclass(slots=True)

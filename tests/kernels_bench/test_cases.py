@@ -6,15 +6,16 @@ import pytest
 import torch
 
 from kernels_bench import ceilings
-from kernels_bench import run as module
+from kernels_bench.arms import measured
 from kernels_bench.attention import PAGE, attention_cases
 from kernels_bench.cases import Case, gemm, layer_gemms, row_cases
 from kernels_bench.ceilings import Ceilings, known_dtypes
 from kernels_bench.collective import all_reduce
 from kernels_bench.memory import memory_cases
-from kernels_bench.run import Wanted, run_kernels
+from kernels_bench.run import run_kernels
 from kernels_bench.shapes import SHAPES
 from kernels_bench.timing import Timer, summary
+from kernels_bench.wanted import Wanted
 
 
 def case_of(kernel: str, model: str = "smollm2-135m") -> Case:
@@ -121,7 +122,7 @@ def broken(case: Case, **changes: Any) -> Case:
 def test_an_operator_that_computes_something_else_has_no_times() -> None:
     timer = Timer("cpu", samples=1, most_s=0.0)
     wrong = broken(case_of("softmax"), own=lambda x: lambda: x * 0)
-    record = module._measured(wrong, "vllm", timer)
+    record = measured(wrong, "vllm", timer)
     assert record["status"] == "failed" and "computes something else" in record["error"]
     assert not [name for name in record if name.endswith("_us")]
 
@@ -130,7 +131,7 @@ def test_an_operator_that_is_not_there_is_a_failed_record() -> None:
     def missing(x: torch.Tensor) -> Any:
         raise ImportError("no module named vllm")
 
-    record = module._measured(broken(case_of("softmax"), own=missing), "vllm", Timer("cpu", samples=1, most_s=0.0))
+    record = measured(broken(case_of("softmax"), own=missing), "vllm", Timer("cpu", samples=1, most_s=0.0))
     assert (record["status"], record["error"]) == ("failed", "ImportError: no module named vllm")
 
 
@@ -178,5 +179,5 @@ def test_vllms_own_operators_compute_what_pytorch_does() -> None:
     pytest.importorskip("vllm")
     timer = Timer("cpu", samples=1, most_s=0.0)
     for kernel in ("rms_norm", "silu_mul", "rope", "top_p", "attention_decode"):
-        record = module._measured(case_of(kernel), "vllm", timer)
+        record = measured(case_of(kernel), "vllm", timer)
         assert record["status"] == "ok", record

@@ -1,0 +1,49 @@
+"""Has IPEX's operators timed in an environment of their own: IPEX is pinned to torch 2.8.
+
+The step there makes the same cases and holds its operators against the PyTorch that it finds. It runs when the
+other arms are done, so that on a machine whose speed moves its times are minutes apart from theirs.
+"""
+
+import json
+import subprocess
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from kernels_bench.arms import Record, identity
+from kernels_bench.cases import Case
+from kernels_bench.wanted import Wanted
+
+STEP = Path(__file__).with_name("ipex_step.py")
+
+
+def ipex_records(wanted: Wanted, cases: Sequence[Case]) -> Iterator[tuple[Case, Record]]:
+    """Each case that IPEX has an operator for, with its record; the first case alone where there is no IPEX."""
+    python = Path(wanted.ipex_python)
+    about = {"arm": "ipex", "flop": cases[0].flop, "moved_bytes": cases[0].moved_bytes}
+    if not python.exists():
+        why = f"{wanted.ipex_python or 'ipex_python'} is not there: make ipex builds it"
+        yield cases[0], identity(cases[0]) | about | {"status": "not applicable", "error": why}
+        return
+    case_of = {tuple(identity(case).values()): case for case in cases}
+    with tempfile.TemporaryFile("w+", encoding="utf-8") as errors:
+        child = subprocess.Popen(
+            [str(python), "-I", str(STEP)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, text=True
+        )
+        assert child.stdin and child.stdout
+        try:
+            with child.stdin as stdin:
+                json.dump(asdict(wanted), stdin)
+            for line in child.stdout:
+                if line.startswith("{"):  # IPEX prints warnings of its own
+                    record = json.loads(line)
+                    yield case_of[tuple(record[name] for name in identity(cases[0]))], record
+            code = child.wait()
+        finally:
+            child.kill()
+            child.stdout.close()
+        if code:
+            errors.seek(0)
+            last = errors.read().strip().splitlines()[-1:] or [f"exit code {code}"]
+            yield cases[0], identity(cases[0]) | about | {"status": "failed", "error": last[0][:200]}
