@@ -82,6 +82,7 @@ def read_sentences(data: str) -> tuple[Sentences, Sentences]:
 
 
 IPEX = "hard_ipex"
+HALF, HALF_SELF_TRAINED = "half", "half_self_trained"
 ARMS: dict[str, dict[str, Any]] = {
     "hard": {"soft_labels": False},
     IPEX: {"soft_labels": False, "backend": "ipex"},
@@ -90,12 +91,17 @@ ARMS: dict[str, dict[str, Any]] = {
     "soft": {"soft_labels": True},
     "pruned": {"soft_labels": True, "refine": "prune"},
     "distilled": {"soft_labels": True, "refine": "distil"},
+    "pruned_self_trained": {"soft_labels": True, "refine": "prune", "self_training": True},
+    "pruned_averaged": {"soft_labels": True, "refine": "prune", "average": 3},
+    HALF: {"soft_labels": True},
+    HALF_SELF_TRAINED: {"soft_labels": True, "self_training": True},
     "averaged": {"soft_labels": True, "average": 3},
     "distilled_averaged": {"soft_labels": True, "refine": "distil", "average": 3},
 }
 """What is trained on: the published majority alone; the same by IPEX; with the vote's confidence in place of 1;
 weighted by it; the posterior of four answers; that without the votes that unseen students contradict; that times their
-distribution; and both again with three trainings averaged into each student."""
+distribution; the pruned sentences labelled anew by a student; half of the votes, and with the other half's sentences as
+texts without a vote; and three trainings averaged into each student."""
 
 
 def rows_of(arm: str, train: Sentences) -> list[Consensus]:
@@ -112,7 +118,9 @@ def rows_of(arm: str, train: Sentences) -> list[Consensus]:
         targets = one_hot * np.minimum(1, confidence / CONFIDENT)[:, None] ** 4
     else:
         targets = train.shares
-    labels = [LABELS[best] for best in targets.argmax(1)]
+    labels: list[str | None] = [LABELS[best] for best in targets.argmax(1)]
+    if arm in (HALF, HALF_SELF_TRAINED):
+        labels[1::2] = [None] * len(labels[1::2])
     return [
         Consensus(f"train-{i}", "train", text, label, tuple(target), float(max(target)), 4, 0, 1.0)
         for i, (text, label, target) in enumerate(zip(train.texts, labels, targets.tolist(), strict=True))
@@ -148,7 +156,7 @@ def _arm(arm: str, train: Sentences, test: Sentences, parameters: Parameters) ->
     for seed, found in enumerate(shares):
         record = _scores(found, test)
         accuracies.append(record["accuracy"])
-        yield {"arm": arm, "seed": seed, "split": "test", "pruned": training["pruned"], **record}
+        yield {"arm": arm, "seed": seed, "split": "test", **_numbers(training), **record}
     mean, spread = statistics.mean_and_spread(accuracies)
     together = _scores(np.mean(shares, axis=0), test)
     yield {
@@ -160,6 +168,10 @@ def _arm(arm: str, train: Sentences, test: Sentences, parameters: Parameters) ->
         "average_of_seeds_accuracy": together["accuracy"],
         "average_of_seeds_ece": together["ece"],
     }
+
+
+def _numbers(training: Record) -> Record:
+    return {name: training[name] for name in ("rows", "pruned", "self_trained")}
 
 
 def _probabilities(student: Path, test: Sentences) -> np.ndarray:

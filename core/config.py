@@ -231,6 +231,9 @@ class Student(Section):
     """Parts that the voted texts are cut into for `refine`; one more student is trained for each."""
     trust: Annotated[float, Field(gt=0, le=1)] = 0.5
     """Weight of those students beside the vote: 1 takes them to err independently of it."""
+    self_training: bool = False
+    """Have a student of the votes label the texts that have none to train on, because the votes abstained or `prune`
+    left them out, and train on those it is sure of, too. Takes one more training."""
     average: Annotated[int, Field(ge=1)] = 1
     """Trainings, alike but for the order of the texts, whose weights are averaged into the student."""
     seeds: Annotated[int, Field(ge=1)] = 1

@@ -68,8 +68,8 @@ def _data(training: Mapping[str, Any], config: Mapping[str, Any], metrics: Mappi
     lines = [
         "## Data",
         f"- {training['rows']} texts from `{_line(config['documents']['path'])}`, labelled by votes, not by people; "
-        f"{training['abstained']} texts on which the votes abstained were left out, "
-        f"{training['held_out_rows']} kept out of training.",
+        f"on {training['abstained']} texts the votes abstained, {training['held_out_rows']} were kept out of training.",
+        *_own_labels(training),
         f"- The votes are answers of {_line(teacher)} to {len(config['panel']['personas']) or 1} persona(s), "
         f"counted by `{config['vote']['method']}`.",
         f"- Labels: {counts}.",
@@ -82,6 +82,12 @@ def _data(training: Mapping[str, Any], config: Mapping[str, Any], metrics: Mappi
     source = energy.get("source")
     measured = NOT_MEASURED if joules is None else f"{joules:.0f} J ({_line(source)})"
     return "\n".join([*lines, f"- Energy of labelling and training: {measured}.", ""])
+
+
+def _own_labels(training: Mapping[str, Any]) -> list[str]:
+    """Nothing for a student of votes alone, and of an earlier version."""
+    number = training.get("self_trained", 0)
+    return [f"- {number} texts without a vote bear labels of a first student."] if number else []
 
 
 def _quality(evaluation: Mapping[str, Any] | None) -> str:

@@ -17,10 +17,10 @@ from core.records import Consensus, from_table, labels_of
 
 
 class TrainingRows(NamedTuple):
-    """The rows to train on, and how many of the train split have no label."""
+    """The rows to train on, and those of the train split that have no label."""
 
     rows: list[Consensus]
-    abstained: int
+    abstained: list[Consensus]
 
 
 def read_labels(path: Path) -> tuple[list[Consensus], list[str]]:
@@ -69,7 +69,7 @@ def training_rows(consensus: Sequence[Consensus], labels: Sequence[str]) -> Trai
             f"{_all_of(len(decided))} labelled {only!r}, and a student needs at least 2 labels",
             mend="add documents of other labels, or reword task.question and the label descriptions and poll again",
         )
-    return TrainingRows(decided, abstained=len(train) - len(decided))
+    return TrainingRows(decided, [row for row in train if row.label is None])
 
 
 def _all_of(number: int) -> str:

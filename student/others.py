@@ -21,7 +21,8 @@ def refined(task: Task, seed: int, scratch: Path) -> Task:
     def predict(outside: Sequence[int], inside: Sequence[int]) -> np.ndarray:
         kept = scratch / f"unseen-{inside[0]}.json"
         if not kept.exists():
-            found = aside(task, [numbers[i] for i in outside], [numbers[i] for i in inside], seed, scratch / kept.stem)
+            texts = task.texts([numbers[i] for i in inside])
+            found = aside(task, [numbers[i] for i in outside], texts, seed, scratch / kept.stem)
             write_json(kept, found.tolist())
         return np.array(read_json(kept))
 
@@ -60,7 +61,8 @@ def curve_of(task: Task, whole: dict[str, Any], seed: int, scratch: Path) -> dic
     for size in smaller:
         kept = scratch / f"curve-{size}.json"
         if not kept.exists():
-            found = aside(task, order[:size].tolist(), task.parts.held_out, seed, scratch / kept.stem)
+            texts = task.texts(task.parts.held_out)
+            found = aside(task, order[:size].tolist(), texts, seed, scratch / kept.stem)
             write_json(kept, float((found.argmax(1) == voted).mean()))
         points.append(learning_curve.Point(size, read_json(kept)))
     points.append(learning_curve.Point(everything, whole["held_out_accuracy"]))

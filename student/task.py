@@ -30,13 +30,22 @@ class Task(NamedTuple):
     parts: Split
     unseen: np.ndarray | None
     """(rows, labels) of students that did not see the row; None without `student.refine`."""
+    own_labels: "Rows | None"
+    """Texts without a vote, with what a student says of them; None without `student.self_training`."""
     config: Student
     backend: str
+
+    def trained_on(self) -> list[int]:
+        """Numbers of the rows that are trained on: pruned ones have no targets."""
+        return [i for i in self.parts.train if self.targets[i].any()]
+
+    def texts(self, numbers: Sequence[int]) -> list[str]:
+        return [self.chosen.rows[i].text for i in numbers]
 
     def rows(self, numbers: Sequence[int], targets: np.ndarray) -> "Rows":
         from student.fine_tune import Rows
 
-        return Rows([self.chosen.rows[i].text for i in numbers], targets[list(numbers)].tolist())
+        return Rows(self.texts(numbers), targets[list(numbers)].tolist())
 
 
 def fine_tuned(
@@ -71,13 +80,12 @@ def _once(
     return fine_tune(encoder, rows, held_out, config=task.config, seed=seed, checkpoints=scratch, logs=logs)
 
 
-def aside(task: Task, outside: Sequence[int], inside: Sequence[int], seed: int, checkpoints: Path) -> np.ndarray:
-    """(inside, labels): what a student that is trained on `outside` makes of `inside`."""
+def aside(task: Task, numbers: Sequence[int], texts: Sequence[str], seed: int, checkpoints: Path) -> np.ndarray:
+    """(texts, labels): what a student that is trained on the rows of these numbers makes of other texts."""
     from student.inference import logits
 
     encoder = load_for_training(task.config, task.labels, seed=seed)
-    fine_tuned(task, encoder, task.rows(outside, task.targets), None, seed, checkpoints, None)
+    fine_tuned(task, encoder, task.rows(numbers, task.targets), None, seed, checkpoints, None)
     encoder.model.eval()
     shutil.rmtree(checkpoints, ignore_errors=True)
-    texts = [task.chosen.rows[i].text for i in inside]
     return calibration.softmax(logits(encoder, texts, device=encoder.model.device))

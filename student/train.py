@@ -29,6 +29,7 @@ from student.folder import MARKER, SEEDS, check_place, replacing_folder
 from student.held_out import split
 from student.ipex import chosen_backend
 from student.others import check_curve, curve_of, refined
+from student.self_training import with_own_labels
 from student.task import Task, fine_tuned
 
 
@@ -59,11 +60,12 @@ def train_student(
     voted = targets(chosen.rows, labels, soft=config.soft_labels)
     rows = [[row.text, *target] for row, target in zip(chosen.rows, voted, strict=True)]
     votes = np.array(voted)
-    task = Task(chosen, labels, votes, votes, parts, None, config, backend)
+    task = Task(chosen, labels, votes, votes, parts, None, None, config, backend)
     check_curve(task)
-    scratch = open_checkpoints(output, _deciding(config, labels, seed), rows)
+    unvoted = [row.text for row in chosen.abstained] if config.self_training else []
+    scratch = open_checkpoints(output, _deciding(config, labels, seed), rows + unvoted)
     try:
-        task = refined(task, seed, scratch)
+        task = with_own_labels(refined(task, seed, scratch), seed, scratch)
         records = [_train_seed(task, seed + number, scratch, output) for number in range(config.seeds)]
         curve = curve_of(task, records[0], seed, scratch)
         with replacing_folder(output) as folder:
@@ -86,20 +88,25 @@ def _train_seed(task: Task, seed: int, scratch: Path, output: Path) -> dict[str,
         record: dict[str, Any] = read_json(place / MARKER)
         return record
     encoder = load_for_training(task.config, task.labels, seed=seed)
+    from student.fine_tune import Rows
     from student.inference import logits
 
-    trained_on = [i for i in task.parts.train if task.targets[i].any()]
+    trained_on = task.trained_on()
     held_out = task.rows(task.parts.held_out, task.votes) if task.parts.held_out else None
     logs = output.with_name(f"{output.name}-logs") / str(seed) if task.config.tensorboard else None
-    done = fine_tuned(task, encoder, task.rows(trained_on, task.targets), held_out, seed, scratch / str(seed), logs)
+    rows = task.rows(trained_on, task.targets)
+    if task.own_labels is not None:
+        rows = Rows([*rows.texts, *task.own_labels.texts], [*rows.targets, *task.own_labels.targets])
+    done = fine_tuned(task, encoder, rows, held_out, seed, scratch / str(seed), logs)
     training = _training_record(task, seed) | {
         "epochs": done.epochs,
         "precision": done.precision,
         "device": done.device,
         "pruned": len(task.parts.train) - len(trained_on),
+        "self_trained": len(rows.texts) - len(trained_on),
         "wall_s": round(done.wall_s, 3),
         "resumed_at_step": done.resumed_at,
-        "rows_per_s": round(len(trained_on) * done.epochs / done.wall_s, 1),
+        "rows_per_s": round(len(rows.texts) * done.epochs / done.wall_s, 1),
         "final_loss": done.final_loss,
         "held_out_loss": done.held_out_loss,
         "held_out_accuracy": None,
@@ -135,7 +142,8 @@ def _training_record(task: Task, seed: int) -> dict[str, Any]:
         "encoder": config.encoder,
         "rows": len(chosen.rows),
         "held_out_rows": len(task.parts.held_out),
-        "abstained": chosen.abstained,
+        "abstained": len(chosen.abstained),
+        "self_training": config.self_training,
         "label_counts": label_counts(chosen.rows, task.labels),
         "soft_labels": config.soft_labels,
         "refine": config.refine,

@@ -32,7 +32,7 @@ def test_abstained_rows_are_left_out_and_counted_and_gold_rows_are_never_used() 
     rows = [*documents(3), row(3, None), row(4, "bad", split="gold", gold="bad"), row(5, None, split="gold")]
     chosen = training_rows(rows, LABELS)
     assert [kept.document_id for kept in chosen.rows] == ["0", "1", "2"]
-    assert chosen.abstained == 1
+    assert [row.label for row in chosen.abstained] == [None]
 
 
 def test_training_without_a_decided_row_is_refused() -> None:
