@@ -18,6 +18,9 @@ from scripts.arguments import parser
 if TYPE_CHECKING:
     from core.config import Config
 
+MEASURING = frozenset({"bench", "kernels"})
+"""Commands that begin anew: half a measurement is none."""
+
 
 def main(arguments: list[str] | None = None) -> int:
     """Runs one command; returns the exit code."""
@@ -31,7 +34,8 @@ def main(arguments: list[str] | None = None) -> int:
         return error.exit_code
     except KeyboardInterrupt:
         again = " ".join(["xpoll", *(arguments or sys.argv[1:])])
-        print(f"\nxpoll: stopped; what was answered is kept -> {again}", file=sys.stderr)
+        left = "no records were written" if parsed.command in MEASURING else "what was done is kept"
+        print(f"\nxpoll: stopped; {left} -> {again}", file=sys.stderr)
         return 130
     except BrokenPipeError:  # the reader of our stdout has gone, e.g. `xpoll plan job.toml | head -3`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

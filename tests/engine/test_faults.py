@@ -65,7 +65,7 @@ def test_a_signal_lets_what_is_in_flight_finish_and_the_same_command_goes_on(
         _, said = driver.communicate(timeout=60)
     assert driver.returncode == 130, said
     assert "waiting for the answers in flight" in said
-    assert "what was answered is kept -> xpoll poll job.toml" in said
+    assert "what was done is kept -> xpoll poll job.toml" in said
     assert "Traceback" not in said
     kept = count_answers(tmp_path / "run/completions")
     assert 50 <= kept < 1500

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from scripts import cli
 from tests.conftest import ROOT, Xpoll
 
 JOB = """
@@ -170,3 +171,21 @@ def test_the_choices_of_arguments_are_those_of_the_code() -> None:
 
     assert list(forms.FORMS) == arguments.FORMS
     assert ["pytorch", *RUNTIMES] == arguments.RUNTIMES
+
+
+@pytest.mark.parametrize(
+    ("command", "left"),
+    [
+        (["bench", "quick"], "no records were written -> xpoll bench quick"),
+        (["poll", "job.toml"], "what was done is kept -> xpoll poll job.toml"),
+    ],
+)
+def test_a_signal_is_one_line_with_what_is_left(
+    command: list[str], left: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def stopped(parsed: object) -> int:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli, "_run", stopped)
+    assert cli.main(command) == 130
+    assert left in capsys.readouterr().err
