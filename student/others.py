@@ -17,12 +17,14 @@ def refined(task: Task, seed: int, scratch: Path) -> Task:
     if task.config.refine == "none":
         return task
     numbers = task.parts.train
+    # Students that judge a vote need not be averages: each would take `average` times as long.
+    judged_by = task._replace(config=task.config.model_copy(update={"average": 1}))
 
     def predict(outside: Sequence[int], inside: Sequence[int]) -> np.ndarray:
         kept = scratch / f"unseen-{inside[0]}.json"
         if not kept.exists():
             texts = task.texts([numbers[i] for i in inside])
-            found = aside(task, [numbers[i] for i in outside], texts, seed, scratch / kept.stem)
+            found = aside(judged_by, [numbers[i] for i in outside], texts, seed, scratch / kept.stem)
             write_json(kept, found.tolist())
         return np.array(read_json(kept))
 
