@@ -1,8 +1,8 @@
 """What happens when a worker dies: who is suspected, who is convicted, and when a device is given up.
 
-A death is blamed on nobody at first. The documents the worker had are asked again, alone on one
-worker; if that dies as well, in halves, until one document is left. That one becomes a poison row,
-but only once the same device has finished another document since: a device that kills everything
+A death is blamed on nobody at first. The documents the worker had are asked again in halves, each alone
+on a worker; a half that ends it as well is cut further, until one document is left. That one becomes a
+poison row, but only once the same device has finished another document since: a device that kills everything
 would otherwise convict everything. A device that dies again and again without finishing anything is
 quarantined, and what it had is asked elsewhere.
 """
@@ -111,11 +111,11 @@ class Seats:
         if seat.starting or not left:
             self.again.extend(left)
             explained = False
-        elif not seat.alone:
-            self.suspects.append(left)
         elif len(left) > 1:
             middle = len(left) // 2
             self.suspects.extendleft([left[middle:], left[:middle]])
+        elif not seat.alone:
+            self.suspects.appendleft(left)
         else:
             seat.convicted.extend(left)
         seat.in_flight.clear()

@@ -104,12 +104,17 @@ def test_suspects_of_a_device_that_was_given_up_get_a_seat_before_the_end() -> N
         seat.starting, seat.load = False, 10 - number
     seats.died(seats.seats[0], [Work("doc-0", ()), Work("doc-1", ())], "lost")
     assert seats.quarantined.keys() == {0}
-    seats.clear_for_suspects()
-    clearing = [number for number, seat in seats.seats.items() if seat.clearing]
-    assert clearing == [3], "the one with the least to do"
+    assert [[work.document_id for work in group] for group in seats.suspects] == [["doc-0"], ["doc-1"]]
+    assert clearing(seats) == [2, 3], "those with the least to do"
     seats.suspects.popleft()
+    assert clearing(seats) == [3]
+    seats.suspects.popleft()
+    assert clearing(seats) == []
+
+
+def clearing(seats: Seats) -> list[int]:
     seats.clear_for_suspects()
-    assert not any(seat.clearing for seat in seats.seats.values())
+    return [number for number, seat in seats.seats.items() if seat.clearing]
 
 
 def test_no_seat_is_cleared_while_the_restarted_worker_will_take_the_suspects() -> None:
