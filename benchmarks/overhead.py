@@ -48,10 +48,9 @@ def measure_overhead(parameters: Parameters) -> Iterator[Record]:
         return record
 
     yield from alternating(parameters, measure)
-    for arm in parameters["arms"]:
+    for arm in [arm for arm in rates if arm != BARE and BARE in rates]:
         for repeat, (bare, other) in enumerate(zip(rates[BARE], rates[arm], strict=True)):
-            if arm != BARE:
-                yield {"arm": f"{arm} against {BARE}", "repeat": repeat, f"{arm}_share": round(other / bare, 4)}
+            yield {"arm": f"{arm} against {BARE}", "repeat": repeat, f"{arm}_share": round(other / bare, 4)}
     log.unlink(missing_ok=True)
 
 

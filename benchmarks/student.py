@@ -18,6 +18,7 @@ from benchmarks.student_throughput import measure_throughput
 from benchmarks.votes import LABELS, SAMPLES, Panel, read_recording, recorded_ballots, recording_folder
 from core import statistics
 from core.config import Student
+from core.config_file import checked_section
 from core.progress import say
 from core.records import Consensus
 from personas.vote import METHODS
@@ -130,7 +131,7 @@ def rows_of(arm: str, train: Sentences) -> list[Consensus]:
 def settings(parameters: Parameters, **changes: Any) -> Student:
     """The [student] section of the suite: the parameters `student`, with changes."""
     given = {"encoder": parameters["encoder"], "ipex_python": parameters["ipex_python"]}
-    return Student.model_validate(parameters["student"] | given | changes)
+    return checked_section(Student, parameters["student"] | given | changes, "parameters.student")
 
 
 def _teacher(test: Sentences) -> Record:

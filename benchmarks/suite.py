@@ -128,7 +128,18 @@ def _override(suite: dict[str, Any], overrides: list[str]) -> dict[str, Any]:
         apply_overrides(suite, [override])
         if not _same_kind(before[key], parameters[key]):
             raise ConfigError(f"--set {override!r}: {key} must be of the kind of {before[key]!r}")
+    for key, known in suite.get("choices", {}).items():
+        _check_choice(key, parameters[key], known)
     return {key: value for key, value in parameters.items() if value != before[key]}
+
+
+def _check_choice(key: str, chosen: list[str], known: list[str]) -> None:
+    """Before anything is measured: ceilings alone take minutes."""
+    if not chosen:
+        raise ConfigError(f"parameters.{key} names none", mend=f"known: {', '.join(known)}")
+    unknown = next((name for name in chosen if name not in known), None)
+    if unknown is not None:
+        raise ConfigError(f"parameters.{key}: there is no {unknown!r}", mend=f"known: {', '.join(known)}")
 
 
 def _same_kind(old: Any, new: Any) -> bool:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from core.config import Config
 
 MEASURING = frozenset({"bench", "kernels"})
-"""Commands that begin anew: half a measurement is none."""
+"""Commands that begin anew; what they had measured is written as an incomplete document."""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -34,7 +34,7 @@ def main(arguments: list[str] | None = None) -> int:
         return error.exit_code
     except KeyboardInterrupt:
         again = " ".join(["xpoll", *(arguments or sys.argv[1:])])
-        left = "no records were written" if parsed.command in MEASURING else "what was done is kept"
+        left = "the records so far are written" if parsed.command in MEASURING else "what was done is kept"
         print(f"\nxpoll: stopped; {left} -> {again}", file=sys.stderr)
         return 130
     except BrokenPipeError:  # the reader of our stdout has gone, e.g. `xpoll plan job.toml | head -3`

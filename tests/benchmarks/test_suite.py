@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import suite
+from benchmarks import journal, quick, student, suite
 from benchmarks.fresh import in_fresh_process
 from benchmarks.records import Parameters, Record, alternating
-from benchmarks.suite import RUNNERS, SUITES, check, run_suite, suite_names
+from benchmarks.suite import RUNNERS, SUITES, check, read_suite, run_suite, suite_names
 from core.errors import ConfigError, EngineError
 from core.files import read_json
 from scripts.cli import main
@@ -26,6 +26,21 @@ def test_every_suite_has_a_runner_and_bounds_and_the_other_way_round() -> None:
         assert read["parameters"].keys() & {"repeats", "runs"}
         assert all({"name", "unit"} < each.keys() & {"name", "unit", "at_least", "at_most"} for each in read["checks"])
         assert {each.get("over", "median") for each in read["checks"]} <= {*suite.AGGREGATES, "all"}
+
+
+def test_what_may_be_chosen_is_what_the_code_knows() -> None:
+    from kernels_bench.cases import DTYPES
+    from kernels_bench.shapes import SHAPES
+
+    chosen = {name: read_suite(name).get("choices", {}) for name in suite_names()}
+    assert set(chosen["kernels"]["models"]) == set(SHAPES)
+    assert set(chosen["kernels"]["dtypes"]) == set(DTYPES)
+    assert set(chosen["student"]["arms"]) == set(student.ARMS)
+    assert set(chosen["journal"]["arms"]) == set(journal.JOURNALS)
+    assert set(chosen["quick"]["parts"]) == set(quick.PARTS)
+    for name in suite_names():
+        parameters = read_suite(name)["parameters"]
+        assert all(set(parameters[key]) <= set(known) for key, known in chosen[name].items())
 
 
 def test_a_check_is_over_the_median_unless_it_says_otherwise() -> None:
@@ -77,6 +92,8 @@ def counting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
         fails = false
         arms = ["a"]
         share = 0.5
+        [choices]
+        arms = ["a", "b"]
         [[checks]]
         name = "number"
         unit = "records"
@@ -113,6 +130,8 @@ def test_a_suite_that_is_stopped_keeps_its_records(counting: str) -> None:
         ("engine.runs=5", "unknown parameter engine.runs"),
         ("parameters.runs=many", "must be of the kind of 3"),
         ("parameters.fails=1", "must be of the kind of False"),
+        ("parameters.arms=['a', 'c']", "parameters.arms: there is no 'c' -> known: a, b"),
+        ("parameters.arms=[]", "parameters.arms names none -> known: a, b"),
     ],
 )
 def test_a_wrong_override_is_one_line(counting: str, override: str, said: str) -> None:

@@ -176,7 +176,7 @@ def test_the_choices_of_arguments_are_those_of_the_code() -> None:
 @pytest.mark.parametrize(
     ("command", "left"),
     [
-        (["bench", "quick"], "no records were written -> xpoll bench quick"),
+        (["bench", "quick"], "the records so far are written -> xpoll bench quick"),
         (["poll", "job.toml"], "what was done is kept -> xpoll poll job.toml"),
     ],
 )
