@@ -94,6 +94,7 @@ ARMS: dict[str, dict[str, Any]] = {
     "distilled": {"soft_labels": True, "refine": "distil"},
     "pruned_self_trained": {"soft_labels": True, "refine": "prune", "self_training": True},
     "pruned_averaged": {"soft_labels": True, "refine": "prune", "average": 3},
+    "pruned_ensemble": {"soft_labels": True, "refine": "prune", "ensemble": 5},
     HALF: {"soft_labels": True},
     HALF_SELF_TRAINED: {"soft_labels": True, "self_training": True},
     "averaged": {"soft_labels": True, "average": 3},
@@ -102,7 +103,8 @@ ARMS: dict[str, dict[str, Any]] = {
 """What is trained on: the published majority alone; the same by IPEX; with the vote's confidence in place of 1;
 weighted by it; the posterior of four answers; that without the votes that unseen students contradict; that times their
 distribution; the pruned sentences labelled anew by a student; half of the votes, and with the other half's sentences as
-texts without a vote; and three trainings averaged into each student."""
+texts without a vote; three trainings averaged into each student; and the mean distribution of five students, which
+all seeds of that arm share."""
 
 
 def rows_of(arm: str, train: Sentences) -> list[Consensus]:

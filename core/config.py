@@ -236,6 +236,9 @@ class Student(Section):
     left them out, and train on those it is sure of, too. Takes one more training."""
     average: Annotated[int, Field(ge=1)] = 1
     """Trainings, alike but for the order of the texts, whose weights are averaged into the student."""
+    ensemble: Annotated[int, Field(ge=1)] = 1
+    """Students of the votes whose mean distribution the student is trained on in their place, for each text, those
+    that `prune` left out too. 1 trains it on the votes. Takes that many more trainings."""
     seeds: Annotated[int, Field(ge=1)] = 1
     """How many students to train, alike but for the seed. The first one is the student; the others show the spread."""
     deterministic: bool = False

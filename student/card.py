@@ -86,8 +86,11 @@ def _data(training: Mapping[str, Any], config: Mapping[str, Any], metrics: Mappi
 
 def _own_labels(training: Mapping[str, Any]) -> list[str]:
     """Nothing for a student of votes alone, and of an earlier version."""
-    number = training.get("self_trained", 0)
-    return [f"- {number} texts without a vote bear labels of a first student."] if number else []
+    number, members = training.get("self_trained", 0), training.get("ensemble", 1)
+    lines = [f"- {number} texts without a vote bear labels of a first student."] if number else []
+    if members > 1:
+        lines.append(f"- It was trained on the mean answers of {members} students of the votes.")
+    return lines
 
 
 def _quality(evaluation: Mapping[str, Any] | None) -> str:

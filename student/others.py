@@ -23,8 +23,9 @@ def refined(task: Task, seed: int, scratch: Path) -> Task:
     def predict(outside: Sequence[int], inside: Sequence[int]) -> np.ndarray:
         kept = scratch / f"unseen-{inside[0]}.json"
         if not kept.exists():
+            rows = task.rows([numbers[i] for i in outside], task.targets)
             texts = task.texts([numbers[i] for i in inside])
-            found = aside(judged_by, [numbers[i] for i in outside], texts, seed, scratch / kept.stem)
+            found = aside(judged_by, rows, texts, seed, scratch / kept.stem)
             write_json(kept, found.tolist())
         return np.array(read_json(kept))
 
@@ -36,15 +37,22 @@ def refined(task: Task, seed: int, scratch: Path) -> Task:
         better[numbers] = refine.distilled(task.targets[numbers], unseen, trust=task.config.trust)
     whole = task.votes.copy()
     whole[numbers] = np.maximum(unseen, 1e-9)
-    return task._replace(targets=better, unseen=whole)
+    num_pruned = sum(not better[i].any() for i in numbers)
+    return task._replace(targets=better, unseen=whole, num_pruned=num_pruned)
 
 
 def check_curve(task: Task) -> None:
     """Finds out before any training whether a learning curve can be made.
 
     Raises:
-        ConfigError: there are no held-out texts to score its points on.
+        ConfigError: there are no held-out texts to score its points on, or students are not trained on votes.
     """
+    if task.config.learning_curve and task.config.ensemble > 1:
+        raise ConfigError(
+            "student.learning_curve is of students that are trained on votes, "
+            f"and student.ensemble is {task.config.ensemble}",
+            mend="--set student.ensemble=1, or --set student.learning_curve=[]",
+        )
     if task.config.learning_curve and not task.parts.held_out:
         raise ConfigError(
             "student.learning_curve needs held-out texts, and there are none",
@@ -64,7 +72,7 @@ def curve_of(task: Task, whole: dict[str, Any], seed: int, scratch: Path) -> dic
         kept = scratch / f"curve-{size}.json"
         if not kept.exists():
             texts = task.texts(task.parts.held_out)
-            found = aside(task, order[:size].tolist(), texts, seed, scratch / kept.stem)
+            found = aside(task, task.rows(order[:size].tolist(), task.targets), texts, seed, scratch / kept.stem)
             write_json(kept, float((found.argmax(1) == voted).mean()))
         points.append(learning_curve.Point(size, read_json(kept)))
     points.append(learning_curve.Point(everything, whole["held_out_accuracy"]))

@@ -22,14 +22,14 @@ def with_own_labels(task: Task, seed: int, scratch: Path) -> Task:
         return task
     from student.fine_tune import Rows
 
-    voted = task.trained_on()
+    voted = task.with_targets()
     pruned = sorted(set(task.parts.train) - set(voted))
     texts = [row.text for row in task.chosen.abstained] + task.texts(pruned)
     if not texts:
         return task
     kept = scratch / "own-labels.json"
     if not kept.exists():
-        write_json(kept, aside(task, voted, texts, seed, scratch / kept.stem).tolist())
+        write_json(kept, aside(task, task.trained_on(), texts, seed, scratch / kept.stem).tolist())
     found = np.array(read_json(kept))
     sure = np.flatnonzero(found.max(1) >= SURE)
     return task._replace(own_labels=Rows([texts[i] for i in sure], found[sure].tolist()))

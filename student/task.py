@@ -32,12 +32,23 @@ class Task(NamedTuple):
     """(rows, labels) of students that did not see the row; None without `student.refine`."""
     own_labels: "Rows | None"
     """Texts without a vote, with what a student says of them; None without `student.self_training`."""
+    num_pruned: int
+    """Rows whose vote was left out."""
     config: Student
     backend: str
 
-    def trained_on(self) -> list[int]:
-        """Numbers of the rows that are trained on: pruned ones have no targets."""
+    def with_targets(self) -> list[int]:
+        """Numbers of the train rows that have targets: pruned ones have none."""
         return [i for i in self.parts.train if self.targets[i].any()]
+
+    def trained_on(self) -> "Rows":
+        """Rows with targets, and texts that a student has labelled."""
+        from student.fine_tune import Rows
+
+        rows = self.rows(self.with_targets(), self.targets)
+        if self.own_labels is None:
+            return rows
+        return Rows([*rows.texts, *self.own_labels.texts], [*rows.targets, *self.own_labels.targets])
 
     def texts(self, numbers: Sequence[int]) -> list[str]:
         return [self.chosen.rows[i].text for i in numbers]
@@ -80,12 +91,12 @@ def _once(
     return fine_tune(encoder, rows, held_out, config=task.config, seed=seed, checkpoints=scratch, logs=logs)
 
 
-def aside(task: Task, numbers: Sequence[int], texts: Sequence[str], seed: int, checkpoints: Path) -> np.ndarray:
-    """(texts, labels): what a student that is trained on the rows of these numbers makes of other texts."""
+def aside(task: Task, rows: "Rows", texts: Sequence[str], seed: int, checkpoints: Path) -> np.ndarray:
+    """(texts, labels): what a student that is trained on these rows makes of other texts."""
     from student.inference import logits
 
     encoder = load_for_training(task.config, task.labels, seed=seed)
-    fine_tuned(task, encoder, task.rows(numbers, task.targets), None, seed, checkpoints, None)
+    fine_tuned(task, encoder, rows, None, seed, checkpoints, None)
     encoder.model.eval()
     shutil.rmtree(checkpoints, ignore_errors=True)
     return calibration.softmax(logits(encoder, texts, device=encoder.model.device))

@@ -25,6 +25,7 @@ from student import calibration
 from student.checkpoints import open_checkpoints, remove_checkpoints
 from student.dataset import label_counts, targets, training_rows
 from student.encoder import load_for_training, quiet
+from student.ensemble import taught_by_ensemble
 from student.folder import MARKER, SEEDS, check_place, replacing_folder
 from student.held_out import split
 from student.ipex import chosen_backend
@@ -60,12 +61,13 @@ def train_student(
     voted = targets(chosen.rows, labels, soft=config.soft_labels)
     rows = [[row.text, *target] for row, target in zip(chosen.rows, voted, strict=True)]
     votes = np.array(voted)
-    task = Task(chosen, labels, votes, votes, parts, None, None, config, backend)
+    task = Task(chosen, labels, votes, votes, parts, None, None, 0, config, backend)
     check_curve(task)
     unvoted = [row.text for row in chosen.abstained] if config.self_training else []
     scratch = open_checkpoints(output, _deciding(config, labels, seed), rows + unvoted)
     try:
         task = with_own_labels(refined(task, seed, scratch), seed, scratch)
+        task = taught_by_ensemble(task, seed, scratch)
         records = [_train_seed(task, seed + number, scratch, output) for number in range(config.seeds)]
         curve = curve_of(task, records[0], seed, scratch)
         with replacing_folder(output) as folder:
@@ -88,22 +90,18 @@ def _train_seed(task: Task, seed: int, scratch: Path, output: Path) -> dict[str,
         record: dict[str, Any] = read_json(place / MARKER)
         return record
     encoder = load_for_training(task.config, task.labels, seed=seed)
-    from student.fine_tune import Rows
     from student.inference import logits
 
-    trained_on = task.trained_on()
     held_out = task.rows(task.parts.held_out, task.votes) if task.parts.held_out else None
     logs = output.with_name(f"{output.name}-logs") / str(seed) if task.config.tensorboard else None
-    rows = task.rows(trained_on, task.targets)
-    if task.own_labels is not None:
-        rows = Rows([*rows.texts, *task.own_labels.texts], [*rows.targets, *task.own_labels.targets])
+    rows = task.trained_on()
     done = fine_tuned(task, encoder, rows, held_out, seed, scratch / str(seed), logs)
     training = _training_record(task, seed) | {
         "epochs": done.epochs,
         "precision": done.precision,
         "device": done.device,
-        "pruned": len(task.parts.train) - len(trained_on),
-        "self_trained": len(rows.texts) - len(trained_on),
+        "pruned": task.num_pruned,
+        "self_trained": len(task.own_labels.texts) if task.own_labels else 0,
         "wall_s": round(done.wall_s, 3),
         "resumed_at_step": done.resumed_at,
         "rows_per_s": round(len(rows.texts) * done.epochs / done.wall_s, 1),
@@ -148,6 +146,7 @@ def _training_record(task: Task, seed: int) -> dict[str, Any]:
         "soft_labels": config.soft_labels,
         "refine": config.refine,
         "average": config.average,
+        "ensemble": config.ensemble,
         "learning_rate": config.learning_rate,
         "batch_size": config.batch_size,
         "max_length": config.max_length,

@@ -48,7 +48,7 @@ def test_a_card_without_gold_rows_says_that_nothing_was_measured(tmp_path: Path)
     text = card(tmp_path, None)
     assert "Accuracy: not measured" in text and "Energy of labelling and training: not measured" in text
     assert "No text was voted 'fair'" in text
-    assert "first student" not in text
+    assert "first student" not in text and "mean answers" not in text
 
 
 def test_a_card_says_how_many_labels_a_student_gave_itself(tmp_path: Path) -> None:
@@ -58,6 +58,12 @@ def test_a_card_says_how_many_labels_a_student_gave_itself(tmp_path: Path) -> No
     head = yaml.safe_load(text.split("---")[1])
     assert head["base_model"] == "all-minilm-l6-v2" and head["pipeline_tag"] == "text-classification"
     assert "metrics" not in head
+
+
+def test_a_card_says_that_an_ensemble_taught(tmp_path: Path) -> None:
+    (tmp_path / "training.json").write_text(json.dumps(TRAINING | {"ensemble": 5}))
+    text = write_card(tmp_path, CONFIG, None, None).read_text(encoding="utf-8")
+    assert "- It was trained on the mean answers of 5 students of the votes." in text
 
 
 def test_a_card_has_scores_energy_and_the_verdict(tmp_path: Path) -> None:

@@ -1,0 +1,40 @@
+"""Several students as the teacher of one: it is trained on the mean of their answers in place of the votes.
+
+Seeds of one training err differently, so their mean distribution is better than each of them; one student of
+it keeps part of that at the price of one model to serve (Hinton et al. 2015, "Distilling the knowledge in a
+neural network"). Texts whose votes were pruned are trained on as well: the ensemble has an answer for each.
+"""
+
+from pathlib import Path
+
+import numpy as np
+
+from core.files import read_json, write_json
+from student.task import Task, aside
+
+BETWEEN = 2_000_003
+"""Step from the seed of one member to the next: far from the seeds of other students, which count up by one."""
+
+
+def taught_by_ensemble(task: Task, seed: int, scratch: Path) -> Task:
+    """The task with the ensemble's distributions as targets, as `student.ensemble` wants it."""
+    if task.config.ensemble == 1:
+        return task
+    from student.fine_tune import Rows
+
+    texts = task.texts(task.parts.train)
+    labelled = set(texts)
+    without_votes = [text for text in task.own_labels.texts if text not in labelled] if task.own_labels else []
+    answers = []
+    for number in range(task.config.ensemble):
+        kept = scratch / f"ensemble-{number}.json"
+        if not kept.exists():
+            member_seed = seed + (number + 1) * BETWEEN
+            found = aside(task, task.trained_on(), [*texts, *without_votes], member_seed, scratch / kept.stem)
+            write_json(kept, found.tolist())
+        answers.append(read_json(kept))
+    mean = np.mean(answers, axis=0)
+    targets = task.targets.copy()
+    targets[task.parts.train] = mean[: len(texts)]
+    own_labels = Rows(without_votes, mean[len(texts) :].tolist()) if without_votes else None
+    return task._replace(targets=targets, own_labels=own_labels)
