@@ -57,7 +57,6 @@ def arguments(
         warmup_steps=0.1,  # below 1 it is a share of all steps
         weight_decay=0.01,
         optim="adamw_torch_fused",  # one pass over the weights: a step at batch 8 takes about a third less on a CPU
-        train_sampling_strategy="group_by_length",
         bf16=precision == "bf16",
         use_cpu=on_cpu,
         ddp_backend="gloo" if on_cpu and num_processes() > 1 else None,

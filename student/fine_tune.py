@@ -11,13 +11,13 @@ from transformers import (
     DataCollatorWithPadding,
     EarlyStoppingCallback,
     PrinterCallback,
-    Trainer,
 )
 
 from core.config import Student
 from core.errors import ConfigError, ModelError
 from student import callbacks, frozen
 from student.arguments import arguments, chosen_precision, num_processes
+from student.batches import LengthTrainer
 from student.checkpoints import last_checkpoint
 from student.encoder import Encoder, quiet
 
@@ -82,7 +82,7 @@ def fine_tune(
         if data.kept:
             stack.enter_context(frozen.upper_part(encoder.model, config.frozen))
         report = callbacks.StepReport(stack, loss)
-        trainer = Trainer(
+        trainer = LengthTrainer(
             model=encoder.model,
             args=made,
             train_dataset=data.train,
