@@ -4,6 +4,7 @@ import json
 import logging
 import sys
 import time
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from core.config import Config
 from core.run_folder import RunFolder, open_run_folder
 from scripts.measure import measured
 from scripts.planning import check_inputs
-from scripts.run_state import STEPS, is_done, remove_after, require_one_label
+from scripts.run_state import STEPS, is_done, removed_after, require_one_label
 from scripts.show_run import show_metrics
 from scripts.steps import RUN
 
@@ -33,18 +34,19 @@ def whole_path(config: Config, *, as_json: bool) -> int:
 
 
 def one_step(name: str, config: Config, as_json: bool) -> int:
-    """One step, done already or not; what later steps made of it is removed."""
+    """One step, done already or not; what later steps made of it is removed, unless it fails."""
     step = STEPS[name]
+    folder = RunFolder(Path(config.job.run_folder))
     if name == "poll":
         check_inputs(config)
+        removed: AbstractContextManager[None] = nullcontext()  # it removes them itself, and only if it asked something
     else:
-        there = RunFolder(Path(config.job.run_folder))
-        there.require(there.plan, step="poll")
-    folder = open_run_folder(config, may_change=step.own_sections)
-    log_to(folder.log)
-    if name != "poll":  # poll removes them itself, and only if it asked something
-        remove_after(folder, name)
-    _timed(name, config, folder)
+        folder.require(folder.plan, step="poll")
+        removed = removed_after(folder, name)
+    with removed:
+        open_run_folder(config, may_change=step.own_sections)
+        log_to(folder.log)
+        _timed(name, config, folder)
     made: dict[str, Any] = {"step": name, "outputs": [str(folder.path / output) for output in step.outputs]}
     print(json.dumps(made) if as_json else f"{name}: wrote {', '.join(made['outputs'])}")
     return 0

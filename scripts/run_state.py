@@ -1,12 +1,14 @@
 """What the steps of a run make, what of it is there, and what no longer fits. Starts nothing."""
 
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from core.errors import ConfigError
-from core.files import read_json
-from core.run_folder import RunFolder
+from core.files import read_json, write_text
+from core.run_folder import RunFolder, check_writable
 from engine.session import is_settled
 
 if TYPE_CHECKING:
@@ -58,9 +60,37 @@ def polled(folder: RunFolder) -> "Inputs | None":
 
 def remove_after(folder: RunFolder, name: str) -> None:
     """Removes what later steps made from the outputs of this one, because it no longer fits them."""
-    later = list(STEPS)[list(STEPS).index(name) + 1 :]
-    for output in (folder.path / output for step in later for output in STEPS[step].outputs):
+    for output in _made_after(folder, name):
         _remove(output)
+
+
+@contextmanager
+def removed_after(folder: RunFolder, name: str) -> Iterator[None]:
+    """Does that, but if the block fails or is stopped, these outputs and the config are as they were before it.
+
+    They are away while the block runs: should it be killed, nothing is left that fits an older output of the step.
+    """
+    check_writable(folder.path)
+    aside, config = folder.path / ".before", folder.config.read_text(encoding="utf-8")
+    _remove(aside)
+    aside.mkdir()
+    try:
+        for output in _made_after(folder, name):
+            if output.exists():
+                output.rename(aside / output.name)
+        yield
+    except BaseException:
+        for output in aside.iterdir():
+            output.rename(folder.path / output.name)
+        write_text(folder.config, config)
+        raise
+    finally:
+        _remove(aside)
+
+
+def _made_after(folder: RunFolder, name: str) -> list[Path]:
+    later = list(STEPS)[list(STEPS).index(name) + 1 :]
+    return [folder.path / output for step in later for output in STEPS[step].outputs]
 
 
 def require_one_label(config: "Config", what: str) -> None:
