@@ -8,19 +8,18 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from benchmarks.energy.sources import find_counters
 from benchmarks.energy.window import Window
 from benchmarks.records import Parameters, Record
+from benchmarks.student_arms import Sentences, rows_of, settings
+from benchmarks.votes import LABELS
 from core.errors import UserError
 from core.progress import say
 from student.openvino_runtime import RUNTIMES
-
-if TYPE_CHECKING:
-    from benchmarks.student import Sentences
 
 PIPELINE, PYTORCH = "pipeline", "pytorch"
 SMALL_BATCH = 8
@@ -29,7 +28,7 @@ ROBERTA_BASE_SIZE = "roberta-base-size"
 Classify = Callable[[Sequence[str]], list[str]]
 
 
-def measure_serving(train: "Sentences", test: "Sentences", parameters: Parameters) -> Iterator[Record]:
+def measure_serving(train: Sentences, test: Sentences, parameters: Parameters) -> Iterator[Record]:
     """One record a way and repeat, then each way's rate against the pipeline's in the same repeat."""
     for name in parameters["serving_encoders"]:
         with tempfile.TemporaryDirectory() as folder:
@@ -42,7 +41,7 @@ def measure_serving(train: "Sentences", test: "Sentences", parameters: Parameter
             yield from _measured(name, student, exported, test, parameters)
 
 
-def _measured(name: str, student: Path, exported: bool, test: "Sentences", parameters: Parameters) -> Iterator[Record]:
+def _measured(name: str, student: Path, exported: bool, test: Sentences, parameters: Parameters) -> Iterator[Record]:
     from core.device import best_device
 
     texts = test.texts[: parameters["serving_rows"]]
@@ -120,9 +119,7 @@ def _export(student: Path, texts: Sequence[str], python: str) -> bool:
     return True
 
 
-def _trained(student: Path, train: "Sentences", parameters: Parameters) -> None:
-    from benchmarks.student import rows_of, settings
-    from benchmarks.votes import LABELS
+def _trained(student: Path, train: Sentences, parameters: Parameters) -> None:
     from student.train import train_student
 
     train_student(rows_of("soft", train), LABELS, config=settings(parameters), seed=0, output=student)

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from benchmarks import student as module
-from benchmarks.student import ARMS, measure_student, read_sentences, rows_of, settings
+from benchmarks.student import measure_student
+from benchmarks.student_arms import ARMS, read_sentences, rows_of, settings
 from benchmarks.student_throughput import BUCKETED, PLAIN, UPPER, measure_throughput
 from benchmarks.votes import LABELS, SAMPLES
 from tests.student.toy import make_encoder
@@ -82,6 +83,15 @@ def test_ipex_is_held_against_native_training_on_the_same_labels(
     assert "ipex_points_off" not in list(measure_student(given | {"arms": ["hard_ipex"]}))[-1]
     config = settings(given, **ARMS["hard_ipex"])
     assert (config.backend, config.ipex_python, config.soft_labels) == ("ipex", ".venv-ipex/bin/python", False)
+
+
+def test_the_plain_loop_is_an_arm_and_is_held_against_ours(tmp_path: Path, encoder: str) -> None:
+    given = parameters(made_up(tmp_path), encoder) | {"arms": ["plain_loop", "hard"], "seeds": 1}
+    _, plain, plain_mean, hard, hard_mean, off = measure_student(given)
+    assert (plain["arm"], plain["rows"], plain["pruned"]) == ("plain_loop", 120, 0)
+    assert plain["accuracy"] == plain_mean["plain_loop_accuracy_mean"] and hard["arm"] == "hard"
+    points = 100 * abs(plain_mean["plain_loop_accuracy_mean"] - hard_mean["hard_accuracy_mean"])
+    assert off["plain_loop_points_off"] == pytest.approx(points)
 
 
 def test_experts_labels_of_train_sentences_change_nothing(tmp_path: Path, encoder: str) -> None:
