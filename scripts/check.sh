@@ -8,7 +8,7 @@ start=$SECONDS
 .venv/bin/mypy
 # Two processes: starting Ray and vLLM is mostly imports, which take one core each. Without a bound PyTorch would take
 # all cores in both, and wait for its own threads most of the time.
-OMP_NUM_THREADS=1 .venv/bin/python -m pytest -m "not engine and not ipex" -n 2 --dist loadfile "$@"
+OMP_NUM_THREADS=1 .venv/bin/python -m pytest -m "not engine and not ipex" -n 2 --dist loadfile --durations=12 "$@"
 echo "checks and tests without an engine: $((SECONDS - start)) s"
-.venv/bin/python -m pytest -m engine -n 2 --dist loadfile "$@"
+.venv/bin/python -m pytest -m engine -n 2 --dist loadfile --durations=12 "$@"
 echo "all checks: $((SECONDS - start)) s"

@@ -90,8 +90,8 @@ def test_the_plain_loop_is_an_arm_and_is_held_against_ours(tmp_path: Path, encod
     _, plain, plain_mean, hard, hard_mean, off = measure_student(given)
     assert (plain["arm"], plain["rows"], plain["pruned"]) == ("plain_loop", 120, 0)
     assert plain["accuracy"] == plain_mean["plain_loop_accuracy_mean"] and hard["arm"] == "hard"
-    points = 100 * abs(plain_mean["plain_loop_accuracy_mean"] - hard_mean["hard_accuracy_mean"])
-    assert off["plain_loop_points_off"] == pytest.approx(points)
+    points = 100 * (plain_mean["plain_loop_accuracy_mean"] - hard_mean["hard_accuracy_mean"])
+    assert off["points_lost_to_plain_loop"] == pytest.approx(points)
 
 
 def test_experts_labels_of_train_sentences_change_nothing(tmp_path: Path, encoder: str) -> None:
