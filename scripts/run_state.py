@@ -66,9 +66,9 @@ def remove_after(folder: RunFolder, name: str) -> None:
 
 @contextmanager
 def removed_after(folder: RunFolder, name: str) -> Iterator[None]:
-    """Does that, but if the block fails or is stopped, these outputs and the config are as they were before it.
+    """Runs a step in place of `remove_after`: if it fails or is stopped, later outputs and config are as before.
 
-    They are away while the block runs: should it be killed, nothing is left that fits an older output of the step.
+    They are moved aside while it runs: should it be killed, nothing is in place that fits an older output of the step.
     """
     check_writable(folder.path)
     aside, config = folder.path / ".before", folder.config.read_text(encoding="utf-8")

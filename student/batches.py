@@ -1,9 +1,10 @@
 """Steps of texts of like length, in random order. Imports torch: import it where it is needed.
 
 Texts of one length need no padding, and on a CPU padding costs as much as text. Transformers'
-`group_by_length` sorts a quarter of a pass from long to short and trains in that order, so that a pass
-goes four times through all lengths and ends with the shortest; labels depend on length, so batches pull
-one way for long. Here texts are sorted within stretches of a few steps, and the steps are shuffled.
+`group_by_length` sorts a quarter of a pass, at most 50 steps, from long to short and trains in that order,
+so that a pass goes through all lengths at least four times and ends with the shortest; labels depend on
+length, so steps pull one way for long. Here texts are sorted within stretches of a few steps, and the
+steps are shuffled.
 """
 
 from collections.abc import Iterator, Sequence

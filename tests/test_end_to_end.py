@@ -103,6 +103,7 @@ def test_killed_and_run_again_no_finished_answer_is_lost_and_none_is_asked_twice
     votes = rows_of(run / "votes.parquet", Vote)
     read = [vote for vote in votes if vote.label is not None]
     assert read, "a random model under a JSON schema finishes some answers"
+    assert {vote.label for vote in read} <= set(LABELS)
     assert any(vote.stated_reason for vote in read), "a schema with a reason gives answers with one"
     assert any(vote.distribution is not None for vote in read), "no logprobs of the label inside the JSON"
     metrics = read_json(run / "metrics.json")

@@ -26,9 +26,14 @@ def a_task(encoder: Path, own_labels: Rows | None, **changes: Any) -> Task:
     return Task(chosen, LABELS, targets, votes, Split([0, 1, 2], [3]), None, own_labels, 1, config, "native")
 
 
-def answers_of(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Rows, list[str], int]]:
-    """Members answer each label in turn; what each was trained on and asked."""
-    calls: list[tuple[Rows, list[str], int]] = []
+Calls = list[tuple[Rows, list[str], int]]
+"""What each member was trained on and asked, and its seed."""
+
+
+@pytest.fixture
+def calls(monkeypatch: pytest.MonkeyPatch) -> Calls:
+    """Members that are not trained, and answer each label in turn."""
+    calls: Calls = []
 
     def aside(_: Task, rows: Rows, texts: list[str], seed: int, __: Path) -> np.ndarray:
         calls.append((rows, texts, seed))
@@ -38,10 +43,7 @@ def answers_of(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Rows, list[str], i
     return calls
 
 
-def test_targets_are_the_members_mean_for_pruned_texts_too(
-    encoder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    calls = answers_of(monkeypatch)
+def test_targets_are_the_members_mean_for_pruned_texts_too(encoder: Path, tmp_path: Path, calls: Calls) -> None:
     task = a_task(encoder, None, ensemble=2)
     taught = ensemble.taught_by_ensemble(task, 5, tmp_path)
     assert taught.targets.tolist() == [[0.5, 0.5, 0]] * 3 + [[1, 0, 0]], "the held-out row keeps its vote"
@@ -51,10 +53,7 @@ def test_targets_are_the_members_mean_for_pruned_texts_too(
     assert len(taught.trained_on().texts) == 3
 
 
-def test_members_that_are_done_are_not_trained_again(
-    encoder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    calls = answers_of(monkeypatch)
+def test_members_that_are_done_are_not_trained_again(encoder: Path, tmp_path: Path, calls: Calls) -> None:
     task = a_task(encoder, None, ensemble=3)
     first = ensemble.taught_by_ensemble(task, 0, tmp_path)
     (tmp_path / "ensemble-2.json").unlink()
@@ -63,10 +62,7 @@ def test_members_that_are_done_are_not_trained_again(
     assert not np.array_equal(first.targets, again.targets), "the fourth call answers another way"
 
 
-def test_texts_of_self_training_are_labelled_by_the_ensemble_once(
-    encoder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    calls = answers_of(monkeypatch)
+def test_texts_of_self_training_are_labelled_by_the_ensemble_once(encoder: Path, tmp_path: Path, calls: Calls) -> None:
     pruned_text = documents(4)[1].text
     own = Rows([pruned_text, "loss"], [[0.9, 0.1, 0.0], [1.0, 0.0, 0.0]])
     taught = ensemble.taught_by_ensemble(a_task(encoder, own, ensemble=2), 0, tmp_path)
