@@ -4,7 +4,6 @@ import asyncio
 import json
 import sys
 import time
-from collections.abc import Callable
 from itertools import count
 from typing import Any
 
@@ -16,6 +15,7 @@ from core.records import Completion, Prompt
 from engine.backends import BackendSettings, EngineDeadError, Load, vllm_versions
 from engine.backends.chat_api import fold_system
 from engine.backends.choice_logprobs import NUM_ALTERNATIVES, answer_logprobs
+from engine.backends.encoding import encoder_of
 from engine.backends.last_words import LastWords
 from engine.backends.xpu import check_visible, prepare_xpu
 from engine.devices import Device
@@ -224,16 +224,6 @@ def control_tokens_of(tokenizer: Any) -> list[str]:
     """What the tokenizer reads as a control token wherever it stands, also inside a text."""
     added = [str(token) for token in tokenizer.added_tokens_decoder.values() if token.special]
     return sorted({*tokenizer.all_special_tokens, *added})
-
-
-def encoder_of(tokenizer: Any) -> Callable[[str], list[int]]:
-    """From a text to its token ids, without the half of the time that Transformers spends around its Rust tokenizer."""
-    rust = getattr(tokenizer, "backend_tokenizer", None)
-    if rust is None:
-        return lambda text: list(tokenizer.encode(text, add_special_tokens=False))
-    rust.no_truncation()  # what tokenizer.json may ask for is for other uses
-    rust.no_padding()
-    return lambda text: list(rust.encode(text, add_special_tokens=False).ids)
 
 
 def seed_problem(prompt: Prompt, device: Device) -> str | None:

@@ -9,7 +9,8 @@ from core.config import Engine
 from core.control_tokens import control_tokens_in
 from core.records import AnswerSchema, Prompt, Sampling
 from engine.backends import BackendSettings
-from engine.backends.vllm import VllmBackend, control_tokens_of, encoder_of, sampling_params
+from engine.backends.encoding import encoder_of
+from engine.backends.vllm import VllmBackend, control_tokens_of, sampling_params
 from engine.devices import Device
 from engine.token_counts import tokens_of
 from tests.tiny import CHAT_TEMPLATE, SPECIAL, make_tiny_llama
