@@ -6,7 +6,10 @@ call, so answers stream out as they finish and the device never waits for a batc
 
 import asyncio
 import os
+from collections.abc import Coroutine
 from pathlib import Path
+from threading import Thread
+from typing import Any, TypeVar
 
 from core.errors import UserError
 from core.garbage import collect_seldom
@@ -15,9 +18,11 @@ from engine.backends import BackendSettings, make_backend
 from engine.guardian import guard_children
 from engine.work import Reply, StopRule, WorkBatch
 
+Outcome = TypeVar("Outcome")
+
 
 class Worker:
-    """Runs in a process of its own, whose environment pins it to its device."""
+    """What a device does, as coroutines; its process has the environment that pins it."""
 
     def __init__(
         self, backend: str, settings: BackendSettings, log: str, *, stop: StopRule, max_in_flight: int
@@ -43,6 +48,34 @@ class Worker:
     async def stop(self) -> None:
         """Ends the backend's processes; the actor itself is ended by its owner."""
         await asyncio.to_thread(self._backend.stop)
+
+
+class WorkerActor:
+    """The Ray actor around a worker: one call at a time, which blocks while the worker's own thread goes on.
+
+    Ray wakes the main thread of an actor of coroutines a hundred times a second, to look for signals, and not
+    that of an actor in the middle of a call. Where the engine computes on all cores, each waking stops it.
+    """
+
+    def __init__(self, *arguments: Any, **named: Any) -> None:
+        self._loop = asyncio.new_event_loop()
+        Thread(target=self._loop.run_forever, name="worker", daemon=True).start()
+        self._worker = Worker(*arguments, **named)
+
+    def start(self) -> str | None:
+        """As `Worker.start`."""
+        return self._done(self._worker.start())
+
+    def exchange(self, work: WorkBatch, wait_s: float, give_back: int = 0) -> Reply:
+        """As `Worker.exchange`; one that is called meanwhile waits for this one's end."""
+        return self._done(self._worker.exchange(work, wait_s, give_back))
+
+    def stop(self) -> None:
+        """As `Worker.stop`."""
+        self._done(self._worker.stop())
+
+    def _done(self, coroutine: Coroutine[Any, Any, Outcome]) -> Outcome:
+        return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result()
 
 
 def _write_output_to(log: Path) -> None:
