@@ -27,14 +27,17 @@ def ipex_records(wanted: Wanted, cases: Sequence[Case]) -> Iterator[tuple[Case, 
         yield cases[0], identity(cases[0]) | about | {"status": "not applicable", "error": why}
         return
     case_of = {tuple(identity(case).values()): case for case in cases}
-    with tempfile.TemporaryFile("w+", encoding="utf-8") as errors:
+    with (
+        tempfile.TemporaryFile("w+", encoding="utf-8") as asked,  # no pipe: a step may end before it reads one
+        tempfile.TemporaryFile("w+", encoding="utf-8") as errors,
+    ):
+        json.dump(asdict(wanted), asked)
+        asked.seek(0)
         child = subprocess.Popen(
-            [str(python), "-I", str(STEP)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, text=True
+            [str(python), "-I", str(STEP)], stdin=asked, stdout=subprocess.PIPE, stderr=errors, text=True
         )
-        assert child.stdin and child.stdout
+        assert child.stdout
         try:
-            with child.stdin as stdin:
-                json.dump(asdict(wanted), stdin)
             for line in child.stdout:
                 if line.startswith("{"):  # IPEX prints warnings of its own
                     record = json.loads(line)
