@@ -9,7 +9,15 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 
+LONGEST = ("test_end_to_end.py", "test_vllm_server.py")
+"""What takes longest is begun first: with two processes the last file would else run with one core idle."""
+
 Xpoll = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Puts those files in front; all else keeps its order."""
+    items.sort(key=lambda item: LONGEST.index(item.path.name) if item.path.name in LONGEST else len(LONGEST))
 
 
 @pytest.fixture
