@@ -69,7 +69,7 @@ def test_a_tokenizer_that_takes_the_first_piece_otherwise_is_asked_for_the_whole
         assert encode(text) == tokenizer.encode(text, add_special_tokens=False), text[:80]
 
 
-def test_shared_pieces_are_tokenised_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_shared_pieces_are_tokenised_once() -> None:
     tokenizer = tokenizer_of(BYTES)
     asked: list[str] = []
 
