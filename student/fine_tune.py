@@ -17,6 +17,7 @@ from core.config import Student
 from core.errors import ConfigError, ModelError
 from student import callbacks, frozen
 from student.arguments import arguments, chosen_precision, num_processes
+from student.attention import attention_for_training
 from student.batches import LengthTrainer
 from student.checkpoints import last_checkpoint
 from student.encoder import Encoder, quiet
@@ -78,7 +79,7 @@ def fine_tune(
     )
     begun = last_checkpoint(checkpoints)
     loss = callbacks.DistributionLoss()
-    with quiet(), ExitStack() as stack:
+    with quiet(), attention_for_training(encoder.model, precision), ExitStack() as stack:
         if data.kept:
             stack.enter_context(frozen.upper_part(encoder.model, config.frozen))
         report = callbacks.StepReport(stack, loss)

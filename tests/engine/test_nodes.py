@@ -21,6 +21,8 @@ from tests.simulated_job import write_simulated_job
 pytestmark = pytest.mark.engine
 
 DOCUMENTS = 2000
+# Ray asks for a token wherever some earlier Ray has left one in the home folder, unless it is told.
+ENVIRONMENT = {"RAY_AUTH_MODE": "disabled", "RAY_USAGE_STATS_ENABLED": "0", "PYTHONPATH": str(ROOT)}
 KEEPER = """
 import sys
 from ray.cluster_utils import Cluster
@@ -36,7 +38,7 @@ cluster.shutdown()
 @pytest.fixture(params=[2, 3], ids=["two nodes", "three nodes"])
 def cluster(request: pytest.FixtureRequest) -> Iterator[tuple[str, list[int]]]:
     """Address of a cluster, and the raylets of the nodes that are not its head."""
-    environment = {**os.environ, "RAY_USAGE_STATS_ENABLED": "0", "PYTHONPATH": str(ROOT)}
+    environment = {**os.environ, **ENVIRONMENT}
     command = [sys.executable, "-c", KEEPER, str(request.param - 1)]
     pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
     with subprocess.Popen(command, env=environment, **pipes) as keeper:
@@ -59,7 +61,7 @@ def test_a_run_goes_on_when_a_node_is_lost(tmp_path: Path, cluster: tuple[str, l
     address, raylets = cluster
     write_simulated_job(tmp_path, documents=DOCUMENTS, max_in_flight=64, time_scale=6.0)
     command = [sys.executable, "-m", "scripts.cli", "poll", "job.toml", "--address", address]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    environment = {**os.environ, **ENVIRONMENT}
     with subprocess.Popen(command, cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True) as driver:
         while count_answers(tmp_path / "run/completions") < 300:
             assert driver.poll() is None, driver.stderr and driver.stderr.read()

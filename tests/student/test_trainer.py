@@ -13,9 +13,12 @@ import numpy as np
 import pytest
 from toy import LABELS, documents, row, settings
 
+from core.device import best_device
 from core.errors import ConfigError, ModelError
 from student import callbacks, frozen
+from student.attention import attention_for_training
 from student.checkpoints import last_checkpoint, open_checkpoints
+from student.encoder import load_for_training
 from student.held_out import split
 from student.predict import StudentModel
 from student.train import train_student
@@ -193,6 +196,20 @@ def test_dropout_of_the_config_stands_in_place_of_the_encoders(encoder: Path, tm
     train_student(documents(12), LABELS, config=config, seed=0, output=tmp_path / "student")
     saved = json.loads((tmp_path / "student" / "config.json").read_text())
     assert saved["hidden_dropout_prob"] == saved["attention_probs_dropout_prob"] == 0.3
+
+
+@pytest.mark.parametrize("precision", ["bf16", "fp32"])
+def test_only_bf16_on_a_cpu_leaves_fused_attention_and_only_while_it_trains(
+    encoder: Path, monkeypatch: pytest.MonkeyPatch, precision: str
+) -> None:
+    if best_device().type != "cpu":
+        pytest.skip("this machine trains on a GPU")
+    loaded = load_for_training(settings(encoder), LABELS, seed=0)
+    usual = loaded.model.config._attn_implementation
+    with attention_for_training(loaded.model, precision):
+        within = loaded.model.config._attn_implementation
+    assert within == ("eager" if precision == "bf16" else usual)
+    assert loaded.model.config._attn_implementation == usual != "eager"
 
 
 def test_the_loss_counts_what_the_model_agrees_with() -> None:
