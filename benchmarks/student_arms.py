@@ -61,6 +61,7 @@ ARMS: dict[str, dict[str, Any]] = {
     "weighted": {"soft_labels": True},
     "soft": {"soft_labels": True},
     "pruned": {"soft_labels": True, "refine": "prune"},
+    "judged": {"soft_labels": True, "refine": "prune", "judges": 3, "folds": 5},
     "distilled": {"soft_labels": True, "refine": "distil"},
     "pruned_self_trained": {"soft_labels": True, "refine": "prune", "self_training": True},
     "pruned_averaged": {"soft_labels": True, "refine": "prune", "average": 3},
@@ -72,8 +73,8 @@ ARMS: dict[str, dict[str, Any]] = {
 }
 """What is trained on: the published majority alone; the same by IPEX; by the loop that the part `throughput` holds
 training against, which takes nothing but epochs and encoder from the parameters; with the vote's confidence in place
-of 1; weighted by it; the posterior of four answers; that without the votes that unseen students contradict; that times
-their distribution; the pruned sentences labelled anew by a student; half of the votes, and with the other half's
+of 1; weighted by it; the posterior of four answers; that without the votes that unseen students contradict; the same
+with three students' mean in each of five parts for one in each of three; the posterior times their distribution; the pruned sentences labelled anew by a student; half of the votes, and with the other half's
 sentences as texts without a vote; three trainings averaged into each student; and the mean distribution of five
 students, which all seeds of that arm share."""
 

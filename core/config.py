@@ -229,6 +229,8 @@ class Student(Section):
     vote they are confidently against; `distil` multiplies their distribution into the voted one."""
     folds: Annotated[int, Field(ge=2)] = 3
     """Parts that the voted texts are cut into for `refine`; one more student is trained for each."""
+    judges: Annotated[int, Field(ge=1)] = 1
+    """Students whose mean judges each of these parts, alike but for the seed: less luck in what `refine` doubts."""
     trust: Annotated[float, Field(gt=0, le=1)] = 0.5
     """Weight of those students beside the vote: 1 takes them to err independently of it."""
     self_training: bool = False

@@ -11,6 +11,9 @@ from core.files import read_json, write_json
 from student import learning_curve, refine
 from student.task import Task, aside
 
+BETWEEN = 3_000_017
+"""Step from the seed of one judge to the next: far from the seeds of other students, which count up by one."""
+
 
 def refined(task: Task, seed: int, scratch: Path) -> Task:
     """The task with targets that students of other rows had a say in, as `student.refine` wants it."""
@@ -21,13 +24,17 @@ def refined(task: Task, seed: int, scratch: Path) -> Task:
     judged_by = task._replace(config=task.config.model_copy(update={"average": 1}))
 
     def predict(outside: Sequence[int], inside: Sequence[int]) -> np.ndarray:
-        kept = scratch / f"unseen-{inside[0]}.json"
-        if not kept.exists():
-            rows = task.rows([numbers[i] for i in outside], task.targets)
-            texts = task.texts([numbers[i] for i in inside])
-            found = aside(judged_by, rows, texts, seed, scratch / kept.stem)
-            write_json(kept, found.tolist())
-        return np.array(read_json(kept))
+        rows = task.rows([numbers[i] for i in outside], task.targets)
+        texts = task.texts([numbers[i] for i in inside])
+        answers = []
+        for number in range(task.config.judges):
+            kept = scratch / f"unseen-{inside[0]}-{number}.json"
+            if not kept.exists():
+                found = aside(judged_by, rows, texts, seed + number * BETWEEN, scratch / kept.stem)
+                write_json(kept, found.tolist())
+            answers.append(read_json(kept))
+        found_by_all: np.ndarray = np.mean(answers, axis=0)
+        return found_by_all
 
     unseen = refine.unseen_probabilities(len(numbers), len(task.labels), predict, folds=task.config.folds, seed=seed)
     better = task.targets.copy()

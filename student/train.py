@@ -145,6 +145,7 @@ def _training_record(task: Task, seed: int) -> dict[str, Any]:
         "label_counts": label_counts(chosen.rows, task.labels),
         "soft_labels": config.soft_labels,
         "refine": config.refine,
+        "judges": config.judges,
         "average": config.average,
         "ensemble": config.ensemble,
         "learning_rate": config.learning_rate,

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from toy import LABELS, documents, settings
 
-from student import refine
+from student import others, refine
 from student.predict import StudentModel
 from student.train import train_student
 
@@ -41,6 +41,31 @@ def test_pruning_leaves_out_votes_that_the_students_are_confidently_against() ->
     votes = np.array([[0.9, 0.1], [0.8, 0.2], [0.6, 0.4], [0.1, 0.9]])
     unseen = np.array([[0.9, 0.1], [0.8, 0.2], [0.1, 0.9], [0.2, 0.8]])
     assert refine.pruned(votes, unseen).any(1).tolist() == [True, True, False, True]
+
+
+def test_several_judges_of_a_part_are_heard_by_their_mean(
+    encoder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two judges say 0.2 and 0.1 of the first label of every text."""
+    seeds: list[int] = []
+    heard: list[np.ndarray] = []
+
+    def aside(task: object, rows: object, texts: list[str], seed: int, checkpoints: Path) -> np.ndarray:
+        seeds.append(seed)
+        first = (1 + len(seeds) % 2) / 10
+        return np.tile([first, 1 - first, 0.0], (len(texts), 1))
+
+    def pruned(targets: np.ndarray, unseen: np.ndarray) -> np.ndarray:
+        heard.append(unseen)
+        return targets
+
+    monkeypatch.setattr(others, "aside", aside)
+    monkeypatch.setattr(refine, "pruned", pruned)
+    config = settings(encoder, refine="prune", folds=2, judges=2, held_out=0.0)
+    train_student(documents(30), LABELS, config=config, seed=4, output=tmp_path / "student")
+    assert len(seeds) == 4
+    assert seeds[0] == seeds[2] == 4 != seeds[1] == seeds[3]
+    np.testing.assert_allclose(heard[0], np.tile([0.15, 0.85, 0.0], (30, 1)))
 
 
 @pytest.mark.parametrize("how", ["prune", "distil"])
