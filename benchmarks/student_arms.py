@@ -66,6 +66,7 @@ ARMS: dict[str, dict[str, Any]] = {
     "pruned_self_trained": {"soft_labels": True, "refine": "prune", "self_training": True},
     "pruned_averaged": {"soft_labels": True, "refine": "prune", "average": 3},
     "pruned_ensemble": {"soft_labels": True, "refine": "prune", "ensemble": 5},
+    "judged_ensemble": {"soft_labels": True, "refine": "prune", "judges": 3, "folds": 5, "ensemble": 5},
     HALF: {"soft_labels": True},
     HALF_SELF_TRAINED: {"soft_labels": True, "self_training": True},
     "averaged": {"soft_labels": True, "average": 3},
@@ -74,9 +75,10 @@ ARMS: dict[str, dict[str, Any]] = {
 """What is trained on: the published majority alone; the same by IPEX; by the loop that the part `throughput` holds
 training against, which takes nothing but epochs and encoder from the parameters; with the vote's confidence in place
 of 1; weighted by it; the posterior of four answers; that without the votes that unseen students contradict; the same
-with three students' mean in each of five parts for one in each of three; the posterior times their distribution; the pruned sentences labelled anew by a student; half of the votes, and with the other half's
+with the mean of three students for each of five parts in place of one for each of three; the posterior times their
+distribution; the pruned sentences labelled anew by a student; half of the votes, and with the other half's
 sentences as texts without a vote; three trainings averaged into each student; and the mean distribution of five
-students, which all seeds of that arm share."""
+students, which all seeds of that arm share, with one and with three judges."""
 
 
 def rows_of(arm: str, train: Sentences) -> list[Consensus]:
