@@ -56,8 +56,9 @@ def test_a_wrong_job_is_one_line_and_leaves_nothing_behind(
     done = xpoll("run", "job.toml", "--set", override, cwd=folder)
     assert done.returncode == 2, done.stderr
     assert said in done.stderr
-    assert done.stderr.startswith("xpoll: ")
-    assert done.stderr.count("\n") == 1, done.stderr
+    # The first use of a packaged model on a machine is said while it lasts.
+    lines = [line for line in done.stderr.splitlines() if not line.startswith("preparing ")]
+    assert len(lines) == 1 and lines[0].startswith("xpoll: "), done.stderr
     assert done.stdout == ""
     assert sorted(folder.rglob("*")) == before
 
