@@ -215,7 +215,7 @@ class Student(Section):
     """Batches whose gradients are added up to one step: a larger batch in the same memory."""
     dropout: Annotated[float, Field(ge=0, lt=1)] | None = None
     """Share of activations dropped while training; without it what the encoder's config says. 0 trains some
-    percent faster on a CPU, where the random numbers cost time and rule out fused attention."""
+    percent faster on a CPU, where the random numbers cost time."""
     frozen: Annotated[int, Field(ge=0)] = 0
     """Parts of the encoder that keep their weights, from below: 1 the embeddings, 2 also the first layer, ...
     What they make of a text is computed once, so that a step costs the upper layers alone."""

@@ -5,6 +5,7 @@ can be run alone and every intermediate result can be opened with any Parquet or
 """
 
 import os
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -155,6 +156,23 @@ def open_folder(path: Path, config: Root, *, key: str, may_change: tuple[str, ..
     if not folder.config.exists() or changed:
         write_json(folder.config, config.resolved())
     return folder
+
+
+def check_can_be_made(folder: Path) -> None:
+    """Like `check_writable` for a folder that is not there yet, which it leaves as it was.
+
+    Raises:
+        RunFolderError: it cannot be made.
+    """
+    missing = [each for each in (folder, *folder.parents) if not each.exists()]
+    if not missing:
+        return
+    try:
+        check_writable(folder)
+    finally:
+        for each in missing:
+            with suppress(OSError):  # not made, or in use by somebody else already
+                each.rmdir()
 
 
 def check_writable(folder: Path) -> None:

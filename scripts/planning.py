@@ -10,7 +10,7 @@ from core.files import read_json
 from core.models import needs_preparation, resolve_model
 from core.progress import Waiting
 from core.records import Document, Prompt
-from core.run_folder import RunFolder
+from core.run_folder import RunFolder, check_can_be_made
 from engine.backends import LOADS_MODEL, check_backend, devices_for
 from engine.devices import Device
 from engine.fit import require_fit
@@ -32,7 +32,8 @@ def check_inputs(config: Config) -> Inputs:
         require_fit(config.engine, devices)
     inputs = checked_documents(config)
     resolve_model(config.student.encoder, key="student.encoder")
-    prepare_model(config.engine)
+    check_can_be_made(Path(config.job.run_folder))
+    prepare_model(config.engine)  # last: the first time it takes half a minute
     return inputs
 
 

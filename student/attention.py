@@ -11,8 +11,8 @@ from core.device import best_device
 def attention_for_training(model: Any, precision: str) -> Iterator[None]:
     """Within the block a model that trains in bf16 on a CPU computes its attention step by step ("eager").
 
-    The gradient of PyTorch's fused attention has no bf16 arithmetic on a CPU: it takes half of a step's time there
-    (measured with PyTorch 2.13, docs/student.md). In fp32, and without a gradient, the fused one is as fast or faster.
+    Without dropout PyTorch would take its fused attention, whose gradient in bf16 takes half of a step's time on a CPU
+    (measured with PyTorch 2.13, docs/LOG.md). In fp32 both take the same; with dropout it does not take the fused one.
     """
     usual = model.config._attn_implementation
     if best_device().type == "cpu" and precision == "bf16":

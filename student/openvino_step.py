@@ -34,7 +34,7 @@ def main(folder: Path) -> None:
         model_type=nncf.ModelType.TRANSFORMER,
         # Symmetric ranges need no zero points to be subtracted from every sum.
         preset=nncf.QuantizationPreset.PERFORMANCE,
-        # INT8 between queries and keys gains no time and changes more answers (docs/student.md).
+        # INT8 within attention gains no time and changes more answers (docs/student.md).
         ignored_scope=nncf.IgnoredScope(types=["ScaledDotProductAttention"], validate=False),
         subset_size=len(inputs),
     )

@@ -4,7 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from scripts import cli
+from core.config_file import load_config
+from core.errors import RunFolderError
+from scripts import cli, planning
 from tests.conftest import ROOT, Xpoll
 
 JOB = """
@@ -56,11 +58,25 @@ def test_a_wrong_job_is_one_line_and_leaves_nothing_behind(
     done = xpoll("run", "job.toml", "--set", override, cwd=folder)
     assert done.returncode == 2, done.stderr
     assert said in done.stderr
-    # The first use of a packaged model on a machine is said while it lasts.
-    lines = [line for line in done.stderr.splitlines() if not line.startswith("preparing ")]
-    assert len(lines) == 1 and lines[0].startswith("xpoll: "), done.stderr
+    assert done.stderr.startswith("xpoll: ")
+    assert done.stderr.count("\n") == 1, done.stderr
     assert done.stdout == ""
     assert sorted(folder.rglob("*")) == before
+
+
+def test_a_run_folder_that_cannot_be_made_is_found_before_a_model_is_prepared(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(folder)
+    prepared: list[object] = []
+    monkeypatch.setattr(planning, "prepare_model", prepared.append)
+    before = sorted(folder.rglob("*"))
+    with pytest.raises(RunFolderError, match="cannot write a_file/run"):
+        planning.check_inputs(load_config(folder / "job.toml", ["job.run_folder=a_file/run"]))
+    assert prepared == []
+    planning.check_inputs(load_config(folder / "job.toml", ["job.run_folder=deep/er/run"]))
+    assert len(prepared) == 1
+    assert sorted(folder.rglob("*")) == before, "nothing is made yet"
 
 
 @pytest.mark.parametrize(

@@ -199,9 +199,7 @@ def test_dropout_of_the_config_stands_in_place_of_the_encoders(encoder: Path, tm
 
 
 @pytest.mark.parametrize("precision", ["bf16", "fp32"])
-def test_only_bf16_on_a_cpu_leaves_fused_attention_and_only_while_it_trains(
-    encoder: Path, monkeypatch: pytest.MonkeyPatch, precision: str
-) -> None:
+def test_only_bf16_on_a_cpu_leaves_fused_attention_and_only_while_it_trains(encoder: Path, precision: str) -> None:
     if best_device().type != "cpu":
         pytest.skip("this machine trains on a GPU")
     loaded = load_for_training(settings(encoder), LABELS, seed=0)
