@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.records import Parameters, Record
-from benchmarks.student_arms import ARMS, IPEX, PLAIN_LOOP, Sentences, read_sentences, rows_of, settings
+from benchmarks.student_arms import ARMS, IPEX, PLAIN_LOOP, Sentences, read_sentences, reasons_of, rows_of, settings
 from benchmarks.student_serving import measure_serving
 from benchmarks.student_throughput import measure_throughput, plain_student
 from benchmarks.votes import LABELS
@@ -86,7 +86,8 @@ def _of_xpoll(arm: str, train: Sentences, test: Sentences, config: Student) -> t
 
     with tempfile.TemporaryDirectory() as folder:
         student = Path(folder) / "student"
-        training = train_student(rows_of(arm, train), LABELS, config=config, seed=0, output=student)
+        rows, reasons = rows_of(arm, train), reasons_of(train)
+        training = train_student(rows, LABELS, config=config, seed=0, output=student, reasons=reasons)
         return [_probabilities(place, test) for place in (student, *other_seeds(student))], training
 
 

@@ -11,6 +11,7 @@ from core.config_file import checked_section
 from core.records import Consensus
 from personas.vote import METHODS
 
+REASONS = ["reason_1", "reason_2", "reason_3"]
 CONFIDENT = 0.9
 """A vote that is less sure than this counts less in the arm `weighted`."""
 
@@ -24,6 +25,8 @@ class Sentences(NamedTuple):
     shares: np.ndarray | None
     teacher: list[str]
     """The published majority, for both."""
+    reasons: list[list[str]]
+    """Those that Mixtral stated for its three chains of thought; none of the test sentences."""
 
 
 def read_sentences(data: str) -> tuple[Sentences, Sentences]:
@@ -46,8 +49,15 @@ def read_sentences(data: str) -> tuple[Sentences, Sentences]:
     ):
         chosen = rows[wanted].tolist()
         majority = [row["label_majority_published"] for row in chosen]
-        made.append(Sentences([row["text"] for row in chosen], [row[column] for row in chosen], voted, majority))
+        reasons = [] if voted is None else [[row[name] for name in REASONS if row.get(name)] for row in chosen]
+        texts, labels = [row["text"] for row in chosen], [row[column] for row in chosen]
+        made.append(Sentences(texts, labels, voted, majority, reasons))
     return made[0], made[1]
+
+
+def reasons_of(train: Sentences) -> dict[str, list[str]]:
+    """The stated reasons of each of the documents that `rows_of` makes, by its id."""
+    return {f"train-{i}": reasons for i, reasons in enumerate(train.reasons)}
 
 
 IPEX = "hard_ipex"
@@ -62,11 +72,13 @@ ARMS: dict[str, dict[str, Any]] = {
     "soft": {"soft_labels": True},
     "pruned": {"soft_labels": True, "refine": "prune"},
     "judged": {"soft_labels": True, "refine": "prune", "judges": 3, "folds": 5},
+    "cotrained": {"soft_labels": True, "refine": "cotrain", "judges": 3, "folds": 5},
     "distilled": {"soft_labels": True, "refine": "distil"},
     "pruned_self_trained": {"soft_labels": True, "refine": "prune", "self_training": True},
     "pruned_averaged": {"soft_labels": True, "refine": "prune", "average": 3},
     "pruned_ensemble": {"soft_labels": True, "refine": "prune", "ensemble": 5},
     "judged_ensemble": {"soft_labels": True, "refine": "prune", "judges": 3, "folds": 5, "ensemble": 5},
+    "cotrained_ensemble": {"soft_labels": True, "refine": "cotrain", "judges": 3, "folds": 5, "ensemble": 5},
     HALF: {"soft_labels": True},
     HALF_SELF_TRAINED: {"soft_labels": True, "self_training": True},
     "averaged": {"soft_labels": True, "average": 3},
@@ -75,10 +87,11 @@ ARMS: dict[str, dict[str, Any]] = {
 """What is trained on: the published majority alone; the same by IPEX; by the loop that the part `throughput` holds
 training against, which takes nothing but epochs and encoder from the parameters; with the vote's confidence in place
 of 1; weighted by it; the posterior of four answers; that without the votes that unseen students contradict; the same
-with the mean of three students for each of five parts in place of one for each of three; the posterior times their
-distribution; the pruned sentences labelled anew by a student; half of the votes, and with the other half's
-sentences as texts without a vote; three trainings averaged into each student; and the mean distribution of five
-students, which all seeds of that arm share, with one and with three judges."""
+with the mean of three students for each of five parts in place of one for each of three; the mean of what those make
+of a text and a classifier of Mixtral's stated reasons of those; the posterior times one student's distribution; the
+pruned sentences labelled anew by a student; half of the votes, and with the other half's sentences as texts without a
+vote; three trainings averaged into each student; and the mean distribution of five students, which all seeds of that
+arm share, of the votes that one and that three judges left, and of the targets with reasons."""
 
 
 def rows_of(arm: str, train: Sentences) -> list[Consensus]:

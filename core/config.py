@@ -224,9 +224,11 @@ class Student(Section):
     student is. None are kept out where that would be fewer than 30 texts."""
     patience: Annotated[int, Field(ge=0)] = 2
     """Stop after this many passes without a better loss on the held-out votes, and keep the best pass; 0 never."""
-    refine: Literal["none", "prune", "distil"] = "none"
+    refine: Literal["none", "prune", "distil", "cotrain"] = "none"
     """What is done with what students say of voted texts that they have not seen: `prune` leaves out texts whose
-    vote they are confidently against; `distil` multiplies their distribution into the voted one."""
+    vote they are confidently against; `distil` multiplies their distribution into the voted one; `cotrain` takes, in
+    place of the vote, the mean of theirs and of what a classifier of other texts' stated reasons makes of this one's
+    (needs panel.answer = "chain_of_thought")."""
     folds: Annotated[int, Field(ge=2)] = 3
     """Parts that the voted texts are cut into for `refine`; one more student is trained for each."""
     judges: Annotated[int, Field(ge=1)] = 1

@@ -2,7 +2,7 @@
 
     poll      documents, personas  -> panel.json, completions/
     vote      completions/         -> votes.parquet, labels.parquet (and probes.parquet, if there were any)
-    train     labels.parquet       -> student/
+    train     labels, votes        -> student/
     evaluate  labels, student/     -> evaluation.json
     report    all of it            -> metrics.json, report.html
 
@@ -106,11 +106,14 @@ def _vote_on_sets(config: Config, folder: RunFolder, completions: Iterable[Compl
 
 def train(config: Config, folder: RunFolder) -> None:
     require_one_label(config, "student")
-    from student.dataset import read_labels
+    from student.dataset import read_labels, read_reasons
     from student.train import train_student
 
     consensus, labels = read_labels(folder.require(folder.labels, step="vote"))
-    train_student(consensus, labels, config=config.student, seed=config.job.seed, output=folder.student)
+    reasons = read_reasons(folder.require(folder.votes, step="vote")) if config.student.refine == "cotrain" else None
+    train_student(
+        consensus, labels, config=config.student, seed=config.job.seed, output=folder.student, reasons=reasons
+    )
 
 
 def evaluate(config: Config, folder: RunFolder) -> None:

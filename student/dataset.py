@@ -44,6 +44,23 @@ def read_labels(path: Path) -> tuple[list[Consensus], list[str]]:
     return consensus, labels
 
 
+def read_reasons(path: Path) -> dict[str, list[str]]:
+    """The reasons stated for the readable votes on each document, by its id, in the order of votes.parquet.
+
+    Raises:
+        InputError: the file cannot be read as votes.
+    """
+    try:
+        votes = pq.read_table(path, columns=["document_id", "label", "stated_reason"])
+    except (OSError, pa.ArrowException, KeyError) as error:
+        raise InputError(f"{path} cannot be read as votes: {error}", mend="write it anew with xpoll vote") from error
+    reasons: dict[str, list[str]] = {}
+    for document_id, label, reason in zip(*(column.to_pylist() for column in votes.columns), strict=True):
+        if label is not None and reason:
+            reasons.setdefault(document_id, []).append(reason)
+    return reasons
+
+
 def training_rows(consensus: Sequence[Consensus], labels: Sequence[str]) -> TrainingRows:
     """The decided rows of the train split, in order.
 

@@ -9,6 +9,7 @@ import numpy as np
 from core.errors import ConfigError
 from core.files import read_json, write_json
 from student import learning_curve, refine
+from student.reasons import reason_probabilities
 from student.task import Task, aside
 
 BETWEEN = 3_000_017
@@ -40,12 +41,29 @@ def refined(task: Task, seed: int, scratch: Path) -> Task:
     better = task.targets.copy()
     if task.config.refine == "prune":
         better[numbers] = refine.pruned(task.targets[numbers], unseen)
+    elif task.config.refine == "cotrain":
+        reasons, folds = [task.reasons[i] for i in numbers], task.config.folds
+        reasoned = reason_probabilities(reasons, task.targets[numbers], folds=folds, seed=seed)
+        better[numbers] = refine.cotrained(unseen, reasoned)
     else:
         better[numbers] = refine.distilled(task.targets[numbers], unseen, trust=task.config.trust)
     whole = task.votes.copy()
     whole[numbers] = np.maximum(unseen, 1e-9)
     num_pruned = sum(not better[i].any() for i in numbers)
     return task._replace(targets=better, unseen=whole, num_pruned=num_pruned)
+
+
+def check_reasons(task: Task) -> None:
+    """Finds out before any training whether there are reasons to read.
+
+    Raises:
+        ConfigError: `student.refine` wants them, and the panel states none.
+    """
+    if task.config.refine == "cotrain" and not any(task.reasons):
+        raise ConfigError(
+            "student.refine is cotrain, which reads the reasons that the panel states, and it states none",
+            mend="set panel.answer to chain_of_thought and poll again, or --set student.refine=prune",
+        )
 
 
 def check_curve(task: Task) -> None:

@@ -27,6 +27,8 @@ class Task(NamedTuple):
     """(rows, labels) that training aims at."""
     votes: np.ndarray
     """(rows, labels) as voted."""
+    reasons: Sequence[Sequence[str]]
+    """What was stated for the votes of each row; none of them without a chain of thought."""
     parts: Split
     unseen: np.ndarray | None
     """(rows, labels) of students that did not see the row; None without `student.refine`."""

@@ -10,7 +10,7 @@ call goes on from them.
 """
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,13 +29,19 @@ from student.ensemble import taught_by_ensemble
 from student.folder import MARKER, SEEDS, check_place, replacing_folder
 from student.held_out import split
 from student.ipex import chosen_backend
-from student.others import check_curve, curve_of, refined
+from student.others import check_curve, check_reasons, curve_of, refined
 from student.self_training import with_own_labels
 from student.task import Task, fine_tuned
 
 
 def train_student(
-    consensus: Sequence[Consensus], labels: Sequence[str], *, config: Student, seed: int, output: Path
+    consensus: Sequence[Consensus],
+    labels: Sequence[str],
+    *,
+    config: Student,
+    seed: int,
+    output: Path,
+    reasons: Mapping[str, Sequence[str]] | None = None,
 ) -> dict[str, Any]:
     """Fine-tunes the config's encoder on the decided train rows and saves it to `output`.
 
@@ -45,12 +51,14 @@ def train_student(
         config: The [student] section.
         seed: Seed of the head, the order of the rows and dropout; further students count up from it.
         output: Folder to write; a student that is already there is replaced.
+        reasons: What the panel stated for its votes on a document, by its id; `student.refine = "cotrain"` reads them.
 
     Returns:
         What training.json says: settings, numbers of rows, time and losses.
 
     Raises:
         InputError: there is nothing to learn from.
+        ConfigError: the config does not go with the rows or the encoder.
         ModelError: the encoder cannot be loaded, or training diverged.
         RunFolderError: the folder cannot be written.
     """
@@ -61,10 +69,12 @@ def train_student(
     voted = targets(chosen.rows, labels, soft=config.soft_labels)
     rows = [[row.text, *target] for row, target in zip(chosen.rows, voted, strict=True)]
     votes = np.array(voted)
-    task = Task(chosen, labels, votes, votes, parts, None, None, 0, config, backend)
+    stated = [(reasons or {}).get(row.document_id, ()) for row in chosen.rows]
+    task = Task(chosen, labels, votes, votes, stated, parts, None, None, 0, config, backend)
     check_curve(task)
+    check_reasons(task)
     unvoted = [row.text for row in chosen.abstained] if config.self_training else []
-    scratch = open_checkpoints(output, _deciding(config, labels, seed), rows + unvoted)
+    scratch = open_checkpoints(output, _deciding(config, labels, seed), [*rows, *unvoted, *stated])
     try:
         task = with_own_labels(refined(task, seed, scratch), seed, scratch)
         task = taught_by_ensemble(task, seed, scratch)

@@ -23,7 +23,7 @@ def a_task(encoder: Path, own_labels: Rows | None, **changes: Any) -> Task:
     votes = np.eye(3)[[0, 1, 2, 0]]
     targets = votes * np.array([1, 0, 1, 1])[:, None]
     config = settings(encoder, **changes)
-    return Task(chosen, LABELS, targets, votes, Split([0, 1, 2], [3]), None, own_labels, 1, config, "native")
+    return Task(chosen, LABELS, targets, votes, [], Split([0, 1, 2], [3]), None, own_labels, 1, config, "native")
 
 
 Calls = list[tuple[Rows, list[str], int]]
