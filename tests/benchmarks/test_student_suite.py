@@ -1,12 +1,16 @@
 """The suite `student` never reads an expert's label but to score test sentences."""
 
 import csv
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from benchmarks import student as module
+from benchmarks import student_serving
 from benchmarks.student import measure_student
 from benchmarks.student_arms import ARMS, read_sentences, rows_of, settings
 from benchmarks.student_throughput import BUCKETED, PLAIN, UPPER, measure_throughput
@@ -119,3 +123,38 @@ def test_throughput_arms_run_in_turn_and_are_set_against_the_plain_loop(tmp_path
     rates = {record["arm"]: record["train_texts_per_s"] for record in records[:3]}
     assert records[3]["train_speedup"] == pytest.approx(rates[BUCKETED] / rates[PLAIN])
     assert records[4]["train_speedup_frozen"] == pytest.approx(rates[UPPER] / rates[PLAIN])
+
+
+def test_ways_to_serve_are_held_against_the_pipeline_in_the_same_repeat(
+    tmp_path: Path, encoder: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: Counter[str] = Counter()
+
+    def way(name: str, student: Path) -> Callable[[Sequence[str]], list[str]]:
+        assert (student / "config.json").exists()
+
+        def classify(texts: Sequence[str]) -> list[str]:
+            calls[name] += len(texts) == 45
+            time.sleep(0.04 if name == "pipeline" else 0.01)
+            return ["neutral"] * len(texts)
+
+        return classify
+
+    monkeypatch.setattr(student_serving, "_way", way)
+    monkeypatch.setattr(student_serving, "_export", lambda *_: False)
+    serving = {"serving_encoders": ["toy"], "serving_rows": 45, "serving_repeats": 2, "serving_window_s": 0.08}
+    made_parameters = parameters(made_up(tmp_path), encoder) | serving | {"parts": ["serving"], "usd_per_hour": 0.1}
+    records = list(measure_student(made_parameters))
+    for first in (record for record in records if "first_pass_texts_per_s" in record):
+        passes = max(1, round(0.08 * first["first_pass_texts_per_s"] / 45))
+        assert calls[first["arm"]] == 1 + 2 * passes, "one pass to warm up, then as many as fill each window"
+    assert calls["pytorch"] > calls["pipeline"] >= 3
+    timed = [record for record in records if "texts_per_s" in record]
+    assert [(record["arm"], record["repeat"]) for record in timed] == [
+        (way, repeat) for repeat in (0, 1) for way in ("pytorch", "pipeline")
+    ]
+    assert {record["accuracy"] for record in timed} == {1 / 3}
+    pairs = [record["pytorch_speedup"] for record in records if "pytorch_speedup" in record]
+    rates = {(record["arm"], record["repeat"]): record["texts_per_s"] for record in timed}
+    assert pairs == [rates["pytorch", repeat] / rates["pipeline", repeat] for repeat in (0, 1)]
+    assert records[-1]["pytorch_speedup_median"] == pytest.approx(np.mean(pairs))
