@@ -148,7 +148,7 @@ def test_ways_to_serve_are_held_against_the_pipeline_in_the_same_repeat(
     for first in (record for record in records if "first_pass_texts_per_s" in record):
         passes = max(1, round(0.08 * first["first_pass_texts_per_s"] / 45))
         assert calls[first["arm"]] == 1 + 2 * passes, "one pass to warm up, then as many as fill each window"
-    assert calls["pytorch"] > calls["pipeline"] >= 3
+    assert calls["pytorch"] >= calls["pipeline"] >= 3
     timed = [record for record in records if "texts_per_s" in record]
     assert [(record["arm"], record["repeat"]) for record in timed] == [
         (way, repeat) for repeat in (0, 1) for way in ("pytorch", "pipeline")
