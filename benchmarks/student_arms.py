@@ -63,6 +63,8 @@ def reasons_of(train: Sentences) -> dict[str, list[str]]:
 IPEX = "hard_ipex"
 PLAIN_LOOP = "plain_loop"
 HALF, HALF_SELF_TRAINED = "half", "half_self_trained"
+COTRAINED = {"soft_labels": True, "refine": "cotrain", "judges": 3, "folds": 5}
+UNLIKE = [{}, {"frozen": 1, "dropout": 0.1}, {"frozen": 1, "learning_rate": 5e-5, "epochs": 4}]
 ARMS: dict[str, dict[str, Any]] = {
     "hard": {"soft_labels": False},
     IPEX: {"soft_labels": False, "backend": "ipex"},
@@ -72,13 +74,13 @@ ARMS: dict[str, dict[str, Any]] = {
     "soft": {"soft_labels": True},
     "pruned": {"soft_labels": True, "refine": "prune"},
     "judged": {"soft_labels": True, "refine": "prune", "judges": 3, "folds": 5},
-    "cotrained": {"soft_labels": True, "refine": "cotrain", "judges": 3, "folds": 5},
+    "cotrained": COTRAINED,
     "distilled": {"soft_labels": True, "refine": "distil"},
     "pruned_self_trained": {"soft_labels": True, "refine": "prune", "self_training": True},
     "pruned_averaged": {"soft_labels": True, "refine": "prune", "average": 3},
     "pruned_ensemble": {"soft_labels": True, "refine": "prune", "ensemble": 5},
     "judged_ensemble": {"soft_labels": True, "refine": "prune", "judges": 3, "folds": 5, "ensemble": 5},
-    "cotrained_ensemble": {"soft_labels": True, "refine": "cotrain", "judges": 3, "folds": 5, "ensemble": 5},
+    "cotrained_ensemble": COTRAINED | {"ensemble": 4, "members": UNLIKE, "variants": 2},
     HALF: {"soft_labels": True},
     HALF_SELF_TRAINED: {"soft_labels": True, "self_training": True},
     "averaged": {"soft_labels": True, "average": 3},
@@ -91,7 +93,8 @@ with the mean of three students for each of five parts in place of one for each 
 of a text and a classifier of Mixtral's stated reasons of those; the posterior times one student's distribution; the
 pruned sentences labelled anew by a student; half of the votes, and with the other half's sentences as texts without a
 vote; three trainings averaged into each student; and the mean distribution of five students, which all seeds of that
-arm share, of the votes that one and that three judges left, and of the targets with reasons."""
+arm share, of the votes that one and that three judges left; and that of four unlike students of the targets with
+reasons, for the sentences and two made-up ones of each."""
 
 
 def rows_of(arm: str, train: Sentences) -> list[Consensus]:

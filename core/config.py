@@ -198,6 +198,15 @@ class Vote(Section):
         raise ValueError(f"must be 'never', 'decided' or a number between 0.5 and 1, got {stop!r}")
 
 
+class Member(Section):
+    """What one member of an ensemble has in place of the [student] section's."""
+
+    frozen: Annotated[int, Field(ge=0)] | None = None
+    dropout: Annotated[float, Field(ge=0, lt=1)] | None = None
+    learning_rate: Annotated[float, Field(gt=0)] | None = None
+    epochs: Annotated[float, Field(gt=0)] | None = None
+
+
 class Student(Section):
     encoder: str = "all-minilm-l6-v2"
     """Packaged model, folder, or Hugging Face name of the encoder to fine-tune, e.g. FacebookAI/roberta-base."""
@@ -243,6 +252,12 @@ class Student(Section):
     ensemble: Annotated[int, Field(ge=1)] = 1
     """Students of the votes whose mean distribution the student is trained on in their place, for each text, those
     that `prune` left out too. 1 trains it on the votes. Takes that many more trainings."""
+    members: list[Member] = []
+    """What the members of `ensemble` have in place of this section's, in turn, e.g. [{}, {frozen = 1, dropout = 0.1}]:
+    frozen, dropout, learning_rate and epochs. Unlike members know more together than like ones."""
+    variants: Annotated[int, Field(ge=0)] = 0
+    """Further texts made of each text, with words masked or its beginning and the end of another, which `ensemble`
+    labels and the student is trained on, too: it learns what the ensemble makes of texts it has not seen."""
     seeds: Annotated[int, Field(ge=1)] = 1
     """How many students to train, alike but for the seed. The first one is the student; the others show the spread."""
     deterministic: bool = False

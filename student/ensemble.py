@@ -2,15 +2,20 @@
 
 Seeds of one training err differently, so their mean distribution is better than each of them; one student of
 it keeps part of that at the price of one model to serve (Hinton et al. 2015, "Distilling the knowledge in a
-neural network"). Texts whose votes were pruned are trained on as well: the ensemble has an answer for each.
+neural network"). Texts whose votes were pruned are trained on as well: the ensemble has an answer for each. Members
+may differ in more than the seed, and may label further texts, made up of those that are there.
 """
 
 from pathlib import Path
 
 import numpy as np
 
+from core.config import Student
+from core.errors import ConfigError
 from core.files import read_json, write_json
+from student.encoder import load_for_training
 from student.task import Task, aside
+from student.variants import variants_of
 
 BETWEEN = 2_000_003
 """Step from the seed of one member to the next: far from the seeds of other students, which count up by one."""
@@ -25,12 +30,14 @@ def taught_by_ensemble(task: Task, seed: int, scratch: Path) -> Task:
     texts = task.texts(task.parts.train)
     labelled = set(texts)
     without_votes = [text for text in task.own_labels.texts if text not in labelled] if task.own_labels else []
+    without_votes += _variants(task, texts, seed)
     answers = []
     for number in range(task.config.ensemble):
         kept = scratch / f"ensemble-{number}.json"
         if not kept.exists():
             member_seed = seed + (number + 1) * BETWEEN
-            found = aside(task, task.trained_on(), [*texts, *without_votes], member_seed, scratch / kept.stem)
+            member = task._replace(config=_member(task.config, number))
+            found = aside(member, task.trained_on(), [*texts, *without_votes], member_seed, scratch / kept.stem)
             write_json(kept, found.tolist())
         answers.append(read_json(kept))
     mean = np.mean(answers, axis=0)
@@ -38,3 +45,32 @@ def taught_by_ensemble(task: Task, seed: int, scratch: Path) -> Task:
     targets[task.parts.train] = mean[: len(texts)]
     own_labels = Rows(without_votes, mean[len(texts) :].tolist()) if without_votes else None
     return task._replace(targets=targets, own_labels=own_labels)
+
+
+def check_ensemble(config: Student) -> None:
+    """Finds out before any training whether there is an ensemble where something is asked of it.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    asked = "members" if config.members else "variants" if config.variants else None
+    if asked and config.ensemble == 1:
+        raise ConfigError(
+            f"student.{asked} is about the members of an ensemble, and student.ensemble is 1",
+            mend="--set student.ensemble=4",
+        )
+
+
+def _member(config: Student, number: int) -> Student:
+    """The section of a member."""
+    if not config.members:
+        return config
+    changes = config.members[number % len(config.members)].model_dump(exclude_none=True)
+    return config.model_copy(update=changes)
+
+
+def _variants(task: Task, texts: list[str], seed: int) -> list[str]:
+    if not task.config.variants:
+        return []
+    mask = load_for_training(task.config, task.labels, seed=seed).tokenizer.mask_token
+    return variants_of(texts, times=task.config.variants, mask=mask, seed=seed)

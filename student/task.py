@@ -33,11 +33,17 @@ class Task(NamedTuple):
     unseen: np.ndarray | None
     """(rows, labels) of students that did not see the row; None without `student.refine`."""
     own_labels: "Rows | None"
-    """Texts without a vote, with what a student says of them; None without `student.self_training`."""
+    """Texts without a vote, with what students say of them: of `student.self_training`, and of `student.variants`."""
     num_pruned: int
     """Rows whose vote was left out."""
     config: Student
     backend: str
+
+    @property
+    def num_self_trained(self) -> int:
+        """Texts without a vote that a student has labelled; made-up ones do not count."""
+        made_up = self.config.variants * len(self.parts.train)
+        return len(self.own_labels.texts) - made_up if self.own_labels else 0
 
     def with_targets(self) -> list[int]:
         """Numbers of the train rows that have targets: pruned ones have none."""

@@ -25,7 +25,7 @@ from student import calibration
 from student.checkpoints import open_checkpoints, remove_checkpoints
 from student.dataset import label_counts, targets, training_rows
 from student.encoder import load_for_training, quiet
-from student.ensemble import taught_by_ensemble
+from student.ensemble import check_ensemble, taught_by_ensemble
 from student.folder import MARKER, SEEDS, check_place, replacing_folder
 from student.held_out import split
 from student.ipex import chosen_backend
@@ -73,6 +73,7 @@ def train_student(
     task = Task(chosen, labels, votes, votes, stated, parts, None, None, 0, config, backend)
     check_curve(task)
     check_reasons(task)
+    check_ensemble(config)
     unvoted = [row.text for row in chosen.abstained] if config.self_training else []
     scratch = open_checkpoints(output, _deciding(config, labels, seed), [*rows, *unvoted, *stated])
     try:
@@ -111,7 +112,7 @@ def _train_seed(task: Task, seed: int, scratch: Path, output: Path) -> dict[str,
         "precision": done.precision,
         "device": done.device,
         "pruned": task.num_pruned,
-        "self_trained": len(task.own_labels.texts) if task.own_labels else 0,
+        "self_trained": task.num_self_trained,
         "wall_s": round(done.wall_s, 3),
         "resumed_at_step": done.resumed_at,
         "rows_per_s": round(len(rows.texts) * done.epochs / done.wall_s, 1),
@@ -158,6 +159,7 @@ def _training_record(task: Task, seed: int) -> dict[str, Any]:
         "judges": config.judges,
         "average": config.average,
         "ensemble": config.ensemble,
+        "variants": config.variants,
         "learning_rate": config.learning_rate,
         "batch_size": config.batch_size,
         "max_length": config.max_length,

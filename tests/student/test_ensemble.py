@@ -71,6 +71,25 @@ def test_texts_of_self_training_are_labelled_by_the_ensemble_once(encoder: Path,
     assert sorted(taught.trained_on().texts) == sorted([*(each.text for each in documents(4)[:3]), "loss"])
 
 
+def test_members_differ_in_turn_and_label_made_up_texts(
+    encoder: Path, tmp_path: Path, calls: Calls, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked_as: list[tuple[int, float]] = []
+    answers = ensemble.aside
+
+    def aside(task: Task, *arguments: Any) -> np.ndarray:
+        asked_as.append((task.config.frozen, task.config.learning_rate))
+        return answers(task, *arguments)
+
+    monkeypatch.setattr(ensemble, "aside", aside)
+    members = [{}, {"frozen": 1, "learning_rate": 0.5}]
+    taught = ensemble.taught_by_ensemble(a_task(encoder, None, ensemble=3, members=members, variants=2), 0, tmp_path)
+    assert asked_as == [(0, 1e-2), (1, 0.5), (0, 1e-2)]
+    assert [len(texts) for _, texts, _ in calls] == [9, 9, 9], "three texts and two of each"
+    assert len(taught.trained_on().texts) == 9 and taught.num_self_trained == 0
+    np.testing.assert_allclose(taught.trained_on().targets, np.full((9, 3), 1 / 3))
+
+
 def test_a_student_of_an_ensemble_answers_rightly_where_votes_are_wrong(encoder: Path, tmp_path: Path) -> None:
     rows = documents(150)
     for i in range(0, 150, 10):
