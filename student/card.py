@@ -69,7 +69,7 @@ def _data(training: Mapping[str, Any], config: Mapping[str, Any], metrics: Mappi
         "## Data",
         f"- {training['rows']} texts from `{_line(config['documents']['path'])}`, labelled by votes, not by people; "
         f"on {training['abstained']} texts the votes abstained, {training['held_out_rows']} were kept out of training.",
-        *_own_labels(training),
+        *_targets(training),
         f"- The votes are answers of {_line(teacher)} to {len(config['panel']['personas']) or 1} persona(s), "
         f"counted by `{config['vote']['method']}`.",
         f"- Labels: {counts}.",
@@ -84,12 +84,21 @@ def _data(training: Mapping[str, Any], config: Mapping[str, Any], metrics: Mappi
     return "\n".join([*lines, f"- Energy of labelling and training: {measured}.", ""])
 
 
-def _own_labels(training: Mapping[str, Any]) -> list[str]:
-    """Nothing for a student of votes alone, and of an earlier version."""
-    number, members = training.get("self_trained", 0), training.get("ensemble", 1)
-    lines = [f"- {number} texts without a vote bear labels of a first student."] if number else []
+def _targets(training: Mapping[str, Any]) -> list[str]:
+    """What it was trained on in place of the votes; nothing for a student of votes alone, and of an earlier version."""
+    number, members, made_up = (training.get(name, 0) for name in ("self_trained", "ensemble", "variants"))
+    refined = {
+        "prune": f"- {training.get('pruned', 0)} texts were left out: students of other texts contradict their votes.",
+        "distil": "- The targets are the votes times what students of other texts say.",
+        "cotrain": "- The targets are not the votes, but the mean of what students of other texts make of each text, "
+        "and a classifier of the reasons stated for other texts of the reasons stated for this one.",
+    }
+    lines = [line for name, line in refined.items() if name == training.get("refine")]
+    if number:
+        lines.append(f"- {number} texts without a vote bear labels of a first student.")
     if members > 1:
-        lines.append(f"- It was trained on the mean answers of {members} students of the votes.")
+        further = f", also to {made_up} texts made of the words of each" if made_up else ""
+        lines.append(f"- It was trained on the mean answers of {members} students of these{further}.")
     return lines
 
 

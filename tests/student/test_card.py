@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
 
 from student.card import write_card
@@ -63,7 +64,25 @@ def test_a_card_says_how_many_labels_a_student_gave_itself(tmp_path: Path) -> No
 def test_a_card_says_that_an_ensemble_taught(tmp_path: Path) -> None:
     (tmp_path / "training.json").write_text(json.dumps(TRAINING | {"ensemble": 5}))
     text = write_card(tmp_path, CONFIG, None, None).read_text(encoding="utf-8")
-    assert "- It was trained on the mean answers of 5 students of the votes." in text
+    assert "- It was trained on the mean answers of 5 students of these." in text
+    (tmp_path / "training.json").write_text(json.dumps(TRAINING | {"ensemble": 5, "variants": 2}))
+    text = write_card(tmp_path, CONFIG, None, None).read_text(encoding="utf-8")
+    assert "5 students of these, also to 2 texts made of the words of each." in text
+
+
+@pytest.mark.parametrize(
+    ("refine", "said"),
+    [
+        ("none", None),
+        ("prune", "- 9 texts were left out: students of other texts contradict their votes."),
+        ("distil", "- The targets are the votes times what students of other texts say."),
+        ("cotrain", "- The targets are not the votes, but the mean of what students of other texts make"),
+    ],
+)
+def test_a_card_says_what_became_of_the_votes(tmp_path: Path, refine: str, said: str | None) -> None:
+    (tmp_path / "training.json").write_text(json.dumps(TRAINING | {"refine": refine, "pruned": 9}))
+    text = write_card(tmp_path, CONFIG, None, None).read_text(encoding="utf-8")
+    assert said in text if said else "students of other texts" not in text
 
 
 def test_a_card_has_scores_energy_and_the_verdict(tmp_path: Path) -> None:
