@@ -77,7 +77,8 @@ def test_killed_and_run_again_no_finished_answer_is_lost_and_none_is_asked_twice
     tmp_path: Path, models: Path, xpoll: Xpoll
 ) -> None:
     job, run = write_job(tmp_path, models, FEW), tmp_path / "run"
-    command = [sys.executable, "-m", "scripts.cli", "run", str(job), "--set", "panel.answer=chain_of_thought"]
+    changes = ("--set", "panel.answer=chain_of_thought", "--set", "student.refine=cotrain")
+    command = [sys.executable, "-m", "scripts.cli", "run", str(job), *changes]
     with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True) as driver:
         until_s = time.monotonic() + START_S
         while count_answers(run / "completions") < 20:
@@ -96,7 +97,7 @@ def test_killed_and_run_again_no_finished_answer_is_lost_and_none_is_asked_twice
     before = journaled(run)
     assert len(before) == answered
 
-    done = xpoll("run", job, "--set", "panel.answer=chain_of_thought", cwd=tmp_path, timeout_s=START_S)
+    done = xpoll("run", job, *changes, cwd=tmp_path, timeout_s=START_S)
     assert done.returncode == 0, done.stderr
     after = {completion.key: completion for completion in read_completions(run / "completions")}
     assert len(after) == wanted == count_answers(run / "completions")
@@ -112,8 +113,9 @@ def test_killed_and_run_again_no_finished_answer_is_lost_and_none_is_asked_twice
     assert metrics["prompts"] == wanted
     assert metrics["engine"]["starts"] == 2
     assert metrics["votes"]["counted"] == len(read)
+    assert read_json(run / "student/training.json")["refine"] == "cotrain"
 
-    again = xpoll("run", job, "--set", "panel.answer=chain_of_thought", cwd=tmp_path)
+    again = xpoll("run", job, *changes, cwd=tmp_path)
     assert again.returncode == 0
     assert "nothing left to do" in again.stderr
     refused = xpoll("run", job, cwd=tmp_path)
