@@ -21,6 +21,7 @@ from student.attention import attention_for_training
 from student.batches import LengthTrainer
 from student.checkpoints import last_checkpoint
 from student.encoder import Encoder, quiet
+from student.first_token import last_layer_at_first_token
 
 
 class Rows(NamedTuple):
@@ -82,6 +83,7 @@ def fine_tune(
     with quiet(), attention_for_training(encoder.model, precision), ExitStack() as stack:
         if data.kept:
             stack.enter_context(frozen.upper_part(encoder.model, config.frozen))
+        stack.enter_context(last_layer_at_first_token(encoder.model))
         report = callbacks.StepReport(stack, loss)
         trainer = LengthTrainer(
             model=encoder.model,

@@ -49,8 +49,10 @@ def logits(encoder: Encoder, texts: Sequence[str], *, device: Any = None, forwar
 def _with_torch(model: Any, device: Any) -> Forward:
     import torch
 
+    from student.first_token import last_layer_at_first_token
+
     def compute(batches: list[dict[str, np.ndarray]]) -> list[np.ndarray]:
-        with torch.inference_mode():
+        with torch.inference_mode(), last_layer_at_first_token(model):
             return [
                 model(**{name: torch.from_numpy(value).to(device) for name, value in batch.items()})
                 .logits.float()

@@ -1,4 +1,4 @@
-"""Trains one student with IPEX. Runs in the Intel environment (torch 2.8), which holds nothing of xpoll.
+"""Trains one student with IPEX. Runs in the Intel environment (torch 2.8); of xpoll it imports first_token.py alone.
 
     .venv-ipex/bin/python -I student/ipex_step.py FOLDER
 
@@ -8,6 +8,7 @@ FOLDER/done.json and FOLDER/model/, the student's weights and config; the caller
 Progress goes to stdout as one JSON object a line.
 """
 
+import importlib
 import json
 import math
 import random
@@ -44,6 +45,8 @@ def train(task: dict[str, Any], rows: list[dict[str, Any]], output: Path) -> dic
     optimizer = torch.optim.AdamW(kept, lr=task["learning_rate"], weight_decay=0.01)
     precision, dtype = chosen(task["precision"], device.type)
     model, optimizer = ipex.optimize(model, optimizer=optimizer, dtype=dtype, inplace=True)
+    sys.path.append(str(Path(__file__).parent))  # which Python leaves out with -I
+    importlib.import_module("first_token").shorten_last_layer(model)
     kept = [parameter for group in optimizer.param_groups for parameter in group["params"]]  # IPEX may replace them
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: rate(step, num_steps))
     draw = random.Random(task["seed"])
@@ -130,7 +133,7 @@ def steps_of(rows: list[dict[str, Any]], task: dict[str, Any], draw: random.Rand
     order = list(rows)
     draw.shuffle(order)
     size = task["batch_size"]
-    window = 16 * size * task["accumulation"]  # as student/batches.py has it, which this environment cannot import
+    window = 16 * size * task["accumulation"]  # as student/batches.py has it, which needs the other Transformers
     made = []
     for start in range(0, len(order), window):
         made += batches(sorted(order[start : start + window], key=lambda row: len(row["ids"])), size)

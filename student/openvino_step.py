@@ -1,12 +1,14 @@
-"""Exports a student to OpenVINO. Runs in the Intel environment, which holds nothing of xpoll.
+"""Exports a student to OpenVINO. Runs in the Intel environment; of xpoll it imports first_token.py alone.
 
     .venv-ipex/bin/python -I student/openvino_step.py FOLDER
 
 Reads FOLDER/model (config and weights) and FOLDER/texts.jsonl (token ids to calibrate INT8 with). Writes
 FOLDER/openvino/fp32, int8-weights and int8, each with openvino_model.xml and .bin, and FOLDER/done.json.
+The last layer is computed at the first token alone (first_token.py).
 On processors and GPUs with bf16 the runtime computes fp32 files in bf16 by itself.
 """
 
+import importlib
 import json
 import sys
 from collections.abc import Iterator
@@ -17,11 +19,15 @@ from typing import Any
 def main(folder: Path) -> None:
     import nncf
     import openvino
-    from optimum.intel import OVModelForSequenceClassification
+    from optimum.exporters.openvino import export_from_model
+    from transformers import AutoModelForSequenceClassification
 
-    exported = OVModelForSequenceClassification.from_pretrained(folder / "model", export=True, compile=False)
+    sys.path.append(str(Path(__file__).parent))  # which Python leaves out with -I
+    first_token = importlib.import_module("first_token")
+    model = AutoModelForSequenceClassification.from_pretrained(folder / "model")
     output = folder / "openvino"
-    exported.save_pretrained(output / "fp32")
+    with first_token.last_layer_at_first_token(model):
+        export_from_model(model, output / "fp32", task="text-classification")
     plain = output / "fp32" / "openvino_model.xml"
     core = openvino.Core()
     weights_only = nncf.compress_weights(core.read_model(plain), mode=nncf.CompressWeightsMode.INT8_ASYM)
