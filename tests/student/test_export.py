@@ -1,6 +1,7 @@
 """What `make ipex` builds: IPEX trains what native training does, OpenVINO answers as PyTorch does."""
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from toy import LABELS, documents, settings
 from core.errors import ConfigError, ModelError
 from student.export import export_student
 from student.ipex import chosen_backend
+from student.openvino_step import kept_exact
 from student.predict import StudentModel
 from student.train import train_student
 
@@ -119,3 +121,23 @@ def test_the_command_exports_and_predicts(trained: Trained, tmp_path: Path) -> N
     )
     assert exported.returncode == 0, exported.stderr
     assert "calibrated on 40 texts" in exported.stdout
+
+
+def test_int8_leaves_out_the_lower_half_s_ffn_outputs_the_head_and_what_is_for_one_token() -> None:
+    def left_out(part: str, *, shortened: bool, num_layers: int = 6) -> bool:
+        name = f"__module.bert.{part}/aten::linear/MatMul"
+        return any(re.fullmatch(pattern, name) for pattern in kept_exact(num_layers, shortened))
+
+    for part in ("encoder.layer.0.output.dense", "encoder.layer.2.output.dense", "pooler.dense"):
+        assert left_out(part, shortened=True) and left_out(part, shortened=False)
+    for part in ("encoder.layer.5.attention.self.query", "encoder.layer.5.output.dense"):
+        assert left_out(part, shortened=True) and not left_out(part, shortened=False)
+    for part in (
+        "encoder.layer.3.output.dense",
+        "encoder.layer.0.intermediate.dense",
+        "encoder.layer.0.attention.output.dense",
+        "encoder.layer.5.attention.self.key",
+    ):
+        assert not left_out(part, shortened=True), part
+    assert left_out("encoder.layer.11.output.dense", shortened=True, num_layers=24)
+    assert not left_out("encoder.layer.12.output.dense", shortened=True, num_layers=24)
