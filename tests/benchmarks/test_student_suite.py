@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from benchmarks import student as module
-from benchmarks import student_serving
+from benchmarks import student_int8, student_serving
 from benchmarks.student import measure_student
 from benchmarks.student_arms import ARMS, read_sentences, rows_of, settings
 from benchmarks.student_throughput import BUCKETED, PLAIN, UPPER, measure_throughput
@@ -160,3 +160,21 @@ def test_ways_to_serve_are_held_against_the_pipeline_in_the_same_repeat(
     rates = {(record["arm"], record["repeat"]): record["texts_per_s"] for record in timed}
     assert pairs == [rates["pytorch", repeat] / rates["pipeline", repeat] for repeat in (0, 1)]
     assert records[-1]["pytorch_speedup_median"] == pytest.approx(np.mean(pairs))
+
+
+def test_what_int8_loses_is_said_of_each_student_and_of_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _, test = read_sentences(str(made_up(tmp_path)))
+    wrong_label = {label: LABELS[(LABELS.index(label) + 1) % 3] for label in LABELS}
+
+    def answers(student: Path, way: str, _: object) -> list[str]:
+        """Right but for five; in INT8 student 1 has nine further errors, with INT8 weights each has one less."""
+        wrong = {"pytorch": 5, "openvino-int8": 5 + 9 * int(student.name), "openvino-int8-weights": 4}[way]
+        return [wrong_label[label] if i < wrong else label for i, label in enumerate(test.labels)]
+
+    monkeypatch.setattr(student_int8, "_answers", answers)
+    first, second, both = student_int8.measure_points_lost([Path("0"), Path("1")], test, "toy")
+    assert (first["seed"], first["int8_points_lost"], first["labels_changed"]) == (0, 0, 0)
+    assert (second["seed"], second["int8_points_lost"], second["labels_changed"]) == (1, pytest.approx(20), 9)
+    assert first["fp32_accuracy"] == pytest.approx(40 / 45)
+    assert first["int8_weights_points_lost"] == pytest.approx(-100 / 45)
+    assert both["int8_points_lost_mean"] == pytest.approx(10)

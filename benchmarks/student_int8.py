@@ -1,0 +1,45 @@
+"""What INT8 costs in accuracy: several students alike but for the seed, each exported and asked the same sentences.
+
+Of 453 sentences one is 0.22 points, and the few that INT8 changes are those that a student is unsure of, so
+what one student loses is mostly luck.
+"""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from benchmarks.records import Record
+from benchmarks.student_arms import Sentences
+from benchmarks.votes import LABELS
+from core import statistics
+from core.progress import say
+
+RUNTIME, OF_WEIGHTS = "openvino-int8", "openvino-int8-weights"
+
+
+def measure_points_lost(students: Sequence[Path], test: Sentences, encoder: str) -> Iterator[Record]:
+    """One record a student, which is exported, in the order of their seeds, then one for all of them."""
+    lost: list[float] = []
+    for seed, student in enumerate(students):
+        say(f"what INT8 changes, student {seed + 1} of {len(students)}")
+        plain, int8, of_weights = (_answers(student, way, test) for way in ("pytorch", RUNTIME, OF_WEIGHTS))
+        right = statistics.accuracy(plain, test.labels).value
+        losses = [100 * (right - statistics.accuracy(each, test.labels).value) for each in (int8, of_weights)]
+        lost.append(losses[0])
+        yield {
+            "arm": RUNTIME,
+            "encoder": encoder,
+            "seed": seed,
+            "split": "test",
+            "fp32_accuracy": right,
+            "int8_points_lost": losses[0],
+            "int8_weights_points_lost": losses[1],
+            "labels_changed": sum(mine != exact for mine, exact in zip(int8, plain, strict=True)),
+        }
+    mean, spread = statistics.mean_and_spread(lost)
+    yield {"arm": RUNTIME, "encoder": encoder, "int8_points_lost_mean": mean, "int8_points_lost_sd": spread}
+
+
+def _answers(student: Path, way: str, test: Sentences) -> list[str]:
+    from student.predict import StudentModel
+
+    return [LABELS[best] for best in StudentModel(student, runtime=way).probabilities(test.texts).argmax(1)]
