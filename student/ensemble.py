@@ -29,7 +29,7 @@ def taught_by_ensemble(task: Task, seed: int, scratch: Path) -> Task:
 
     texts = task.texts(task.parts.train)
     labelled = set(texts)
-    without_votes = [text for text in task.own_labels.texts if text not in labelled] if task.own_labels else []
+    without_votes = [text for text in task.further.texts if text not in labelled] if task.further else []
     without_votes += _variants(task, texts, seed)
     answers = []
     for number in range(task.config.ensemble):
@@ -43,8 +43,8 @@ def taught_by_ensemble(task: Task, seed: int, scratch: Path) -> Task:
     mean = np.mean(answers, axis=0)
     targets = task.targets.copy()
     targets[task.parts.train] = mean[: len(texts)]
-    own_labels = Rows(without_votes, mean[len(texts) :].tolist()) if without_votes else None
-    return task._replace(targets=targets, own_labels=own_labels)
+    further = Rows(without_votes, mean[len(texts) :].tolist()) if without_votes else None
+    return task._replace(targets=targets, further=further)
 
 
 def check_ensemble(config: Student) -> None:

@@ -32,4 +32,4 @@ def with_own_labels(task: Task, seed: int, scratch: Path) -> Task:
         write_json(kept, aside(task, task.trained_on(), texts, seed, scratch / kept.stem).tolist())
     found = np.array(read_json(kept))
     sure = np.flatnonzero(found.max(1) >= SURE)
-    return task._replace(own_labels=Rows([texts[i] for i in sure], found[sure].tolist()))
+    return task._replace(further=Rows([texts[i] for i in sure], found[sure].tolist()))

@@ -32,31 +32,32 @@ class Task(NamedTuple):
     parts: Split
     unseen: np.ndarray | None
     """(rows, labels) of students that did not see the row; None without `student.refine`."""
-    own_labels: "Rows | None"
-    """Texts without a vote, with what students say of them: of `student.self_training`, and of `student.variants`."""
+    further: "Rows | None"
+    """Texts without a voted label, with targets all the same: abstentions with a weight, what a student says of texts
+    (`student.self_training`), and made-up texts (`student.variants`)."""
     num_pruned: int
     """Rows whose vote was left out."""
     config: Student
     backend: str
 
     @property
-    def num_self_trained(self) -> int:
-        """Texts without a vote that a student has labelled; made-up ones do not count."""
+    def num_further(self) -> int:
+        """Texts without a voted label that are trained on; made-up ones do not count."""
         made_up = self.config.variants * len(self.parts.train)
-        return len(self.own_labels.texts) - made_up if self.own_labels else 0
+        return len(self.further.texts) - made_up if self.further else 0
 
     def with_targets(self) -> list[int]:
         """Numbers of the train rows that have targets: pruned ones have none."""
         return [i for i in self.parts.train if self.targets[i].any()]
 
     def trained_on(self) -> "Rows":
-        """Rows with targets, and texts that a student has labelled."""
+        """Rows with targets, and further texts."""
         from student.fine_tune import Rows
 
         rows = self.rows(self.with_targets(), self.targets)
-        if self.own_labels is None:
+        if self.further is None:
             return rows
-        return Rows([*rows.texts, *self.own_labels.texts], [*rows.targets, *self.own_labels.targets])
+        return Rows([*rows.texts, *self.further.texts], [*rows.targets, *self.further.targets])
 
     def texts(self, numbers: Sequence[int]) -> list[str]:
         return [self.chosen.rows[i].text for i in numbers]

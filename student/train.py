@@ -22,6 +22,7 @@ from core.files import read_json, write_json
 from core.records import Consensus
 from core.statistics import mean_and_spread
 from student import calibration
+from student.abstentions import check_abstentions, with_abstentions
 from student.checkpoints import open_checkpoints, remove_checkpoints
 from student.dataset import label_counts, targets, training_rows
 from student.encoder import load_for_training, quiet
@@ -46,7 +47,7 @@ def train_student(
     """Fine-tunes the config's encoder on the decided train rows and saves it to `output`.
 
     Args:
-        consensus: Voted documents; gold rows and abstentions are not trained on.
+        consensus: Voted documents; gold rows are not trained on, abstentions as `student.abstained_weight` says.
         labels: The task's labels, in the order of the distributions and of the student's outputs.
         config: The [student] section.
         seed: Seed of the head, the order of the rows and dropout; further students count up from it.
@@ -74,10 +75,14 @@ def train_student(
     check_curve(task)
     check_reasons(task)
     check_ensemble(config)
-    unvoted = [row.text for row in chosen.abstained] if config.self_training else []
+    check_abstentions(config)
+    unvoted = [
+        [row.text, *row.distribution] for row in chosen.abstained if config.self_training or config.abstained_weight
+    ]
     scratch = open_checkpoints(output, _deciding(config, labels, seed), [*rows, *unvoted, *stated])
     try:
-        task = with_own_labels(refined(task, seed, scratch), seed, scratch)
+        task = with_abstentions(refined(task, seed, scratch))
+        task = with_own_labels(task, seed, scratch)
         task = taught_by_ensemble(task, seed, scratch)
         records = [_train_seed(task, seed + number, scratch, output) for number in range(config.seeds)]
         curve = curve_of(task, records[0], seed, scratch)
@@ -112,7 +117,8 @@ def _train_seed(task: Task, seed: int, scratch: Path, output: Path) -> dict[str,
         "precision": done.precision,
         "device": done.device,
         "pruned": task.num_pruned,
-        "self_trained": task.num_self_trained,
+        "self_trained": task.num_further if task.config.self_training else 0,
+        "abstained_trained": task.num_further if task.config.abstained_weight else 0,
         "wall_s": round(done.wall_s, 3),
         "resumed_at_step": done.resumed_at,
         "rows_per_s": round(len(rows.texts) * done.epochs / done.wall_s, 1),
@@ -152,6 +158,7 @@ def _training_record(task: Task, seed: int) -> dict[str, Any]:
         "rows": len(chosen.rows),
         "held_out_rows": len(task.parts.held_out),
         "abstained": len(chosen.abstained),
+        "abstained_weight": config.abstained_weight,
         "self_training": config.self_training,
         "label_counts": label_counts(chosen.rows, task.labels),
         "soft_labels": config.soft_labels,

@@ -52,6 +52,12 @@ def test_a_card_without_gold_rows_says_that_nothing_was_measured(tmp_path: Path)
     assert "first student" not in text and "mean answers" not in text
 
 
+def test_a_card_says_what_abstentions_weigh(tmp_path: Path) -> None:
+    (tmp_path / "training.json").write_text(json.dumps(TRAINING | {"abstained_trained": 4, "abstained_weight": 0.5}))
+    text = write_card(tmp_path, CONFIG, None, None).read_text(encoding="utf-8")
+    assert "- 4 texts on which the votes abstained weigh 0.5 of one with a label" in text
+
+
 def test_a_card_says_how_many_labels_a_student_gave_itself(tmp_path: Path) -> None:
     (tmp_path / "training.json").write_text(json.dumps(TRAINING | {"self_trained": 7}))
     text = write_card(tmp_path, CONFIG, None, None).read_text(encoding="utf-8")

@@ -17,13 +17,13 @@ from student.task import Task
 from student.train import train_student
 
 
-def a_task(encoder: Path, own_labels: Rows | None, **changes: Any) -> Task:
+def a_task(encoder: Path, further: Rows | None, **changes: Any) -> Task:
     """Four voted rows: the second was pruned, the last is held out."""
     chosen = training_rows([*documents(4), row(4, None, text="loss")], LABELS)
     votes = np.eye(3)[[0, 1, 2, 0]]
     targets = votes * np.array([1, 0, 1, 1])[:, None]
     config = settings(encoder, **changes)
-    return Task(chosen, LABELS, targets, votes, [], Split([0, 1, 2], [3]), None, own_labels, 1, config, "native")
+    return Task(chosen, LABELS, targets, votes, [], Split([0, 1, 2], [3]), None, further, 1, config, "native")
 
 
 Calls = list[tuple[Rows, list[str], int]]
@@ -67,7 +67,7 @@ def test_texts_of_self_training_are_labelled_by_the_ensemble_once(encoder: Path,
     own = Rows([pruned_text, "loss"], [[0.9, 0.1, 0.0], [1.0, 0.0, 0.0]])
     taught = ensemble.taught_by_ensemble(a_task(encoder, own, ensemble=2), 0, tmp_path)
     assert len(calls[0][0].texts) == 4, "members learn what a student has labelled, too"
-    assert taught.own_labels == Rows(["loss"], [[0.5, 0.5, 0.0]])
+    assert taught.further == Rows(["loss"], [[0.5, 0.5, 0.0]])
     assert sorted(taught.trained_on().texts) == sorted([*(each.text for each in documents(4)[:3]), "loss"])
 
 
@@ -86,7 +86,7 @@ def test_members_differ_in_turn_and_label_made_up_texts(
     taught = ensemble.taught_by_ensemble(a_task(encoder, None, ensemble=3, members=members, variants=2), 0, tmp_path)
     assert asked_as == [(0, 1e-2), (1, 0.5), (0, 1e-2)]
     assert [len(texts) for _, texts, _ in calls] == [9, 9, 9], "three texts and two of each"
-    assert len(taught.trained_on().texts) == 9 and taught.num_self_trained == 0
+    assert len(taught.trained_on().texts) == 9 and taught.num_further == 0
     np.testing.assert_allclose(taught.trained_on().targets, np.full((9, 3), 1 / 3))
 
 
