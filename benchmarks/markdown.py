@@ -66,7 +66,8 @@ def _quality(evaluation: Mapping[str, Any]) -> list[str]:
         for rater, score in scores.items()
     ]
     table = _table("Quality", ["rater", "accuracy (95 %)", "macro F1 (95 %)", "calibration error"], rows)
-    said = [evaluation["comparison"]["sentence"]] if evaluation.get("comparison") else []
+    comparison = evaluation.get("comparison") or {}
+    said = [comparison[name] for name in ("sentence", "votes_sentence") if comparison.get(name)]
     return [*table, f"On {number(evaluation['gold_rows'])} gold rows.", *said]
 
 

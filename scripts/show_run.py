@@ -112,7 +112,8 @@ def _show_scores(metrics: dict[str, Any], evaluation: dict[str, Any]) -> None:
         score = metrics[key]
         accuracy, f1 = _with_interval(score, "accuracy"), _with_interval(score, "f1_macro")
         print(f"{name:16} {accuracy:>27} {f1:>27} {100 * score['abstention_rate']:>10.1f} %")
-    print(evaluation["comparison"]["sentence"])
+    comparison = evaluation["comparison"]
+    print(*filter(None, (comparison["sentence"], comparison.get("votes_sentence"))), sep="\n")
     if seeds := evaluation.get("student_seeds"):
         mean, spread = 100 * seeds["accuracy_mean"], 100 * seeds["accuracy_sd"]
         print(f"{len(seeds['accuracy'])} seeds: mean accuracy {mean:.1f} %, standard deviation {spread:.1f} points")

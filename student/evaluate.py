@@ -45,8 +45,9 @@ def evaluate(
     Returns:
         gold_rows, labels; teacher (the votes as xpoll decides them), teacher_raw (the plain majority)
         and student, each None without gold rows, the last also without a student; student_seeds, the
-        accuracy of each seed with mean and spread, None with one seed; and comparison, the student's
-        accuracy minus its teacher's with an exact McNemar test; and next_step, what to do about it.
+        accuracy of each seed with mean and spread, None with one seed; comparison, the student's
+        accuracy minus its teacher's with an interval for pairs and an exact McNemar test, and how often it
+        gives its teacher's label; and next_step, what to do about it.
 
     Raises:
         InputError: a gold label is not one of `labels`.
@@ -134,13 +135,43 @@ def _comparison(student: _Answers, teacher: _Answers, truth: Sequence[str]) -> d
     teacher_right = [label == real for label, real in zip(teacher.labels, truth, strict=True)]
     n = len(truth)
     ours, theirs = sum(student_right) / n, sum(teacher_right) / n
+    difference = statistics.paired_difference(student_right, teacher_right)
     p_value = statistics.mcnemar_p(student_right, teacher_right)
     return {
-        "difference": (sum(student_right) - sum(teacher_right)) / n,
+        "difference": difference.value,
+        "difference_ci95": difference.as_list(),
         "p_value": p_value,
         "within_noise": p_value >= SIGNIFICANT_P,
         "sentence": _sentence(ours, theirs, n, p_value),
+        **_against_votes(student, teacher, truth),
     }
+
+
+def _against_votes(student: _Answers, teacher: _Answers, truth: Sequence[str]) -> dict[str, Any]:
+    """How often the student gives its teacher's label, where that has one, and who is right where it does not."""
+    rows = zip(student.labels, teacher.labels, truth, strict=True)
+    decided = [(mine, voted, real) for mine, voted, real in rows if voted is not None]
+    if not decided:
+        return {"agreement": None, "agreement_ci95": None, "apart": None, "votes_sentence": None}
+    found = statistics.accuracy([mine for mine, _, _ in decided], [voted for _, voted, _ in decided])
+    apart = [(mine == real, voted == real) for mine, voted, real in decided if mine != voted]
+    right = {"student": sum(mine for mine, _ in apart), "teacher": sum(voted for _, voted in apart)}
+    right["neither"] = len(apart) - sum(right.values())
+    rows_with_one = "the one row that has one" if len(decided) == 1 else f"the {len(decided)} rows that have one"
+    sentence = f"It gives the voted label on {found.value:.1%} ({found.low:.1%} to {found.high:.1%}) of {rows_with_one}"
+    if apart:
+        sentence += f"; on the other {len(apart)} the student is right {_times(right['student'])}, "
+        sentence += f"its teacher {_times(right['teacher'])}, neither {_times(right['neither'])}"
+    return {
+        "agreement": found.value,
+        "agreement_ci95": found.as_list(),
+        "apart": right,
+        "votes_sentence": f"{sentence}.".replace("%", " %"),
+    }
+
+
+def _times(number: int) -> str:
+    return "once" if number == 1 else f"{number} times"
 
 
 def _sentence(student: float, teacher: float, num_rows: int, p_value: float) -> str:

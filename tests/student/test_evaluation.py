@@ -82,8 +82,14 @@ def test_student_and_teacher_are_compared_in_one_plain_sentence() -> None:
     gold = [row(i, "bad" if i < 30 else "fair", split="gold", gold="bad") for i in range(40)]
     answers = ["fair"] * 4 + ["bad"] * 29 + ["fair"] * 7
     comparison = evaluate(gold, LABELS, FixedStudent(answers))["comparison"]
+    assert comparison.pop("difference_ci95") == pytest.approx([-0.1556, 0.108], abs=1e-4)
+    assert comparison.pop("agreement_ci95") == pytest.approx([0.6805, 0.9125], abs=1e-3)
     assert comparison == {
         "difference": -0.025,
+        "agreement": 33 / 40,
+        "apart": {"student": 3, "teacher": 4, "neither": 0},
+        "votes_sentence": "It gives the voted label on 82.5 % (68.1 % to 91.3 %) of the 40 rows that have one; on the "
+        "other 7 the student is right 3 times, its teacher 4 times, neither 0 times.",
         "p_value": 1.0,
         "within_noise": True,
         "sentence": "The student is 2.5 points below its teacher (72.5 % against 75.0 %) on 40 gold rows; "
@@ -98,6 +104,14 @@ def test_a_difference_beyond_chance_is_called_one() -> None:
     assert comparison["within_noise"] is False
     assert "100.0 points above its teacher" in comparison["sentence"]
     assert comparison["sentence"].endswith("p < 0.001, more than noise.")
+
+
+def test_a_student_is_held_against_votes_where_there_are_any() -> None:
+    gold = [row(0, None, split="gold", gold="bad"), row(1, "fair", split="gold", gold="bad")]
+    comparison = evaluate(gold, LABELS, FixedStudent(["bad", "good"]))["comparison"]
+    assert (comparison["agreement"], comparison["apart"]) == (0.0, {"student": 0, "teacher": 0, "neither": 1})
+    assert "of the one row that has one; on the other 1 the student is right 0 times" in comparison["votes_sentence"]
+    assert evaluate(gold[:1], LABELS, FixedStudent(["bad"]))["comparison"]["votes_sentence"] is None
 
 
 def test_equal_accuracies_are_called_level() -> None:
