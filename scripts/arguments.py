@@ -92,6 +92,8 @@ def _predict(command: argparse.ArgumentParser) -> None:
     command.add_argument("output", type=Path, help="CSV, JSONL or Parquet file to write")
     command.add_argument("--text-column", default="text", help="column that holds the text (default: text)")
     command.add_argument("--runtime", default="pytorch", choices=RUNTIMES, help="what computes (default: pytorch)")
+    device = "of PyTorch, e.g. cpu or xpu:1 (default: all accelerators), or OpenVINO, e.g. GPU or MULTI:GPU.0,GPU.1"
+    command.add_argument("--device", help=device)
     cascade = "put what the student is unsure of to the panel of this run"
     command.add_argument("--cascade", type=Path, metavar="RUN", help=cascade)
     target = "with --cascade: accuracy the student is to reach alone, 0 to 1"

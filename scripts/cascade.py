@@ -39,7 +39,7 @@ def predict_with_panel(parsed: argparse.Namespace) -> int:
     folder = RunFolder(parsed.cascade)
     student = folder.require(folder.student, step="train")
     config = load_config(folder.path, [])
-    model = StudentModel(student, runtime=parsed.runtime)
+    model = StudentModel(student, runtime=parsed.runtime, device=parsed.device)
     chosen = _threshold(folder, model, parsed.target)
     beside = parsed.output.with_name(f"{parsed.output.name}.cascade")
     unsure = beside / "unsure.parquet"
@@ -60,6 +60,7 @@ def predict_with_panel(parsed: argparse.Namespace) -> int:
         parsed.output,
         text_column=parsed.text_column,
         runtime=parsed.runtime,
+        device=parsed.device,
         opinions=SecondOpinions(consensus),
     )
     result = {"rows": total, "by_panel": asked, "output": str(parsed.output), "gold": chosen._asdict()}

@@ -14,7 +14,14 @@ def predict(parsed: argparse.Namespace) -> int:
 
         return predict_with_panel(parsed)
     student = student_folder(parsed.student)
-    rows = predict_file(student, parsed.input, parsed.output, text_column=parsed.text_column, runtime=parsed.runtime)
+    rows = predict_file(
+        student,
+        parsed.input,
+        parsed.output,
+        text_column=parsed.text_column,
+        runtime=parsed.runtime,
+        device=parsed.device,
+    )
     result = {"rows": rows, "output": str(parsed.output)}
     print(json.dumps(result) if parsed.json else f"predict: wrote {rows} rows to {parsed.output}")
     return 0

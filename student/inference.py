@@ -1,7 +1,6 @@
 """Logits of texts from a loaded encoder, shortest texts first. Imports torch when it is called."""
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import numpy as np
 
@@ -20,14 +19,13 @@ def longest_text(encoder: Encoder) -> int:
     return min(limit, positions or limit)
 
 
-def logits(encoder: Encoder, texts: Sequence[str], *, device: Any = None, forward: Forward | None = None) -> np.ndarray:
+def logits(encoder: Encoder, texts: Sequence[str], *, forward: Forward | None = None) -> np.ndarray:
     """(texts, labels) float32 in input order. Long texts are cut; texts of like length share a batch.
 
     Args:
-        encoder: Its model is on `device`, in eval mode.
+        encoder: Its model is in eval mode.
         texts: Any number.
-        device: Where the model is; the processor unless given.
-        forward: What computes in place of `encoder.model`.
+        forward: What computes in place of `encoder.model` on the device that this is on.
     """
     result = np.zeros((len(texts), encoder.model.config.num_labels), np.float32)
     if not texts:
@@ -40,25 +38,10 @@ def logits(encoder: Encoder, texts: Sequence[str], *, device: Any = None, forwar
         columns = {name: [column[i] for i in rows] for name, column in encoded.items()}
         return dict(encoder.tokenizer.pad(columns, return_tensors="np"))
 
-    compute = forward or _with_torch(encoder.model, device or "cpu")
-    for rows, found in zip(chosen, compute([batch_of(rows) for rows in chosen]), strict=True):
+    if forward is None:
+        from student.torch_forward import TorchForward
+
+        forward = TorchForward(encoder.model, [encoder.model.device])
+    for rows, found in zip(chosen, forward([batch_of(rows) for rows in chosen]), strict=True):
         result[rows] = found
     return result
-
-
-def _with_torch(model: Any, device: Any) -> Forward:
-    import torch
-
-    from student.first_token import last_layer_at_first_token
-
-    def compute(batches: list[dict[str, np.ndarray]]) -> list[np.ndarray]:
-        with torch.inference_mode(), last_layer_at_first_token(model):
-            return [
-                model(**{name: torch.from_numpy(value).to(device) for name, value in batch.items()})
-                .logits.float()
-                .cpu()
-                .numpy()
-                for batch in batches
-            ]
-
-    return compute

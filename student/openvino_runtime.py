@@ -20,7 +20,7 @@ class OpenVinoForward:
     """Batches of token ids to logits, on all cores or a device that OpenVINO knows.
 
     Raises:
-        ConfigError: OpenVINO is not installed.
+        ConfigError: OpenVINO is not installed, or finds no such device.
         ModelError: the student was not exported, or its files cannot be read.
     """
 
@@ -34,8 +34,9 @@ class OpenVinoForward:
         path = student / FOLDER / RUNTIMES[runtime] / "openvino_model.xml"
         if not path.exists():
             raise ModelError(f"{path} is not there", mend=f"xpoll export {student}")
+        core = openvino.Core()
+        _check_device(device, core.available_devices)
         try:
-            core = openvino.Core()
             model = core.read_model(path)
             self._names = {name for port in model.inputs for name in port.names}
             options = {"PERFORMANCE_HINT": "THROUGHPUT", **OPTIONS.get(runtime, {})}
@@ -58,3 +59,13 @@ class OpenVinoForward:
             self._queue.start_async(inputs, number)
         self._queue.wait_all()
         return found
+
+
+def _check_device(device: str, available: list[str]) -> None:
+    """`device` is a name, a name with a number (GPU.1), AUTO, or several behind MULTI: or AUTO:."""
+    plan, _, listed = device.partition(":")
+    names = listed.split(",") if listed else [] if plan == "AUTO" else [plan]
+    kinds = {found.partition(".")[0] for found in available}
+    missing = next((name for name in names if name not in available and name not in kinds), None)
+    if missing is not None:
+        raise ConfigError(f"OpenVINO finds no device {missing!r}", mend=f"name one of: {', '.join(available)}; or AUTO")

@@ -19,8 +19,8 @@ from core.progress import Progress, Waiting
 from core.tables import Row, column_types, count_rows, stream_rows
 from student.calibration import read_temperature, softmax
 from student.cascade import SecondOpinions, second_opinion
-from student.encoder import Encoder, load_student
-from student.inference import logits
+from student.encoder import load_student
+from student.inference import Forward, logits
 from student.openvino_runtime import RUNTIMES, OpenVinoForward
 from student.outputs import WRITERS, Columns, ResultRow
 from student.resumable import Kept
@@ -30,26 +30,29 @@ class StudentModel:
     """A fine-tuned classifier, ready to predict.
 
     `labels` are in the order of the columns of `probabilities`. `runtime` is pytorch or one of
-    student.openvino_runtime.RUNTIMES.
+    student.openvino_runtime.RUNTIMES. `device` is one that the runtime knows; without it PyTorch takes all
+    accelerators, or the CPU, and OpenVINO the CPU.
 
     Raises:
         ModelError: the folder holds no student, or none that was exported for the runtime.
-        ConfigError: the runtime is not installed.
+        ConfigError: the runtime is not installed, or has no such device.
     """
 
-    def __init__(self, folder: Path, *, runtime: str = "pytorch") -> None:
+    def __init__(self, folder: Path, *, runtime: str = "pytorch", device: str | None = None) -> None:
         self.labels = _labels_of(folder)
         self.temperature = read_temperature(folder)
-        encoder = load_student(str(folder))
-        from core.device import best_device
+        self._encoder = load_student(str(folder))
+        self._forward: Forward
+        if runtime in RUNTIMES:
+            self._forward = OpenVinoForward(folder, runtime, device=device or "CPU")
+        else:
+            from student.torch_forward import TorchForward, devices_named
 
-        self._device = best_device()
-        self._encoder = Encoder(encoder.tokenizer, encoder.model.to(self._device))
-        self._forward = OpenVinoForward(folder, runtime) if runtime in RUNTIMES else None
+            self._forward = TorchForward(self._encoder.model, devices_named(device))
 
     def probabilities(self, texts: Sequence[str]) -> np.ndarray:
         """One row per text in input order, one float32 column per label; rows sum to 1. Long texts are cut."""
-        found = logits(self._encoder, texts, device=self._device, forward=self._forward)
+        found = logits(self._encoder, texts, forward=self._forward)
         return softmax(found, self.temperature)
 
 
@@ -82,6 +85,7 @@ def predict_file(
     text_column: str,
     batch_rows: int = 1024,
     runtime: str = "pytorch",
+    device: str | None = None,
     opinions: SecondOpinions | None = None,
 ) -> int:
     """Labels every row of `source`; memory does not grow with their number.
@@ -95,6 +99,7 @@ def predict_file(
         text_column: Column that holds the text.
         batch_rows: How many rows are held at a time.
         runtime: pytorch, or one of student.openvino_runtime.RUNTIMES.
+        device: What computes, as the runtime calls it; without it what StudentModel takes.
         opinions: Of the panel, which stand in place of the student's; a column answered_by then says whose
             each answer is.
 
@@ -108,7 +113,7 @@ def predict_file(
     """
     check_output(source, output)
     survey = _survey(source, text_column)
-    model = StudentModel(student, runtime=runtime)
+    model = StudentModel(student, runtime=runtime, device=device)
     kept = Kept(output, student, runtime)
     columns = Columns(source, survey.columns, model.labels, ["answered_by"] if opinions else [])
     written = 0

@@ -108,4 +108,4 @@ def aside(task: Task, rows: "Rows", texts: Sequence[str], seed: int, checkpoints
     fine_tuned(task, encoder, rows, None, seed, checkpoints, None)
     encoder.model.eval()
     shutil.rmtree(checkpoints, ignore_errors=True)
-    return calibration.softmax(logits(encoder, texts, device=encoder.model.device))
+    return calibration.softmax(logits(encoder, texts))

@@ -130,7 +130,7 @@ def _train_seed(task: Task, seed: int, scratch: Path, output: Path) -> dict[str,
     with replacing_folder(place) as folder:
         if held_out:
             encoder.model.eval()
-            found = logits(encoder, held_out.texts, device=encoder.model.device)
+            found = logits(encoder, held_out.texts)
             training |= calibration.write(folder, found, task.votes[task.parts.held_out])
         elif task.unseen is not None:
             training |= calibration.write(folder, np.log(task.unseen), task.votes)

@@ -82,6 +82,7 @@ def arguments(run: Path, folder: Path, target: float) -> argparse.Namespace:
         output=folder / "out.csv",
         text_column="text",
         runtime="pytorch",
+        device=None,
         target=target,
         json=True,
     )

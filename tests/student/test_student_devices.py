@@ -2,6 +2,7 @@
 
 import json
 import sys
+import threading
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -13,10 +14,12 @@ from toy import LABELS, documents, settings
 
 from core.device import best_device
 from core.errors import ConfigError
-from student import arguments, ipex, ipex_step, predict
+from student import arguments, ipex, ipex_step
 from student.encoder import load_for_training
 from student.fine_tune import Rows
+from student.openvino_runtime import _check_device
 from student.predict import StudentModel
+from student.torch_forward import TorchForward
 from student.train import train_student
 
 XPU = torch.device("xpu")
@@ -90,19 +93,63 @@ def test_all_tiles_are_trained_on_and_no_more_than_there_are(accelerator: None, 
         num_devices(settings(tmp_path, devices=5))
 
 
-def test_a_student_is_asked_on_the_xpu(
-    trained: Any, accelerator: None, calls: Calls, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    asked: list[torch.device] = []
+def test_a_student_is_asked_on_all_tiles(trained: Any, accelerator: None, calls: Calls) -> None:
+    texts = [document.text for document in documents(300, seed=4)]
+    found = StudentModel(trained.folder).probabilities(texts)
+    models = [place for _, kind, place in calls if kind == "BertForSequenceClassification"]
+    assert models == ["xpu:0", "xpu:1", "xpu:2", "xpu:3"]
+    inputs = {place for _, kind, place in calls if kind == "Tensor"}
+    assert inputs <= set(models) and inputs
+    np.testing.assert_array_equal(found, StudentModel(trained.folder, device="cpu").probabilities(texts))
 
-    def logits(*_: Any, device: torch.device, **__: Any) -> np.ndarray:
-        asked.append(device)
-        return np.zeros((1, len(LABELS)))
 
-    monkeypatch.setattr(predict, "logits", logits)
-    StudentModel(trained.folder).probabilities(["a gain"])
-    assert ("to", "BertForSequenceClassification", "xpu") in calls
-    assert asked == [XPU]
+def test_a_device_takes_the_next_batch_while_another_computes() -> None:
+    class Slow(torch.nn.Module):
+        """Its calls return when two of them are under way."""
+
+        config = SimpleNamespace(model_type="other")
+        both = threading.Barrier(2, timeout=10)
+
+        def forward(self, input_ids: torch.Tensor) -> Any:
+            self.both.wait()
+            return SimpleNamespace(logits=input_ids.float())
+
+        def __deepcopy__(self, _: Any) -> "Slow":
+            return Slow()
+
+    batches = [{"input_ids": np.full((2, 3), number)} for number in range(6)]
+    found = TorchForward(Slow(), [torch.device("cpu"), torch.device("cpu")])(batches)
+    assert [each.tolist() for each in found] == [[[number] * 3] * 2 for number in range(6)]
+
+
+def test_a_failure_on_one_device_is_not_a_batch_of_nothing() -> None:
+    class Broken(torch.nn.Module):
+        config = SimpleNamespace(model_type="other")
+
+        def forward(self, input_ids: torch.Tensor) -> Any:
+            raise RuntimeError("out of memory")
+
+    with pytest.raises(RuntimeError, match="out of memory"):
+        TorchForward(Broken(), [torch.device("cpu")] * 2)([{"input_ids": np.zeros((1, 1))}])
+
+
+@pytest.mark.parametrize("name", ["gpu", "xpu:7", "cuda:99"])
+def test_a_device_that_is_not_there_is_refused(trained: Any, name: str) -> None:
+    with pytest.raises(ConfigError, match=rf"PyTorch has no device '{name}' here -> name one of: cpu"):
+        StudentModel(trained.folder, device=name)
+
+
+@pytest.mark.parametrize("name", ["CPU", "GPU", "GPU.1", "AUTO", "AUTO:GPU,CPU", "MULTI:GPU.0,GPU.1"])
+def test_openvino_devices_that_are_there_pass(name: str) -> None:
+    _check_device(name, ["CPU", "GPU.0", "GPU.1"])
+
+
+@pytest.mark.parametrize(
+    ("name", "missing"), [("gpu", "gpu"), ("GPU.2", "GPU.2"), ("MULTI:GPU.0,NPU", "NPU"), ("MULTI", "MULTI")]
+)
+def test_openvino_devices_that_are_not_there_are_named(name: str, missing: str) -> None:
+    with pytest.raises(ConfigError, match=f"OpenVINO finds no device '{missing}' -> name one of: CPU, GPU.0, GPU.1"):
+        _check_device(name, ["CPU", "GPU.0", "GPU.1"])
 
 
 def test_the_ipex_step_optimises_model_and_optimizer_on_the_xpu(
