@@ -106,7 +106,7 @@ def _numbers(training: Record) -> Record:
 
 
 def _probabilities(student: Path, test: Sentences) -> np.ndarray:
-    from student.predict import StudentModel
+    from student.model import StudentModel
 
     return StudentModel(student).probabilities(test.texts)
 

@@ -40,6 +40,6 @@ def measure_points_lost(students: Sequence[Path], test: Sentences, encoder: str)
 
 
 def _answers(student: Path, way: str, test: Sentences) -> list[str]:
-    from student.predict import StudentModel
+    from student.model import StudentModel
 
     return [LABELS[best] for best in StudentModel(student, runtime=way).probabilities(test.texts).argmax(1)]

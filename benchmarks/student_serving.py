@@ -125,7 +125,7 @@ def _way(way: str, student: Path) -> Classify:
             return [each["label"] for each in found]
 
         return by_pipeline
-    from student.predict import StudentModel
+    from student.model import StudentModel
 
     model = StudentModel(student, runtime=way)
     return lambda texts: [model.labels[best] for best in model.probabilities(texts).argmax(1)]

@@ -26,7 +26,7 @@ def measure_student_speed(parameters: Parameters) -> Iterator[Record]:
 
 def train_and_serve(parameters: Parameters) -> Record:
     """All figures; called in a process of its own."""
-    from student.predict import StudentModel
+    from student.model import StudentModel
     from student.train import train_student
 
     texts, known = _example_texts()

@@ -33,7 +33,8 @@ def predict_with_panel(parsed: argparse.Namespace) -> int:
     Raises:
         InputError: the run has no gold rows to choose the threshold by.
     """
-    from student.predict import StudentModel, check_output, predict_file, unsure_rows
+    from student.model import StudentModel
+    from student.predict import check_output, predict_file, unsure_rows
 
     check_output(parsed.input, parsed.output)
     folder = RunFolder(parsed.cascade)

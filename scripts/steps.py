@@ -121,7 +121,7 @@ def evaluate(config: Config, folder: RunFolder) -> None:
     from student.dataset import read_labels
     from student.evaluate import evaluate as scores_of
     from student.folder import forecast_of, other_seeds
-    from student.predict import StudentModel
+    from student.model import StudentModel
 
     consensus, labels = read_labels(folder.require(folder.labels, step="vote"))
     student: Any = TimedStudent(StudentModel(folder.require(folder.student, step="train")))

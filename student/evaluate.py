@@ -16,7 +16,7 @@ from student.learning_curve import Forecast
 from student.next_step import next_step
 
 if TYPE_CHECKING:
-    from student.predict import StudentModel
+    from student.model import StudentModel
 
 SIGNIFICANT_P = 0.05
 

@@ -6,7 +6,7 @@ import pytest
 from toy import LABELS, documents, row, settings
 
 from core.errors import ConfigError
-from student.predict import StudentModel
+from student.model import StudentModel
 from student.train import train_student
 
 TIE = (0.0, 0.5, 0.5)

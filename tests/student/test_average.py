@@ -7,7 +7,7 @@ from safetensors.torch import load_file
 from toy import LABELS, documents, settings
 
 from student.average import BETWEEN
-from student.predict import StudentModel
+from student.model import StudentModel
 from student.train import train_student
 
 TEXTS = ["the firm said loss", "flat today", "a gain"]

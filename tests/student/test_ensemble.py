@@ -12,7 +12,7 @@ from student import ensemble
 from student.dataset import training_rows
 from student.fine_tune import Rows
 from student.held_out import Split
-from student.predict import StudentModel
+from student.model import StudentModel
 from student.task import Task
 from student.train import train_student
 

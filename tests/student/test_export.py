@@ -16,8 +16,8 @@ from toy import LABELS, documents, settings
 from core.errors import ConfigError, ModelError
 from student.export import export_student
 from student.ipex import chosen_backend
+from student.model import StudentModel
 from student.openvino_step import kept_exact
-from student.predict import StudentModel
 from student.train import train_student
 
 ROOT = Path(__file__).parent.parent.parent

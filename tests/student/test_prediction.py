@@ -15,7 +15,8 @@ from toy import LABELS, TELLING, documents, make_encoder
 
 from core.errors import InputError, ModelError
 from student import predict
-from student.predict import StudentModel, predict_file
+from student.model import StudentModel
+from student.predict import predict_file
 
 ADDED = ["label", "confidence", "probability_bad", "probability_fair", "probability_good", "error"]
 

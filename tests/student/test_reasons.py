@@ -10,7 +10,7 @@ from toy import LABELS, documents, settings
 from core.errors import ConfigError
 from core.records import VOTE_SCHEMA, Vote, to_table
 from student.dataset import read_reasons
-from student.predict import StudentModel
+from student.model import StudentModel
 from student.reasons import reason_probabilities
 from student.train import train_student
 

@@ -7,7 +7,7 @@ import pytest
 from toy import LABELS, documents, settings
 
 from student import others, refine
-from student.predict import StudentModel
+from student.model import StudentModel
 from student.train import train_student
 
 

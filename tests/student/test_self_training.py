@@ -6,7 +6,7 @@ import numpy as np
 from toy import FILLERS, LABELS, documents, row, settings
 
 from student import self_training
-from student.predict import StudentModel
+from student.model import StudentModel
 from student.train import train_student
 
 

@@ -17,8 +17,8 @@ from core.errors import ConfigError
 from student import arguments, ipex, ipex_step
 from student.encoder import load_for_training
 from student.fine_tune import Rows
+from student.model import StudentModel
 from student.openvino_runtime import _check_device
-from student.predict import StudentModel
 from student.torch_forward import TorchForward
 from student.train import train_student
 

@@ -20,7 +20,7 @@ from student.attention import attention_for_training
 from student.checkpoints import last_checkpoint, open_checkpoints
 from student.encoder import load_for_training
 from student.held_out import split
-from student.predict import StudentModel
+from student.model import StudentModel
 from student.train import train_student
 
 ROOT = Path(__file__).parent.parent.parent

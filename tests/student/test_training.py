@@ -12,7 +12,7 @@ from conftest import Trained
 from toy import LABELS, TELLING, documents, make_encoder, row, settings
 
 from core.errors import ConfigError, InputError, ModelError, RunFolderError
-from student.predict import StudentModel
+from student.model import StudentModel
 from student.train import train_student
 
 

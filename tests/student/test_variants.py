@@ -8,7 +8,7 @@ from toy import LABELS, documents, settings
 
 from core.errors import ConfigError
 from student import variants
-from student.predict import StudentModel
+from student.model import StudentModel
 from student.train import train_student
 
 TEXTS = ["one two three four five six seven eight nine ten", "a b c d e f g h i j"]

@@ -1,0 +1,57 @@
+"""A student folder as a classifier: texts to probabilities."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from core.errors import ModelError
+from student.calibration import read_temperature, softmax
+from student.encoder import load_student
+from student.inference import Forward, logits
+from student.openvino_runtime import RUNTIMES, OpenVinoForward
+
+
+class StudentModel:
+    """A fine-tuned classifier, ready to predict.
+
+    `labels` are in the order of the columns of `probabilities`. `runtime` is pytorch or one of
+    student.openvino_runtime.RUNTIMES. `device` is one that the runtime knows; without it PyTorch takes all
+    accelerators, or the CPU, and OpenVINO the CPU.
+
+    Raises:
+        ModelError: the folder holds no student, or none that was exported for the runtime.
+        ConfigError: the runtime is not installed, or has no such device.
+    """
+
+    def __init__(self, folder: Path, *, runtime: str = "pytorch", device: str | None = None) -> None:
+        self.labels = _labels_of(folder)
+        self.temperature = read_temperature(folder)
+        self._encoder = load_student(str(folder))
+        self._forward: Forward
+        if runtime in RUNTIMES:
+            self._forward = OpenVinoForward(folder, runtime, device=device or "CPU")
+        else:
+            from student.torch_forward import TorchForward, devices_named
+
+            self._forward = TorchForward(self._encoder.model, devices_named(device))
+
+    def probabilities(self, texts: Sequence[str]) -> np.ndarray:
+        """One row per text in input order, one float32 column per label; rows sum to 1. Long texts are cut."""
+        found = logits(self._encoder, texts, forward=self._forward)
+        return softmax(found, self.temperature)
+
+
+def _labels_of(folder: Path) -> list[str]:
+    mend = "train one with xpoll train"
+    try:
+        named = json.loads((folder / "config.json").read_text(encoding="utf-8")).get("id2label") or {}
+        labels = [str(named[str(i)]) for i in range(len(named))]
+    except OSError as error:
+        raise ModelError(f"{folder} is no student: it holds no config.json", mend=mend) from error
+    except (ValueError, KeyError, AttributeError) as error:
+        raise ModelError(f"{folder} is no student: its config.json cannot be read", mend=mend) from error
+    if not labels or all(label == f"LABEL_{i}" for i, label in enumerate(labels)):
+        raise ModelError(f"{folder} is no student: its config.json names no labels", mend=mend)
+    return labels
