@@ -40,7 +40,7 @@ def main(folder: Path) -> None:
         model_type=nncf.ModelType.TRANSFORMER,
         # Symmetric ranges need no zero points to be subtracted from every sum.
         preset=nncf.QuantizationPreset.PERFORMANCE,
-        # INT8 within attention gains no time and changes more answers (docs/student.md).
+        # INT8 within attention gains no time and changes more answers (docs/LOG.md).
         ignored_scope=nncf.IgnoredScope(
             types=["ScaledDotProductAttention"],
             patterns=kept_exact(model.config.num_hidden_layers, shortened),
