@@ -125,6 +125,9 @@ def _quality(evaluation: Mapping[str, Any] | None) -> str:
         ece = NOT_MEASURED if found["ece"] is None else f"{found['ece']:.3f}"
         lines.append(f"| {name} | {100 * found['accuracy']:.1f} % | {100 * found['f1_macro']:.1f} % | {ece} |")
     lines += ["", f"95 % interval of its accuracy: {100 * low:.1f} to {100 * high:.1f} %.", ""]
+    comparison = evaluation.get("comparison") or {}
+    if said := [comparison[name] for name in ("sentence", "votes_sentence") if comparison.get(name)]:
+        lines += [" ".join(said), ""]
     lines += ["| label | precision | recall | texts |", "|---|---|---|---|"]
     for label, found in scores["per_class"].items():
         lines.append(f"| {_cell(label)} | {found['precision']:.2f} | {found['recall']:.2f} | {found['support']} |")

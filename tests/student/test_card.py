@@ -52,6 +52,14 @@ def test_a_card_without_gold_rows_says_that_nothing_was_measured(tmp_path: Path)
     assert "first student" not in text and "mean answers" not in text
 
 
+def test_a_card_says_how_the_student_stands_to_its_votes(tmp_path: Path) -> None:
+    said = {"sentence": "The student is level with its teacher.", "votes_sentence": "It gives the voted label on 90 %."}
+    evaluation = {"gold_rows": 200, "student": SCORES, "teacher": SCORES, "comparison": said}
+    text = card(tmp_path, evaluation)
+    assert "\n\nThe student is level with its teacher. It gives the voted label on 90 %.\n\n" in text
+    assert "level with" not in card(tmp_path, evaluation | {"comparison": None})
+
+
 def test_a_card_says_what_abstentions_weigh(tmp_path: Path) -> None:
     (tmp_path / "training.json").write_text(json.dumps(TRAINING | {"abstained_trained": 4, "abstained_weight": 0.5}))
     text = write_card(tmp_path, CONFIG, None, None).read_text(encoding="utf-8")
