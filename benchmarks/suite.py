@@ -55,7 +55,6 @@ RUNNERS: dict[str, Runner] = {
 
 AGGREGATES: dict[str, Callable[[list[float]], float]] = {
     "median": statistics.median,
-    "mean": statistics.fmean,
     "sum": sum,
     "min": min,
     "max": max,
