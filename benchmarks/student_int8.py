@@ -17,7 +17,7 @@ RUNTIME, OF_WEIGHTS = "openvino-int8", "openvino-int8-weights"
 
 
 def measure_points_lost(students: Sequence[Path], test: Sentences, encoder: str) -> Iterator[Record]:
-    """One record a student, which is exported, in the order of their seeds, then one for all of them."""
+    """A record for each student, in the order of their seeds, then one for all; each has its OpenVINO files."""
     lost: list[float] = []
     for seed, student in enumerate(students):
         say(f"what INT8 changes, student {seed + 1} of {len(students)}")

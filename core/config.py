@@ -246,7 +246,8 @@ class Student(Section):
     """Weight of those students beside the vote: 1 takes them to err independently of it."""
     abstained_weight: Annotated[float, Field(ge=0, le=1)] = 0.0
     """Weight in training of a text on which the votes abstained, e.g. a tie of two labels; its target is the voted
-    distribution. A text with a voted label weighs 1. With 0 they are left out."""
+    distribution. A text with a voted label weighs 1. With 0 they are left out. The members of `ensemble` are trained on
+    them so; the student then on what the members make of them."""
     self_training: bool = False
     """Have a student of the votes label the texts that have none to train on, because the votes abstained or `prune`
     left them out, and train on those it is sure of, too. Takes one more training."""

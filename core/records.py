@@ -165,6 +165,10 @@ class SetConsensus(NamedTuple):
     gold_labels: tuple[str, ...] | None = None
 
 
+NO_READABLE_VOTE = "no readable vote"
+"""Why there is no label where there is no vote to count; the distribution then says nothing."""
+
+
 class Consensus(NamedTuple):
     """The votes of one document, counted, beside its text. `label` is None with `abstained` saying why.
 

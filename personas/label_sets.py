@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from core.config import Config
-from core.records import Document, SetConsensus, SetVote, Vote
+from core.records import NO_READABLE_VOTE, Document, SetConsensus, SetVote, Vote
 from core.task import SEPARATOR
 from personas.aggregation.ballots import ballots_of
 from personas.vote import METHODS, winners
@@ -69,7 +69,7 @@ def set_consensus_of(documents: Iterable[Document], votes: Iterable[SetVote], co
                 shares=tuple(of_row) if read else (0.5,) * len(labels),
                 undecided=_where(-1, sides, labels) if read else (),
                 votes_counted=counted[row.document_id],
-                abstained=None if read else "no readable vote",
+                abstained=None if read else NO_READABLE_VOTE,
                 gold_labels=None if row.gold_label is None else tuple(filter(None, row.gold_label.split(SEPARATOR))),
             )
         )

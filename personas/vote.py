@@ -11,7 +11,7 @@ from dataclasses import replace
 import numpy as np
 
 from core.config import Config
-from core.records import Consensus, Document, Vote
+from core.records import NO_READABLE_VOTE, Consensus, Document, Vote
 from personas.aggregation.ballots import Ballots, Shares, ballots_of, normalised
 from personas.aggregation.calibration import calibrated, contextual
 from personas.aggregation.counting import confidence_weighted, majority
@@ -103,7 +103,7 @@ def consensus_of(
             votes_counted=votes_counted,
             votes_saved=saved,
             agreement=agreement,
-            abstained=None if label is not None else "tie" if read else "no readable vote",
+            abstained=None if label is not None else "tie" if read else NO_READABLE_VOTE,
             raw_label=raw,
             gold_label=row.gold_label,
         )

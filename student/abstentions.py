@@ -4,6 +4,7 @@ import numpy as np
 
 from core.config import Student
 from core.errors import ConfigError
+from core.records import NO_READABLE_VOTE
 from student.task import Task
 
 
@@ -14,7 +15,7 @@ def with_abstentions(task: Task) -> Task:
         return task
     from student.fine_tune import Rows
 
-    rows = [row for row in task.chosen.abstained if row.votes_counted]
+    rows = [row for row in task.chosen.abstained if row.abstained != NO_READABLE_VOTE]
     if not rows:
         return task
     targets = weight * np.array([row.distribution for row in rows])

@@ -98,7 +98,7 @@ def _targets(training: Mapping[str, Any]) -> list[str]:
     if unsure:
         lines.append(
             f"- {unsure} texts on which the votes abstained weigh {training['abstained_weight']} of one with a label, "
-            "with the voted distribution as target."
+            f"with the voted distribution as target{', for the students that taught it' if members > 1 else ''}."
         )
     if number:
         lines.append(f"- {number} texts without a vote bear labels of a first student.")

@@ -62,10 +62,10 @@ class OpenVinoForward:
 
 
 def _check_device(device: str, available: list[str]) -> None:
-    """`device` is a name, a name with a number (GPU.1), AUTO, or several behind MULTI: or AUTO:."""
+    """`device` is a name, a name with a number (GPU.1), AUTO, or several behind MULTI: or AUTO: (-GPU: not that)."""
     plan, _, listed = device.partition(":")
-    names = listed.split(",") if listed else [] if plan == "AUTO" else [plan]
-    kinds = {found.partition(".")[0] for found in available}
-    missing = next((name for name in names if name not in available and name not in kinds), None)
+    known = {*available, *(found.partition(".")[0] for found in available), "AUTO"}
+    names = [name for name in (listed or plan).split(",") if not name.startswith("-")]
+    missing = next((name for name in names if name not in known), None)
     if missing is not None:
         raise ConfigError(f"OpenVINO finds no device {missing!r}", mend=f"name one of: {', '.join(available)}; or AUTO")

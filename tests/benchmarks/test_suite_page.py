@@ -76,7 +76,7 @@ def test_the_page_is_whole_and_runs_nothing(page: Page) -> None:
 
 def test_checks_and_records_are_shown(page: Page) -> None:
     assert "requests_per_s 12 at least 1 holds 1/s" in page.text
-    assert "absent not measured at least 1 not shown 1/s" in page.text
+    assert "absent not measured at least 1 does not hold 1/s" in page.text
     assert "9,876" in page.text and "54.3" in page.text
     assert "Commit not known" in page.text
 

@@ -6,13 +6,14 @@ import pytest
 from toy import LABELS, documents, row, settings
 
 from core.errors import ConfigError
+from core.records import NO_READABLE_VOTE, Consensus
 from student.model import StudentModel
 from student.train import train_student
 
 TIE = (0.0, 0.5, 0.5)
 
 
-def decided_and_tied() -> list:
+def decided_and_tied() -> list[Consensus]:
     """Texts of two labels, and those of the third, on which the votes are torn between it and the second."""
     rows = documents(150)
     return [each._replace(label=None, distribution=TIE) if each.label == "good" else each for each in rows]
@@ -20,7 +21,7 @@ def decided_and_tied() -> list:
 
 def test_a_tie_is_learned_as_a_tie(encoder: Path, tmp_path: Path) -> None:
     rows = decided_and_tied()
-    unread = row(500, None, text="gain")._replace(votes_counted=0, distribution=(1 / 3,) * 3)
+    unread = row(500, None, text="gain")._replace(abstained=NO_READABLE_VOTE, distribution=(1 / 3,) * 3)
     config = settings(encoder, abstained_weight=0.5, held_out=0.0)
     training = train_student([*rows, unread], LABELS, config=config, seed=0, output=tmp_path / "student")
     assert (training["rows"], training["abstained"]) == (100, 51)

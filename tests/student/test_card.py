@@ -64,6 +64,12 @@ def test_a_card_says_what_abstentions_weigh(tmp_path: Path) -> None:
     (tmp_path / "training.json").write_text(json.dumps(TRAINING | {"abstained_trained": 4, "abstained_weight": 0.5}))
     text = write_card(tmp_path, CONFIG, None, None).read_text(encoding="utf-8")
     assert "- 4 texts on which the votes abstained weigh 0.5 of one with a label" in text
+    assert "that taught it" not in text
+    (tmp_path / "training.json").write_text(
+        json.dumps(TRAINING | {"abstained_trained": 4, "abstained_weight": 0.5, "ensemble": 3})
+    )
+    text = write_card(tmp_path, CONFIG, None, None).read_text(encoding="utf-8")
+    assert "with the voted distribution as target, for the students that taught it." in text
 
 
 def test_a_card_says_how_many_labels_a_student_gave_itself(tmp_path: Path) -> None:

@@ -139,7 +139,7 @@ def test_a_device_that_is_not_there_is_refused(trained: Any, name: str) -> None:
         StudentModel(trained.folder, device=name)
 
 
-@pytest.mark.parametrize("name", ["CPU", "GPU", "GPU.1", "AUTO", "AUTO:GPU,CPU", "MULTI:GPU.0,GPU.1"])
+@pytest.mark.parametrize("name", ["CPU", "GPU", "GPU.1", "AUTO", "AUTO:GPU,CPU", "AUTO:-NPU", "MULTI:GPU.0,GPU.1"])
 def test_openvino_devices_that_are_there_pass(name: str) -> None:
     _check_device(name, ["CPU", "GPU.0", "GPU.1"])
 
