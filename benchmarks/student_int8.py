@@ -6,6 +6,7 @@ what one student loses is mostly luck.
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from benchmarks.records import Record
 from benchmarks.student_arms import Sentences
@@ -22,8 +23,8 @@ def measure_points_lost(students: Sequence[Path], test: Sentences, encoder: str)
     for seed, student in enumerate(students):
         say(f"what INT8 changes, student {seed + 1} of {len(students)}")
         plain, int8, of_weights = (_answers(student, way, test) for way in ("pytorch", RUNTIME, OF_WEIGHTS))
-        right = statistics.accuracy(plain, test.labels).value
-        losses = [100 * (right - statistics.accuracy(each, test.labels).value) for each in (int8, of_weights)]
+        right = statistics.accuracy(plain.labels, test.labels).value
+        losses = [100 * (right - statistics.accuracy(each.labels, test.labels).value) for each in (int8, of_weights)]
         lost.append(losses[0])
         yield {
             "arm": RUNTIME,
@@ -33,13 +34,22 @@ def measure_points_lost(students: Sequence[Path], test: Sentences, encoder: str)
             "fp32_accuracy": right,
             "int8_points_lost": losses[0],
             "int8_weights_points_lost": losses[1],
-            "labels_changed": sum(mine != exact for mine, exact in zip(int8, plain, strict=True)),
+            "labels_changed": sum(mine != exact for mine, exact in zip(int8.labels, plain.labels, strict=True)),
+            "computed_again": int8.num_again,
         }
     mean, spread = statistics.mean_and_spread(lost)
     yield {"arm": RUNTIME, "encoder": encoder, "int8_points_lost_mean": mean, "int8_points_lost_sd": spread}
 
 
-def _answers(student: Path, way: str, test: Sentences) -> list[str]:
+class Answers(NamedTuple):
+    """Labels of the test sentences, and how many of these fp32 decided because they were close calls."""
+
+    labels: list[str]
+    num_again: int
+
+
+def _answers(student: Path, way: str, test: Sentences) -> Answers:
     from student.model import StudentModel
 
-    return [LABELS[best] for best in StudentModel(student, runtime=way).probabilities(test.texts).argmax(1)]
+    model = StudentModel(student, runtime=way)
+    return Answers([LABELS[best] for best in model.probabilities(test.texts).argmax(1)], model.num_again)

@@ -31,7 +31,13 @@ def export(parsed: argparse.Namespace) -> int:
         return 0
     print(f"export: wrote {student / FOLDER}, INT8 calibrated on {done['calibrated_on']} texts")
     for form, size in done["bytes"].items():
-        print(f"  {form:14} {size / 2**20:7.1f} MiB")
+        share = done["close_calls"].get(form)
+        close = (
+            ""
+            if share is None
+            else f", {share:.1%} of these texts are close calls, which fp32 decides".replace("%", " %")
+        )
+        print(f"  {form:14} {size / 2**20:7.1f} MiB{close}")
     return 0
 
 

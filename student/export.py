@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from core.errors import ConfigError, ModelError
+from core.files import read_json
 from core.progress import Waiting
 from student.encoder import load_student
 from student.folder import replacing_folder
@@ -21,6 +22,9 @@ from student.inference import longest_text
 
 STEP = Path(__file__).with_name("openvino_step.py")
 FOLDER = "openvino"
+CLOSE_CALL = "close_call.json"
+"""Beside the files of an INT8 form: `lead`, by how many logits a label's lead over another is off, and `share`, that of
+the calibration texts whose best label leads by less (openvino_step.py)."""
 CALIBRATION_TEXTS = 300
 """More change the ranges little and take longer."""
 
@@ -34,7 +38,8 @@ def export_student(student: Path, texts: Sequence[str], *, python: str) -> dict[
         python: Of the environment with optimum-intel, openvino and nncf.
 
     Returns:
-        How many texts it was calibrated on, versions, and the size of each form in bytes.
+        How many texts it was calibrated on, versions, the size of each form in bytes, and of INT8 forms the share of
+        texts that are close calls (student/close_calls.py).
 
     Raises:
         ConfigError: the environment is not there, or no text is given.
@@ -60,8 +65,10 @@ def export_student(student: Path, texts: Sequence[str], *, python: str) -> dict[
         done: dict[str, Any] = json.loads((folder / "done.json").read_text(encoding="utf-8"))
         with replacing_folder(student / FOLDER) as output:
             shutil.copytree(folder / FOLDER, output, dirs_exist_ok=True)
-    sizes = {form.name: sum(f.stat().st_size for f in form.iterdir()) for form in sorted((student / FOLDER).iterdir())}
-    return done | {"bytes": sizes}
+    forms = sorted((student / FOLDER).iterdir())
+    sizes = {form.name: sum(f.stat().st_size for f in form.iterdir()) for form in forms}
+    close = {form.name: read_json(form / CLOSE_CALL)["share"] for form in forms if (form / CLOSE_CALL).exists()}
+    return done | {"bytes": sizes, "close_calls": close}
 
 
 def _copy_model(student: Path, target: Path) -> None:

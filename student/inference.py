@@ -19,20 +19,23 @@ def longest_text(encoder: Encoder) -> int:
     return min(limit, positions or limit)
 
 
-def logits(encoder: Encoder, texts: Sequence[str], *, forward: Forward | None = None) -> np.ndarray:
+def logits(
+    encoder: Encoder, texts: Sequence[str], *, forward: Forward | None = None, batch: int = INFERENCE_BATCH
+) -> np.ndarray:
     """(texts, labels) float32 in input order. Long texts are cut; texts of like length share a batch.
 
     Args:
         encoder: Its model is in eval mode.
         texts: Any number.
         forward: What computes in place of `encoder.model` on the device that this is on.
+        batch: Texts that are computed together.
     """
     result = np.zeros((len(texts), encoder.model.config.num_labels), np.float32)
     if not texts:
         return result
     encoded = encoder.tokenizer(list(texts), truncation=True, max_length=longest_text(encoder))
     by_length = sorted(range(len(texts)), key=lambda i: len(encoded["input_ids"][i]))
-    chosen = [by_length[start : start + INFERENCE_BATCH] for start in range(0, len(texts), INFERENCE_BATCH)]
+    chosen = [by_length[start : start + batch] for start in range(0, len(texts), batch)]
 
     def batch_of(rows: list[int]) -> dict[str, np.ndarray]:
         columns = {name: [column[i] for i in rows] for name, column in encoded.items()}

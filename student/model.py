@@ -8,9 +8,13 @@ import numpy as np
 
 from core.errors import ModelError
 from student.calibration import read_temperature, softmax
+from student.close_calls import close_calls, close_lead
 from student.encoder import load_student
 from student.inference import Forward, logits
-from student.openvino_runtime import RUNTIMES, OpenVinoForward
+from student.openvino_runtime import FP32, RUNTIMES, OpenVinoForward
+
+CLOSE_BATCH = 4
+"""Close calls are so few that larger batches would leave cores without work."""
 
 
 class StudentModel:
@@ -18,7 +22,7 @@ class StudentModel:
 
     `labels` are in the order of the columns of `probabilities`. `runtime` is pytorch or one of
     student.openvino_runtime.RUNTIMES. `device` is one that the runtime knows; without it PyTorch takes all
-    accelerators, or the CPU, and OpenVINO the CPU.
+    accelerators, or the CPU, and OpenVINO the CPU. Close calls of INT8 are computed again in fp32.
 
     Raises:
         ModelError: the folder holds no student, or none that was exported for the runtime.
@@ -30,8 +34,14 @@ class StudentModel:
         self.temperature = read_temperature(folder)
         self._encoder = load_student(str(folder))
         self._forward: Forward
+        self._exact: Forward | None = None
+        self.num_again = 0
+        """Texts that were computed again, since the student was loaded."""
         if runtime in RUNTIMES:
             self._forward = OpenVinoForward(folder, runtime, device=device or "CPU")
+            if runtime != FP32:
+                self._close = close_lead(folder, RUNTIMES[runtime])
+                self._exact = OpenVinoForward(folder, FP32, device=device or "CPU", in_fp32=True)
         else:
             from student.torch_forward import TorchForward, devices_named
 
@@ -40,6 +50,11 @@ class StudentModel:
     def probabilities(self, texts: Sequence[str]) -> np.ndarray:
         """One row per text in input order, one float32 column per label; rows sum to 1. Long texts are cut."""
         found = logits(self._encoder, texts, forward=self._forward)
+        if self._exact is not None:
+            again = close_calls(found, self._close)
+            few = [texts[i] for i in again]
+            found[again] = logits(self._encoder, few, forward=self._exact, batch=CLOSE_BATCH)
+            self.num_again += len(again)
         return softmax(found, self.temperature)
 
 

@@ -8,10 +8,12 @@ import numpy as np
 from core.errors import ConfigError, ModelError
 from student.export import FOLDER
 
-RUNTIMES = {"openvino": "fp32", "openvino-int8-weights": "int8-weights", "openvino-int8": "int8"}
+FP32 = "openvino"
+RUNTIMES = {FP32: "fp32", "openvino-int8-weights": "int8-weights", "openvino-int8": "int8"}
 """Name of a runtime to the folder of its files in student/openvino."""
 
-OPTIONS = {"openvino-int8-weights": {"INFERENCE_PRECISION_HINT": "f32"}}
+IN_FP32 = {"INFERENCE_PRECISION_HINT": "f32"}
+OPTIONS = {"openvino-int8-weights": IN_FP32}
 """What a runtime is compiled with beside the throughput hint. In bf16, which OpenVINO takes where the processor has it,
 OpenVINO 2026.4 gave the same label to every text with INT8 weights of a small encoder (32 hidden units, AMX)."""
 
@@ -19,12 +21,18 @@ OpenVINO 2026.4 gave the same label to every text with INT8 weights of a small e
 class OpenVinoForward:
     """Batches of token ids to logits, on all cores or a device that OpenVINO knows.
 
+    Args:
+        student: Student folder.
+        runtime: One of RUNTIMES.
+        device: As OpenVINO calls it.
+        in_fp32: Whether to compute in fp32 where the device has something faster.
+
     Raises:
         ConfigError: OpenVINO is not installed, or finds no such device.
         ModelError: the student was not exported, or its files cannot be read.
     """
 
-    def __init__(self, student: Path, runtime: str, *, device: str = "CPU") -> None:
+    def __init__(self, student: Path, runtime: str, *, device: str = "CPU", in_fp32: bool = False) -> None:
         try:
             import openvino
         except ImportError as error:
@@ -39,7 +47,7 @@ class OpenVinoForward:
         try:
             model = core.read_model(path)
             self._names = {name for port in model.inputs for name in port.names}
-            options = {"PERFORMANCE_HINT": "THROUGHPUT", **OPTIONS.get(runtime, {})}
+            options = {"PERFORMANCE_HINT": "THROUGHPUT", **(IN_FP32 if in_fp32 else OPTIONS.get(runtime, {}))}
             self._compiled = core.compile_model(model, device, options)
         except RuntimeError as error:
             reason = str(error).strip().splitlines()[-1]

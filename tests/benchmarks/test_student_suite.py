@@ -166,15 +166,16 @@ def test_what_int8_loses_is_said_of_each_student_and_of_all(tmp_path: Path, monk
     _, test = read_sentences(str(made_up(tmp_path)))
     wrong_label = {label: LABELS[(LABELS.index(label) + 1) % 3] for label in LABELS}
 
-    def answers(student: Path, way: str, _: object) -> list[str]:
+    def answers(student: Path, way: str, _: object) -> student_int8.Answers:
         """Right but for five; in INT8 student 1 has nine further errors, with INT8 weights each has one less."""
         wrong = {"pytorch": 5, "openvino-int8": 5 + 9 * int(student.name), "openvino-int8-weights": 4}[way]
-        return [wrong_label[label] if i < wrong else label for i, label in enumerate(test.labels)]
+        labels = [wrong_label[label] if i < wrong else label for i, label in enumerate(test.labels)]
+        return student_int8.Answers(labels, 3 if way == "openvino-int8" else 0)
 
     monkeypatch.setattr(student_int8, "_answers", answers)
     first, second, both = student_int8.measure_points_lost([Path("0"), Path("1")], test, "toy")
     assert (first["seed"], first["int8_points_lost"], first["labels_changed"]) == (0, 0, 0)
     assert (second["seed"], second["int8_points_lost"], second["labels_changed"]) == (1, pytest.approx(20), 9)
-    assert first["fp32_accuracy"] == pytest.approx(40 / 45)
+    assert first["fp32_accuracy"] == pytest.approx(40 / 45) and first["computed_again"] == 3
     assert first["int8_weights_points_lost"] == pytest.approx(-100 / 45)
     assert both["int8_points_lost_mean"] == pytest.approx(10)
