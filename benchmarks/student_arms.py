@@ -64,6 +64,7 @@ IPEX = "hard_ipex"
 PLAIN_LOOP = "plain_loop"
 HALF, HALF_SELF_TRAINED = "half", "half_self_trained"
 COTRAINED = {"soft_labels": True, "refine": "cotrain", "judges": 3, "folds": 5}
+CONTRASTED = {"soft_labels": True, "refine": "prune", "contrast": 0.3, "mixup": 0.5}
 UNLIKE = [{}, {"frozen": 1, "dropout": 0.1}, {"frozen": 1, "learning_rate": 5e-5, "epochs": 4}]
 ARMS: dict[str, dict[str, Any]] = {
     "hard": {"soft_labels": False},
@@ -81,6 +82,8 @@ ARMS: dict[str, dict[str, Any]] = {
     "pruned_ensemble": {"soft_labels": True, "refine": "prune", "ensemble": 5},
     "judged_ensemble": {"soft_labels": True, "refine": "prune", "judges": 3, "folds": 5, "ensemble": 5},
     "cotrained_ensemble": COTRAINED | {"ensemble": 4, "members": UNLIKE, "variants": 2},
+    "contrasted": CONTRASTED,
+    "contrasted_ensemble": CONTRASTED | {"ensemble": 4, "members": UNLIKE, "variants": 2},
     HALF: {"soft_labels": True},
     HALF_SELF_TRAINED: {"soft_labels": True, "self_training": True},
     "averaged": {"soft_labels": True, "average": 3},
@@ -93,8 +96,9 @@ with the mean of three students for each of five parts in place of one for each 
 of a text and a classifier of Mixtral's stated reasons of those; the posterior times one student's distribution; the
 pruned sentences labelled anew by a student; half of the votes, and with the other half's sentences as texts without a
 vote; three trainings averaged into each student; and the mean distribution of five students, which all seeds of that
-arm share, of the votes that one and that three judges left; and that of four unlike students of the targets with
-reasons, for the sentences and two made-up ones of each."""
+arm share, of the votes that one and that three judges left; that of four unlike students of the targets with
+reasons, for the sentences and two made-up ones of each; and the pruned votes with contrast and mixup as further aims,
+alone and through such an ensemble."""
 
 
 def rows_of(arm: str, train: Sentences) -> list[Consensus]:

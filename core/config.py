@@ -228,6 +228,12 @@ class Student(Section):
     frozen: Annotated[int, Field(ge=0)] = 0
     """Parts of the encoder that keep their weights, from below: 1 the embeddings, 2 also the first layer, ...
     What they make of a text is computed once, so that a step costs the upper layers alone."""
+    contrast: Annotated[float, Field(ge=0)] = 0.0
+    """Weight of a further aim of training, e.g. 0.3: what the head reads of texts of one label is to be more alike than
+    what it reads of others (supervised contrastive learning)."""
+    mixup: Annotated[float, Field(ge=0)] = 0.0
+    """Half of the loss comes of mixtures of two texts, in what the head reads, and of their targets; each one's share
+    is drawn from the beta distribution with this number twice, e.g. 0.5. 0 mixes none."""
     held_out: Annotated[float, Field(ge=0, le=0.5)] = 0.1
     """Share of the voted texts that is kept out of training: their votes decide when to stop and how sure the
     student is. None are kept out where that would be fewer than 30 texts."""

@@ -8,7 +8,9 @@ from typing import Any
 import torch
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
+from core.config import Student
 from core.progress import Progress
+from student.aims import Aims
 
 CHECKPOINT_EVERY_S = 60.0
 
@@ -16,10 +18,11 @@ CHECKPOINT_EVERY_S = 60.0
 class DistributionLoss:
     """Mean cross entropy between target distributions and the model's, in nats; counts what it got right.
 
-    The targets of a row add up to its weight: 1, or less where a row is to count less.
+    The targets of a row add up to its weight: 1, or less where a row is to count less. In training `aims` are added.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, aims: Aims | None = None) -> None:
+        self._aims = aims or Aims(Student())
         self._right = self._rows = 0
 
     def __call__(self, outputs: Any, labels: torch.Tensor, num_items_in_batch: Any = None) -> torch.Tensor:
@@ -29,7 +32,7 @@ class DistributionLoss:
             self._right += (logits.detach().argmax(-1) == targets.argmax(-1)).sum()
             self._rows += len(targets)
         rows = len(targets) if num_items_in_batch is None else num_items_in_batch / targets.shape[-1]
-        return torch.nn.functional.cross_entropy(logits, targets, reduction="sum") / rows
+        return self._aims.loss(logits, targets) / rows
 
     def take_accuracy(self) -> float:
         """Share of the rows since the last call on which the model agreed with the vote."""

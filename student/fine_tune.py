@@ -16,6 +16,7 @@ from transformers import (
 from core.config import Student
 from core.errors import ConfigError, ModelError
 from student import callbacks, frozen
+from student.aims import Aims
 from student.arguments import arguments, chosen_precision, num_processes
 from student.attention import attention_for_training
 from student.batches import LengthTrainer
@@ -68,7 +69,8 @@ def fine_tune(
         logs: Folder for TensorBoard's files, or None.
 
     Raises:
-        ConfigError: student.precision is one that the GPU does not compute, or a package for logs is missing.
+        ConfigError: student.precision is one that the GPU does not compute, a package for logs is missing, or an aim
+            is none for this encoder's head.
         ModelError: the loss left the numbers.
     """
     precision = chosen_precision(config.precision)
@@ -79,11 +81,13 @@ def fine_tune(
         config, precision, seed=seed, num_rows=len(rows.texts), judged=held_out is not None, checkpoints=checkpoints
     )
     begun = last_checkpoint(checkpoints)
-    loss = callbacks.DistributionLoss()
+    aims = Aims(config)
+    loss = callbacks.DistributionLoss(aims)
     with quiet(), attention_for_training(encoder.model, precision), ExitStack() as stack:
         if data.kept:
             stack.enter_context(frozen.upper_part(encoder.model, config.frozen))
         stack.enter_context(last_layer_at_first_token(encoder.model))
+        stack.enter_context(aims.of(encoder.model))
         report = callbacks.StepReport(stack, loss)
         trainer = LengthTrainer(
             model=encoder.model,

@@ -41,6 +41,11 @@ def chosen_backend(config: Student) -> tuple[str, str]:
         )
     if config.devices != 1:
         raise ConfigError("student.backend is ipex, which trains on one device here", mend="--set student.devices=1")
+    if config.contrast or config.mixup:
+        raise ConfigError(
+            "student.backend is ipex, and student.contrast and student.mixup are of native training",
+            mend="--set student.contrast=0 --set student.mixup=0, or --set student.backend=native",
+        )
     return "ipex", "ipex: student.backend says so"
 
 
