@@ -228,6 +228,9 @@ class Student(Section):
     frozen: Annotated[int, Field(ge=0)] = 0
     """Parts of the encoder that keep their weights, from below: 1 the embeddings, 2 also the first layer, ...
     What they make of a text is computed once, so that a step costs the upper layers alone."""
+    linear_probe: bool = False
+    """Begin with a head that is fitted to what the untrained encoder makes of the texts, in place of random weights:
+    rare labels are learned from the first step on, which counts in short trainings and with `contrast`."""
     contrast: Annotated[float, Field(ge=0)] = 0.0
     """Weight of a further aim of training, e.g. 0.3: what the head reads of texts of one label is to be more alike than
     what it reads of others (supervised contrastive learning)."""

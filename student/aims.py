@@ -14,7 +14,7 @@ import torch
 from torch.nn import functional
 
 from core.config import Student
-from core.errors import ConfigError
+from student.head import last_linear
 
 TEMPERATURE = 0.1
 """Of the contrast: what cosines are divided by."""
@@ -42,7 +42,11 @@ class Aims:
         if not self._contrast and not self._mixup:
             yield
             return
-        self._head = _last_linear(model)
+        self._head = last_linear(
+            model,
+            asked_by="student.contrast and student.mixup are",
+            mend="--set student.contrast=0 --set student.mixup=0",
+        )
         hook = self._head.register_forward_pre_hook(self._keep)
         try:
             yield
@@ -94,15 +98,3 @@ def contrast(read: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
     found = likeness.log_softmax(-1).masked_fill(itself, 0.0)
     weight = targets.sum(1)
     return -(weight * (wanted * found).sum(-1)).sum()
-
-
-def _last_linear(model: Any) -> Any:
-    labels = int(model.config.num_labels)
-    layers = [each for each in model.modules() if isinstance(each, torch.nn.Linear) and each.out_features == labels]
-    if not layers:
-        raise ConfigError(
-            "student.contrast and student.mixup are about a head that ends with a linear layer, and that of a "
-            f"{type(model).__name__} does not",
-            mend="--set student.contrast=0 --set student.mixup=0",
-        )
-    return layers[-1]

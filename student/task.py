@@ -72,6 +72,10 @@ def fine_tuned(
     task: Task, encoder: Encoder, rows: "Rows", held_out: "Rows | None", seed: int, scratch: Path, logs: Path | None
 ) -> "FineTuning":
     """Trains `encoder.model` in place, as often as `student.average` says."""
+    if task.config.linear_probe:
+        from student.head import fit_head
+
+        fit_head(encoder, rows, seed=seed)
     if task.config.average == 1:
         return _once(task, encoder, rows, held_out, seed, scratch, logs)
     from student.average import averaged
