@@ -65,6 +65,7 @@ PLAIN_LOOP = "plain_loop"
 HALF, HALF_SELF_TRAINED = "half", "half_self_trained"
 COTRAINED = {"soft_labels": True, "refine": "cotrain", "judges": 3, "folds": 5}
 CONTRASTED = {"soft_labels": True, "refine": "prune", "contrast": 0.3, "mixup": 0.5}
+PROBED = CONTRASTED | {"linear_probe": True, "judges": 3, "folds": 5}
 UNLIKE = [{}, {"frozen": 1, "dropout": 0.1}, {"frozen": 1, "learning_rate": 5e-5, "epochs": 4}]
 LONGER = [
     {"epochs": 5},
@@ -90,6 +91,8 @@ ARMS: dict[str, dict[str, Any]] = {
     "contrasted": CONTRASTED,
     "contrasted_ensemble": CONTRASTED | {"ensemble": 4, "members": UNLIKE, "variants": 2},
     "longer_ensemble": CONTRASTED | {"ensemble": 4, "members": LONGER, "variants": 2},
+    "probed": PROBED,
+    "probed_ensemble": PROBED | {"ensemble": 4, "members": UNLIKE, "variants": 2},
     HALF: {"soft_labels": True},
     HALF_SELF_TRAINED: {"soft_labels": True, "self_training": True},
     "averaged": {"soft_labels": True, "average": 3},
@@ -104,7 +107,8 @@ pruned sentences labelled anew by a student; half of the votes, and with the oth
 vote; three trainings averaged into each student; and the mean distribution of five students, which all seeds of that
 arm share, of the votes that one and that three judges left; that of four unlike students of the targets with
 reasons, for the sentences and two made-up ones of each; and the pruned votes with contrast and mixup as further aims,
-alone, through such an ensemble, and through one whose members make five or six passes."""
+alone, through such an ensemble, and through one whose members make five or six passes; and the votes that three judges
+left, with these aims and a head that begins as a linear probe, alone and through such an ensemble."""
 
 
 def rows_of(arm: str, train: Sentences) -> list[Consensus]:
