@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch.nn import functional
 
+from core.device import best_device
 from core.errors import ConfigError
 from student.encoder import Encoder
 
@@ -61,7 +62,7 @@ def fit_head(encoder: Encoder, rows: "Rows", *, seed: int) -> None:
     layer = last_linear(encoder.model, asked_by="student.linear_probe is", mend="--set student.linear_probe=false")
     chosen = np.random.default_rng(seed).permutation(len(rows.texts))[:MOST_TEXTS].tolist()
     read = _read(encoder, layer, [rows.texts[i] for i in chosen])
-    targets = torch.tensor([list(rows.targets[i]) for i in chosen], dtype=read.dtype, device=read.device)
+    targets = torch.tensor([list(rows.targets[i]) for i in chosen], dtype=read.dtype)
     weight, bias = logistic_regression(read, targets)
     with torch.no_grad():
         layer.weight.copy_(weight)
@@ -92,13 +93,13 @@ def logistic_regression(read: torch.Tensor, targets: torch.Tensor) -> tuple[torc
 
 
 def _read(encoder: Encoder, layer: Any, texts: list[str]) -> torch.Tensor:
-    """(texts, features) float32: what the layer reads of each text, without dropout."""
-    model, was_training = encoder.model, encoder.model.training
+    """(texts, features) float32: what the layer reads of each text, without dropout, computed on the best device."""
+    model, was_training, was_on = encoder.model, encoder.model.training, encoder.model.device
     encoded = encoder.tokenizer(texts, truncation=True)
     by_length = sorted(range(len(texts)), key=lambda i: len(encoded["input_ids"][i]))
     found: list[torch.Tensor] = []
-    hook = layer.register_forward_pre_hook(lambda _, inputs: found.append(inputs[0].float()))
-    model.eval()
+    hook = layer.register_forward_pre_hook(lambda _, inputs: found.append(inputs[0].float().cpu()))
+    model.eval().to(best_device())
     try:
         with torch.no_grad():
             for start in range(0, len(texts), _BATCH):
@@ -107,6 +108,5 @@ def _read(encoder: Encoder, layer: Any, texts: list[str]) -> torch.Tensor:
                 model(**encoder.tokenizer.pad(columns, return_tensors="pt").to(model.device))
     finally:
         hook.remove()
-        model.train(was_training)
-    read = torch.cat(found)
-    return read[torch.tensor(by_length, device=read.device).argsort()]
+        model.train(was_training).to(was_on)
+    return torch.cat(found)[torch.tensor(by_length).argsort()]
