@@ -15,6 +15,7 @@ from torch.nn import functional
 from core.device import best_device
 from core.errors import ConfigError
 from student.encoder import Encoder
+from student.inference import length_batches
 
 if TYPE_CHECKING:
     from student.fine_tune import Rows
@@ -23,7 +24,6 @@ MOST_TEXTS = 5000
 """More tell the regression little that is new, and each costs a forward pass."""
 PENALTY = 1.0
 """Half of it times the sum of the squared weights is added to the summed cross entropy."""
-_BATCH = 32
 _MOST_STEPS = 200
 
 
@@ -95,18 +95,16 @@ def logistic_regression(read: torch.Tensor, targets: torch.Tensor) -> tuple[torc
 def _read(encoder: Encoder, layer: Any, texts: list[str]) -> torch.Tensor:
     """(texts, features) float32: what the layer reads of each text, without dropout, computed on the best device."""
     model, was_training, was_on = encoder.model, encoder.model.training, encoder.model.device
-    encoded = encoder.tokenizer(texts, truncation=True)
-    by_length = sorted(range(len(texts)), key=lambda i: len(encoded["input_ids"][i]))
+    batches = length_batches(encoder, texts)
     found: list[torch.Tensor] = []
     hook = layer.register_forward_pre_hook(lambda _, inputs: found.append(inputs[0].float().cpu()))
     model.eval().to(best_device())
     try:
         with torch.no_grad():
-            for start in range(0, len(texts), _BATCH):
-                rows = by_length[start : start + _BATCH]
-                columns = {name: [column[i] for i in rows] for name, column in encoded.items()}
-                model(**encoder.tokenizer.pad(columns, return_tensors="pt").to(model.device))
+            for _, padded in batches:
+                model(**{name: torch.from_numpy(column).to(model.device) for name, column in padded.items()})
     finally:
         hook.remove()
         model.train(was_training).to(was_on)
-    return torch.cat(found)[torch.tensor(by_length).argsort()]
+    read = torch.cat(found)
+    return read[torch.tensor([row for rows, _ in batches for row in rows]).argsort()]

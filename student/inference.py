@@ -33,18 +33,25 @@ def logits(
     result = np.zeros((len(texts), encoder.model.config.num_labels), np.float32)
     if not texts:
         return result
-    encoded = encoder.tokenizer(list(texts), truncation=True, max_length=longest_text(encoder))
-    by_length = sorted(range(len(texts)), key=lambda i: len(encoded["input_ids"][i]))
-    chosen = [by_length[start : start + batch] for start in range(0, len(texts), batch)]
-
-    def batch_of(rows: list[int]) -> dict[str, np.ndarray]:
-        columns = {name: [column[i] for i in rows] for name, column in encoded.items()}
-        return dict(encoder.tokenizer.pad(columns, return_tensors="np"))
-
     if forward is None:
         from student.torch_forward import TorchForward
 
         forward = TorchForward(encoder.model, [encoder.model.device])
-    for rows, found in zip(chosen, forward([batch_of(rows) for rows in chosen]), strict=True):
+    chosen = length_batches(encoder, texts, batch=batch)
+    for (rows, _), found in zip(chosen, forward([padded for _, padded in chosen]), strict=True):
         result[rows] = found
     return result
+
+
+def length_batches(
+    encoder: Encoder, texts: Sequence[str], *, batch: int = INFERENCE_BATCH
+) -> list[tuple[list[int], dict[str, np.ndarray]]]:
+    """Texts of like length together, shortest first: their numbers, and token ids and masks, each (texts, tokens)."""
+    encoded = encoder.tokenizer(list(texts), truncation=True, max_length=longest_text(encoder))
+    by_length = sorted(range(len(texts)), key=lambda i: len(encoded["input_ids"][i]))
+    made = []
+    for start in range(0, len(texts), batch):
+        rows = by_length[start : start + batch]
+        columns = {name: [column[i] for i in rows] for name, column in encoded.items()}
+        made.append((rows, dict(encoder.tokenizer.pad(columns, return_tensors="np"))))
+    return made
