@@ -1,7 +1,7 @@
 """The last linear layer of a classifier, and first weights for it that know the texts.
 
 A head of random weights moves an encoder anywhere before it knows what for, and a label that few texts have is the
-last to be learned, in short trainings never. Here it begins as a logistic regression on what the untrained encoder
+last to be learned, in short trainings hardly. Here it begins as a logistic regression on what the untrained encoder
 makes of the texts (Kumar et al. 2022, "Fine-tuning can distort pretrained features and underperform
 out-of-distribution": a linear probe, then fine-tuning). Imports torch: import it where it is needed.
 """
