@@ -18,10 +18,14 @@ SectionT = TypeVar("SectionT", bound=Section)
 def load_config(path: Path, overrides: list[str] | None = None) -> Config:
     """The config of a job TOML, or of an existing run folder, with overrides applied.
 
+    The outputs of a run folder are in that folder, wherever it was moved or copied to since it was made.
+
     Raises:
         ConfigError: the file is missing or malformed, a key is unknown, or a value breaks a rule.
     """
     raw = _read(path)
+    if path.is_dir() and isinstance(raw.get("job"), dict):
+        raw["job"]["run_folder"] = str(path)
     apply_overrides(raw, overrides or [])
     if not path.is_dir():
         job = raw.setdefault("job", {})

@@ -15,6 +15,7 @@ from core.files import cannot_write, read_json, write_json
 
 WHERE_AND_HOW = frozenset(
     {
+        "job.run_folder",
         "engine.address",
         "engine.replicas",
         "engine.max_in_flight",
@@ -23,7 +24,7 @@ WHERE_AND_HOW = frozenset(
         "engine.max_restarts",
     }
 )
-"""Keys that change no answer, so that a run may go on elsewhere, e.g. on a cluster."""
+"""Keys that change no answer, so that a run may go on elsewhere, e.g. on a cluster or in a copy of its folder."""
 
 
 @dataclass(frozen=True, slots=True)

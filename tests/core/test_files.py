@@ -1,5 +1,6 @@
 """Outputs are there whole or not at all."""
 
+import shutil
 from pathlib import Path
 
 import pyarrow as pa
@@ -50,6 +51,18 @@ def test_a_run_folder_is_reopened_by_the_same_config_and_refused_to_another(tmp_
     open_run_folder(config_in(tmp_path))
     with pytest.raises(RunFolderError, match=r"keys that differ: panel\.samples, vote\.method ->"):
         open_run_folder(config_in(tmp_path, "panel.samples=2", "vote.method=calibrated"))
+
+
+def test_a_copied_run_folder_is_worked_on_and_not_the_one_it_was_copied_from(tmp_path: Path) -> None:
+    config = config_in(tmp_path, "student.epochs=1")
+    original = open_run_folder(config)
+    shutil.copytree(original.path, tmp_path / "copy")
+    changed = load_config(tmp_path / "copy", ["student.epochs=2"])
+    folder = open_run_folder(changed, may_change=("student",))
+    assert folder.path == tmp_path / "copy"
+    assert read_json(folder.config)["student"]["epochs"] == 2
+    assert read_json(original.config) == config.resolved()
+    assert load_config(folder.path, ["job.run_folder=elsewhere"]).job.run_folder == "elsewhere"
 
 
 def test_a_step_may_change_its_own_section_of_the_config(tmp_path: Path) -> None:
