@@ -1,6 +1,6 @@
-"""`xpoll predict --cascade RUN`: the student answers what it is sure of, the run's panel the rest.
+"""`xpoll predict STUDENT --cascade RUN`: the student answers what it is sure of, the run's panel the rest.
 
-Reads a run folder with gold rows: its config, labels.parquet and student. Beside OUTPUT it makes
+Reads a student, and a run folder with gold rows: its config and labels.parquet. Beside OUTPUT it makes
 OUTPUT.cascade/ with the unsure rows and the run that polls the panel about them; both go on after a kill.
 """
 
@@ -15,10 +15,11 @@ import pyarrow.parquet as pq
 
 from core.config import Config
 from core.config_file import load_config
-from core.errors import InputError
+from core.errors import InputError, ModelError
 from core.files import replacing
 from core.records import Consensus, from_table
 from core.run_folder import RunFolder, open_run_folder
+from scripts.export import student_folder
 from scripts.planning import check_inputs
 from scripts.run_state import is_done
 from scripts.steps import RUN
@@ -32,15 +33,21 @@ def predict_with_panel(parsed: argparse.Namespace) -> int:
 
     Raises:
         InputError: the run has no gold rows to choose the threshold by.
+        ModelError: the student's labels are not the run's.
     """
     from student.model import StudentModel
     from student.predict import check_output, predict_file, unsure_rows
 
     check_output(parsed.input, parsed.output)
     folder = RunFolder(parsed.cascade)
-    student = folder.require(folder.student, step="train")
+    student = student_folder(parsed.student)
     config = load_config(folder.path, [])
     model = StudentModel(student, runtime=parsed.runtime, device=parsed.device)
+    if model.labels != list(config.task.labels):
+        raise ModelError(
+            f"the student {student} tells {model.labels} apart, the panel of {folder.path} {list(config.task.labels)}",
+            mend="name the run that the student is of",
+        )
     chosen = _threshold(folder, model, parsed.target)
     beside = parsed.output.with_name(f"{parsed.output.name}.cascade")
     unsure = beside / "unsure.parquet"

@@ -19,6 +19,7 @@ import numpy as np
 from core.config import Student
 from core.environment import package_version
 from core.files import read_json, write_json
+from core.progress import say
 from core.records import Consensus
 from core.statistics import mean_and_spread
 from student import calibration
@@ -65,6 +66,9 @@ def train_student(
     """
     chosen = training_rows(consensus, labels)
     check_place(output)
+    for label, count in label_counts(chosen.rows, labels).items():
+        if not count:
+            say(f"no text was voted {label!r}; the student will not answer so")
     backend, why_backend = chosen_backend(config)
     parts = split(chosen.rows, share=config.held_out, seed=seed)
     voted = targets(chosen.rows, labels, soft=config.soft_labels)

@@ -89,7 +89,7 @@ def test_a_run_folder_that_cannot_be_made_is_found_before_a_model_is_prepared(
         (["status", "job.toml"], "plan.json is not there yet -> run the step before it: xpoll poll"),
         (["status", "."], "is a folder without config.resolved.json"),
         (["predict", ".", "texts.csv", "out.csv"], "is no student"),
-        (["predict", ".", "texts.csv", "out.csv", "--cascade", "nowhere"], "is not there yet"),
+        (["predict", ".", "texts.csv", "out.csv", "--cascade", "nowhere"], "nowhere does not exist -> name a job"),
         (["predict", ".", "texts.csv", "out.xls"], "out.xls is no csv, jsonl, parquet file"),
     ],
 )

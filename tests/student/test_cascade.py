@@ -3,6 +3,7 @@
 import argparse
 import csv
 import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,8 +13,8 @@ import pytest
 from conftest import Trained
 from toy import LABELS, documents, row
 
-from core.errors import InputError
-from core.files import write_table
+from core.errors import InputError, ModelError
+from core.files import read_json, write_json, write_table
 from core.records import CONSENSUS_SCHEMA, Consensus, to_table, with_labels
 from scripts import cascade as command
 from student.cascade import SecondOpinions, chosen_threshold, second_opinion
@@ -77,6 +78,7 @@ def arguments(run: Path, folder: Path, target: float) -> argparse.Namespace:
     with (folder / "in.csv").open("w", newline="") as file:
         csv.writer(file).writerows([["text", "n"], *([text, i] for i, text in enumerate(texts))])
     return argparse.Namespace(
+        student=run,
         cascade=run,
         input=str(folder / "in.csv"),
         output=folder / "out.csv",
@@ -113,6 +115,23 @@ def test_the_command_puts_unsure_rows_to_the_panel_and_merges(
     asked.clear()
     assert command.predict_with_panel(arguments(run, tmp_path, 0.9999)) == 0
     assert [number for number, _ in asked] == ["0", "1", "3", "4"]
+
+
+def test_the_student_that_is_named_answers_and_one_of_other_labels_is_refused(
+    trained: Trained, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = prepared(tmp_path, trained, gold_rows=150)
+    given = arguments(run, tmp_path, 0.9)
+    given.student = tmp_path / "other"
+    with pytest.raises(ModelError, match="other is no student"):
+        command.predict_with_panel(given)
+    shutil.copytree(trained.folder, given.student)
+    config = read_json(given.student / "config.json")
+    config["id2label"] = {number: label.upper() for number, label in config["id2label"].items()}
+    write_json(given.student / "config.json", config)
+    with pytest.raises(ModelError, match=r"other tells \['BAD', .* apart, the panel of .*run \['bad', "):
+        command.predict_with_panel(given)
+    assert not given.output.exists()
 
 
 def test_a_run_without_gold_rows_has_no_threshold(trained: Trained, tmp_path: Path) -> None:

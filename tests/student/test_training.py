@@ -172,10 +172,13 @@ def test_training_keeps_transformers_own_output_off_the_terminal(
     assert not foreign
 
 
-def test_a_class_without_an_example_is_counted_and_never_answered(encoder: Path, tmp_path: Path) -> None:
+def test_a_class_without_an_example_is_named_counted_and_never_answered(
+    encoder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     rows = [document for document in documents(90) if document.label != "fair"]
     training = train_student(rows, LABELS, config=settings(encoder), seed=0, output=tmp_path / "student")
     assert training["label_counts"] == {"bad": 30, "fair": 0, "good": 30}
+    assert capsys.readouterr().err.count("no text was voted 'fair'; the student will not answer so") == 1
     student = StudentModel(tmp_path / "student")
     assert student.labels == LABELS
     assert 1 not in student.probabilities([document.text for document in documents(30, seed=5)]).argmax(1)
