@@ -90,6 +90,8 @@ class Panel:
         self.unparsable: Counter[str] = Counter()
         self.reasons: dict[str, Reason] = {}
         for vote in stream(path, Vote):
+            if vote.document_id not in decisions.row_of:
+                continue  # somebody took the document out of labels.parquet
             if vote.persona_id not in votes:
                 votes[vote.persona_id], tallies[vote.persona_id] = blank.copy(), Counter()
             kind = _kind(vote)

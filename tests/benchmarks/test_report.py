@@ -257,6 +257,13 @@ def test_the_panel_is_counted_from_the_votes(page: Page) -> None:
     assert "no label alone" in page.text and "truncated" in page.text
 
 
+def test_votes_on_a_document_that_was_taken_out_of_the_labels_are_left_out(tmp_path: Path) -> None:
+    folder = make_run(tmp_path)
+    labels = pq.read_table(folder.labels)
+    pq.write_table(labels.filter(pc.not_equal(labels["document_id"], "doc-001")), folder.labels)
+    assert "equity_analyst 237 233 4 2" in Page(write_report(folder)).text
+
+
 def test_a_persona_asked_several_times_is_compared_with_itself(tmp_path: Path) -> None:
     folder = make_run(tmp_path, "panel.samples=3", 'panel.personas=["retail_investor"]')
     text = Page(write_report(folder)).text
