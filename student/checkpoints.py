@@ -14,6 +14,7 @@ from typing import Any
 
 from core.errors import RunFolderError
 from core.files import cannot_write, write_json
+from core.progress import say
 
 STATE = "trainer_state.json"
 """The file that transformers.Trainer writes last into a checkpoint."""
@@ -52,6 +53,7 @@ def last_checkpoint(folder: Path) -> Path | None:
     for checkpoint in sorted(folder.glob("checkpoint-*"), key=_step, reverse=True):
         if _is_whole(checkpoint):
             return checkpoint
+        say(f"{checkpoint.name} is cut or broken, so training goes on from the one before it, or anew")
         shutil.rmtree(checkpoint, ignore_errors=True)
     return None
 

@@ -68,12 +68,15 @@ def wait_for(there: object, child: "subprocess.Popen[bytes]", timeout_s: float =
         time.sleep(0.02)
 
 
-def test_a_cut_checkpoint_is_passed_over_for_the_one_before_it(tmp_path: Path) -> None:
+def test_a_cut_checkpoint_is_named_and_passed_over_for_the_one_before_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     for step in (9, 10):
         write_checkpoint(tmp_path / f"checkpoint-{step}")
     (tmp_path / "checkpoint-10" / "model.safetensors").write_bytes(b"\x02\0\0\0\0\0\0\0{")
     assert last_checkpoint(tmp_path) == tmp_path / "checkpoint-9"
     assert not (tmp_path / "checkpoint-10").exists()
+    assert capsys.readouterr().err.startswith("checkpoint-10 is cut or broken")
     (tmp_path / "checkpoint-9" / "trainer_state.json").write_text('{"epoch": ')
     assert last_checkpoint(tmp_path) is None
 
