@@ -2,8 +2,9 @@
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
+from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,6 +24,7 @@ from student.batches import LengthTrainer
 from student.checkpoints import last_checkpoint
 from student.encoder import Encoder, quiet
 from student.first_token import last_layer_at_first_token
+from student.used_tokens import used_tokens_alone
 
 
 class Rows(NamedTuple):
@@ -86,6 +88,9 @@ def fine_tune(
     with quiet(), attention_for_training(encoder.model, precision), ExitStack() as stack:
         if data.kept:
             stack.enter_context(frozen.upper_part(encoder.model, config.frozen))
+        else:
+            pad = int(encoder.tokenizer.pad_token_id)
+            stack.enter_context(used_tokens_alone(encoder.model, data.token_ids(), pad=pad))
         stack.enter_context(last_layer_at_first_token(encoder.model))
         stack.enter_context(aims.of(encoder.model))
         report = callbacks.StepReport(stack, loss)
@@ -125,6 +130,10 @@ class _Data(NamedTuple):
     collate: Callable[[Any], Any]
     kept: bool
     """Whether features hold the output of the frozen parts."""
+
+    def token_ids(self) -> Iterator[Sequence[int]]:
+        """Of every text."""
+        return (feature["input_ids"] for feature in chain(self.train, self.held_out or []))
 
 
 def _data(encoder: Encoder, rows: Rows, held_out: Rows | None, parts: int) -> _Data:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from toy import LABELS, documents, row, settings
 
 from core.device import best_device
@@ -18,7 +19,7 @@ from core.errors import ConfigError, ModelError
 from student import callbacks, frozen
 from student.attention import attention_for_training
 from student.checkpoints import last_checkpoint, open_checkpoints
-from student.encoder import load_for_training
+from student.encoder import load_for_training, load_student
 from student.held_out import split
 from student.model import StudentModel
 from student.train import train_student
@@ -180,6 +181,16 @@ def test_frozen_parts_keep_their_weights_and_the_rest_learns(encoder: Path, tmp_
     assert {name for name in before if "embeddings" in name or "layer.0." in name} == same
     with pytest.raises(ConfigError, match="the encoder has embeddings and 2 layers"):
         train_student(documents(24), LABELS, config=settings(encoder, frozen=3), seed=0, output=tmp_path / "more")
+
+
+def test_tokens_that_no_text_has_keep_their_embeddings(encoder: Path, tmp_path: Path) -> None:
+    config = settings(encoder, epochs=1)
+    tokenizer, model = load_for_training(config, LABELS, seed=0)
+    before = model.get_input_embeddings().weight.detach().clone()
+    train_student(documents(60), LABELS, config=config, seed=0, output=tmp_path / "student")
+    after = load_student(str(tmp_path / "student")).model.get_input_embeddings().weight
+    assert torch.equal(after[tokenizer.mask_token_id], before[tokenizer.mask_token_id])
+    assert not torch.equal(after[tokenizer.cls_token_id], before[tokenizer.cls_token_id])
 
 
 def test_frozen_parts_give_the_same_student_computed_once_or_in_every_step(
