@@ -118,10 +118,15 @@ def test_the_command_puts_unsure_rows_to_the_panel_and_merges(
 
 
 def test_the_student_that_is_named_answers_and_one_of_other_labels_is_refused(
-    trained: Trained, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    trained: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(command, "_panel", lambda *_: iter(()))
     run = prepared(tmp_path, trained, gold_rows=150)
+    (run / "student").unlink()
     given = arguments(run, tmp_path, 0.9)
+    given.student = trained.folder
+    assert command.predict_with_panel(given) == 0
+    given.output.unlink()
     given.student = tmp_path / "other"
     with pytest.raises(ModelError, match="other is no student"):
         command.predict_with_panel(given)
