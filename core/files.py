@@ -14,7 +14,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from core.errors import RunFolderError
+from xpoll.core.errors import RunFolderError
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from core.errors import ModelError
+from xpoll.core.errors import ModelError
 
 
 def cache_folder() -> Path:

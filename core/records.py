@@ -5,11 +5,13 @@ as a completion with text or as one with an error. Records that there are millio
 they are pickled between processes at a third of a dataclass's cost.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal, NamedTuple, TypeVar
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 Message = dict[str, str]
 """One chat message: {"role": "system" | "user" | "assistant", "content": ...}."""
@@ -282,6 +284,13 @@ def from_table(table: pa.Table, record: type[RecordT]) -> list[RecordT]:
     make: Any = record
     columns = [table.column(name).to_pylist() for name in make._fields]
     return [make(*(tuple(v) if isinstance(v, list) else v for v in row)) for row in zip(*columns, strict=True)]
+
+
+def stream_records(path: Path, record: type[RecordT]) -> Iterator[RecordT]:
+    """The rows of a Parquet file as records; one batch of them is in memory at a time."""
+    with pq.ParquetFile(path) as file:
+        for batch in file.iter_batches(batch_size=8192):
+            yield from from_table(pa.Table.from_batches([batch]), record)
 
 
 def with_labels(schema: pa.Schema, labels: Iterable[str]) -> pa.Schema:

@@ -9,9 +9,9 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from core.config import Config, Root
-from core.errors import RunFolderError
-from core.files import cannot_write, read_json, write_json
+from xpoll.core.config import Config, Root
+from xpoll.core.errors import RunFolderError
+from xpoll.core.files import cannot_write, read_json, write_json
 
 WHERE_AND_HOW = frozenset(
     {

@@ -2,21 +2,21 @@
 
 import os
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from core.config import Engine
-from core.errors import EngineError
-from core.progress import Waiting
-from engine.backends import BackendSettings, devices_for
-from engine.devices import Device, pinning
-from engine.guardian import guard_descendants
-from engine.nodes import cluster_devices
-from engine.work import StopRule
-from engine.worker import WorkerActor
+from xpoll.core.config import Engine
+from xpoll.core.errors import EngineError
+from xpoll.core.processes import guard_descendants
+from xpoll.core.progress import Waiting
+from xpoll.engine.backends.registry import BackendSettings, devices_for
+from xpoll.engine.devices.find import Device, pinning
+from xpoll.engine.devices.nodes import cluster_devices
+from xpoll.engine.work import StopRule
+from xpoll.engine.worker import WorkerActor
 
 SELDOM = {
     # collected, and read by nobody
@@ -85,12 +85,32 @@ def _connect(config: Engine) -> list[Device]:
     with Waiting(f"connecting to Ray at {config.address}", usual_s=2):
         try:
             _knock(config.address)
-            ray.init(address=config.address, log_to_driver=False, logging_level="error")
+            ray.init(address=config.address, job_config=_job(), log_to_driver=False, logging_level="error")
         except (OSError, RuntimeError, ValueError) as error:
             reason = str(error).strip().splitlines()[0]
             mend = "RAY_AUTH_MODE=token xpoll ..." if "InvalidAuthToken" in str(error) else "ray status"
             raise EngineError(f"engine.address = {config.address!r}: {reason}", mend=mend) from error
         return cluster_devices(config)
+
+
+class _NoPaths(list[str]):
+    """Stays empty: Ray appends the folders of driver and job to what its workers search first."""
+
+    def extend(self, _: Iterable[str]) -> None:
+        """Adds nothing."""
+
+
+def _job() -> Any:
+    """A job whose workers import from their environment alone.
+
+    A file of the user's that is called like a package, e.g. vllm.py or datasets.py beside the job, would else be
+    imported in that package's place.
+    """
+    from ray.job_config import JobConfig
+
+    job = JobConfig()
+    job._py_driver_sys_path = _NoPaths()
+    return job
 
 
 def _knock(address: str) -> None:
@@ -125,6 +145,7 @@ def _start(config: Engine) -> list[Device]:
             num_cpus=max(len(os.sched_getaffinity(0)), num_gpus),
             num_gpus=num_gpus,
             include_dashboard=False,
+            job_config=_job(),
             log_to_driver=False,
             logging_level="error",
             object_store_memory=256 * 2**20,

@@ -13,13 +13,13 @@ from typing import Any
 
 import pyarrow as pa
 
-from core.config import Engine
-from core.errors import EngineError
-from core.records import COMPLETION_SCHEMA, Completion, to_table
-from engine.journal import Journal
-from engine.meters import Meters
-from engine.seats import Seat, Seats
-from engine.work import Reply, StopRule, Work, WorkBatch
+from xpoll.core.config import Engine
+from xpoll.core.errors import EngineError
+from xpoll.core.records import COMPLETION_SCHEMA, Completion, to_table
+from xpoll.engine.journal.journal import Journal
+from xpoll.engine.journal.load import Meters
+from xpoll.engine.slots import Seat, Seats
+from xpoll.engine.work import Reply, StopRule, Work, WorkBatch
 
 WAIT_S = 1.0
 CALLS_A_SEAT = 2  # while one batch of answers is written and replaced, the worker has the other

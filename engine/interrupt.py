@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-from core.progress import say
+from xpoll.core.progress import say
 
 
 @contextmanager

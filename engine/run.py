@@ -10,23 +10,23 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import Any
 
-from core.config import Engine
-from core.garbage import collecting_seldom
-from core.progress import Progress, Waiting
-from core.records import Prompt
-from core.run_folder import RunFolder
-from engine.backends import LOADS_MODEL, check_backend
-from engine.cluster import begin_worker, end_worker, end_workers, ray_session
-from engine.devices import describe
-from engine.dispatch import Dispatch, Tally
-from engine.fit import require_fit
-from engine.interrupt import draining
-from engine.journal import Journal
-from engine.ledger import Ledger
-from engine.meters import Meters
-from engine.seats import Seats
-from engine.session import Session, mark_settled
-from engine.work import NeverStop, StopRule, by_document
+from xpoll.core.config import Engine
+from xpoll.core.garbage import collecting_seldom
+from xpoll.core.progress import Progress, Waiting
+from xpoll.core.records import Prompt
+from xpoll.core.run_folder import RunFolder
+from xpoll.engine.backends.registry import LOADS_MODEL, check_backend
+from xpoll.engine.cluster import begin_worker, end_worker, end_workers, ray_session
+from xpoll.engine.devices.find import describe
+from xpoll.engine.dispatch import Dispatch, Tally
+from xpoll.engine.interrupt import draining
+from xpoll.engine.journal.journal import Journal
+from xpoll.engine.journal.ledger import Ledger
+from xpoll.engine.journal.load import Meters
+from xpoll.engine.journal.session import Session, mark_settled
+from xpoll.engine.planning.fit import require_fit
+from xpoll.engine.slots import Seats
+from xpoll.engine.work import NeverStop, StopRule, by_document
 
 USUAL_START_S = {"vllm": 40.0}  # measured: 25 to 60 s with a 135M model on two cores
 

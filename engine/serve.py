@@ -16,19 +16,19 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from core.config import Engine
-from core.errors import EngineError
-from core.models import resolve_model
-from core.progress import Waiting
-from core.run_folder import check_writable
-from engine.backends.server_process import VllmServer
-from engine.backends.vllm_server import server_options
-from engine.backends.xpu import prepare_xpu
-from engine.cluster import ray_session
-from engine.devices import Device, describe, pinning
-from engine.failures import last_error
-from engine.guardian import guard_children
-from engine.vllm_command import serve_command
+from xpoll.core.config import Engine
+from xpoll.core.errors import EngineError
+from xpoll.core.models import resolve_model
+from xpoll.core.processes import guard_children
+from xpoll.core.progress import Waiting
+from xpoll.core.run_folder import check_writable
+from xpoll.engine.backends.vllm.command import serve_command
+from xpoll.engine.backends.vllm.server import server_options
+from xpoll.engine.backends.vllm.server_process import VllmServer
+from xpoll.engine.backends.vllm.xpu import prepare_xpu
+from xpoll.engine.cluster import ray_session
+from xpoll.engine.devices.find import Device, describe, pinning
+from xpoll.engine.failures import last_error
 
 # Those of one connection; they are not for the next one.
 HOP_BY_HOP = {"connection", "keep-alive", "transfer-encoding", "upgrade", "te", "trailer", "content-length", "host"}

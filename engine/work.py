@@ -7,8 +7,8 @@ from typing import NamedTuple, Protocol
 
 import pyarrow as pa
 
-from core.records import Completion, Prompt
-from engine.backends import Load
+from xpoll.core.records import Completion, Prompt
+from xpoll.engine.backends.registry import Load
 
 
 class StopRule(Protocol):

@@ -11,12 +11,12 @@ from pathlib import Path
 from threading import Thread
 from typing import Any, TypeVar
 
-from core.errors import UserError
-from core.garbage import collect_seldom
-from engine.asking import Asking
-from engine.backends import BackendSettings, make_backend
-from engine.guardian import guard_children
-from engine.work import Reply, StopRule, WorkBatch
+from xpoll.core.errors import UserError
+from xpoll.core.garbage import collect_seldom
+from xpoll.core.processes import guard_children
+from xpoll.engine.backends.registry import BackendSettings, make_backend
+from xpoll.engine.scheduler import Asking
+from xpoll.engine.work import Reply, StopRule, WorkBatch
 
 Outcome = TypeVar("Outcome")
 

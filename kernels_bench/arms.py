@@ -5,8 +5,8 @@ from typing import Any
 
 import torch
 
-from kernels_bench.cases import Call, Case
-from kernels_bench.timing import Timer
+from xpoll.kernels_bench.cases import Call, Case
+from xpoll.kernels_bench.timing import Timer
 
 TOLERANCE = 0.05  # bf16 has 8 bits; sums in another order differ in the last ones
 SHARE_ALIKE = 0.999
@@ -59,7 +59,7 @@ def _other(case: Case, arm: str, inputs: Sequence[Any]) -> Call:
         compiled = torch.compile(case.eager, dynamic=False)
         return lambda: compiled(*inputs)
     if arm == "ipex":
-        from kernels_bench.ipex_operators import OPERATORS
+        from xpoll.kernels_bench.ipex_operators import OPERATORS
 
         return OPERATORS[case.kernel](*inputs)
     assert case.own is not None

@@ -11,8 +11,8 @@ from typing import Any
 import torch
 import torch.nn.functional as functional
 
-from kernels_bench.cases import DTYPES, Call, Case
-from kernels_bench.shapes import SHAPES, LayerShape
+from xpoll.kernels_bench.cases import DTYPES, Call, Case
+from xpoll.kernels_bench.shapes import SHAPES, LayerShape
 
 PAGE = 64  # tokens; a multiple of 32, which vLLM's CPU attention wants, and what Intel's recipes take
 

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 import torch.nn.functional as functional
 
-from kernels_bench.shapes import SHAPES, LayerShape
+from xpoll.kernels_bench.shapes import SHAPES, LayerShape
 
 Call = Callable[[], Any]
 DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32, "int8": torch.int8}

@@ -12,10 +12,10 @@ from typing import Any, NamedTuple
 
 import torch
 
-from kernels_bench.arms import Record
-from kernels_bench.cases import Case, gemm
-from kernels_bench.memory import SCALAR, array_mib, memory_cases
-from kernels_bench.timing import Timer, Times
+from xpoll.kernels_bench.arms import Record
+from xpoll.kernels_bench.cases import Case, gemm
+from xpoll.kernels_bench.memory import SCALAR, array_mib, memory_cases
+from xpoll.kernels_bench.timing import Timer, Times
 
 GEMM_SIZE = {"cpu": 2048}
 LARGE_GEMM_SIZE = 8192

@@ -10,8 +10,8 @@ from typing import Any
 
 import torch
 
-from core.files import read_json, write_json
-from kernels_bench.timing import Timer
+from xpoll.core.files import read_json, write_json
+from xpoll.kernels_bench.timing import Timer
 
 SAMPLES, MOST_S = 20, 5.0
 

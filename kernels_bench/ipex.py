@@ -11,11 +11,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from kernels_bench.arms import Record, identity
-from kernels_bench.cases import Case
-from kernels_bench.wanted import Wanted
+from xpoll.kernels_bench.arms import Record, identity
+from xpoll.kernels_bench.cases import Case
+from xpoll.kernels_bench.wanted import Wanted
 
-STEP = Path(__file__).with_name("ipex_step.py")
+STEP = "xpoll.kernels_bench.ipex_step"
 
 
 def ipex_records(wanted: Wanted, cases: Sequence[Case]) -> Iterator[tuple[Case, Record]]:
@@ -34,7 +34,7 @@ def ipex_records(wanted: Wanted, cases: Sequence[Case]) -> Iterator[tuple[Case, 
         json.dump(asdict(wanted), asked)
         asked.seek(0)
         child = subprocess.Popen(
-            [str(python), "-I", str(STEP)], stdin=asked, stdout=subprocess.PIPE, stderr=errors, text=True
+            [str(python), "-I", "-m", STEP], stdin=asked, stdout=subprocess.PIPE, stderr=errors, text=True
         )
         assert child.stdout
         try:

@@ -8,8 +8,8 @@ from typing import Any
 
 import torch
 
-from kernels_bench.attention import PAGE
-from kernels_bench.cases import NORM_EPSILON, Call, Case
+from xpoll.kernels_bench.attention import PAGE
+from xpoll.kernels_bench.cases import NORM_EPSILON, Call, Case
 
 FLOATS = ("fp32", "bf16", "fp16")
 

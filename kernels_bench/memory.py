@@ -2,8 +2,8 @@
 
 import torch
 
-from kernels_bench.cases import Case
-from kernels_bench.timing import last_cache_mib
+from xpoll.kernels_bench.cases import Case
+from xpoll.kernels_bench.timing import last_cache_mib
 
 SCALAR = 3.0
 

@@ -7,14 +7,14 @@ from collections.abc import Iterator
 
 import torch
 
-from core.device import best_device
-from kernels_bench.arms import Record, arms_here, measured
-from kernels_bench.cases import Case
-from kernels_bench.ceilings import Ceilings, known_dtypes, measure_ceilings
-from kernels_bench.collective import all_reduce
-from kernels_bench.ipex import ipex_records
-from kernels_bench.timing import Timer
-from kernels_bench.wanted import Wanted, cases_of
+from xpoll.core.device import best_device
+from xpoll.kernels_bench.arms import Record, arms_here, measured
+from xpoll.kernels_bench.cases import Case
+from xpoll.kernels_bench.ceilings import Ceilings, known_dtypes, measure_ceilings
+from xpoll.kernels_bench.collective import all_reduce
+from xpoll.kernels_bench.ipex import ipex_records
+from xpoll.kernels_bench.timing import Timer
+from xpoll.kernels_bench.wanted import Wanted, cases_of
 
 ALL_REDUCE_MIB = 64
 

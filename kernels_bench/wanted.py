@@ -6,8 +6,8 @@ Read by ipex_step.py, too: imports nothing but PyTorch and this folder.
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from kernels_bench.attention import attention_cases
-from kernels_bench.cases import Case, layer_gemms, row_cases
+from xpoll.kernels_bench.attention import attention_cases
+from xpoll.kernels_bench.cases import Case, layer_gemms, row_cases
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,11 +8,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from core.config import Documents
-from core.errors import InputError
-from core.records import Document, Split
-from core.tables import Row, stream_rows
-from core.task import SEPARATOR
+from xpoll.core.config import Documents
+from xpoll.core.errors import InputError
+from xpoll.core.records import Document, Split
+from xpoll.core.tables.readers import Row, stream_rows
+from xpoll.core.task import SEPARATOR
 
 
 def stream_documents(config: Documents, labels: list[str], *, several: bool = False) -> Iterator[Document]:

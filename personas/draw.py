@@ -3,8 +3,8 @@
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 
-from core.records import Prompt
-from personas.panel import Persona
+from xpoll.core.records import Prompt
+from xpoll.personas.persona import Persona
 
 
 def drawn(panel: Sequence[Persona], document_id: str, number: int, *, seed: int) -> list[Persona]:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from core.models import resolve_model
+from xpoll.core.models import resolve_model
 
 ENCODER = "all-minilm-l6-v2"
 _BATCH, _MAX_TOKENS = 32, 128

@@ -14,9 +14,9 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from core.files import read_json
-from core.records import Key, Vote
-from core.run_folder import RunFolder
+from xpoll.core.files import read_json
+from xpoll.core.records import Key, Vote
+from xpoll.core.run_folder import RunFolder
 
 
 class Shown(NamedTuple):

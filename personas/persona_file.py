@@ -10,9 +10,9 @@ import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from core.errors import InputError
-from core.tables import stream_rows
-from personas.panel import Persona
+from xpoll.core.errors import InputError
+from xpoll.core.tables.readers import stream_rows
+from xpoll.personas.persona import Persona
 
 HUB = "hub-"
 """What the id of a persona from a file begins with."""

@@ -4,12 +4,8 @@ They are documents with reserved ids. Their answers are votes of their own (prob
 become labels; `vote.method = "contextual"` reads them.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-
-from core.config import Config
-from core.records import Completion, Document
-from personas.stop import Confidence, Decided
+from xpoll.core.config import Config
+from xpoll.core.records import Document
 
 RESERVED = "xpoll-content-free-"
 
@@ -29,15 +25,3 @@ def is_probe(document_id: str) -> bool:
 def asked_of_probe(config: Config) -> int:
     """How many answers such a text gets: one of each persona, whoever is drawn for other texts."""
     return config.panel.size
-
-
-@dataclass(frozen=True, slots=True)
-class StopButAskProbes:
-    """A stop rule for all documents but probes, which every persona answers."""
-
-    rule: Decided | Confidence
-
-    def fewest(self, answers: Sequence[Completion], left: int) -> int:
-        if answers and is_probe(answers[0].document_id):
-            return left
-        return self.rule.fewest(answers, left)

@@ -17,12 +17,12 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from core.config import Config, PromptOrder
-from core.records import AnswerSchema, Document, Key, Message, Prompt, Sampling
-from core.task import Example
-from personas.label_order import rotated, shown_orders
-from personas.panel import Persona
-from personas.quoting import quoted
+from xpoll.core.config import Config, PromptOrder
+from xpoll.core.records import AnswerSchema, Document, Key, Message, Prompt, Sampling
+from xpoll.core.task import Example
+from xpoll.personas.label_order import rotated, shown_orders
+from xpoll.personas.persona import Persona
+from xpoll.personas.quoting import quoted
 
 ANYBODY = "a careful annotator"
 """Who answers the examples where the text stands first; without a reader there, a small model does worse."""

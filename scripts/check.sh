@@ -5,6 +5,7 @@ cd "$(dirname "$0")/.."
 start=$SECONDS
 .venv/bin/ruff format --check .
 .venv/bin/ruff check .
+.venv/bin/python scripts/dev/link_tree.py
 .venv/bin/mypy
 # Two processes: starting Ray and vLLM is mostly imports, which take one core each. Without a bound PyTorch would take
 # all cores in both, and wait for its own threads most of the time.

@@ -1,22 +1,39 @@
 """`xpoll`: one command a step. Figures go to stdout, progress and errors to stderr.
 
 Exit codes: 0 done, 1 `doctor` warns or a check of `bench` does not hold, 2 a mistake the user can mend
-(one line says what, why and what to type), 130 stopped by Ctrl-C or SIGTERM (the same command goes on
-from there).
+(one line says what, why and what to type), 130 stopped by Ctrl-C or SIGTERM (the same command resumes).
 """
 
-import argparse
+import importlib
 import os
 import signal
 import sys
-from typing import TYPE_CHECKING
+from types import ModuleType
 
-from core.errors import UserError
-from core.garbage import collecting_seldom
-from scripts.arguments import parser
+from xpoll.core.errors import UserError
+from xpoll.scripts.arguments import OneLineParser, add_json
 
-if TYPE_CHECKING:
-    from core.config import Config
+COMMANDS = {
+    "run": "the whole path: poll, vote, train, evaluate, report; resumes where it stopped",
+    "plan": "what poll would do; starts nothing, writes nothing",
+    "panel": "who would be asked, and how much they differ; starts no engine, writes nothing",
+    "poll": "ask the panel about every document",
+    "vote": "count the answers into labels",
+    "review": "let people check a sample of the labels, and bound how many others are wrong",
+    "train": "fine-tune the student on the labels",
+    "evaluate": "score teacher and student on the gold rows",
+    "predict": "label a file with a student; resumes where it was killed",
+    "export": "write a student as OpenVINO files: fp32 and INT8",
+    "batch": "answer a batch file of the OpenAI Batch API, as vllm run-batch does",
+    "report": "write metrics.json and report.html; with two runs, show them side by side",
+    "status": "how far a run is; can be called while it runs",
+    "serve": "keep the job's vLLM servers up behind one OpenAI-compatible address",
+    "bench": "run a benchmark suite and hold it against its bounds",
+    "kernels": "measure the operators of language models on this machine's device, against its measured ceilings",
+    "doctor": "what this machine has, what is missing, and how to mend it",
+}
+"""Name and help, in the order of the data. To add a command: one line here and scripts/commands/NAME.py, which has
+`add_arguments(parser)` and `call(parsed)`, the exit code."""
 
 MEASURING = frozenset({"bench", "kernels"})
 """Commands that begin anew; what they had measured is written as an incomplete document."""
@@ -25,92 +42,40 @@ MEASURING = frozenset({"bench", "kernels"})
 def main(arguments: list[str] | None = None) -> int:
     """Runs one command; returns the exit code."""
     _quiet_libraries()
-    parsed = parser().parse_args(arguments)
+    given = sys.argv[1:] if arguments is None else arguments
+    module = _module(given[0]) if given and given[0] in COMMANDS else None
+    parsed = parser(given[0] if module else None, module).parse_args(given)
+    assert module is not None
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # a batch system's end is a Ctrl-C
     try:
-        return _run(parsed)
+        code: int = module.call(parsed)
     except UserError as error:
         print(f"xpoll: {error}", file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
-        again = " ".join(["xpoll", *(arguments or sys.argv[1:])])
         left = "the records so far are written" if parsed.command in MEASURING else "what was done is kept"
-        print(f"\nxpoll: stopped; {left} -> {again}", file=sys.stderr)
+        print(f"\nxpoll: stopped; {left} -> {' '.join(['xpoll', *given])}", file=sys.stderr)
         return 130
     except BrokenPipeError:  # the reader of our stdout has gone, e.g. `xpoll plan job.toml | head -3`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    return code
 
 
-def _run(parsed: argparse.Namespace) -> int:
-    """Calls the command. Each imports only what it needs, because help, plan and doctor are to come at once."""
-    match parsed.command:
-        case "doctor":
-            with collecting_seldom():  # imports are most of the time, and make no cycles
-                from scripts.show_doctor import show_doctor
-
-                return show_doctor(as_json=parsed.json, probe=parsed.probe)
-        case "predict":
-            from scripts.predict import predict
-
-            return predict(parsed)
-        case "export":
-            from scripts.export import export
-
-            return export(parsed)
-        case "batch":
-            from scripts.batch import run_batch
-
-            return run_batch(parsed)
-        case "bench":
-            from scripts.show_suite import bench
-
-            return bench(parsed)
-        case "kernels":
-            from scripts.kernels import kernels
-
-            return kernels(parsed)
-        case "serve":
-            from scripts.serve import serve_job
-
-            return serve_job(_config(parsed), host=parsed.host, port=parsed.port, as_json=parsed.json)
-        case "review":
-            from scripts.review import review
-
-            return review(parsed)
-        case "status":
-            from scripts.show_run import status
-
-            return status(parsed)
-        case "plan":
-            with collecting_seldom():
-                from scripts.show_plan import plans
-
-                return plans(parsed)
-        case "panel":
-            from scripts.panel import show_panel
-
-            return show_panel(_config(parsed), as_json=parsed.json)
-        case "vote" if parsed.compare:
-            from scripts.show_votes import compare_votes
-
-            return compare_votes(_config(parsed), as_json=parsed.json)
-        case "report":
-            from scripts.report import report
-
-            return report(parsed)
-        case step:
-            from scripts.run import one_step, whole_path
-
-            config = _config(parsed)
-            return whole_path(config, as_json=parsed.json) if step == "run" else one_step(step, config, parsed.json)
+def parser(name: str | None = None, module: ModuleType | None = None) -> OneLineParser:
+    """All commands with their help, and the arguments of one: its module is the only one that is imported."""
+    root = OneLineParser(prog="xpoll", description="Unlabelled text in, a trustworthy small classifier out.")
+    commands = root.add_subparsers(dest="command", required=True, metavar="COMMAND", parser_class=OneLineParser)
+    for each, text in COMMANDS.items():
+        command = commands.add_parser(each, help=text, description=text)
+        add_json(command)
+        if each == name and module is not None:
+            module.add_arguments(command)
+    return root
 
 
-def _config(parsed: argparse.Namespace) -> "Config":
-    from core.config_file import load_config
-
-    address = getattr(parsed, "address", None)
-    return load_config(parsed.job, [*parsed.set, *([f"engine.address={address}"] if address else [])])
+def _module(name: str) -> ModuleType:
+    return importlib.import_module(f"xpoll.scripts.commands.{name}")
 
 
 def _quiet_libraries() -> None:

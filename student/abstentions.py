@@ -2,10 +2,10 @@
 
 import numpy as np
 
-from core.config import Student
-from core.errors import ConfigError
-from core.records import NO_READABLE_VOTE
-from student.task import Task
+from xpoll.core.config import Student
+from xpoll.core.errors import ConfigError
+from xpoll.core.records import NO_READABLE_VOTE
+from xpoll.student.task import Task
 
 
 def with_abstentions(task: Task) -> Task:
@@ -13,7 +13,7 @@ def with_abstentions(task: Task) -> Task:
     weight = task.config.abstained_weight
     if not weight:
         return task
-    from student.fine_tune import Rows
+    from xpoll.student.training.rows import Rows
 
     rows = [row for row in task.chosen.abstained if row.abstained != NO_READABLE_VOTE]
     if not rows:

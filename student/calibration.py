@@ -11,8 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
-from core.errors import ModelError
-from core.files import write_json
+from xpoll.core.errors import ModelError
+from xpoll.core.files import write_json
 
 FILE = "calibration.json"
 _LOWEST, _HIGHEST = 0.05, 20.0

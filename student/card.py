@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from core.files import read_json, write_text
-from student.folder import MARKER
+from xpoll.core.files import read_json, write_text
+from xpoll.student.folder import MARKER
 
 FILE = "README.md"
 NOT_MEASURED = "not measured"

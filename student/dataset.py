@@ -12,8 +12,8 @@ from typing import NamedTuple
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from core.errors import InputError
-from core.records import Consensus, from_table, labels_of
+from xpoll.core.errors import InputError
+from xpoll.core.records import Consensus, from_table, labels_of
 
 
 class TrainingRows(NamedTuple):

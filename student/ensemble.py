@@ -10,12 +10,12 @@ from pathlib import Path
 
 import numpy as np
 
-from core.config import Student
-from core.errors import ConfigError
-from core.files import read_json, write_json
-from student.encoder import load_for_training
-from student.task import Task, aside
-from student.variants import variants_of
+from xpoll.core.config import Student
+from xpoll.core.errors import ConfigError
+from xpoll.core.files import read_json, write_json
+from xpoll.student.task import Task, aside
+from xpoll.student.training.encoder import load_for_training
+from xpoll.student.training.variants import variants_of
 
 BETWEEN = 2_000_003
 """Step from the seed of one member to the next: far from the seeds of other students, which count up by one."""
@@ -25,7 +25,7 @@ def taught_by_ensemble(task: Task, seed: int, scratch: Path) -> Task:
     """The task with the ensemble's distributions as targets, as `student.ensemble` wants it."""
     if task.config.ensemble == 1:
         return task
-    from student.fine_tune import Rows
+    from xpoll.student.training.rows import Rows
 
     texts = task.texts(task.parts.train)
     labelled = set(texts)

@@ -9,14 +9,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from core import statistics
-from core.errors import InputError, ModelError
-from core.records import Consensus
-from student.learning_curve import Forecast
-from student.next_step import next_step
+from xpoll.core import statistics
+from xpoll.core.errors import InputError, ModelError
+from xpoll.core.records import Consensus
+from xpoll.student.learning_curve import Forecast
+from xpoll.student.next_step import next_step
 
 if TYPE_CHECKING:
-    from student.model import StudentModel
+    from xpoll.student.inference.model import StudentModel
 
 SIGNIFICANT_P = 0.05
 

@@ -15,9 +15,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from core.errors import RunFolderError, UserError
-from core.files import cannot_write, read_json, sync_folder
-from student.learning_curve import Forecast, Point
+from xpoll.core.errors import RunFolderError, UserError
+from xpoll.core.files import cannot_write, read_json, sync_folder
+from xpoll.student.learning_curve import Forecast, Point
 
 MARKER = "training.json"
 """The file that tells a student folder from any other folder."""
@@ -122,3 +122,9 @@ def _as_os_error(error: Exception) -> OSError | None:
     if code is not None:
         return OSError(int(code[1]), os.strerror(int(code[1])))
     return OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)) if "No space left on device" in str(error) else None
+
+
+def student_folder(path: Path) -> Path:
+    """The student's folder, from it or from the run folder that holds it."""
+    inside = path / "student"
+    return inside if inside.is_dir() else path

@@ -4,7 +4,7 @@ import random
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from core.records import Consensus
+from xpoll.core.records import Consensus
 
 FEWEST = 30
 """Fewer rows than this say less about a student than they are worth to train on."""

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, Literal, NamedTuple
 
-from student.learning_curve import Forecast
+from xpoll.student.learning_curve import Forecast
 
 Decision = Literal["ship", "collect more", "fix the teacher", "label more gold rows"]
 

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from student.refine import unseen_probabilities
+from xpoll.student.refine import unseen_probabilities
 
 INVERSE_PENALTY = 30.0
 """Of the logistic regression. Of 1, 3, 10 and 30 the one whose unseen answers have the least cross entropy against

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from core.confident_learning import confident_labels
+from xpoll.core.confident_learning import confident_labels
 
 _SMALLEST = 1e-6
 

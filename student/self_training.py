@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from core.files import read_json, write_json
-from student.task import Task, aside
+from xpoll.core.files import read_json, write_json
+from xpoll.student.task import Task, aside
 
 SURE = 0.9
 """Probability of its best label from which on a student's word is taken for a vote."""
@@ -20,7 +20,7 @@ def with_own_labels(task: Task, seed: int, scratch: Path) -> Task:
     """The task with the texts that a student of it could label itself, as `student.self_training` wants it."""
     if not task.config.self_training:
         return task
-    from student.fine_tune import Rows
+    from xpoll.student.training.rows import Rows
 
     voted = task.with_targets()
     pruned = sorted(set(task.parts.train) - set(voted))

@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from core.config import Student
-from student import calibration
-from student.dataset import TrainingRows
-from student.encoder import Encoder, load_for_training
-from student.held_out import Split
-from student.ipex import fine_tune_with_ipex
+from xpoll.core.config import Student
+from xpoll.student import calibration
+from xpoll.student.dataset import TrainingRows
+from xpoll.student.held_out import Split
+from xpoll.student.intel.ipex import fine_tune_with_ipex
+from xpoll.student.training.encoder import Encoder, load_for_training
 
 if TYPE_CHECKING:
-    from student.fine_tune import FineTuning, Rows
+    from xpoll.student.training.rows import FineTuning, Rows
 
 
 class Task(NamedTuple):
@@ -52,7 +52,7 @@ class Task(NamedTuple):
 
     def trained_on(self) -> "Rows":
         """Rows with targets, and further texts."""
-        from student.fine_tune import Rows
+        from xpoll.student.training.rows import Rows
 
         rows = self.rows(self.with_targets(), self.targets)
         if self.further is None:
@@ -63,7 +63,7 @@ class Task(NamedTuple):
         return [self.chosen.rows[i].text for i in numbers]
 
     def rows(self, numbers: Sequence[int], targets: np.ndarray) -> "Rows":
-        from student.fine_tune import Rows
+        from xpoll.student.training.rows import Rows
 
         return Rows(self.texts(numbers), targets[list(numbers)].tolist())
 
@@ -73,12 +73,12 @@ def fine_tuned(
 ) -> "FineTuning":
     """Trains `encoder.model` in place, as often as `student.average` says."""
     if task.config.linear_probe:
-        from student.head import fit_head
+        from xpoll.student.training.head import fit_head
 
         fit_head(encoder, rows, seed=seed)
     if task.config.average == 1:
         return _once(task, encoder, rows, held_out, seed, scratch, logs)
-    from student.average import averaged
+    from xpoll.student.training.average import averaged
 
     def train(member_seed: int, folder: Path) -> "FineTuning":
         return _once(task, encoder, rows, held_out, member_seed, folder, logs and logs / folder.name)
@@ -93,8 +93,8 @@ def _once(
     if task.backend == "ipex":
         return fine_tune_with_ipex(encoder, rows, held_out, config=task.config, seed=seed, scratch=scratch)
     # Behind all checks, because they import torch and that takes seconds.
-    from student.distributed import fine_tune_on_devices, num_devices
-    from student.fine_tune import fine_tune
+    from xpoll.student.training.distributed import fine_tune_on_devices, num_devices
+    from xpoll.student.training.fine_tune import fine_tune
 
     devices = num_devices(task.config)
     if devices > 1:
@@ -106,7 +106,7 @@ def _once(
 
 def aside(task: Task, rows: "Rows", texts: Sequence[str], seed: int, checkpoints: Path) -> np.ndarray:
     """(texts, labels): what a student that is trained on these rows makes of other texts."""
-    from student.inference import logits
+    from xpoll.student.inference.logits import logits
 
     encoder = load_for_training(task.config, task.labels, seed=seed)
     fine_tuned(task, encoder, rows, None, seed, checkpoints, None)

@@ -16,24 +16,24 @@ from typing import Any
 
 import numpy as np
 
-from core.config import Student
-from core.environment import package_version
-from core.files import read_json, write_json
-from core.progress import say
-from core.records import Consensus
-from core.statistics import mean_and_spread
-from student import calibration
-from student.abstentions import check_abstentions, with_abstentions
-from student.checkpoints import open_checkpoints, remove_checkpoints
-from student.dataset import label_counts, targets, training_rows
-from student.encoder import load_for_training, quiet
-from student.ensemble import check_ensemble, taught_by_ensemble
-from student.folder import MARKER, SEEDS, check_place, replacing_folder
-from student.held_out import split
-from student.ipex import chosen_backend
-from student.others import check_curve, check_reasons, curve_of, refined
-from student.self_training import with_own_labels
-from student.task import Task, fine_tuned
+from xpoll.core.config import Student
+from xpoll.core.environment import package_version
+from xpoll.core.files import read_json, write_json
+from xpoll.core.progress import say
+from xpoll.core.records import Consensus
+from xpoll.core.statistics import mean_and_spread
+from xpoll.student import calibration
+from xpoll.student.abstentions import check_abstentions, with_abstentions
+from xpoll.student.dataset import label_counts, targets, training_rows
+from xpoll.student.ensemble import check_ensemble, taught_by_ensemble
+from xpoll.student.folder import MARKER, SEEDS, check_place, replacing_folder
+from xpoll.student.held_out import split
+from xpoll.student.intel.ipex import chosen_backend
+from xpoll.student.label_noise import check_curve, check_reasons, curve_of, refined
+from xpoll.student.self_training import with_own_labels
+from xpoll.student.task import Task, fine_tuned
+from xpoll.student.training.checkpoints import open_checkpoints, remove_checkpoints
+from xpoll.student.training.encoder import load_for_training, quiet
 
 
 def train_student(
@@ -110,7 +110,7 @@ def _train_seed(task: Task, seed: int, scratch: Path, output: Path) -> dict[str,
         record: dict[str, Any] = read_json(place / MARKER)
         return record
     encoder = load_for_training(task.config, task.labels, seed=seed)
-    from student.inference import logits
+    from xpoll.student.inference.logits import logits
 
     held_out = task.rows(task.parts.held_out, task.votes) if task.parts.held_out else None
     logs = output.with_name(f"{output.name}-logs") / str(seed) if task.config.tensorboard else None

@@ -25,7 +25,7 @@ def xpoll() -> Xpoll:
     """Runs the command line in a process of its own, as a user does."""
 
     def run(*arguments: object, cwd: Path = ROOT, timeout_s: float = 60) -> "subprocess.CompletedProcess[str]":
-        command = [sys.executable, "-m", "scripts.cli", *map(str, arguments)]
+        command = [sys.executable, "-P", "-m", "xpoll", *map(str, arguments)]
         return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=timeout_s)
 
     return run

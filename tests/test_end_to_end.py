@@ -12,11 +12,11 @@ import psutil
 import pyarrow.parquet as pq
 import pytest
 
-from core.files import read_json
-from core.records import Completion, Consensus, Vote, from_table
-from engine.journal import count_answers, read_completions
 from tests.conftest import Xpoll
-from tests.tiny import make_tiny_bert, make_tiny_llama
+from tests.support.tiny import make_tiny_bert, make_tiny_llama
+from xpoll.core.files import read_json
+from xpoll.core.records import Completion, Consensus, Vote, from_table
+from xpoll.engine.journal.journal import count_answers, read_completions
 
 pytestmark = pytest.mark.engine
 
@@ -78,7 +78,7 @@ def test_killed_and_run_again_no_finished_answer_is_lost_and_none_is_asked_twice
 ) -> None:
     job, run = write_job(tmp_path, models, FEW), tmp_path / "run"
     changes = ("--set", "panel.answer=chain_of_thought", "--set", "student.refine=cotrain")
-    command = [sys.executable, "-m", "scripts.cli", "run", str(job), *changes]
+    command = [sys.executable, "-P", "-m", "xpoll", "run", str(job), *changes]
     with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True) as driver:
         until_s = time.monotonic() + START_S
         while count_answers(run / "completions") < 20:
@@ -125,7 +125,7 @@ def test_killed_and_run_again_no_finished_answer_is_lost_and_none_is_asked_twice
 
 def journaled(run: Path) -> dict[object, Completion]:
     """What a killed run left: opening its journal seals it, as the next run does."""
-    from engine.journal import Journal
+    from xpoll.engine.journal.journal import Journal
 
     with Journal(run / "completions"):
         pass

@@ -10,42 +10,93 @@ import pytest
 ROOT = Path(__file__).parent.parent
 MAY_IMPORT = {
     "core": set(),
+    "energy": {"core"},
     "personas": {"core"},
     "engine": {"core"},
-    "student": {"core"},
     "kernels_bench": {"core"},
-    "benchmarks": {"core", "personas", "engine", "student", "kernels_bench"},
-    "scripts": {"core", "personas", "engine", "student", "kernels_bench", "benchmarks"},
+    "student": {"core"},
+    "votes": {"core", "personas"},
+    "report": {"core", "energy", "personas", "engine", "votes", "student"},
+    "pipeline": {"core", "energy", "personas", "engine", "votes", "student", "report"},
+    "scripts": {
+        "core",
+        "energy",
+        "personas",
+        "engine",
+        "votes",
+        "student",
+        "report",
+        "pipeline",
+        "kernels_bench",
+        "benchmarks",
+    },
+    "benchmarks": {"core", "energy", "personas", "engine", "votes", "student", "report", "pipeline", "kernels_bench"},
 }
+"""Room to the rooms that it may import, which are those whose work it builds on."""
+OLD_NAMES = {*MAY_IMPORT, "tests", "experiments"}
+"""Top-level names that nothing of the product may import: a user's own folders may be called so."""
 HEAVY = ("torch", "ray", "vllm", "transformers")
 
 
 def imported(path: Path) -> set[str]:
+    """Full names of the modules that a file imports, wherever in it."""
     names: set[str] = set()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             names.update(alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path}:{node.lineno} is a relative import"
-            names.add(node.module or "")
-    return {name.partition(".")[0] for name in names}
+            names.update(f"{node.module}.{alias.name}" for alias in node.names)
+    return names
 
 
-@pytest.mark.parametrize("package", MAY_IMPORT)
-def test_imports_go_one_way(package: str) -> None:
-    for path in (ROOT / package).rglob("*.py"):
-        wrong = imported(path) & MAY_IMPORT.keys() - MAY_IMPORT[package] - {package}
-        assert not wrong, f"{path.relative_to(ROOT)} imports {wrong}"
+@pytest.mark.parametrize("room", MAY_IMPORT)
+def test_imports_go_one_way(room: str) -> None:
+    for path in (ROOT / room).rglob("*.py"):
+        parts = [name.split(".") for name in imported(path)]
+        rooms = {part[1] for part in parts if part[0] == "xpoll" and len(part) > 1}
+        assert not (wrong := rooms - MAY_IMPORT[room] - {room}), f"{path.relative_to(ROOT)} imports {wrong}"
+        assert not (old := {part[0] for part in parts} & OLD_NAMES), f"{path.relative_to(ROOT)} imports {old}"
+
+
+def modules() -> dict[str, Path]:
+    """Import name to file, of all rooms."""
+    return {
+        "xpoll." + ".".join(path.relative_to(ROOT).with_suffix("").parts): path
+        for room in MAY_IMPORT
+        for path in (ROOT / room).rglob("*.py")
+    }
+
+
+def test_no_file_imports_itself_in_a_circle() -> None:
+    files = modules()
+    arrows: dict[str, set[str]] = {}
+    for name, path in files.items():
+        found = {each if each in files else each.rpartition(".")[0] for each in imported(path)}
+        arrows[name] = {each for each in found if each in files and each != name}
+    done: set[str] = set()
+
+    def walk(name: str, way: tuple[str, ...]) -> None:
+        assert name not in way, f"a circle: {' -> '.join((*way[way.index(name) :], name))}"
+        if name not in done:
+            for other in sorted(arrows[name]):
+                walk(other, (*way, name))
+            done.add(name)
+
+    for name in files:
+        walk(name, ())
 
 
 @pytest.mark.parametrize(
     "modules",
     [
-        "core.config, core.records, core.run_folder, core.tables",
-        "personas.vote, personas.prompts",
-        "engine.plan",
-        "benchmarks.report, benchmarks.metrics",
-        "scripts.cli, scripts.run, scripts.show_plan, scripts.show_doctor",
+        "xpoll",
+        "xpoll.core.config, xpoll.core.records, xpoll.core.run_folder, xpoll.core.tables.readers",
+        "xpoll.votes.consensus, xpoll.personas.prompts",
+        "xpoll.engine.planning.plan",
+        "xpoll.report.page, xpoll.report.metrics",
+        "xpoll.pipeline.run",
+        "xpoll.scripts.cli, xpoll.scripts.commands.run, xpoll.scripts.commands.plan, xpoll.scripts.commands.doctor",
     ],
 )
 def test_planning_voting_and_reporting_start_without_the_heavy_packages(modules: str) -> None:
@@ -55,7 +106,7 @@ def test_planning_voting_and_reporting_start_without_the_heavy_packages(modules:
 
 
 def test_files_stay_short_enough_to_read() -> None:
-    files = [path for package in MAY_IMPORT for path in (ROOT / package).rglob("*.py")]
+    files = [path for room in MAY_IMPORT for path in (ROOT / room).rglob("*.py")]
     long = {str(path.relative_to(ROOT)): n for path in files if (n := len(path.read_text().splitlines())) > 400}
     assert not long, f"split by noun: {long}"
 
@@ -63,10 +114,11 @@ def test_files_stay_short_enough_to_read() -> None:
 def test_every_package_is_listed_in_pyproject() -> None:
     import tomllib
 
-    listed = set(tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"])
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]
     found = {
-        ".".join(path.parent.relative_to(ROOT).parts)
-        for package in MAY_IMPORT
-        for path in (ROOT / package).rglob("__init__.py")
+        ".".join(("xpoll", *path.parent.relative_to(ROOT).parts))
+        for room in MAY_IMPORT
+        for path in (ROOT / room).rglob("__init__.py")
     }
-    assert listed == found
+    assert set(project["packages"]) == found | {"xpoll"}
+    assert project["package-dir"] == {"xpoll": "xpoll"} | {f"xpoll.{room}": room for room in MAY_IMPORT}

@@ -4,7 +4,7 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 
-from core.records import AnswerSchema
+from xpoll.core.records import AnswerSchema
 
 NUM_ALTERNATIVES = 20  # vLLM's and OpenAI's limit; a grammar leaves fewer beginnings of labels than that
 

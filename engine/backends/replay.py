@@ -14,12 +14,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from core.config import Section
-from core.config_file import checked_section
-from core.errors import InputError
-from core.records import Completion, Prompt
-from core.tables import Row, stream_rows
-from engine.backends import BackendSettings, Load
+from xpoll.core.config import Section
+from xpoll.core.config_file import checked_section
+from xpoll.core.errors import InputError
+from xpoll.core.records import Completion, Prompt
+from xpoll.core.tables.readers import Row, stream_rows
+from xpoll.engine.backends.registry import BackendSettings, Load
 
 ANY_PERSONA = ""
 KEPT = ("text", "finish_reason", "choice_logprobs", "prompt_tokens", "cached_prompt_tokens", "output_tokens")

@@ -16,10 +16,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from core.files import cannot_write
-from core.records import COMPLETION_SCHEMA, Completion, from_table, to_table
-from engine.batch.survey import Survey
-from engine.journal import parts
+from xpoll.core.files import cannot_write
+from xpoll.core.records import COMPLETION_SCHEMA, Completion, from_table, to_table
+from xpoll.engine.batch.survey import Survey
+from xpoll.engine.journal.journal import parts
 
 PIECE_ROWS = 32_768
 BATCH_ROWS = 256

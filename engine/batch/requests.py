@@ -11,8 +11,8 @@ from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from core.records import AnswerSchema, Message, Prompt, Sampling
-from core.tables import Row, stream_rows
+from xpoll.core.records import AnswerSchema, Message, Prompt, Sampling
+from xpoll.core.tables.readers import Row, stream_rows
 
 CHAT_URL = "/v1/chat/completions"
 MOST_CHOICES = 128  # OpenAI's own limit

@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from hashlib import blake2b
 from typing import Any
 
-from core.records import Completion
-from engine.batch.requests import Request
+from xpoll.core.records import Completion
+from xpoll.engine.batch.requests import Request
 
 OF_THE_REQUEST = frozenset({"document", "template", "context_length", "refused"})
 """Kinds of error that a request brings about itself; of all others the engine is the cause."""

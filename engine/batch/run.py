@@ -12,21 +12,21 @@ from operator import itemgetter
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from core.config import Engine, Root
-from core.environment import capture
-from core.errors import InputError, RunFolderError
-from core.files import read_json, replacing, write_json
-from core.progress import counted
-from core.records import Prompt
-from core.run_folder import RunFolder, check_writable, open_folder
-from engine.backends import devices_for
-from engine.batch.order import in_input_order
-from engine.batch.requests import read_requests
-from engine.batch.responses import Responses
-from engine.batch.survey import Survey
-from engine.plan import Chosen, make_plan
-from engine.run import Job, answer_prompts
-from engine.session import is_settled
+from xpoll.core.config import Engine, Root
+from xpoll.core.environment import capture
+from xpoll.core.errors import InputError, RunFolderError
+from xpoll.core.files import read_json, replacing, write_json
+from xpoll.core.progress import counted
+from xpoll.core.records import Prompt
+from xpoll.core.run_folder import RunFolder, check_writable, open_folder
+from xpoll.engine.backends.registry import devices_for
+from xpoll.engine.batch.order import in_input_order
+from xpoll.engine.batch.requests import read_requests
+from xpoll.engine.batch.responses import Responses
+from xpoll.engine.batch.survey import Survey
+from xpoll.engine.journal.session import is_settled
+from xpoll.engine.planning.plan import Chosen, make_plan
+from xpoll.engine.run import Job, answer_prompts
 
 
 class BatchConfig(Root):

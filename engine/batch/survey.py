@@ -9,8 +9,8 @@ from hashlib import blake2b
 
 import numpy as np
 
-from core.errors import InputError
-from engine.batch.requests import Request, read_requests
+from xpoll.core.errors import InputError
+from xpoll.engine.batch.requests import Request, read_requests
 
 DIGEST_BYTES = 16
 

@@ -3,5 +3,5 @@
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 .venv/bin/python -m pip install --no-cache-dir --no-deps --no-build-isolation --editable .
-.venv/bin/python -m scripts.sbom >sbom.cdx.json
+.venv/bin/python -m xpoll.scripts.dev.sbom >sbom.cdx.json
 .venv/bin/xpoll --help >/dev/null

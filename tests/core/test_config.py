@@ -4,9 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from core.config import Config
-from core.config_file import load_config
-from core.errors import ConfigError
+from tests.conftest import ROOT
+from xpoll.core.config import Config
+from xpoll.core.config_file import load_config
+from xpoll.core.errors import ConfigError
 
 MINIMAL = '[documents]\npath = "texts.csv"\n[task]\nlabels = ["spam", "ham"]\n'
 
@@ -84,7 +85,7 @@ def test_a_resolved_config_is_read_back_as_the_same_config(tmp_path: Path) -> No
 
 
 def test_every_shipped_job_parses() -> None:
-    root = Path(__file__).parent.parent.parent
+    root = ROOT
     jobs = [*root.glob("examples/*/*.toml"), *root.glob("configs/*.toml")]
     assert jobs
     for job in jobs:

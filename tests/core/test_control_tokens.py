@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.control_tokens import without_control_tokens
+from xpoll.core.control_tokens import without_control_tokens
 
 CONTROL = ["<|im_start|>", "<|im_end|>", "<|endoftext|>", "<s>", "</s>", "[INST]", "<<SYS>>"]
 PIECES = [*CONTROL, "<|im_", "end|>", "<", "|", ">", "[", "S", "\n", " ", "s", "é"]

@@ -6,12 +6,12 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from core.config import Config
-from core.config_file import load_config
-from core.errors import RunFolderError
-from core.files import read_json, replacing, write_json, write_table
-from core.records import CONSENSUS_SCHEMA, Consensus, from_table, labels_of, to_table, with_labels
-from core.run_folder import RunFolder, open_run_folder
+from xpoll.core.config import Config
+from xpoll.core.config_file import load_config
+from xpoll.core.errors import RunFolderError
+from xpoll.core.files import read_json, replacing, write_json, write_table
+from xpoll.core.records import CONSENSUS_SCHEMA, Consensus, from_table, labels_of, to_table, with_labels
+from xpoll.core.run_folder import RunFolder, open_run_folder
 
 JOB = '[documents]\npath = "texts.csv"\n[task]\nlabels = ["spam", "ham"]\n'
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from core.statistics import (
+from xpoll.core.statistics import (
     accuracy,
     confusion,
     expected_calibration_error,

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import Xpoll
-from tests.simulated_job import write_simulated_job
+from tests.support.simulated_job import write_simulated_job
 
 
 @pytest.fixture

@@ -5,13 +5,13 @@ from pathlib import Path
 from threading import Event
 from types import SimpleNamespace
 
-from core.config import Engine
-from core.records import AnswerSchema, Prompt, Sampling
-from engine.dispatch import Dispatch
-from engine.journal import Journal
-from engine.meters import Meters
-from engine.seats import Seats
-from engine.work import NeverStop, Work
+from xpoll.core.config import Engine
+from xpoll.core.records import AnswerSchema, Prompt, Sampling
+from xpoll.engine.dispatch import Dispatch
+from xpoll.engine.journal.journal import Journal
+from xpoll.engine.journal.load import Meters
+from xpoll.engine.slots import Seats
+from xpoll.engine.work import NeverStop, Work
 
 
 def silent_worker(number: int) -> SimpleNamespace:

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from core.config_file import load_config
-from core.files import read_json
 from tests.conftest import ROOT, Xpoll
+from xpoll.core.config_file import load_config
+from xpoll.core.files import read_json
 
 pytestmark = pytest.mark.engine
 

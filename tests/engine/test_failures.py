@@ -4,8 +4,8 @@ import os
 
 import pytest
 
-from engine.backends.last_words import LastWords
-from engine.failures import FAILURES, failure_in
+from xpoll.engine.backends.vllm.last_words import LastWords
+from xpoll.engine.failures import FAILURES, failure_in
 
 PRINTED = [
     ("RuntimeError: level_zero backend failed with error: 20 (UR_RESULT_ERROR_DEVICE_LOST)", "device lost"),

@@ -10,14 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from core.config import Engine
-from core.files import read_json
-from core.records import AnswerSchema, Prompt, Sampling
-from core.run_folder import RunFolder
-from engine.journal import count_answers, read_completions
-from engine.run import Job, answer_prompts
 from tests.conftest import Xpoll
-from tests.simulated_job import write_simulated_job
+from tests.support.simulated_job import write_simulated_job
+from xpoll.core.config import Engine
+from xpoll.core.files import read_json
+from xpoll.core.records import AnswerSchema, Prompt, Sampling
+from xpoll.core.run_folder import RunFolder
+from xpoll.engine.journal.journal import count_answers, read_completions
+from xpoll.engine.run import Job, answer_prompts
 
 pytestmark = pytest.mark.engine
 
@@ -56,7 +56,7 @@ def test_a_signal_lets_what_is_in_flight_finish_and_the_same_command_goes_on(
     tmp_path: Path, xpoll: Xpoll, number: signal.Signals
 ) -> None:
     write_simulated_job(tmp_path, documents=1500, max_in_flight=32, time_scale=2.0)
-    command = [sys.executable, "-m", "scripts.cli", "poll", "job.toml"]
+    command = [sys.executable, "-P", "-m", "xpoll", "poll", "job.toml"]
     with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True) as driver:
         while count_answers(tmp_path / "run/completions") < 50:
             assert driver.poll() is None, driver.stderr and driver.stderr.read()

@@ -5,13 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from core.config import Engine
-from core.records import AnswerSchema, Prompt, Sampling
-from core.run_folder import RunFolder
-from engine.journal import read_completions
-from engine.run import Job, answer_prompts
-from tests.engine.reckless import POISON
-from tests.tiny import make_tiny_llama
+from tests.support.reckless import POISON
+from tests.support.tiny import make_tiny_llama
+from xpoll.core.config import Engine
+from xpoll.core.records import AnswerSchema, Prompt, Sampling
+from xpoll.core.run_folder import RunFolder
+from xpoll.engine.journal.journal import read_completions
+from xpoll.engine.run import Job, answer_prompts
 
 pytestmark = pytest.mark.engine
 
@@ -23,7 +23,7 @@ def test_a_document_that_kills_vllm_costs_its_own_row_and_no_other(tmp_path: Pat
     messages = ({"role": "user", "content": "Text: the sun shines"},)
     sampling, schema = Sampling(0.8, 1.0, 4), AnswerSchema(("good", "bad"))
     prompts = (Prompt(f"doc-{i}", "p", 0, messages, sampling, schema) for i in range(DOCUMENTS))
-    config = Engine(backend="tests.engine.reckless:RecklessBackend", device="cpu", model=str(model), max_restarts=1)
+    config = Engine(backend="tests.support.reckless:RecklessBackend", device="cpu", model=str(model), max_restarts=1)
     folder = RunFolder(tmp_path / "run")
     folder.path.mkdir()
     answer_prompts(Job(prompts, DOCUMENTS, 1), config=config, folder=folder)

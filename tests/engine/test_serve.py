@@ -13,7 +13,7 @@ import psutil
 import pytest
 
 from tests.conftest import Xpoll
-from tests.tiny import make_tiny_llama
+from tests.support.tiny import make_tiny_llama
 
 JOB = """
 [documents]
@@ -44,7 +44,7 @@ def post(url: str, **body: Any) -> str:
 def test_one_address_answers_and_a_signal_ends_every_process(tmp_path: Path) -> None:
     model = make_tiny_llama(tmp_path / "tiny")
     (tmp_path / "job.toml").write_text(JOB.format(model=model))
-    command = [sys.executable, "-m", "scripts.cli", "serve", "job.toml", "--json", "--port", str(free_port())]
+    command = [sys.executable, "-P", "-m", "xpoll", "serve", "job.toml", "--json", "--port", str(free_port())]
     with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as serving:
         assert serving.stdout is not None and serving.stderr is not None
         line = serving.stdout.readline()

@@ -5,17 +5,17 @@ from typing import Any
 import pytest
 import torch
 
-from kernels_bench import ceilings
-from kernels_bench.arms import measured
-from kernels_bench.attention import PAGE, attention_cases
-from kernels_bench.cases import Case, gemm, layer_gemms, row_cases
-from kernels_bench.ceilings import Ceilings, known_dtypes
-from kernels_bench.collective import all_reduce
-from kernels_bench.memory import memory_cases
-from kernels_bench.run import run_kernels
-from kernels_bench.shapes import SHAPES
-from kernels_bench.timing import Timer, summary
-from kernels_bench.wanted import Wanted
+from xpoll.kernels_bench import ceilings
+from xpoll.kernels_bench.arms import measured
+from xpoll.kernels_bench.attention import PAGE, attention_cases
+from xpoll.kernels_bench.cases import Case, gemm, layer_gemms, row_cases
+from xpoll.kernels_bench.ceilings import Ceilings, known_dtypes
+from xpoll.kernels_bench.collective import all_reduce
+from xpoll.kernels_bench.memory import memory_cases
+from xpoll.kernels_bench.run import run_kernels
+from xpoll.kernels_bench.shapes import SHAPES
+from xpoll.kernels_bench.timing import Timer, summary
+from xpoll.kernels_bench.wanted import Wanted
 
 
 def case_of(kernel: str, model: str = "smollm2-135m") -> Case:
@@ -136,7 +136,7 @@ def test_an_operator_that_is_not_there_is_a_failed_record() -> None:
 
 
 def test_a_run_says_its_ceilings_first_and_holds_every_operator_against_them(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("kernels_bench.ceilings.array_mib", lambda device: 1)
+    monkeypatch.setattr("xpoll.kernels_bench.ceilings.array_mib", lambda device: 1)
     monkeypatch.setitem(ceilings.GEMM_SIZE, "cpu", 64)
     opinion = [ceilings.OtherTool("gemm_gflop_per_s", 1e9, lambda: None)]
     monkeypatch.setattr(ceilings, "other_tools", lambda: opinion)

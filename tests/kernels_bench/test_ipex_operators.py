@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from kernels_bench.ipex import ipex_records
-from kernels_bench.ipex_operators import OPERATORS, has_operator
-from kernels_bench.wanted import Wanted, cases_of
+from xpoll.kernels_bench.ipex import ipex_records
+from xpoll.kernels_bench.ipex_operators import OPERATORS, has_operator
+from xpoll.kernels_bench.wanted import Wanted, cases_of
 
 ROOT = Path(__file__).parents[2]
 

@@ -5,8 +5,8 @@ from itertools import combinations
 import numpy as np
 import pytest
 
-from personas.diversity import diversity_of, farthest_first, without_outliers
-from personas.near_duplicates import without_near_duplicates
+from xpoll.personas.diversity import diversity_of, farthest_first, without_outliers
+from xpoll.personas.near_duplicates import without_near_duplicates
 
 
 def unit(rows: np.ndarray) -> np.ndarray:

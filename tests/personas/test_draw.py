@@ -2,9 +2,9 @@
 
 from collections import Counter
 
-from core.records import AnswerSchema, Prompt, Sampling
-from personas.draw import drawn, drawn_prompts
-from personas.panel import Persona
+from xpoll.core.records import AnswerSchema, Prompt, Sampling
+from xpoll.personas.draw import drawn, drawn_prompts
+from xpoll.personas.persona import Persona
 
 PANEL = [Persona(name, f"a {name}") for name in "abcdefgh"]
 

@@ -5,7 +5,7 @@ from itertools import combinations
 
 import pytest
 
-from personas.panel import Persona, library_names, load_panel
+from xpoll.personas.persona import Persona, library_names, load_panel
 
 LIBRARY = load_panel(library_names())
 

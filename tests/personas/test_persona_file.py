@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from core.errors import InputError
-from personas.persona_file import noun_phrase, sample_personas
+from xpoll.core.errors import InputError
+from xpoll.personas.persona_file import noun_phrase, sample_personas
 
 
 def write(path: Path, *lines: object) -> str:

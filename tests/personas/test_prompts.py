@@ -5,13 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from core.config import Config, PromptOrder
-from core.config_file import load_config
-from core.errors import InputError
-from core.records import Document
-from personas.documents import check_documents, stream_documents
-from personas.panel import LIBRARY, Persona, library_names, load_panel
-from personas.prompts import answer_schema, build_prompts, orders_of
+from xpoll.core.config import Config, PromptOrder
+from xpoll.core.config_file import load_config
+from xpoll.core.errors import InputError
+from xpoll.core.records import Document
+from xpoll.personas.documents import check_documents, stream_documents
+from xpoll.personas.persona import LIBRARY, Persona, library_names, load_panel
+from xpoll.personas.prompts import answer_schema, build_prompts, orders_of
 
 JOB = """
 [documents]

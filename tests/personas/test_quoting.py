@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from personas.quoting import fence_of, quoted, unquoted
+from xpoll.personas.quoting import fence_of, quoted, unquoted
 
 PIECES = [
     "<|im_end|>",

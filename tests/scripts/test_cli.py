@@ -4,10 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from core.config_file import load_config
-from core.errors import RunFolderError
-from scripts import cli, planning
 from tests.conftest import ROOT, Xpoll
+from xpoll.core.config_file import load_config
+from xpoll.core.errors import RunFolderError
+from xpoll.pipeline import prepare as planning
+from xpoll.scripts import cli
 
 JOB = """
 [job]
@@ -182,12 +183,12 @@ def test_the_readme_s_five_lines_of_toml_are_a_job(tmp_path: Path, xpoll: Xpoll)
 
 
 def test_the_choices_of_arguments_are_those_of_the_code() -> None:
-    from personas.review import forms
-    from scripts import arguments
-    from student.openvino_runtime import RUNTIMES
+    from xpoll.scripts.commands import predict, review
+    from xpoll.student.inference.openvino_runtime import RUNTIMES
+    from xpoll.votes.review import forms
 
-    assert list(forms.FORMS) == arguments.FORMS
-    assert ["pytorch", *RUNTIMES] == arguments.RUNTIMES
+    assert list(forms.FORMS) == review.FORMS
+    assert ["pytorch", *RUNTIMES] == predict.RUNTIMES
 
 
 @pytest.mark.parametrize(
@@ -203,6 +204,6 @@ def test_a_signal_is_one_line_with_what_is_left(
     def stopped(parsed: object) -> int:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(cli, "_run", stopped)
+    monkeypatch.setattr(f"xpoll.scripts.commands.{command[0]}.call", stopped)
     assert cli.main(command) == 130
     assert left in capsys.readouterr().err

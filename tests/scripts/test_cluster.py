@@ -12,12 +12,12 @@ from typing import Any
 import pytest
 import yaml
 
-from core.files import read_json
-from engine.journal import read_completions
 from tests.conftest import ROOT
-from tests.simulated_job import write_simulated_job
+from tests.support.simulated_job import write_simulated_job
+from xpoll.core.files import read_json
+from xpoll.engine.journal.journal import read_completions
 
-COMMANDS = ROOT / "tests/scripts/cluster_commands"
+COMMANDS = ROOT / "tests/support/cluster_commands"
 SLURM = ROOT / "scripts/cluster/slurm.sh"
 LINTERS = f"{ROOT}/.venv-lint/bin:{os.environ['PATH']}"
 DOCUMENTS = 1500
@@ -34,7 +34,7 @@ class Slurm:
     def __init__(self, folder: Path, **environment: str) -> None:
         self.folder = folder
         wrapper = folder / "xpoll"
-        wrapper.write_text(f'#!/usr/bin/env bash\nexec {ROOT}/.venv/bin/python -m scripts.cli "$@"\n')
+        wrapper.write_text(f'#!/usr/bin/env bash\nexec {ROOT}/.venv/bin/python -P -m xpoll "$@"\n')
         wrapper.chmod(0o755)
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("SLURM_", "XPOLL_", "RAY_"))}
         self.environment = {

@@ -4,7 +4,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
-from toy import LABELS, documents, make_encoder, row, settings
+
+from tests.support.toy import LABELS, documents, make_encoder, row, settings
 
 
 class Trained(NamedTuple):
@@ -20,7 +21,7 @@ def encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def trained(encoder: Path, tmp_path_factory: pytest.TempPathFactory) -> Trained:
     """A student of 150 decided rows, beside 2 abstentions and a gold row that it must not see."""
-    from student.train import train_student
+    from xpoll.student.train import train_student
 
     folder = tmp_path_factory.mktemp("run") / "student"
     rows = [*documents(150), row(150, None), row(151, None), row(152, "bad", split="gold", gold="bad")]

@@ -3,12 +3,12 @@
 from pathlib import Path
 
 import pytest
-from toy import LABELS, documents, row, settings
 
-from core.errors import ConfigError
-from core.records import NO_READABLE_VOTE, Consensus
-from student.model import StudentModel
-from student.train import train_student
+from tests.support.toy import LABELS, documents, row, settings
+from xpoll.core.errors import ConfigError
+from xpoll.core.records import NO_READABLE_VOTE, Consensus
+from xpoll.student.inference.model import StudentModel
+from xpoll.student.train import train_student
 
 TIE = (0.0, 0.5, 0.5)
 

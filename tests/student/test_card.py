@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import yaml
 
-from student.card import write_card
+from xpoll.student.card import write_card
 
 TRAINING = {
     "encoder": "all-minilm-l6-v2",

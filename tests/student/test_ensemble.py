@@ -5,16 +5,16 @@ from typing import Any
 
 import numpy as np
 import pytest
-from toy import LABELS, documents, row, settings
 
-from core.errors import ConfigError
-from student import ensemble
-from student.dataset import training_rows
-from student.fine_tune import Rows
-from student.held_out import Split
-from student.model import StudentModel
-from student.task import Task
-from student.train import train_student
+from tests.support.toy import LABELS, documents, row, settings
+from xpoll.core.errors import ConfigError
+from xpoll.student import ensemble
+from xpoll.student.dataset import training_rows
+from xpoll.student.held_out import Split
+from xpoll.student.inference.model import StudentModel
+from xpoll.student.task import Task
+from xpoll.student.train import train_student
+from xpoll.student.training.rows import Rows
 
 
 def a_task(encoder: Path, further: Rows | None, **changes: Any) -> Task:

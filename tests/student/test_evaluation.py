@@ -4,10 +4,10 @@ from collections.abc import Sequence
 
 import numpy as np
 import pytest
-from toy import LABELS, documents, row
 
-from core.errors import InputError, ModelError
-from student.evaluate import evaluate
+from tests.support.toy import LABELS, documents, row
+from xpoll.core.errors import InputError, ModelError
+from xpoll.student.evaluate import evaluate
 
 
 class FixedStudent:

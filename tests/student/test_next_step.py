@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from student.learning_curve import Forecast, Point, forecast, sizes
-from student.next_step import next_step
+from xpoll.student.learning_curve import Forecast, Point, forecast, sizes
+from xpoll.student.next_step import next_step
 
 
 def test_a_forecast_finds_the_curve_that_the_points_lie_on() -> None:

@@ -5,14 +5,14 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from toy import LABELS, documents, settings
 
-from core.errors import ConfigError
-from core.records import VOTE_SCHEMA, Vote, to_table
-from student.dataset import read_reasons
-from student.model import StudentModel
-from student.reasons import reason_probabilities
-from student.train import train_student
+from tests.support.toy import LABELS, documents, settings
+from xpoll.core.errors import ConfigError
+from xpoll.core.records import VOTE_SCHEMA, Vote, to_table
+from xpoll.student.dataset import read_reasons
+from xpoll.student.inference.model import StudentModel
+from xpoll.student.reasons import reason_probabilities
+from xpoll.student.train import train_student
 
 SAYS = {"bad": "Sales fall, so it is bad.", "fair": "Nothing changes.", "good": "Profit rises, which is good."}
 

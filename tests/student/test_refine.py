@@ -4,11 +4,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from toy import LABELS, documents, settings
 
-from student import others, refine
-from student.model import StudentModel
-from student.train import train_student
+from tests.support.toy import LABELS, documents, settings
+from xpoll.student import label_noise as others
+from xpoll.student import refine
+from xpoll.student.inference.model import StudentModel
+from xpoll.student.train import train_student
 
 
 def test_each_row_is_judged_once_by_a_student_that_did_not_see_it() -> None:

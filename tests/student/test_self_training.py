@@ -3,11 +3,11 @@
 from pathlib import Path
 
 import numpy as np
-from toy import FILLERS, LABELS, documents, row, settings
 
-from student import self_training
-from student.model import StudentModel
-from student.train import train_student
+from tests.support.toy import FILLERS, LABELS, documents, row, settings
+from xpoll.student import self_training
+from xpoll.student.inference.model import StudentModel
+from xpoll.student.train import train_student
 
 
 def test_texts_that_the_votes_left_open_are_trained_on_where_a_student_is_sure(encoder: Path, tmp_path: Path) -> None:

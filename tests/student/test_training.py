@@ -8,12 +8,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from conftest import Trained
-from toy import LABELS, TELLING, documents, make_encoder, row, settings
 
-from core.errors import ConfigError, InputError, ModelError, RunFolderError
-from student.model import StudentModel
-from student.train import train_student
+from tests.student.conftest import Trained
+from tests.support.toy import LABELS, TELLING, documents, make_encoder, row, settings
+from xpoll.core.errors import ConfigError, InputError, ModelError, RunFolderError
+from xpoll.student.inference.model import StudentModel
+from xpoll.student.train import train_student
 
 
 def test_a_student_learns_a_separable_task(trained: Trained) -> None:

@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
-from toy import LABELS, documents, row
 
-from core.errors import InputError
-from core.records import CONSENSUS_SCHEMA, to_table, with_labels
-from student.dataset import label_counts, read_labels, targets, training_rows
+from tests.support.toy import LABELS, documents, row
+from xpoll.core.errors import InputError
+from xpoll.core.records import CONSENSUS_SCHEMA, to_table, with_labels
+from xpoll.student.dataset import label_counts, read_labels, targets, training_rows
 
 
 def test_labels_are_read_as_they_were_written_with_their_order(tmp_path: Path) -> None:

@@ -1,0 +1,1 @@
+"""Runs a suite, holds it against its bounds, and writes records and a page."""

@@ -1,0 +1,1 @@
+"""One suite a NAME.py and NAME.toml, found by name."""

@@ -1,0 +1,136 @@
+"""A fleet of simulated devices: how much of the sum of the devices' own rates one dispatcher gets out of them.
+
+Each device has a worker and a seat of its own; `devices_per_process` of them share a Ray actor, because 128
+Python processes would starve each other on few cores. The engine is timed by a roofline and computes
+nothing. A device's own rate is measured first, by the same code with that one device. Then capacity is
+the own rate times the time from a device's being ready to the end of the run, summed over all devices,
+that of the lost one as if it had stayed.
+"""
+
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from xpoll.benchmarks.runner.fresh import in_fresh_process, peak_memory_mib
+from xpoll.benchmarks.runner.records import Parameters, Record
+from xpoll.benchmarks.workloads.fleet_hosts import Hosts
+from xpoll.benchmarks.workloads.prompts import label_prompts
+from xpoll.core.config import Engine
+from xpoll.core.files import read_json
+from xpoll.core.progress import say
+from xpoll.core.run_folder import RunFolder
+from xpoll.engine.journal.journal import parts
+from xpoll.engine.run import Job, answer_prompts
+
+COLUMNS = ["document_id", "persona_id", "sample", "worker", "error_kind", "started_unix_s", "latency_s"]
+DEVICE_PARAMETERS = ("device", "model_shape", "compute_efficiency", "bandwidth_efficiency", "time_scale", "fail_share")
+
+
+def measure(parameters: Parameters) -> Iterator[Record]:
+    """One device alone, then all of them, one of which is lost half-way; as often as the suite says."""
+    for repeat in range(parameters["repeats"]):
+        say(f"repeat {repeat + 1} of {parameters['repeats']}: one device alone")
+        alone = in_fresh_process(one_device, parameters)
+        yield {"arm": "one device", "repeat": repeat, **alone}
+        say(f"repeat {repeat + 1} of {parameters['repeats']}: {parameters['devices']} devices")
+        fleet = in_fresh_process(whole_fleet, parameters, alone["own_rate_answers_per_s"])
+        yield {"arm": "fleet", "repeat": repeat, **fleet}
+
+
+def one_device(parameters: Parameters) -> Record:
+    """The own rate: between the first and the last tenth of the answers, when the batch is full."""
+    documents = parameters["documents_alone"]
+    with tempfile.TemporaryDirectory() as folder:
+        answers, session = _poll(Path(folder), parameters, documents=documents, devices=1)
+    ended_s = np.sort(_ended_unix_s(answers))
+    begin, end = len(ended_s) // 10, len(ended_s) - len(ended_s) // 10 - 1
+    return {
+        "documents": documents,
+        "wall_s": session["wall_s"],
+        "own_rate_answers_per_s": round(float((end - begin) / (ended_s[end] - ended_s[begin])), 3),
+    }
+
+
+def whole_fleet(parameters: Parameters, own_rate: float) -> Record:
+    """All devices on one job.
+
+    Args:
+        parameters: Of the suite.
+        own_rate: Answers a second of one device alone.
+    """
+    documents, devices = parameters["documents"], parameters["devices"]
+    lost = f"worker-{parameters['lost_device']}"
+    with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryDirectory() as lost_devices:
+        losing = {
+            "lose_device_workers": [lost],
+            "lose_device_after_answers": int(documents / devices * parameters["lost_after_share"]),
+            "lost_devices_folder": lost_devices,
+        }
+        answers, session = _poll(Path(folder), parameters, documents=documents, devices=devices, more=losing)
+        num_lost = len(list(Path(lost_devices).iterdir()))
+    ended_s, ready_s = _ended_unix_s(answers), np.array(session["devices_ready_s"])
+    of_lost = pc.equal(answers["worker"], lost).to_numpy(zero_copy_only=False)
+    begun_s = float(ended_s.max()) - session["wall_s"]
+    capacity = own_rate * float((session["wall_s"] - ready_s).sum())
+    errors = answers["error_kind"].value_counts().to_pylist()
+    return {
+        "devices": len(ready_s),
+        "devices_per_process": parameters["devices_per_process"],
+        "devices_lost": num_lost,
+        "lost_at_s": round(float(ended_s[of_lost].max()) - begun_s, 1) if of_lost.any() else None,
+        "documents": documents,
+        "answers": len(answers),
+        "answered_once": len(set(answers["document_id"].to_pylist())) == documents == len(answers),
+        "failed_rows": sum(each["counts"] for each in errors if each["values"] == "simulated"),
+        "poison_rows": sum(each["counts"] for each in errors if each["values"] == "poison"),
+        "wall_s": session["wall_s"],
+        "last_device_ready_s": round(float(ready_s.max()), 1),
+        "answers_per_s": round(len(answers) / session["wall_s"], 1),
+        "capacity_answers": round(capacity),
+        "share_of_capacity": round(len(answers) / capacity, 4),
+        "share_of_capacity_when_all_ready": _steady_share(ended_s - begun_s, ready_s, own_rate),
+        "driver_cpu_s": round(time.process_time(), 1),
+        "driver_peak_memory_mib": peak_memory_mib(),
+    }
+
+
+def _steady_share(ended_s: Any, ready_s: Any, own_rate: float) -> float | None:
+    """The same share from when all devices were ready to when a twentieth of the answers was left: without the tail."""
+    begin_s, end_s = float(ready_s.max()), float(np.quantile(ended_s, 0.95))
+    if end_s <= begin_s:
+        return None
+    num = int(((ended_s >= begin_s) & (ended_s <= end_s)).sum())
+    return round(num / (own_rate * len(ready_s) * (end_s - begin_s)), 4)
+
+
+def _poll(
+    folder: Path, parameters: Parameters, *, documents: int, devices: int, more: dict[str, Any] | None = None
+) -> tuple[pa.Table, dict[str, Any]]:
+    """Runs a job; returns its answers, and what engine.json says of the session."""
+    simulated = {name: parameters[name] for name in DEVICE_PARAMETERS}
+    config = Engine(
+        backend="simulated",
+        device="cpu",
+        replicas=devices,
+        max_in_flight=parameters["max_in_flight"],
+        simulated={**simulated, "max_num_seqs": parameters["max_num_seqs"], **(more or {})},
+    )
+    run = RunFolder(folder)
+    hosts = Hosts(parameters["devices_per_process"])
+    job = Job(label_prompts(documents), documents, 1)
+    answer_prompts(job, config=config, folder=run, begin=hosts.begin, end=hosts.end)
+    table = pa.concat_tables([pq.read_table(part, columns=COLUMNS) for part in parts(run.completions)])
+    return table, read_json(run.engine)["sessions"][-1]
+
+
+def _ended_unix_s(answers: pa.Table) -> Any:
+    """When each answer was there; error rows, which come at once and carry no time, are left at the earliest."""
+    ended_s = pc.add(answers["started_unix_s"], answers["latency_s"]).to_numpy()
+    return np.where(ended_s == 0, ended_s[ended_s > 0].min(), ended_s)

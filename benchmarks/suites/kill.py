@@ -1,0 +1,135 @@
+"""Polls that are killed with SIGKILL at random points and resumed until they are done.
+
+Afterwards no answer that was on disk before a kill may be missing, none may have been asked again, the
+votes must be those of a poll that nobody killed, and no process of the killed ones may be left.
+Simulated answers depend on their key alone, so votes can be compared.
+
+One Ray serves most runs, because starting one takes longer than the run; in every `own_ray_every`th
+run xpoll starts its own, whose processes must be gone as well.
+"""
+
+import random
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from xpoll.benchmarks.runner.records import Parameters, Record
+from xpoll.benchmarks.workloads.poll_process import LABELS, PollProcess, left_of
+from xpoll.core.config import Engine
+from xpoll.core.files import read_json
+from xpoll.core.progress import say
+from xpoll.core.records import Key
+from xpoll.core.run_folder import RunFolder
+from xpoll.engine.cluster import ray_session
+from xpoll.engine.journal.journal import keys_on_disk, read_completions
+from xpoll.votes.parse import to_vote
+
+MOMENTS = {"start": 0.2, "answering": 0.4, "sealing": 0.3, "end": 0.1}
+VICTIMS = {"driver": 0.5, "worker": 0.25, "both": 0.25}
+
+Votes = dict[Key, str | None]
+
+
+class Truth(NamedTuple):
+    """A poll that nobody killed: its votes, and how long it took to its first answers."""
+
+    votes: Votes
+    usual_start_s: float
+
+
+def measure(parameters: Parameters) -> Iterator[Record]:
+    """One record a run: when what was killed, what was kept, and what is wrong afterwards."""
+    import ray
+
+    draw = random.Random(parameters["seed"])
+    with tempfile.TemporaryDirectory() as root, ray_session(Engine(), log=Path(root) / "ray.log"):
+        address = ray.get_runtime_context().gcs_address
+        truths = {}
+        for stop in ("never", "decided"):
+            poll = PollProcess(Path(root) / f"uninterrupted-{stop}", stop, address, parameters)
+            truths[stop], record = uninterrupted(poll)
+            yield {"uninterrupted": stop, **record}
+        done = 0
+        for number in range(2 * parameters["runs"]):  # a drawn point may lie behind the end of a poll
+            if done == parameters["runs"]:
+                return
+            own_ray = number % parameters["own_ray_every"] == parameters["own_ray_every"] - 1
+            stop = "never" if number % 2 else "decided"
+            poll = PollProcess(Path(root) / f"run-{number}", stop, None if own_ray else address, parameters)
+            twice = draw.random() < parameters["killed_twice_share"]
+            record = killed(poll, truths[stop], draw, kills=2 if twice else 1)
+            done += record["runs"]
+            say(f"{done} of {parameters['runs']} killed runs done: {record}")
+            yield {"run": number, "stop": stop, "own_ray": own_ray, **record}
+
+
+def uninterrupted(poll: PollProcess) -> tuple[Truth, Record]:
+    """What killed polls are compared with."""
+    begun_s = time.monotonic()
+    poll.start()
+    usual_start_s = poll.wait_until("answering", random.Random(0), wanted=1, usual_start_s=0.0)
+    poll.finish()
+    truth = Truth(votes_of(poll.folder), usual_start_s)
+    wall_s = time.monotonic() - begun_s
+    return truth, {"votes": len(truth.votes), "start_s": round(usual_start_s, 2), "wall_s": round(wall_s, 2)}
+
+
+def killed(poll: PollProcess, truth: Truth, draw: random.Random, *, kills: int) -> Record:
+    """Starts a poll, kills it, resumes it until it is done, and looks at what it left."""
+    wanted, told = len(truth.votes), []
+    kept: set[Key] = set()
+    processes_left, sealing, sessions, missing = 0, 0, 0, wanted
+    begun_s = time.monotonic()
+    poll.start()
+    for _ in range(kills):
+        moment, victim = _pick(MOMENTS, draw), _pick(VICTIMS, draw)
+        at_s = poll.wait_until(moment, draw, wanted=wanted, usual_start_s=truth.usual_start_s)
+        if not poll.is_running:
+            break
+        if victim == "worker" and not poll.workers():
+            victim = "driver"
+        processes_left += len(left_of(poll.kill(victim)))
+        if victim == "worker":  # the driver goes on by itself
+            told.append(f"{moment}: worker at {at_s:.2f} s")
+            continue
+        sealing += poll.is_sealing
+        on_disk = keys_on_disk(poll.folder.completions)
+        kept |= set(on_disk)
+        missing, sessions = wanted - len(on_disk), len(_sessions(poll.folder))
+        told.append(f"{moment}: {victim} at {at_s:.2f} s with {len(on_disk)} answers kept")
+        poll.start()
+    poll.finish()
+    asked = sum(session["answers"] for session in _sessions(poll.folder)[sessions:])
+    answers = Counter(keys_on_disk(poll.folder.completions))
+    votes = votes_of(poll.folder)
+    return {
+        "runs": int(len(told) > 0),
+        "kills": "; ".join(told) or "none: it was over before",
+        "while_sealing": sealing,
+        "kept": len(kept),
+        "missing": missing,
+        "asked": asked,
+        "lost": len(kept - answers.keys()),
+        "asked_twice": answers.total() - len(answers) + max(0, asked - missing),
+        "votes_that_differ": sum(votes.get(key, "") != truth.votes.get(key, "") for key in votes | truth.votes),
+        "processes_left": processes_left + len(left_of(poll.workers())),
+        "wall_s": round(time.monotonic() - begun_s, 2),
+    }
+
+
+def votes_of(folder: RunFolder) -> Votes:
+    """Labels by key, as the vote reads them."""
+    votes = (to_vote(completion, LABELS) for completion in read_completions(folder.completions))
+    return {Key(vote.document_id, vote.persona_id, vote.sample): vote.label for vote in votes}
+
+
+def _sessions(folder: RunFolder) -> list[dict[str, float]]:
+    sessions: list[dict[str, float]] = read_json(folder.engine)["sessions"] if folder.engine.exists() else []
+    return sessions
+
+
+def _pick(shares: dict[str, float], draw: random.Random) -> str:
+    return draw.choices(list(shares), list(shares.values()))[0]

@@ -1,0 +1,1 @@
+"""What suites measure: prompts, processes, hosts and students made for the purpose."""

@@ -1,0 +1,185 @@
+"""A real `xpoll poll` on a simulated engine, in a process of its own that can be watched and killed.
+
+Writes texts.csv, job.toml and run/ into its folder.
+"""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+
+from xpoll.benchmarks.runner.records import Parameters
+from xpoll.core.errors import EngineError
+from xpoll.core.files import write_text
+from xpoll.core.run_folder import RunFolder
+from xpoll.engine.journal.journal import count_answers
+
+LABELS = ["bad", "good", "mixed"]
+TIMEOUT_S = 300.0
+GONE_WITHIN_S = 30.0
+
+JOB = """
+[job]
+run_folder = "run"
+[documents]
+path = "texts.csv"
+[task]
+labels = {labels}
+[panel]
+personas = ["annotator", "retail_investor"]
+samples = {samples}
+[engine]
+backend = "simulated"
+device = "cpu"
+replicas = {replicas}
+rows_per_part = {rows_per_part}
+max_in_flight = {max_in_flight}
+{address}
+[engine.simulated]
+time_scale = {time_scale}
+[vote]
+stop = "{stop}"
+"""
+
+
+class PollProcess:
+    """One poll, started again as often as it is killed.
+
+    Args:
+        folder: A folder of its own; made here.
+        stop: `vote.stop`.
+        address: The Ray to use; None lets xpoll start one.
+        parameters: Of the suite.
+    """
+
+    def __init__(self, folder: Path, stop: str, address: str | None, parameters: Parameters) -> None:
+        self._cwd, self._own_ray = folder, address is None
+        self.folder = RunFolder(folder / "run")
+        folder.mkdir()
+        texts = "".join(f"sentence {i} of those that are asked about\n" for i in range(parameters["documents"]))
+        write_text(folder / "texts.csv", "text\n" + texts)
+        names = ("samples", "replicas", "rows_per_part", "max_in_flight", "time_scale")
+        job = JOB.format(
+            labels=LABELS,
+            stop=stop,
+            address=f'address = "{address}"' if address else "",
+            **{name: parameters[name] for name in names},
+        )
+        write_text(folder / "job.toml", job)
+
+    def start(self) -> None:
+        """Begins, or goes on where the last one was killed."""
+        command = [sys.executable, "-P", "-m", "xpoll", "poll", "job.toml"]
+        with (self._cwd / "said.txt").open("ab") as said:
+            self._process = subprocess.Popen(command, cwd=self._cwd, stdout=said, stderr=said)
+        self._started_s = time.monotonic()
+
+    @property
+    def is_running(self) -> bool:
+        return self._process.poll() is None
+
+    @property
+    def is_sealing(self) -> bool:
+        """A part is being written, or is there beside its journal."""
+        parts = {path.stem.rpartition("-")[2] for path in self.folder.completions.glob("part-*.parquet")}
+        journals = {path.stem.rpartition("-")[2] for path in self.folder.completions.glob("journal-*.arrows")}
+        return bool(parts & journals) or any(self.folder.completions.glob(".part-*"))
+
+    def wait_until(self, moment: str, draw: random.Random, *, wanted: int, usual_start_s: float) -> float:
+        """Waits for a random point of a kind, or for the end; returns the seconds since the start.
+
+        Args:
+            moment: "start": up to the first answers. "answering": at some number of answers on disk.
+                "sealing": while a part is written, behind some number of answers. "end": all answers are there.
+            draw: Where the point is drawn from.
+            wanted: Answers of the whole run.
+            usual_start_s: How long it is until the first answers.
+        """
+        if moment == "start":
+            until_s = draw.uniform(0, usual_start_s)
+            while self.is_running and time.monotonic() - self._started_s < until_s:
+                time.sleep(0.005)
+            return time.monotonic() - self._started_s
+        first = count_answers(self.folder.completions) + 1
+        answers = wanted if moment == "end" else draw.randint(min(first, wanted), wanted)
+        while self.is_running and count_answers(self.folder.completions) < answers:
+            time.sleep(0.005)
+        if moment == "sealing":
+            while self.is_running and not self.is_sealing:
+                time.sleep(0.0002)
+        return time.monotonic() - self._started_s
+
+    def workers(self) -> list[psutil.Process]:
+        """The workers of this run; with a Ray that serves several runs, of all that are on."""
+        return workers_below(self._process.pid if self._own_ray else os.getpid())
+
+    def kill(self, victim: str) -> list[psutil.Process]:
+        """Kills "driver", one "worker", or "both"; returns every process that has to end with them."""
+        driver = psutil.Process(self._process.pid)
+        if victim != "worker":
+            self._process.send_signal(signal.SIGSTOP)  # listing takes long enough to miss the point
+        workers = self.workers()
+        if victim == "worker":
+            killed, doomed = workers[:1], with_children(workers[:1])
+        else:
+            killed = [*workers[:1], driver] if victim == "both" else [driver]
+            doomed = with_children([driver, *workers])
+        for process in killed:
+            try:
+                process.send_signal(signal.SIGKILL)
+            except psutil.NoSuchProcess:  # it ended by itself since it was listed
+                continue
+        if driver in killed:
+            self._process.wait()
+        return doomed
+
+    def finish(self) -> None:
+        """Waits for the end.
+
+        Raises:
+            EngineError: the poll failed, or takes too long.
+        """
+        try:
+            code = self._process.wait(TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            self.kill("driver")
+            raise EngineError(f"the poll in {self._cwd} was not done within {TIMEOUT_S:g} s") from None
+        if code:
+            said = (self._cwd / "said.txt").read_text(errors="replace").strip().splitlines()
+            raise EngineError(f"the poll in {self._cwd} ended with exit code {code}: {said[-1] if said else ''}")
+
+
+def workers_below(pid: int) -> list[psutil.Process]:
+    """Ray's processes that hold one of our workers; none where the process is gone."""
+    try:
+        return [process for process in psutil.Process(pid).children(recursive=True) if _is_worker(process)]
+    except psutil.NoSuchProcess:
+        return []
+
+
+def _is_worker(process: psutil.Process) -> bool:
+    try:
+        return "ray::Worker" in " ".join(process.cmdline())
+    except psutil.Error:
+        return False
+
+
+def with_children(processes: list[psutil.Process]) -> list[psutil.Process]:
+    """The processes and all below them."""
+    found: dict[int, psutil.Process] = {}
+    for process in processes:
+        try:
+            found |= {each.pid: each for each in [process, *process.children(recursive=True)]}
+        except psutil.NoSuchProcess:
+            continue
+    return list(found.values())
+
+
+def left_of(doomed: list[psutil.Process]) -> list[psutil.Process]:
+    """Those that still run after the time that they are given."""
+    return psutil.wait_procs(doomed, timeout=GONE_WITHIN_S)[1]  # type: ignore[no-any-return]

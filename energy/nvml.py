@@ -1,0 +1,45 @@
+"""NVIDIA GPUs through NVML, by NVIDIA's own package nvidia-ml-py where it is installed (Volta and newer)."""
+
+import importlib
+from typing import Any
+
+from xpoll.energy.counters import CounterError, Found, Unwrapped
+
+RESOLUTION_S = 0.1
+MILLI = 1e-3
+
+
+class NvmlCounter:
+    """Energy of one GPU since its driver was loaded; NVML counts millijoules."""
+
+    resolution_s = RESOLUTION_S
+
+    def __init__(self, nvml: Any, number: int) -> None:
+        self.name = f"nvml gpu{number}"
+        self._nvml, self._handle = nvml, nvml.nvmlDeviceGetHandleByIndex(number)
+        self._unwrapped = Unwrapped()
+
+    def read_j(self) -> float:
+        try:
+            return self._unwrapped.add(self._nvml.nvmlDeviceGetTotalEnergyConsumption(self._handle) * MILLI)
+        except self._nvml.NVMLError as error:
+            raise CounterError(f"{self.name}: {error}") from error
+
+    def close(self) -> None:
+        pass
+
+
+def find_nvml(module: str = "pynvml") -> Found:
+    """One counter for each NVIDIA GPU; `module` is what nvidia-ml-py is imported as."""
+    try:
+        nvml = importlib.import_module(module)
+    except ImportError:
+        return Found([], "nvidia-ml-py is not installed")
+    try:
+        nvml.nvmlInit()
+        counters = [NvmlCounter(nvml, number) for number in range(nvml.nvmlDeviceGetCount())]
+        for counter in counters:
+            counter.read_j()
+    except (nvml.NVMLError, CounterError) as error:
+        return Found([], str(error))
+    return Found(counters, "" if counters else "NVML sees no GPU")

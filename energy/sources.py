@@ -1,0 +1,68 @@
+"""Which source counts which kind of device; to add one: a file with a `find` function, and a line here."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
+
+from xpoll.energy.counters import Counter, Found
+from xpoll.energy.hwmon import find_hwmon
+from xpoll.energy.nvml import find_nvml
+from xpoll.energy.rapl import find_rapl
+from xpoll.energy.sysman import find_sysman
+from xpoll.energy.xpu_smi import find_xpu_smi
+
+Find = Callable[[], Found]
+
+PROCESSOR: Mapping[str, Find] = {"rapl": find_rapl}
+SOURCES: Mapping[str, Mapping[str, Find]] = {
+    "cpu": {},
+    "xpu": {"hwmon": find_hwmon, "xpu-smi": find_xpu_smi, "sysman": find_sysman},
+    "cuda": {"nvml": find_nvml},
+}
+"""By kind of device, in order of preference: the first that can be read is taken. The processor is counted beside."""
+
+
+class Counters(NamedTuple):
+    """What was found on this machine.
+
+    Attributes:
+        counters: Of parts that do not overlap.
+        source: The sources in words, "none" where the devices cannot be read.
+        why: What could not be read, and why; empty where all was.
+    """
+
+    counters: Sequence[Counter]
+    source: str
+    why: str
+
+
+def find_counters(
+    kind: str,
+    sources: Mapping[str, Mapping[str, Find]] = SOURCES,
+    processor: Mapping[str, Find] = PROCESSOR,
+) -> Counters:
+    """The counters of the devices of one kind and of the processor that feeds them.
+
+    A GPU without a counter leaves nothing to report: the processor alone would look like the whole.
+    All cards of a kind are counted, also those that a run does not use.
+    """
+    on_device = _first(sources[kind])
+    beside = _first(processor)
+    needed = on_device if sources[kind] else beside
+    if not needed.counters:
+        for counter in beside.counters:
+            counter.close()
+        return Counters([], "none", needed.why)
+    parts = [part for part in (on_device, beside) if part.counters]
+    counters = [counter for part in parts for counter in part.counters]
+    why = "" if beside.counters else f"the processor is not counted: {beside.why}"
+    return Counters(counters, " + ".join(part.source for part in parts), why)
+
+
+def _first(group: Mapping[str, Find]) -> Counters:
+    problems = []
+    for source, find in group.items():
+        found = find()
+        if found.counters:
+            return Counters(found.counters, source, "")
+        problems.append(found.why)
+    return Counters([], "none", "; ".join(problems))

@@ -1,0 +1,83 @@
+"""stages.json: how long each step of a run took, and the energy it needed.
+
+A list, in the order of time: stage, begun_utc, complete, wall_s, energy (source, energy_j, by_counter, why)
+and idle (idle_w, spread; of power right before the stage, null where it was not measured). A stage that
+was killed has what was known a few seconds before.
+"""
+
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from xpoll.core.files import read_json, write_json
+from xpoll.energy.sources import Counters
+from xpoll.energy.window import Idle, Window, idle_power
+
+WRITTEN_EVERY_S = 5.0
+NOT_IDLE = Idle(None, None)
+
+
+@contextmanager
+def measured_stage(path: Path, stage: str, found: Counters, *, with_idle: bool = False) -> Iterator[None]:
+    """Measures the block and keeps its entry in the file up to date; a failed block stays incomplete.
+
+    Args:
+        path: The file; entries of earlier sessions stay.
+        stage: Name of the step.
+        found: What counts energy; it is closed at the end.
+        with_idle: Whether to measure the idle power first, which takes some seconds where it can be read.
+    """
+    earlier = read_stages(path)
+    idle = idle_power(found) if with_idle else NOT_IDLE
+    begun_utc = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    over = threading.Event()
+
+    def write(window: Window, *, complete: bool) -> None:
+        energy = window.energy.as_json()
+        wall_s = energy.pop("wall_s")
+        about = {"stage": stage, "begun_utc": begun_utc, "complete": complete, "wall_s": wall_s}
+        write_json(path, [*earlier, about | {"energy": energy, "idle": idle._asdict()}])
+
+    def keep_writing(window: Window) -> None:
+        while not over.wait(WRITTEN_EVERY_S):
+            write(window, complete=False)
+
+    window = Window(found)
+    complete = False
+    writer = threading.Thread(target=keep_writing, args=(window,), daemon=True)
+    try:
+        with window:
+            writer.start()
+            yield
+            complete = True
+    finally:
+        over.set()
+        if writer.ident is not None:
+            writer.join()
+        write(window, complete=complete)
+        for counter in found.counters:
+            counter.close()
+
+
+def read_stages(path: Path) -> list[dict[str, Any]]:
+    """The entries there are; none without the file."""
+    stages: list[dict[str, Any]] = read_json(path) if path.exists() else []
+    return stages
+
+
+def latest(stages: Sequence[Mapping[str, Any]]) -> dict[str, list[Mapping[str, Any]]]:
+    """The entries that made what the run folder holds, by stage in the order of time.
+
+    A poll goes on where it was stopped, so that all of its sessions count; of another stage, which
+    replaces what it made before, the last complete one counts.
+    """
+    chosen: dict[str, list[Mapping[str, Any]]] = {}
+    for entry in stages:
+        if entry["stage"] == "poll":
+            chosen.setdefault("poll", []).append(entry)
+        elif entry["complete"]:
+            chosen[entry["stage"]] = [entry]
+    return chosen

@@ -1,0 +1,73 @@
+"""Intel GPUs through `xpu-smi dump`, versions 1.3 and 2.x, for machines whose sysfs may not be read.
+
+The columns are found by their header, because the numbers of metrics have moved between versions. Energy
+is the column "GPU Energy Consumed (J)", a counter; where it says N/A, "GPU Power (W)" is integrated over
+the time between lines, and the counter's name says so. Lines of a tile are left out: the
+device has a line of its own.
+"""
+
+import csv
+import shutil
+import time
+from collections.abc import Callable, Sequence
+
+from xpoll.energy.counters import Found
+from xpoll.energy.printed import find_printed
+
+EVERY_S = 1.0
+START_S = 15.0
+ENERGY, POWER = "GPU Energy Consumed (J)", "GPU Power (W)"
+DEVICE, TILE = "DeviceId", "TileId"
+
+
+class DumpReader:
+    """Reads the lines of a dump: first a header, then a line for each device at each time.
+
+    Args:
+        now_s: A clock; tests give their own, because 1.3 prints the time of day without a date.
+    """
+
+    def __init__(self, now_s: Callable[[], float] = time.monotonic) -> None:
+        self._now_s = now_s
+        self._header: list[str] = []
+        self._integrated: dict[str, tuple[float, float]] = {}  # joules so far, and when
+
+    def __call__(self, line: str) -> dict[str, float]:
+        """Joules by part; empty for headers, other words and lines without any figure."""
+        cells = [cell.strip() for cell in next(csv.reader([line]), [])]
+        if DEVICE in cells:
+            self._header = cells
+            return {}
+        if not self._header or len(cells) != len(self._header):
+            return {}
+        row = dict(zip(self._header, cells, strict=True))
+        if row.get(TILE, "").isdigit():
+            return {}
+        part = f"gpu{row[DEVICE]}"
+        energy_j = _number(row.get(ENERGY, ""))
+        if energy_j is not None:
+            return {part: energy_j}
+        power_w = _number(row.get(POWER, ""))
+        if power_w is None:
+            return {}
+        now_s = self._now_s()
+        before_j, before_s = self._integrated.get(part, (0.0, now_s))
+        self._integrated[part] = (before_j + power_w * (now_s - before_s), now_s)
+        return {f"{part} (power, integrated)": self._integrated[part][0]}
+
+
+def find_xpu_smi(command: Sequence[str] | None = None) -> Found:
+    """One counter for each Intel GPU that xpu-smi lists; `command` replaces the installed one."""
+    if command is None:
+        if not (tool := shutil.which("xpu-smi")):
+            return Found([], "xpu-smi is not installed")
+        # These spellings are taken by 1.3 and by 2.x alike.
+        command = [tool, "dump", "-d", "-1", "-m", "1,8", "-i", f"{EVERY_S:g}"]
+    return find_printed("xpu-smi", command, DumpReader(), every_s=EVERY_S, start_s=START_S)
+
+
+def _number(cell: str) -> float | None:
+    try:
+        return float(cell)
+    except ValueError:
+        return None

@@ -1,0 +1,154 @@
+"""Between our records and the bodies of OpenAI's chat completions API: pure, sends nothing."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+from xpoll.core.records import AnswerSchema, Message, Prompt
+from xpoll.engine.backends.choice_logprobs import NUM_ALTERNATIVES, answer_logprobs
+
+Constraint = Literal["vllm", "response_format", "none"]
+
+
+@dataclass(frozen=True, slots=True)
+class Offers:
+    """What an endpoint takes beyond messages.
+
+    Attributes:
+        constraint: How it constrains an answer: vLLM's `structured_outputs`, which knows choices and
+            JSON schemas; `response_format`, which knows schemas only; or not at all.
+        n: Several answers to one request.
+        logprobs: Logprobs of the answer's tokens.
+        strict: Schemas that the endpoint enforces; it may refuse some keywords then.
+        length_key: How it calls the longest answer.
+    """
+
+    constraint: Constraint = "vllm"
+    n: bool = True
+    logprobs: bool = True
+    strict: bool = True
+    length_key: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
+
+    def without(self, complaint: str, body: Mapping[str, Any]) -> "Offers | None":
+        """What is left after the endpoint refused `body` with this message; None if the message is about none of it."""
+        words = complaint.replace("'", " ").replace('"', " ").replace("`", " ").casefold().split()
+        if self.length_key == "max_tokens" and "max_completion_tokens" in complaint:
+            return replace(self, length_key="max_completion_tokens")
+        if "logprobs" in body and "logprobs" in complaint:
+            return replace(self, logprobs=False)
+        if self.strict and "response_format" in body and ("response_format" in complaint or "schema" in words):
+            return replace(self, strict=False)
+        if body.get("n", 1) > 1 and "n" in [word.strip(".,:;()") for word in words]:
+            return replace(self, n=False)
+        return None
+
+
+def request_body(prompt: Prompt, *, model: str, offers: Offers, n: int = 1) -> dict[str, Any]:
+    """The body of a chat completion request for `n` answers to one prompt.
+
+    Bare choices cannot be put into `response_format`: the answer is free text then, and parsed strictly.
+    """
+    sampling = prompt.sampling
+    body: dict[str, Any] = {
+        "model": model,
+        "messages": list(prompt.messages),
+        "temperature": sampling.temperature,
+        "top_p": sampling.top_p,
+        **json.loads(sampling.more or "{}"),
+        **_constraint(prompt.answer, offers),
+    }
+    if sampling.max_tokens is not None:
+        body[offers.length_key] = sampling.max_tokens
+    if prompt.answer.logprobs and offers.logprobs:
+        body |= {"logprobs": True, "top_logprobs": NUM_ALTERNATIVES}
+    if n > 1:
+        body["n"] = n
+    return body
+
+
+def _constraint(answer: AnswerSchema, offers: Offers) -> dict[str, Any]:
+    schema = json.loads(answer.json_schema) if answer.json_schema else None
+    if offers.constraint == "vllm" and schema is not None:
+        return {"structured_outputs": {"json": schema}}
+    if offers.constraint == "vllm" and answer.choices:
+        return {"structured_outputs": {"choice": list(answer.choices)}}
+    if offers.constraint == "response_format" and schema is not None:
+        named = {"name": "answer", "schema": schema, "strict": offers.strict}
+        return {"response_format": {"type": "json_schema", "json_schema": named}}
+    return {}
+
+
+def completion_fields(response: Mapping[str, Any], answer: AnswerSchema) -> list[dict[str, Any]]:
+    """The fields of one Completion for each choice of a response, in their order.
+
+    The first choice carries the prompt's tokens, and output tokens that cannot be told apart are
+    divided evenly, so that sums over rows are what the endpoint counted.
+
+    Raises:
+        ValueError: the response is not of the API's form.
+    """
+    try:
+        choices = sorted(response["choices"], key=lambda choice: int(choice.get("index", 0)))
+        usage = response.get("usage") or {}
+        shares = _output_tokens(choices, int(usage.get("completion_tokens") or 0))
+        fields = [
+            {
+                "text": choice["message"].get("content") or "",
+                "finish_reason": choice.get("finish_reason"),
+                "output_tokens": tokens,
+                "choice_logprobs": _choice_logprobs(choice, answer),
+            }
+            for choice, tokens in zip(choices, shares, strict=True)
+        ]
+        fields[0]["prompt_tokens"] = int(usage.get("prompt_tokens") or 0)
+        details = usage.get("prompt_tokens_details") or {}
+        fields[0]["cached_prompt_tokens"] = int(details.get("cached_tokens") or 0)
+    except (KeyError, IndexError, TypeError, AttributeError) as error:
+        raise ValueError(f"not a chat completion: {type(error).__name__}: {error}") from error
+    return fields
+
+
+def _output_tokens(choices: Sequence[Mapping[str, Any]], total: int) -> list[int]:
+    told = [len((choice.get("logprobs") or {}).get("content") or []) for choice in choices]
+    if all(told) and sum(told) == total:
+        return told
+    each, rest = divmod(total, len(choices)) if choices else (0, 0)
+    return [each + (i < rest) for i in range(len(choices))]
+
+
+def _choice_logprobs(choice: Mapping[str, Any], answer: AnswerSchema) -> tuple[float, ...] | None:
+    content = (choice.get("logprobs") or {}).get("content") or []
+    if not content or not answer.logprobs:
+        return None
+    # The token itself is not always among the alternatives.
+    alternatives = [
+        {option["token"]: float(option["logprob"]) for option in [*(step.get("top_logprobs") or []), step]}
+        for step in content
+    ]
+    return answer_logprobs([step["token"] for step in content], alternatives, answer)
+
+
+def error_message(body: Any) -> str:
+    """What an endpoint says of a request that it refused: `error.message` and `error.code` of its JSON, or its text."""
+    if isinstance(body, dict):
+        error = body.get("error", body)
+        if isinstance(error, dict):
+            said = str(error.get("message") or error.get("detail") or error)
+            named = [error[key] for key in ("code", "param") if isinstance(error.get(key), str) and error[key]]
+            return f"{said} ({', '.join(named)})" if named else said
+        return str(error)
+    return " ".join(str(body).split())[:500]
+
+
+def is_too_long(message: str) -> bool:
+    """True if this refusal is about the model's context length."""
+    return "context length" in message or "context_length" in message
+
+
+def fold_system(messages: Sequence[Message]) -> list[Message]:
+    """The messages with the system message put into the first turn, for models that know no system role."""
+    if not messages or messages[0]["role"] != "system":
+        return list(messages)
+    system, first, *rest = messages
+    return [{"role": first["role"], "content": f"{system['content']}\n\n{first['content']}"}, *rest]

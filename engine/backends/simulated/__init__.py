@@ -1,0 +1,1 @@
+"""A timed engine without a model, for scale and fault tests."""

@@ -1,0 +1,265 @@
+"""A timed engine without a device: the roofline of a named GPU, drawn answers, and faults on demand.
+
+What it answers depends on the prompt's key and the seed alone: the same in every process and run, in
+whatever order the prompts come. When it answers follows continuous batching: each step computes the
+prompts it admits and one token of every running one. Not modelled: shared prefixes, a bound on the
+prompt tokens of a step, preemption (room for the whole answer is set aside when a prompt is admitted).
+
+Completions name their device "simulated:NAME", so that no figure passes for a measured one.
+"""
+
+import asyncio
+import os
+import time
+from collections import deque
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+
+from xpoll.core.config_file import checked_section
+from xpoll.core.errors import EngineError
+from xpoll.core.records import Completion, Prompt
+from xpoll.engine.backends.registry import BackendSettings, EngineDeadError, Load
+from xpoll.engine.backends.simulated.draws import (
+    SimulatedOptions,
+    draw_choice,
+    draw_length,
+    draw_text,
+    drawn_logprobs,
+    draws,
+    json_text,
+    true_choice,
+)
+from xpoll.engine.planning.rooflines import MODEL_SHAPES, decode_step_s, kv_capacity_tokens, prefill_s, roofline_of
+
+SHORTEST_SLEEP_S = 0.001  # event loops do not wait for less
+DEVICE_LOST = "UR_RESULT_ERROR_DEVICE_LOST (simulated)"
+
+
+@dataclass(slots=True, eq=False)
+class _Request:
+    """A prompt on its way through the batch."""
+
+    document_id: str
+    prompt_tokens: int
+    output_tokens: int
+    answered: "asyncio.Future[None]"
+    first_step: int = 0
+
+    @property
+    def room(self) -> int:
+        """Tokens in the KV cache once the answer is whole."""
+        return self.prompt_tokens + self.output_tokens
+
+    @property
+    def last_step(self) -> int:
+        return self.first_step + self.output_tokens
+
+
+class SimulatedBackend:
+    """One engine on one device that is not there."""
+
+    def __init__(self, settings: BackendSettings) -> None:
+        self._settings = settings
+        self._steps: asyncio.Task[None] | None = None
+        self._work = asyncio.Event()
+        self._waiting: deque[_Request] = deque()
+        self._running: dict[int, list[_Request]] = {}  # by the step after which the answer is whole
+        self._num_running = self._context_tokens = self._room_taken = 0
+        self._num_steps = self._num_answers = 0
+        self._due_s = 0.0
+        self._dead: str | None = None
+        self._hung = False
+
+    async def start(self) -> None:
+        """Reads the options; loading takes no time.
+
+        Raises:
+            ConfigError: an option is unknown, or a value breaks a rule.
+            EngineError: the device is lost for good.
+        """
+        self._options = options = checked_section(SimulatedOptions, self._settings.options, "engine.simulated")
+        worker = self._settings.worker
+        self._roofline, self._shape = roofline_of(options.device), MODEL_SHAPES[options.model_shape]
+        self._capacity_tokens = kv_capacity_tokens(self._roofline, self._shape)
+        self._device = f"simulated:{options.device}"
+        self._time_scale = options.time_scale * options.slow_workers.get(worker, 1.0)
+        self._faulty = frozenset(chain(options.die_on, options.hang_on, options.exit_on))
+        loses_device = not options.lose_device_workers or worker in options.lose_device_workers
+        folder = options.lost_devices_folder
+        self._lost_for_good = Path(folder, worker) if folder is not None else None
+        self._answers_until_lost = options.lose_device_after_answers if loses_device else None
+        if self._lost_for_good is not None and self._lost_for_good.exists():
+            raise EngineError(DEVICE_LOST)
+        self._steps = asyncio.create_task(self._run_steps())
+
+    async def answer(self, prompt: Prompt) -> Completion:
+        if self._num_answers == self._answers_until_lost:
+            self._die(DEVICE_LOST)
+        if self._dead is not None:
+            raise EngineDeadError(self._dead)
+        options, schema, started_unix_s, latency_s = self._options, prompt.answer, time.time(), 0.0
+        document_id, persona_id, sample = prompt.document_id, prompt.persona_id, prompt.sample
+        agrees, other, length, fails = draws(f"{options.seed}\x1f{document_id}\x1f{persona_id}\x1f{sample}")
+        prompt_tokens = 0
+        for message in prompt.messages:
+            prompt_tokens += len(message["content"])
+        prompt_tokens = max(1, prompt_tokens // 4)
+        output_tokens = draw_length(prompt, options, length)
+        refusal = self._refusal(prompt, prompt_tokens + output_tokens, fails)
+        if self._hung or (refusal is None and (self._time_scale or document_id in self._faulty)):
+            latency_s = await self._through_batch(document_id, prompt_tokens, output_tokens)
+        elif refusal is not None:
+            return refusal
+        else:
+            self._num_answers += 1
+        logprobs = None
+        if not schema.choices:
+            text = "{}" if schema.json_schema is not None else draw_text(output_tokens, other)
+        else:
+            truth = true_choice(document_id, schema.choices, options.seed)
+            text = draw_choice(schema.choices, truth, options.agreement, agrees, other)
+            text = text if schema.json_schema is None else json_text(schema.choice_property, text)
+            logprobs = drawn_logprobs(schema.choices, truth, options.agreement) if schema.logprobs else None
+        return Completion(
+            document_id,
+            persona_id,
+            sample,
+            text=text,
+            finish_reason="stop",
+            prompt_tokens=prompt_tokens,
+            output_tokens=output_tokens,
+            choice_logprobs=logprobs,
+            worker=self._settings.worker,
+            device=self._device,
+            started_unix_s=started_unix_s,
+            latency_s=latency_s,
+        )
+
+    def _refusal(self, prompt: Prompt, room: int, fails: int) -> Completion | None:
+        """The error row of a prompt that does not fit or is drawn to fail; ids with a fault keep their fault."""
+        if room > self._capacity_tokens:
+            kind, error = "context_length", f"{room} tokens do not fit into a KV cache of {self._capacity_tokens}"
+        elif fails < self._options.fail_share * 2**32 and prompt.document_id not in self._faulty:
+            kind, error = "simulated", f"drawn by fail_share = {self._options.fail_share:g}"
+        else:
+            return None
+        worker, device = self._settings.worker, self._device
+        return Completion(*prompt.key, worker=worker, device=device, error_kind=kind, error=error)
+
+    def load(self) -> Load | None:
+        if not self._time_scale and not self._num_running:
+            return None  # answers come at once, without any batch
+        return Load(self._num_running, len(self._waiting), self._room_taken / self._capacity_tokens)
+
+    def stop(self) -> None:
+        """Ends the engine; what is in flight has no answer. Any thread may call it."""
+        if self._steps is not None and not (loop := self._steps.get_loop()).is_closed():
+            loop.call_soon_threadsafe(self._die, "the engine is stopped")
+
+    async def _through_batch(self, document_id: str, prompt_tokens: int, output_tokens: int) -> float:
+        """Seconds that it takes; an answer that is no longer waited for leaves the batch."""
+        loop = asyncio.get_running_loop()
+        begun_s = loop.time()
+        request = _Request(document_id, prompt_tokens, output_tokens, loop.create_future())
+        self._waiting.append(request)
+        self._work.set()
+        try:
+            await request.answered
+        except asyncio.CancelledError:
+            if request in self._waiting:
+                self._waiting.remove(request)
+            elif request in (last := self._running.get(request.last_step, [])):
+                last.remove(request)
+                self._leave(request)
+            raise
+        return loop.time() - begun_s
+
+    async def _run_steps(self) -> None:
+        loop, options = asyncio.get_running_loop(), self._options
+        while self._dead is None:
+            if not self._num_running and not self._waiting:
+                self._work.clear()
+                await self._work.wait()
+                self._due_s = loop.time()
+                continue  # the prompt may be gone again
+            new_tokens = self._admit()
+            if self._hung or self._dead is not None:
+                return
+            step_s = prefill_s(self._roofline, self._shape, new_tokens, compute_efficiency=options.compute_efficiency)
+            step_s += decode_step_s(
+                self._roofline,
+                self._shape,
+                self._num_running,
+                self._context_tokens,
+                compute_efficiency=options.compute_efficiency,
+                bandwidth_efficiency=options.bandwidth_efficiency,
+            )
+            # Steps too short to sleep through, and sleeps that last too long, are made up for later.
+            self._due_s += step_s * self._time_scale
+            owed_s = self._due_s - loop.time()
+            await asyncio.sleep(owed_s if owed_s >= SHORTEST_SLEEP_S else 0)
+            if self._end_step():
+                await asyncio.sleep(0)  # whoever has waited for an answer puts the next prompt into the next step
+
+    def _admit(self) -> int:
+        """Takes prompts into the batch, first come first served; returns their tokens."""
+        new_tokens = 0
+        while self._waiting and self._num_running < self._options.max_num_seqs:
+            if self._room_taken + self._waiting[0].room > self._capacity_tokens:
+                break
+            request = self._waiting.popleft()
+            request.first_step = self._num_steps
+            self._running.setdefault(request.last_step, []).append(request)
+            self._num_running += 1
+            self._context_tokens += request.prompt_tokens
+            self._room_taken += request.room
+            new_tokens += request.prompt_tokens
+            if request.document_id in self._faulty:
+                self._misbehave(request.document_id)
+                break
+        return new_tokens
+
+    def _misbehave(self, document_id: str) -> None:
+        if document_id in self._options.exit_on:
+            os._exit(1)
+        if document_id in self._options.die_on:
+            self._die(f"document {document_id} kills the engine (simulated)")
+        else:
+            self._hung = True
+
+    def _end_step(self) -> int:
+        """Gives every running prompt its token and answers those that are whole; returns how many."""
+        self._num_steps += 1
+        self._context_tokens += self._num_running
+        whole = self._running.get(self._num_steps, [])
+        num_whole = len(whole)
+        while whole:
+            request = whole.pop(0)
+            self._leave(request)
+            if not request.answered.done():
+                request.answered.set_result(None)
+                self._num_answers += 1
+            if self._num_answers == self._answers_until_lost:
+                self._die(DEVICE_LOST)
+                return 0
+        self._running.pop(self._num_steps, None)
+        return num_whole
+
+    def _leave(self, request: _Request) -> None:
+        self._num_running -= 1
+        self._context_tokens -= request.prompt_tokens + self._num_steps - request.first_step
+        self._room_taken -= request.room
+
+    def _die(self, reason: str) -> None:
+        self._dead = self._dead or reason
+        if reason == DEVICE_LOST and self._lost_for_good is not None:
+            self._lost_for_good.touch()
+        lost = [*self._waiting, *chain.from_iterable(self._running.values())]
+        self._waiting.clear()
+        self._running.clear()
+        self._num_running = self._context_tokens = self._room_taken = 0
+        for request in lost:
+            if not request.answered.done():
+                request.answered.set_exception(EngineDeadError(self._dead))
+        self._work.set()

@@ -1,0 +1,298 @@
+"""vLLM's AsyncLLM inside the worker: continuous batching on XPU, CUDA and CPU by the same code."""
+
+import asyncio
+import json
+import sys
+import time
+from itertools import count
+from typing import Any
+
+from xpoll.core.control_tokens import messages_without_control_tokens
+from xpoll.core.environment import computes_bf16
+from xpoll.core.errors import EngineError
+from xpoll.core.models import resolve_model
+from xpoll.core.records import Completion, Prompt
+from xpoll.engine.backends.choice_logprobs import NUM_ALTERNATIVES, answer_logprobs
+from xpoll.engine.backends.openai.chat_api import fold_system
+from xpoll.engine.backends.registry import BackendSettings, EngineDeadError, Load
+from xpoll.engine.backends.vllm import versions
+from xpoll.engine.backends.vllm.encoding import encoder_of
+from xpoll.engine.backends.vllm.last_words import LastWords
+from xpoll.engine.backends.vllm.xpu import check_visible, prepare_xpu
+from xpoll.engine.devices.find import Device
+from xpoll.engine.devices.intel_products import product_named
+from xpoll.engine.failures import Failure, failure_in, last_error
+
+MAX_NUM_SEQS = 256  # vLLM's own, where neither xpoll nor the job sets one
+
+
+class _DidNotStartError(Exception):
+    """vLLM's own error, and what it died of where that is known."""
+
+    def __init__(self, error: Exception, printed: str) -> None:
+        self.failure: Failure | None = failure_in(f"{error}\n{printed}")
+        super().__init__(last_error([*printed.splitlines(), f"{type(error).__name__}: {error}"]) or str(error))
+
+    def for_user(self, model: str) -> EngineError:
+        if self.failure is None:
+            return EngineError(f"vLLM does not start {model}: {self}", mend="see xpoll.log")
+        why = f"{self.failure.name}: {self.failure.what}; {self}"
+        return EngineError(f"vLLM does not start {model}: {why}", mend=self.failure.mend)
+
+
+class VllmBackend:
+    """One engine on one device."""
+
+    seed_is_safe = False
+    """Whether a CPU engine may be given a seed of a prompt's own: vLLM's ends then, "CPU Generator does not use
+    offset", with every prompt in flight. Engines on other devices are given it in any case."""
+
+    def __init__(self, settings: BackendSettings) -> None:
+        self._settings = settings
+        self._numbers = count()
+        self._load_seen = Load(0, 0)
+
+    async def start(self) -> None:
+        """Loads the model; 25 to 60 s on a CPU.
+
+        Raises:
+            EngineError: vLLM refuses the model or the options, or the model has no chat template.
+        """
+        prepare_xpu(self._settings.device)
+        check_visible(self._settings.device)
+        self._said = LastWords()
+        # Loading blocks for a minute; a thread keeps the actor able to say so.
+        await asyncio.to_thread(self._load)
+        self._context = self._engine.model_config.max_model_len
+        self._tokenizer = await versions.tokenizer_of(self._engine)
+        self._control = control_tokens_of(self._tokenizer)
+        self._encode = encoder_of(self._tokenizer)
+        if not getattr(self._tokenizer, "chat_template", None):
+            raise EngineError(
+                f"{self._settings.model} has no chat template", mend="use a model made for chat (instruct)"
+            )
+        self._fold_system = not self._takes_system()
+
+    def _load(self) -> None:
+        """Starts the engine; one that runs out of device memory once more, with half as many sequences."""
+        model, asked = resolve_model(self._settings.model, key="engine.model"), dict(self._settings.options)
+        try:
+            self._engine = self._begin(model, asked)
+        except _DidNotStartError as error:
+            if error.failure is None or error.failure.name != "out of device memory":
+                raise error.for_user(self._settings.model) from error
+            defaults = default_options(self._settings.device)
+            most = int(asked.get("max_num_seqs") or defaults.get("max_num_seqs") or MAX_NUM_SEQS)
+            asked["max_num_seqs"] = max(1, most // 2)
+            worker = self._settings.worker
+            said = f"xpoll: {worker}: out of device memory with max_num_seqs = {most}; once more with {most // 2}\n"
+            sys.stderr.write(said)  # the run's log
+            self._said.clear()
+            try:
+                self._engine = self._begin(model, asked)
+            except _DidNotStartError as again:
+                raise again.for_user(self._settings.model) from again
+
+    def _begin(self, model: str, asked: dict[str, Any]) -> Any:
+        from vllm.usage.usage_lib import UsageContext
+        from vllm.v1.engine.async_llm import AsyncLLM
+
+        arguments = versions.engine_args(model, default_options(self._settings.device), asked)
+        try:
+            return AsyncLLM.from_engine_args(
+                arguments,
+                stat_loggers=[self._listener()],
+                # As of vllm.LLM: its defaults for tokens in a step, and prompts in a batch, are those of a batch job.
+                usage_context=UsageContext.LLM_CLASS,
+            )
+        except Exception as error:  # whatever vLLM says of model or options is for the user to mend
+            raise _DidNotStartError(error, self._said.text()) from error
+
+    def _why_dead(self, said: str) -> str:
+        """The cause of an engine's death where what it printed names one."""
+        failure = failure_in(self._said.text())
+        return f"{failure.name} ({said})" if failure else said
+
+    def _listener(self) -> Any:
+        """What vLLM calls after each step; it keeps the figures of the engine's queue."""
+        from vllm.v1.metrics.loggers import StatLoggerBase
+
+        backend = self
+
+        class Listener(StatLoggerBase):  # type: ignore[misc]
+            def __init__(self, vllm_config: Any, engine_index: int = 0) -> None:
+                pass
+
+            def record(self, scheduler_stats: Any, iteration_stats: Any, *args: Any, **named: Any) -> None:
+                if scheduler_stats is not None:
+                    backend._load_seen = Load(
+                        scheduler_stats.num_running_reqs,
+                        versions.waiting_requests(scheduler_stats),
+                        scheduler_stats.kv_cache_usage,
+                    )
+
+            def log_engine_initialized(self, *args: Any) -> None:
+                pass
+
+            log = record_sleep_state = log_engine_initialized  # abstract in some versions
+
+        return Listener
+
+    def _takes_system(self) -> bool:
+        try:
+            self._tokenizer.apply_chat_template(
+                [{"role": "system", "content": "a"}, {"role": "user", "content": "b"}], tokenize=False
+            )
+        except Exception:  # templates raise errors of their own making, e.g. "System role not supported"
+            return False
+        return True
+
+    async def answer(self, prompt: Prompt) -> Completion:
+        started_unix_s = time.time()
+
+        def end(**outcome: Any) -> Completion:
+            return Completion(
+                *prompt.key,
+                worker=self._settings.worker,
+                device=str(self._settings.device),
+                started_unix_s=started_unix_s,
+                latency_s=time.time() - started_unix_s,
+                **outcome,
+            )
+
+        try:
+            token_ids = self._token_ids(prompt)
+        except Exception as error:  # a row that the template or tokenizer refuses is that row's error
+            return end(error_kind="template", error=f"{type(error).__name__}: {error}")
+        max_tokens = prompt.sampling.max_tokens
+        if len(token_ids) + (max_tokens or 1) > self._context:
+            return end(
+                prompt_tokens=len(token_ids),
+                error_kind="context_length",
+                error=too_long(len(token_ids), max_tokens or 1, self._context),
+            )
+        try:
+            if not self.seed_is_safe and (problem := seed_problem(prompt, self._settings.device)) is not None:
+                raise ValueError(problem)
+            params = sampling_params(prompt, max_tokens or self._context - len(token_ids))
+            output = await self._generate(token_ids, params)
+        except versions.request_errors() as error:  # vLLM refuses this request and goes on
+            return end(prompt_tokens=len(token_ids), error_kind="refused", error=str(error))
+        answer = output.outputs[0]
+        return end(
+            text=answer.text,
+            finish_reason=answer.finish_reason,
+            prompt_tokens=len(token_ids),
+            cached_prompt_tokens=output.num_cached_tokens or 0,
+            output_tokens=len(answer.token_ids),
+            choice_logprobs=_choice_logprobs(answer, prompt) if prompt.answer.logprobs else None,
+        )
+
+    def _token_ids(self, prompt: Prompt) -> list[int]:
+        messages = fold_system(prompt.messages) if self._fold_system else prompt.messages
+        text = self._tokenizer.apply_chat_template(
+            messages_without_control_tokens(messages, self._control),
+            add_generation_prompt=True,
+            tokenize=False,
+            **_more(prompt).get("chat_template_kwargs", {}),
+        )
+        ids: list[int] = self._encode(text)
+        return ids
+
+    async def _generate(self, token_ids: list[int], params: Any) -> Any:
+        from vllm.v1.engine.exceptions import EngineDeadError as VllmEngineDeadError
+
+        output = None
+        try:
+            generated = self._engine.generate({"prompt_token_ids": token_ids}, params, str(next(self._numbers)))
+            async for finished in generated:  # FINAL_ONLY: exactly one
+                output = finished
+        except VllmEngineDeadError as error:
+            raise EngineDeadError(self._why_dead(str(error))) from error
+        return output
+
+    def load(self) -> Load | None:
+        # When its process is killed, vLLM marks the engine as dead but leaves requests in flight waiting.
+        if self._engine.errored:
+            raise EngineDeadError(self._why_dead("vLLM's engine core has ended"))
+        return self._load_seen
+
+    def stop(self) -> None:
+        self._engine.shutdown()
+
+
+def control_tokens_of(tokenizer: Any) -> list[str]:
+    """What the tokenizer reads as a control token wherever it stands, also inside a text."""
+    added = [str(token) for token in tokenizer.added_tokens_decoder.values() if token.special]
+    return sorted({*tokenizer.all_special_tokens, *added})
+
+
+def seed_problem(prompt: Prompt, device: Device) -> str | None:
+    """Why a prompt's own seed cannot be asked with; None if it can, or if it has none."""
+    if device.kind == "cpu" and "seed" in _more(prompt):
+        return "a seed of a prompt's own ends vLLM's CPU engine; leave it out"
+    return None
+
+
+def too_long(prompt_tokens: int, max_tokens: int, context: int) -> str:
+    """Why a row does not fit."""
+    asked = f"{prompt_tokens} prompt tokens and {max_tokens} for the answer"
+    return f"{asked} do not fit into the model's context of {context}"
+
+
+def default_options(device: Device) -> dict[str, Any]:
+    """What xpoll sets where [engine.vllm] does not.
+
+    Eager: compiling costs a minute at every start and gains about 15 % on a CPU; turn it on for long
+    jobs. Block size: the smallest that the device's attention takes, since only whole blocks of a
+    shared prefix are reused.
+    """
+    options: dict[str, Any] = {"enforce_eager": True, "enable_prefix_caching": True, "disable_log_stats": True}
+    if device.parallel > 1:
+        options |= {"tensor_parallel_size": device.parallel, "distributed_executor_backend": "mp"}
+    if device.kind == "cpu":
+        # Without bf16 arithmetic in the processor, bf16 is converted at every use and slower than fp32.
+        options |= {"block_size": 32, "max_num_seqs": 128, "dtype": "bfloat16" if computes_bf16() else "float32"}
+    if device.kind == "xpu":
+        product = product_named(device.name)
+        half = "bfloat16" if product is None or product.computes_bf16 else "float16"
+        options |= {"block_size": 64, "dtype": half}
+    return options
+
+
+def _more(prompt: Prompt) -> dict[str, Any]:
+    more: dict[str, Any] = json.loads(prompt.sampling.more or "{}")
+    return more
+
+
+def sampling_params(prompt: Prompt, max_tokens: int) -> Any:
+    """The prompt's own parameters as vLLM's SamplingParams."""
+    from vllm import SamplingParams
+    from vllm.sampling_params import RequestOutputKind
+
+    answer, more = prompt.answer, _more(prompt)
+    more.pop("chat_template_kwargs", None)  # of the prompt's text, not of its answer
+    constraint: dict[str, Any] = more.pop("structured_outputs", {})
+    if answer.json_schema:
+        constraint = {"json": json.loads(answer.json_schema)}
+    elif answer.choices:
+        constraint = {"choice": list(answer.choices)}
+    if "logit_bias" in more:  # JSON has no numbers as keys
+        more["logit_bias"] = {int(token_id): bias for token_id, bias in more["logit_bias"].items()}
+    return SamplingParams(
+        temperature=prompt.sampling.temperature,
+        top_p=prompt.sampling.top_p,
+        max_tokens=max_tokens,
+        logprobs=NUM_ALTERNATIVES if answer.logprobs else None,
+        output_kind=RequestOutputKind.FINAL_ONLY,
+        **versions.constraint_on(constraint),
+        **more,
+    )
+
+
+def _choice_logprobs(answer: Any, prompt: Prompt) -> tuple[float, ...] | None:
+    tokens, alternatives = [], []
+    for token_id, options in zip(answer.token_ids, answer.logprobs, strict=True):
+        tokens.append(options[token_id].decoded_token)
+        alternatives.append({option.decoded_token: option.logprob for option in options.values()})
+    return answer_logprobs(tokens, alternatives, prompt.answer)

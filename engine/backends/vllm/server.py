@@ -1,0 +1,192 @@
+"""vLLM's own server behind the worker: any environment or container that has a `vllm serve`.
+
+Chosen by `engine.server_command`. Answers have the same form as those of engine/backends/vllm/in_process.py. A
+crash stays outside the worker and reaches it as the death of its engine.
+"""
+
+import asyncio
+import json
+import logging
+import re
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import Any
+
+import aiohttp
+
+from xpoll.core.control_tokens import control_tokens_in, messages_without_control_tokens
+from xpoll.core.errors import EngineError
+from xpoll.core.models import model_file, resolve_model
+from xpoll.core.records import Completion, Prompt
+from xpoll.engine.backends.openai.chat_api import (
+    Offers,
+    completion_fields,
+    error_message,
+    fold_system,
+    is_too_long,
+    request_body,
+)
+from xpoll.engine.backends.registry import BackendSettings, EngineDeadError, Load
+from xpoll.engine.backends.vllm.in_process import default_options, seed_problem, too_long
+from xpoll.engine.backends.vllm.server_process import VllmServer
+from xpoll.engine.backends.vllm.xpu import prepare_xpu
+from xpoll.engine.devices.find import Device
+
+LOAD_EVERY_S = 1.0
+# uvicorn closes a connection that was idle for 5 s; one that is given up earlier is never closed under a request.
+KEEP_ALIVE_S = 2.0
+# Temperature and the like come from the job; a model's generation_config.json would add others.
+SERVER_OPTIONS = {
+    "generation_config": "vllm",
+    "enable_prompt_tokens_details": True,  # without it the server does not say how many tokens were cached
+    "disable_uvicorn_access_log": True,
+}
+_METRIC = re.compile(
+    r"^vllm:(num_requests_running|num_requests_waiting|kv_cache_usage_perc)(?:\{[^}]*\})? (\S+)$", re.M
+)
+
+
+class VllmServerBackend:
+    """One server on one device; the worker's environment has pinned it already."""
+
+    def __init__(self, settings: BackendSettings) -> None:
+        self._settings = settings
+        self._load: Load | None = Load(0, 0)
+        self._fold_system = False
+
+    async def start(self) -> None:
+        """Starts the server and waits until its model is loaded.
+
+        Raises:
+            EngineError: the server does not start, or the model has no chat template.
+            ModelError: there is no such model.
+        """
+        settings = self._settings
+        prepare_xpu(settings.device)
+        model = await asyncio.to_thread(resolve_model, settings.model, key="engine.model")
+        options = {**server_options(settings.device), **settings.options}
+        self.server = VllmServer(settings.server_command, model, settings.model, options)
+        await self.server.start()
+        connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEP_ALIVE_S)
+        # A request has no time limit of its own: the dispatcher ends an engine that gives no answers.
+        self._session = aiohttp.ClientSession(connector=connector, timeout=aiohttp.ClientTimeout(total=None))
+        self._loop = asyncio.get_running_loop()
+        self._watch = asyncio.create_task(self._watch_load())
+        self._fold_system = not await self._takes_system()
+        self._context = await self._context_length()
+        tokenizer_file = model_file(settings.model, "tokenizer.json")
+        if tokenizer_file is None:
+            logging.warning("%s has no tokenizer.json here: control tokens in texts stay as they are", settings.model)
+        self._control = control_tokens_in(tokenizer_file) if tokenizer_file else []
+
+    async def _takes_system(self) -> bool:
+        user, system = {"role": "user", "content": "b"}, {"role": "system", "content": "a"}
+        status, said = await self._post("/tokenize", {"model": self._settings.model, "messages": [user]})
+        if status == 400:
+            raise EngineError(
+                f"{self._settings.model} cannot be asked by chat: {error_message(said)}",
+                mend="use a model made for chat (instruct), with a chat template",
+            )
+        status, _ = await self._post("/tokenize", {"model": self._settings.model, "messages": [system, user]})
+        return status != 400
+
+    async def _context_length(self) -> int:
+        async with self._session.get(f"{self.server.address}/v1/models") as reply:
+            return int((await reply.json())["data"][0]["max_model_len"])
+
+    async def answer(self, prompt: Prompt) -> Completion:
+        started_unix_s = time.time()
+        outcome = await self._outcome(prompt)
+        return Completion(
+            *prompt.key,
+            worker=self._settings.worker,
+            device=str(self._settings.device),
+            started_unix_s=started_unix_s,
+            latency_s=time.time() - started_unix_s,
+            **outcome,
+        )
+
+    async def _outcome(self, prompt: Prompt) -> dict[str, Any]:
+        if (problem := seed_problem(prompt, self._settings.device)) is not None:
+            return {"error_kind": "refused", "error": problem}
+        messages = fold_system(prompt.messages) if self._fold_system else prompt.messages
+        prompt = prompt._replace(messages=tuple(messages_without_control_tokens(messages, self._control)))
+        body = request_body(prompt, model=self._settings.model, offers=Offers())
+        try:
+            status, said = await self._post("/v1/chat/completions", body)
+        except aiohttp.ClientError as error:
+            await self._raise_if_dead(error)
+            status, said = 500, f"{type(error).__name__}: {error}"
+        if status == 200:
+            try:
+                return self._whole(completion_fields(said, prompt.answer)[0], prompt)
+            except ValueError as error:
+                return {"error_kind": "server", "error": str(error)}
+        message = error_message(said)
+        if status >= 500:
+            await self._raise_if_dead(message)
+            return {"error_kind": "server", "error": message}
+        return {"error_kind": "context_length" if is_too_long(message) else "refused", "error": message}
+
+    def _whole(self, fields: dict[str, Any], prompt: Prompt) -> dict[str, Any]:
+        """A server cuts the longest answer to what the context leaves; an engine in the worker refuses the row."""
+        max_tokens = prompt.sampling.max_tokens or 1
+        if fields["prompt_tokens"] + max_tokens <= self._context:
+            return fields
+        error = too_long(fields["prompt_tokens"], max_tokens, self._context)
+        return {"prompt_tokens": fields["prompt_tokens"], "error_kind": "context_length", "error": error}
+
+    async def _post(self, path: str, body: Mapping[str, Any]) -> tuple[int, Any]:
+        async with self._session.post(f"{self.server.address}{path}", json=body) as reply:
+            text = await reply.text()
+            try:
+                return reply.status, json.loads(text)
+            except ValueError:
+                return reply.status, text
+
+    async def _raise_if_dead(self, problem: object) -> None:
+        if not await self.server.is_healthy(self._session):
+            raise EngineDeadError(await self.server.end_soon() or f"the server's engine is gone: {problem}")
+
+    async def _watch_load(self) -> None:
+        while True:
+            with suppress(aiohttp.ClientError, TimeoutError):
+                timeout = aiohttp.ClientTimeout(total=10)
+                async with self._session.get(f"{self.server.address}/metrics", timeout=timeout) as reply:
+                    self._load = load_of(await reply.text())
+            await asyncio.sleep(LOAD_EVERY_S)
+
+    def load(self) -> Load | None:
+        return self._load
+
+    def stop(self) -> None:
+        if self._loop.is_running():
+            self._loop.call_soon_threadsafe(lambda: self._loop.create_task(self._close()))
+        self.server.stop()
+
+    async def _close(self) -> None:
+        self._watch.cancel()
+        await self._session.close()
+
+
+def server_options(device: Device) -> dict[str, Any]:
+    """What xpoll sets where [engine.vllm] does not; with the statistics that `load` is read from."""
+    options = default_options(device)
+    options.pop("disable_log_stats")
+    return {**options, **SERVER_OPTIONS}
+
+
+def load_of(metrics: str) -> Load | None:
+    """The load in a page of vLLM's metrics, over all engines of the server; None where it is not there."""
+    found: dict[str, list[float]] = {}
+    for name, value in _METRIC.findall(metrics):
+        found.setdefault(name, []).append(float(value))
+    if not {"num_requests_running", "num_requests_waiting"} <= found.keys():
+        return None
+    usage = found.get("kv_cache_usage_perc")
+    return Load(
+        int(sum(found["num_requests_running"])),
+        int(sum(found["num_requests_waiting"])),
+        sum(usage) / len(usage) if usage else None,
+    )

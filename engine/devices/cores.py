@@ -1,0 +1,63 @@
+"""The cores of this machine in the order in which they are shared out: by NUMA node, then by physical core."""
+
+import os
+from collections import defaultdict
+from pathlib import Path
+
+from xpoll.core.errors import EngineError
+from xpoll.engine.devices.intel_cards import read_text, sysfs_root
+
+
+def core_shares(number: int, parts: int, sysfs: Path | None = None) -> list[tuple[int, ...]]:
+    """As many equal shares of the usable cores, each of a multiple of `parts` cores.
+
+    Where the shares can be divided evenly over the NUMA nodes, none of them spans two.
+
+    Raises:
+        EngineError: there are fewer cores than shares times parts.
+    """
+    nodes = cores_by_node(sysfs)
+    total = sum(map(len, nodes))
+    if number * parts > total:
+        raise EngineError(
+            f"engine.replicas x engine.tensor_parallel = {number * parts} is more than the {total} cores",
+            mend="set them lower",
+        )
+    each, left = divmod(number, len(nodes))
+    if left == 0 and all(len(node) >= each * parts for node in nodes):
+        return [share for node in nodes for share in _split(node, each, parts)]
+    return _split([core for node in nodes for core in node], number, parts)
+
+
+def _split(cores: list[int], number: int, parts: int) -> list[tuple[int, ...]]:
+    size = len(cores) // (number * parts) * parts
+    return [tuple(cores[i * size : (i + 1) * size]) for i in range(number)]
+
+
+def cores_by_node(sysfs: Path | None = None) -> list[list[int]]:
+    """The cores this process may use, those of a NUMA node together, hyper-threads of a core side by side."""
+    root = sysfs or sysfs_root()
+    usable = os.sched_getaffinity(0)
+    nodes: dict[int, list[int]] = defaultdict(list)
+    listed = {
+        core: int(node.name.removeprefix("node"))
+        for node in root.glob("devices/system/node/node[0-9]*")
+        for core in cpu_list(read_text(node / "cpulist"))
+    }
+    for core in usable:
+        nodes[listed.get(core, 0)].append(core)
+    return [sorted(nodes[node], key=lambda core: (_first_sibling(root, core), core)) for node in sorted(nodes)]
+
+
+def _first_sibling(root: Path, core: int) -> int:
+    siblings = cpu_list(read_text(root / f"devices/system/cpu/cpu{core}/topology/thread_siblings_list"))
+    return min(siblings, default=core)
+
+
+def cpu_list(text: str) -> list[int]:
+    """The numbers in the kernel's notation: "0-3,8" is 0, 1, 2, 3, 8."""
+    numbers: list[int] = []
+    for part in filter(None, text.split(",")):
+        first, _, last = part.partition("-")
+        numbers += range(int(first), int(last or first) + 1)
+    return numbers

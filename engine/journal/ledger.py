@@ -1,0 +1,85 @@
+"""What earlier runs have answered: which documents are settled, and the answers of those that are not.
+
+Memory is 16 bytes a settled document, so that a run of ten million can be resumed; a fresh run takes none.
+"""
+
+from array import array
+from collections.abc import Callable, Iterator
+from hashlib import blake2b
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+
+from xpoll.core.records import Completion
+from xpoll.engine.journal.journal import parts
+from xpoll.engine.work import StopRule, Work
+
+_COLUMNS = ["document_id", "persona_id", "sample", "text", "finish_reason", "error_kind"]
+
+
+class Ledger:
+    """Read once, when a run begins.
+
+    Args:
+        folder: Folder of the parts.
+        asked_each: How many prompts each document has, or a function of its id.
+        stop: The rule that settles a document early.
+    """
+
+    def __init__(self, folder: Path, *, asked_each: int | Callable[[str], int], stop: StopRule) -> None:
+        self._open: dict[str, list[Completion]] = {}
+        self.answers = 0
+        settled = array("Q")
+        for answer in _light_answers(folder):
+            self.answers += 1
+            so_far = self._open.setdefault(answer.document_id, [])
+            so_far.append(answer)
+            asked = asked_each if isinstance(asked_each, int) else asked_each(answer.document_id)
+            left = asked - len(so_far)
+            if left <= 0 or stop.fewest(so_far, left) == 0:
+                del self._open[answer.document_id]
+                settled.extend(_digest(answer.document_id))
+        pairs = np.frombuffer(settled, dtype=np.uint64).reshape(-1, 2)
+        self._settled = pairs[np.argsort(pairs[:, 0], kind="stable")]
+
+    @property
+    def settled(self) -> int:
+        """Number of settled documents."""
+        return len(self._settled)
+
+    def is_settled(self, document_id: str) -> bool:
+        """Whether the document needs no more answers."""
+        if not len(self._settled):
+            return False
+        high, low = _digest(document_id)
+        begin = np.searchsorted(self._settled[:, 0], np.uint64(high), "left")
+        end = np.searchsorted(self._settled[:, 0], np.uint64(high), "right")
+        return bool((self._settled[begin:end, 1] == np.uint64(low)).any())
+
+    def left_of(self, work: Work) -> Work | None:
+        """The part of a document's work that is still to do; None if there is none."""
+        if self.is_settled(work.document_id):
+            return None
+        answers = self._open.get(work.document_id)
+        if answers is None:
+            return work
+        answered = {answer.key for answer in answers}
+        prompts = tuple(prompt for prompt in work.prompts if prompt.key not in answered)
+        return work._replace(prompts=prompts, answers=tuple(answers))
+
+
+def _digest(document_id: str) -> tuple[int, int]:
+    """128 bits: with ten million documents two of them share it with a probability of 1.5e-25."""
+    digest = blake2b(document_id.encode("utf-8", "surrogatepass"), digest_size=16).digest()
+    return int.from_bytes(digest[:8], "little"), int.from_bytes(digest[8:], "little")
+
+
+def _light_answers(folder: Path) -> Iterator[Completion]:
+    """Completions with what a stop rule may look at, and nothing else."""
+    for part in parts(folder):
+        for batch in pq.ParquetFile(part).iter_batches(batch_size=8192, columns=_COLUMNS):
+            for document_id, persona_id, sample, text, reason, error in zip(
+                *(batch.column(name).to_pylist() for name in _COLUMNS), strict=True
+            ):
+                yield Completion(document_id, persona_id, sample, text=text, finish_reason=reason, error_kind=error)

@@ -1,0 +1,97 @@
+"""load.jsonl: what each worker said of its queue, and what it answered, one line a worker every few seconds.
+
+Keys of a line:
+    unix_s                  when it was written
+    worker, device          who
+    handed_over, held_back  prompts in the engine, and prompts that wait in the worker for a place there
+    running, waiting        the engine's own batch and queue; null where it does not say
+    kv_cache_usage          share of the KV cache in use; null where the engine does not say
+    answers, prompt_tokens, cached_prompt_tokens, output_tokens   since the session began
+"""
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from xpoll.core.files import cannot_write
+from xpoll.engine.work import Reply
+
+WRITTEN_EVERY_S = 5.0
+READ_BYTES = 2**20  # some thousand lines
+TOKENS = ("prompt_tokens", "cached_prompt_tokens", "output_tokens")
+
+
+class Meters:
+    """Keeps the latest of every worker, and appends it to the file when it is due.
+
+    Args:
+        path: The file; lines of earlier sessions stay.
+        devices: Name of each worker's device, by the worker's number.
+    """
+
+    def __init__(self, path: Path, devices: list[str]) -> None:
+        self._path, self._devices = path, devices
+        self._latest: dict[int, dict[str, Any]] = {}
+        self._totals = [dict.fromkeys(("answers", *TOKENS), 0) for _ in devices]
+        self._written_s = time.monotonic()
+
+    def read(self, number: int, reply: Reply) -> None:
+        """Takes note of a worker's reply."""
+        totals = self._totals[number]
+        if reply.answers is not None:
+            totals["answers"] += reply.answers.num_rows
+            for name in TOKENS:
+                totals[name] += _sum(reply.answers.column(name))
+        running, waiting, usage = reply.load or (None, None, None)
+        self._latest[number] = {
+            "worker": f"worker-{number}",
+            "device": self._devices[number],
+            "handed_over": reply.running,
+            "held_back": reply.waiting,
+            "running": running,
+            "waiting": waiting,
+            "kv_cache_usage": None if usage is None else round(usage, 4),
+        }
+        if time.monotonic() - self._written_s >= WRITTEN_EVERY_S:
+            self.write()
+
+    def write(self) -> None:
+        """Appends a line for every worker that said something since the last time.
+
+        Raises:
+            RunFolderError: the disk is full or read-only.
+        """
+        self._written_s = time.monotonic()
+        unix_s = round(time.time(), 1)
+        lines = [
+            json.dumps({"unix_s": unix_s, **latest, **self._totals[number]}) + "\n"
+            for number, latest in sorted(self._latest.items())
+        ]
+        try:
+            with self._path.open("a", encoding="utf-8") as file:
+                file.writelines(lines)
+        except OSError as error:
+            raise cannot_write(self._path, error) from error
+        self._latest.clear()
+
+
+def latest_loads(path: Path) -> list[dict[str, Any]]:
+    """The last line of each worker, by its name; reads only the end of the file."""
+    if not path.exists():
+        return []
+    with path.open("rb") as file:
+        begin = max(0, path.stat().st_size - READ_BYTES)
+        file.seek(begin)
+        lines = file.read().split(b"\n")
+    whole = lines[1:-1] if begin else lines[:-1]  # a line that is being written has no end yet
+    latest = {line["worker"]: line for line in map(json.loads, whole)}
+    return sorted(latest.values(), key=lambda line: (len(line["worker"]), line["worker"]))
+
+
+def _sum(column: pa.Array) -> int:
+    import pyarrow.compute as pc
+
+    return int(pc.sum(column).as_py() or 0)

@@ -1,0 +1,164 @@
+"""What a run will ask, on what, in which order, and how much of it is shared: touches no device, loads no model."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import groupby, islice
+from typing import Any, NamedTuple
+
+from xpoll.core.config import Engine
+from xpoll.core.records import Prompt
+from xpoll.engine.backends.registry import LOADS_MODEL, device_kind
+from xpoll.engine.devices.find import Device, find_intel_gpus, left_out
+from xpoll.engine.planning.fit import fit_of, tightest
+from xpoll.engine.planning.kv_cache import cache_of
+from xpoll.engine.planning.prefix import Prediction, Tokens, choose, predict, sample_of
+from xpoll.engine.planning.rate_bound import TokensEach, forecast
+from xpoll.engine.planning.token_counts import CountedBy, tokens_of
+
+SAMPLE_PROMPTS = 256
+SAMPLE_DOCUMENTS = 8
+"""Looked at, even if these have more prompts than SAMPLE_PROMPTS."""
+UNKNOWN_ANSWER_TOKENS = 512
+"""Room set aside for an answer that may be as long as the context."""
+NAMED = "panel.order says so"
+"""The reason of an order that nobody weighed."""
+ELSEWHERE = Device("xpu", 0, "a node of the cluster")
+"""Stands for devices that only the cluster knows; how much memory they have is not known either."""
+
+
+class Chosen(NamedTuple):
+    """The order that prompts are asked in, and why."""
+
+    order: str
+    reason: str
+
+
+def make_plan(
+    prompts: Mapping[str, Iterable[Prompt]],
+    *,
+    documents: int,
+    asked_each: int,
+    config: Engine,
+    devices: Sequence[Device],
+    chosen: Chosen | None = None,
+) -> dict[str, Any]:
+    """The plan of a run as plain JSON types; token counts are of the first prompts.
+
+    Args:
+        prompts: The run's prompts in each order that they may be asked in, the preferred one first.
+        documents: Number of documents.
+        asked_each: How many times each of them is asked about.
+        config: The engine section.
+        devices: Where engines will run; empty where only the cluster knows.
+        chosen: The order, where it is chosen already, e.g. by the run that is resumed.
+    """
+    samples = {order: list(_sample(each)) for order, each in prompts.items()}
+    first = next((document[0] for document in next(iter(samples.values()))), None)
+    cache = counted_by = None
+    predictions: dict[str, Prediction] = {}
+    if config.backend in LOADS_MODEL and first is not None:
+        cache = cache_of(config, devices[0] if devices else ELSEWHERE)
+        for name, sample in samples.items():
+            tokens, counted_by = _tokens(sample, config.model)
+            predictions[name] = predict(
+                sample_of(tokens, [[_contents(prompt)[:-1] for prompt in document] for document in sample]),
+                cache,
+                documents=documents,
+                repeats=asked_each / len(sample[0]),
+                output_tokens=first.sampling.max_tokens or UNKNOWN_ANSWER_TOKENS,
+                workers=max(1, len(devices)),
+            )
+    order, reason = _settled(chosen, _preferred(samples, predictions, config.backend))
+    prediction = predictions.get(order)
+    cache_tokens = cache.num_blocks * cache.block_size if cache and cache.num_blocks is not None else None
+    return {
+        "documents": documents,
+        "prompts": documents * asked_each,
+        "backend": config.backend,
+        "model": config.model,
+        "address": config.address,
+        "devices": [str(device) for device in devices] or None,
+        "device_masks": [device.mask for device in devices if device.kind != "cpu"] or None,
+        "devices_left_out": _left_out(config, devices),
+        "device_name": devices[0].name if devices else None,
+        "replicas": len(devices) or None,
+        "max_in_flight": config.max_in_flight,
+        "answer_max_tokens": first.sampling.max_tokens if first else None,
+        "prompt_order": order,
+        "prompt_order_reason": reason,
+        "tokens_counted_by": counted_by,
+        "block_size": cache.block_size if cache else None,
+        "kv_cache_tokens": cache_tokens,
+        "predicted": {name: _rounded(each) for name, each in predictions.items()},
+        "predicted_cached_share": round(prediction.cached_share, 4) if prediction else None,
+        "fit": fit_of(config, tightest(devices))._asdict() if cache and devices else None,
+        "rate_at_most": _rate(config, devices, prediction, first) if devices else None,
+    }
+
+
+def _left_out(config: Engine, devices: Sequence[Device]) -> list[str]:
+    """The Intel GPUs of this machine that the run does not use although it might have, with the reason."""
+    if config.device not in ("auto", "xpu") or not devices:
+        return []
+    unused = find_intel_gpus() if devices[0].kind == "cpu" and device_kind(config) == "cpu" else []
+    cpu_only = [f"{gpu.name} at {gpu.pci_address}: the installed vLLM is made for CPUs" for gpu in unused]
+    return left_out() + (cpu_only if config.backend in LOADS_MODEL else [])
+
+
+def _rate(
+    config: Engine, devices: Sequence[Device], prediction: Prediction | None, first: Prompt | None
+) -> dict[str, Any] | None:
+    """The rate that the devices allow at most, if every prompt is asked; None where no model is loaded."""
+    if prediction is None or first is None:
+        return None
+    tokens = TokensEach(
+        computed=prediction.computed_tokens / prediction.prompts,
+        prompt=prediction.prompt_tokens / prediction.prompts,
+        answer=first.sampling.max_tokens or UNKNOWN_ANSWER_TOKENS,
+    )
+    return forecast(config, devices, prompts=prediction.prompts, tokens=tokens)
+
+
+def _sample(prompts: Iterable[Prompt]) -> Iterator[list[Prompt]]:
+    """The first documents that can be asked about: their prompts, each wording once."""
+    seen = 0
+    usable = (prompt for prompt in prompts if prompt.problem is None)
+    for number, (_, group) in enumerate(groupby(usable, key=lambda prompt: prompt.document_id)):
+        if seen >= SAMPLE_PROMPTS and number >= SAMPLE_DOCUMENTS:
+            return
+        document = {_contents(prompt): prompt for prompt in group}
+        seen += len(document)
+        yield list(document.values())
+
+
+def _contents(prompt: Prompt) -> tuple[str, ...]:
+    return tuple(message["content"] for message in prompt.messages)
+
+
+def _tokens(sample: list[list[Prompt]], model: str) -> tuple[list[list[Tokens]], CountedBy]:
+    tokens, counted_by = tokens_of([prompt for document in sample for prompt in document], model)
+    following = iter(tokens)
+    return [list(islice(following, len(document))) for document in sample], counted_by
+
+
+def _preferred(orders: Iterable[str], predictions: Mapping[str, Prediction], backend: str) -> Chosen:
+    if predictions:
+        return Chosen(*choose(predictions))
+    return Chosen(next(iter(orders)), f"nothing is known of prefixes with the backend {backend}")
+
+
+def _settled(chosen: Chosen | None, preferred: Chosen) -> Chosen:
+    """What is chosen already stands; the reason says once what the token counts speak for."""
+    if chosen is None:
+        return preferred
+    if chosen.order == preferred.order or chosen.reason != NAMED:
+        return chosen
+    return Chosen(chosen.order, f"{chosen.reason}; auto would take {preferred.order}: {preferred.reason}")
+
+
+def _rounded(prediction: Prediction) -> dict[str, Any]:
+    return {
+        "prompt_tokens_each": round(prediction.prompt_tokens / prediction.prompts, 1),
+        "computed_tokens_each": round(prediction.computed_tokens / prediction.prompts, 1),
+        "cached_share": round(prediction.cached_share, 4),
+        "prefixes_fit": prediction.fits,
+    }

@@ -1,0 +1,1 @@
+"""Vote methods on simulated panels whose truth is known."""

@@ -1,0 +1,63 @@
+"""The panel: personas from the library or from files, one TOML each."""
+
+import dataclasses
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+
+from xpoll.core.errors import InputError
+
+LIBRARY = Path(__file__).parent / "library"
+
+
+@dataclass(frozen=True, slots=True)
+class Persona:
+    """Someone who is asked. `persona` is a noun phrase; the prompt puts "You are" before it.
+
+    `source` is "library" or the path of the file that the persona is from.
+    """
+
+    persona_id: str
+    persona: str
+    field: str = ""
+    source: str = dataclasses.field(default="", compare=False)
+
+
+def library_names() -> list[str]:
+    """Names of the personas that come with xpoll, sorted."""
+    return sorted(path.stem for path in LIBRARY.glob("*.toml"))
+
+
+def load_panel(names: list[str]) -> list[Persona]:
+    """The personas of a panel, in the order named.
+
+    Args:
+        names: Library names, or paths of TOML files with the keys `persona` and, if wanted, `field`.
+
+    Raises:
+        InputError: a name is unknown or given twice, or a file is malformed.
+    """
+    panel = [_load(name) for name in names]
+    ids = [persona.persona_id for persona in panel]
+    for persona_id in ids:
+        if ids.count(persona_id) > 1:
+            raise InputError(f"panel.personas: {persona_id!r} is named twice", mend="name each persona once")
+    return panel
+
+
+def _load(name: str) -> Persona:
+    path = Path(name) if name.endswith(".toml") else LIBRARY / f"{name}.toml"
+    if not path.is_file():
+        known = ", ".join(library_names())
+        raise InputError(f"panel.personas: there is no persona {name!r}", mend=f"name a TOML file or one of: {known}")
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise InputError(f"panel.personas: {path} cannot be read as TOML: {error}") from error
+    persona = values.get("persona")
+    if not isinstance(persona, str) or not persona.strip():
+        raise InputError(f"panel.personas: {path} has no text under the key 'persona'", mend="see personas/library")
+    if unknown := values.keys() - {"persona", "field"}:
+        raise InputError(f"panel.personas: {path} has unknown keys: {', '.join(sorted(unknown))}")
+    source = "library" if path.parent == LIBRARY else name
+    return Persona(path.stem, persona.strip(), str(values.get("field", "")), source)

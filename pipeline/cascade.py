@@ -1,0 +1,198 @@
+"""`xpoll predict STUDENT --cascade RUN`: the student answers what it is sure of, the run's panel the rest.
+
+Reads a student, and a run folder with gold rows: its config and labels.parquet. Beside OUTPUT it makes
+OUTPUT.cascade/ with the unsure rows and the run that polls the panel about them; both go on after a kill.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from xpoll.core.config import Config
+from xpoll.core.config_file import load_config
+from xpoll.core.errors import InputError, ModelError
+from xpoll.core.files import read_json, replacing
+from xpoll.core.records import Consensus, from_table
+from xpoll.core.run_folder import RunFolder, open_run_folder
+from xpoll.pipeline.prepare import check_inputs
+from xpoll.pipeline.state import is_done
+from xpoll.pipeline.steps import RUN
+from xpoll.student.inference.cascade import SecondOpinions, Threshold, chosen_threshold
+
+UNSURE = pa.schema([("row", pa.string()), ("text", pa.string())])
+
+
+class CascadeResult(NamedTuple):
+    """What student and panel did of a file.
+
+    Attributes:
+        rows: Rows written.
+        by_panel: Rows that the panel answered.
+        output: The file.
+        chosen: The student's confidence from which on it answers alone, and how both do on the gold rows.
+        target: Accuracy that the student was to reach alone, 0 to 1.
+        panel_s: Seconds that the panel took per text in its run, without its start; None where that is not known.
+    """
+
+    rows: int
+    by_panel: int
+    output: Path
+    chosen: Threshold
+    target: float
+    panel_s: float | None
+
+    def as_json(self) -> dict[str, Any]:
+        """For --json."""
+        gold = self.chosen._asdict()
+        return {"rows": self.rows, "by_panel": self.by_panel, "output": str(self.output), "gold": gold}
+
+
+def predict_with_panel(
+    student: Path,
+    run: Path,
+    source: str,
+    output: Path,
+    *,
+    target: float,
+    text_column: str,
+    runtime: str,
+    device: str | None,
+) -> CascadeResult:
+    """Labels a file with student and panel.
+
+    Args:
+        student: Student folder.
+        run: Run folder with gold rows, whose panel is asked.
+        source: File to label.
+        output: File to write.
+        target: Accuracy that the student is to reach alone, 0 to 1.
+        text_column: Column that holds the text.
+        runtime: What computes the student.
+        device: Device of PyTorch or OpenVINO; None for its default.
+
+    Raises:
+        InputError: the run has no gold rows to choose the threshold by.
+        ModelError: the student's labels are not the run's.
+    """
+    from xpoll.student.inference.model import StudentModel
+    from xpoll.student.inference.predict import check_output, predict_file, unsure_rows
+
+    check_output(source, output)
+    folder = RunFolder(run)
+    config = load_config(folder.path, [])
+    model = StudentModel(student, runtime=runtime, device=device)
+    if model.labels != list(config.task.labels):
+        raise ModelError(
+            f"the student {student} tells {model.labels} apart, the panel of {folder.path} {list(config.task.labels)}",
+            mend="name the run that the student is of",
+        )
+    chosen = _threshold(folder, model, target)
+    beside = output.with_name(f"{output.name}.cascade")
+    unsure = beside / "unsure.parquet"
+    rows = unsure_rows(
+        model, student, source, output, text_column=text_column, threshold=chosen.threshold, runtime=runtime
+    )
+    asked = _write_unsure(unsure, rows)
+    consensus = _panel(config, unsure, beside / "run") if asked else iter(())
+    total = predict_file(
+        student,
+        source,
+        output,
+        text_column=text_column,
+        runtime=runtime,
+        device=device,
+        opinions=SecondOpinions(consensus),
+    )
+    return CascadeResult(total, asked, output, chosen, target, _panel_s(folder))
+
+
+def _threshold(folder: RunFolder, model: Any, target: float) -> Threshold:
+    consensus = from_table(pq.read_table(folder.require(folder.labels, step="vote")), Consensus)
+    gold = [row for row in consensus if row.split == "gold" and row.gold_label is not None]
+    if not gold:
+        raise InputError(
+            f"{folder.path} has no gold rows, so no threshold can be chosen",
+            mend="set documents.gold_path and run the job into a new folder",
+        )
+    shares = model.probabilities([row.text for row in gold])
+    return chosen_threshold(
+        [model.labels[best] for best in shares.argmax(1)],
+        shares.max(1).tolist(),
+        [row.label for row in gold],
+        [str(row.gold_label) for row in gold],
+        target=target,
+    )
+
+
+def _write_unsure(path: Path, rows: Iterator[tuple[int, str]]) -> int:
+    """Writes the rows in groups, so that memory does not grow with them; returns how many there are."""
+    written = 0
+    with replacing(path) as temporary, pq.ParquetWriter(temporary, UNSURE) as file:
+        group: list[tuple[int, str]] = []
+        for row in rows:
+            group.append(row)
+            if len(group) == 10_000:
+                written += _write_group(file, group)
+        written += _write_group(file, group)
+    return written
+
+
+def _write_group(file: Any, group: list[tuple[int, str]]) -> int:
+    columns = [[str(number) for number, _ in group], [text for _, text in group]]
+    file.write_table(pa.table([pa.array(column, pa.string()) for column in columns], schema=UNSURE))
+    written = len(group)
+    group.clear()
+    return written
+
+
+def _panel(config: Config, unsure: Path, run: Path) -> Iterator[Consensus]:
+    """The panel's answers to the unsure rows, in their order."""
+    documents = config.documents.model_copy(
+        update={"path": str(unsure), "text_column": "text", "id_column": "row", "gold_path": None, "limit": None}
+    )
+    job = config.job.model_copy(update={"run_folder": str(run)})
+    asking = config.model_copy(update={"documents": documents, "job": job})
+    inputs = check_inputs(asking)
+    folder = open_run_folder(asking)
+    for name in ("poll", "vote"):
+        if not is_done(name, folder, inputs):
+            RUN[name](asking, folder)
+    table = pq.ParquetFile(folder.labels)
+    for batch in table.iter_batches(10_000):
+        yield from from_table(pa.Table.from_batches([batch]), Consensus)
+
+
+def _panel_s(folder: RunFolder) -> float | None:
+    """Seconds that the panel took per text in the run, without its start; None where the run did not ask itself."""
+    if not folder.engine.exists():
+        return None
+    wall_s = sum(session["wall_s"] for session in read_json(folder.engine)["sessions"])
+    return wall_s / pq.read_metadata(folder.labels).num_rows if wall_s else None
+
+
+def told(result: CascadeResult) -> str:
+    """The result in words."""
+    chosen, target = result.chosen, result.target
+    share = result.by_panel / result.rows if result.rows else 0.0
+    lines = [
+        f"predict: wrote {result.rows} rows to {result.output}",
+        f"the panel answered {result.by_panel} of them ({100 * share:.1f} %)",
+        f"on {chosen.gold_rows} gold rows: student alone {100 * chosen.student_accuracy:.1f} %, panel alone "
+        f"{100 * chosen.teacher_accuracy:.1f} %, cascade {100 * chosen.cascade_accuracy:.1f} %",
+    ]
+    if chosen.sure_accuracy is None:
+        lines.append(
+            f"no confidence of the student is shown to reach {100 * target:.0f} %: the panel answered every row"
+        )
+    else:
+        lines.append(
+            f"the student answers from a confidence of {chosen.threshold:.3f}; there it gets "
+            f"{100 * chosen.sure_accuracy:.1f} % (at least {100 * (chosen.sure_low or 0):.1f} %)"
+        )
+    if result.panel_s is not None:
+        saved = (result.rows - result.by_panel) * result.panel_s / 3600
+        lines.append(f"the panel took {result.panel_s:.2f} s per text in the run: about {saved:.2f} h of it not needed")
+    return "\n".join(lines)

@@ -1,0 +1,57 @@
+"""Measures the steps of a run: stages.json gets wall time and energy of each."""
+
+import time
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+from xpoll.core.config import Config, Engine
+from xpoll.core.run_folder import RunFolder
+from xpoll.energy.sources import Counters, find_counters
+from xpoll.energy.stages import measured_stage
+from xpoll.engine.backends.registry import COMPUTES_ELSEWHERE
+from xpoll.engine.devices.find import find_devices
+
+NO_ENGINE = ("replay", "simulated")
+ON_ACCELERATOR = ("poll", "train", "evaluate")
+
+
+def measured(step: str, config: Config, folder: RunFolder) -> AbstractContextManager[None]:
+    """The context in which a step runs; the report itself is not measured, since it tells the figures."""
+    if step == "report":
+        return nullcontext()
+    return measured_stage(folder.stages, step, _counters(step, config.engine), with_idle=step == "poll")
+
+
+def _counters(step: str, config: Engine) -> Counters:
+    if step == "poll" and (config.address or config.backend in COMPUTES_ELSEWHERE):
+        return Counters([], "none", "the engines compute on other machines")
+    if step == "poll" and config.backend in NO_ENGINE:
+        return Counters([], "none", f"no model runs with engine.backend = {config.backend!r}")
+    if step not in ON_ACCELERATOR:
+        return find_counters("cpu")
+    # The student takes what PyTorch finds, whatever the engines took, and perhaps on another machine.
+    return find_counters(find_devices(config.device if step == "poll" else "auto", 0)[0].kind)
+
+
+class TimedStudent:
+    """A student that also tells how fast it labels; the first batch's warm-up is inside."""
+
+    def __init__(self, student: Any) -> None:
+        self.labels = student.labels
+        self._student, self._texts, self._wall_s = student, 0, 0.0
+
+    def probabilities(self, texts: Sequence[str]) -> Any:
+        """As `StudentModel.probabilities`."""
+        begun_s = time.perf_counter()
+        found = self._student.probabilities(texts)
+        self._wall_s += time.perf_counter() - begun_s
+        self._texts += len(texts)
+        return found
+
+    def serving(self) -> dict[str, float] | None:
+        """Texts labelled, seconds, and their ratio; None where nothing was labelled."""
+        if not self._texts or not self._wall_s:
+            return None
+        rate = round(self._texts / self._wall_s, 3)
+        return {"texts": self._texts, "wall_s": round(self._wall_s, 4), "texts_per_s": rate}

@@ -1,0 +1,113 @@
+"""What the steps of a run make, what of it is there, and what no longer fits. Starts nothing."""
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from xpoll.core.errors import ConfigError
+from xpoll.core.files import read_json, write_text
+from xpoll.core.run_folder import RunFolder, check_writable
+from xpoll.engine.journal.session import is_settled
+
+if TYPE_CHECKING:
+    from xpoll.core.config import Config
+    from xpoll.personas.documents import Inputs
+
+
+class Step(NamedTuple):
+    """What a step makes, and the config sections that may differ when it is run alone."""
+
+    outputs: tuple[str, ...]
+    own_sections: tuple[str, ...]
+
+
+STEPS: dict[str, Step] = {
+    "poll": Step(("plan.json", "panel.json", "completions"), ()),
+    "vote": Step(("votes.parquet", "labels.parquet"), ("vote", "student", "report")),
+    "train": Step(("student",), ("student", "report")),
+    "evaluate": Step(("evaluation.json",), ("report",)),
+    "report": Step(("metrics.json", "report.html"), ("report",)),
+}
+"""In order; pipeline/steps.py has a function of each name."""
+
+
+def is_done(name: str, folder: RunFolder, inputs: "Inputs | None" = None) -> bool:
+    """A step is done when all it makes is there: outputs appear whole or not at all.
+
+    A poll is done when every document is settled; with `inputs`, when these are what was polled.
+    """
+    if name == "poll":
+        if not folder.plan.exists() or (inputs is not None and inputs != polled(folder)):
+            return False
+        return is_settled(folder.engine, to_settle(read_json(folder.plan)))
+    return all((folder.path / output).exists() for output in STEPS[name].outputs)
+
+
+def to_settle(planned: dict[str, Any]) -> int:
+    """How many documents a poll is done with; those without content count too."""
+    return int(planned["documents"]) + int(planned.get("probes", 0))
+
+
+def polled(folder: RunFolder) -> "Inputs | None":
+    """What the last poll asked about, be it finished or not."""
+    from xpoll.personas.documents import Inputs
+
+    noted = read_json(folder.plan).get("inputs") if folder.plan.exists() else None
+    return Inputs(**noted) if noted else None
+
+
+def remove_after(folder: RunFolder, name: str) -> None:
+    """Removes what later steps made from the outputs of this one, because it no longer fits them."""
+    for output in _made_after(folder, name):
+        _remove(output)
+
+
+@contextmanager
+def removed_after(folder: RunFolder, name: str) -> Iterator[None]:
+    """Runs a step in place of `remove_after`: if it fails or is stopped, later outputs and config are as before.
+
+    They are moved aside while it runs: should it be killed, nothing is in place that fits an older output of the step.
+    """
+    check_writable(folder.path)
+    aside, config = folder.path / ".before", folder.config.read_text(encoding="utf-8")
+    _remove(aside)
+    aside.mkdir()
+    try:
+        for output in _made_after(folder, name):
+            if output.exists():
+                output.rename(aside / output.name)
+        yield
+    except BaseException:
+        for output in aside.iterdir():
+            output.rename(folder.path / output.name)
+        write_text(folder.config, config)
+        raise
+    finally:
+        _remove(aside)
+
+
+def _made_after(folder: RunFolder, name: str) -> list[Path]:
+    later = list(STEPS)[list(STEPS).index(name) + 1 :]
+    return [folder.path / output for step in later for output in STEPS[step].outputs]
+
+
+def require_one_label(config: "Config", what: str) -> None:
+    """Refuses what a task of several labels a text cannot have.
+
+    Raises:
+        ConfigError: the task is such a one.
+    """
+    if config.task.kind == "multi":
+        raise ConfigError(
+            f"there is no {what} for task.kind = 'multi': texts have several labels",
+            mend="xpoll poll, xpoll vote and xpoll vote --compare; labels.parquet holds the sets",
+        )
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)

@@ -1,0 +1,184 @@
+"""Charts as inline SVG: pure functions from numbers to a drawing and the table of the numbers behind it.
+
+Colours and fonts are classes that the page's style sheet gives values to, so that one drawing serves
+light, dark and print.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+from xml.etree.ElementTree import Element
+
+from xpoll.core.statistics import Estimate
+from xpoll.report.charts.svg import WIDTH, Svg, add, drawing, line, short, text, written
+
+NUM_LABEL_COLOURS = 8
+ABSTAINED = "abstained"
+
+
+class Table(NamedTuple):
+    """The numbers behind a chart; the first cell of a row names it."""
+
+    header: Sequence[str]
+    rows: Sequence[Sequence[str]]
+
+
+class Chart(NamedTuple):
+    """A drawing, its numbers, and the (class, word) pairs that explain its colours."""
+
+    title: str
+    svg: Svg
+    table: Table
+    legend: Sequence[tuple[str, str]] = ()
+
+
+class Bar(NamedTuple):
+    """One bar from 0 to `share`, with a 95 % interval where `low` and `high` are given; all in 0..1."""
+
+    name: str
+    share: float
+    low: float | None = None
+    high: float | None = None
+    colour: str = "teacher"
+    note: str = ""
+
+
+class Bin(NamedTuple):
+    """The answers of one range of confidence: their mean confidence, the share that is right, how many."""
+
+    confidence: float
+    right: Estimate
+    rows: int
+
+
+def percent(share: float | None) -> str:
+    """A share of 0..1 in percent with one decimal; "not measured" for None."""
+    return "not measured" if share is None else f"{100 * share:.1f} %"
+
+
+def label_colour(index: int) -> str:
+    """Class of a label by its place in the task; colours repeat after NUM_LABEL_COLOURS."""
+    return f"label-{index % NUM_LABEL_COLOURS + 1}"
+
+
+def bars(
+    key: str,
+    title: str,
+    rows: Sequence[Bar],
+    *,
+    reference: tuple[str, float] | None = None,
+    legend: Sequence[tuple[str, str]] = (),
+) -> Chart:
+    """Horizontal bars on an axis of 0 to 100 %; `reference` draws a dashed line at a share and names it."""
+    step, bottom = 46, 46 * len(rows) + 2
+    svg = drawing(key, title, "; ".join(map(_spoken, rows)), WIDTH, bottom + (38 if reference else 20))
+    _percent_axis(svg, bottom)
+    for number, bar in enumerate(rows):
+        y = step * number
+        text(svg, 0, y + 15, short(bar.name, 24), "name")
+        text(svg, WIDTH, y + 15, _figures(bar), "value", "end")
+        add(svg, "rect", x=0, y=y + 22, width=WIDTH * bar.share, height=14, class_=f"fill {bar.colour}")
+        if bar.low is not None and bar.high is not None:
+            low, high = WIDTH * bar.low, WIDTH * bar.high
+            line(svg, f"M{low:.2f} {y + 29}H{high:.2f}M{low:.2f} {y + 24}v10M{high:.2f} {y + 24}v10", "whisker")
+    if reference:
+        name, share = reference
+        beside_bars = "".join(f"M{WIDTH * share:.2f} {step * i + 19}v21" for i in range(len(rows)))
+        line(svg, f"{beside_bars}M0 {bottom + 28}h22", "reference")
+        text(svg, 28, bottom + 32, f"{short(name, 34)}: {percent(share)}", "tick")
+    return Chart(title, written(svg), _bar_table(rows), legend)
+
+
+def stacked(key: str, title: str, rows: Sequence[tuple[str, Sequence[float]]], labels: Sequence[str]) -> Chart:
+    """One bar a row, split by the shares of the labels, which sum to 1 or are all 0."""
+    table = Table(["", *labels], [[name, *map(percent, shares)] for name, shares in rows])
+    spoken = (f"{name}: {', '.join(map(' '.join, zip(labels, cells, strict=True)))}" for name, *cells in table.rows)
+    svg = drawing(key, title, "; ".join(spoken), WIDTH, 46 * len(rows))
+    for number, (name, shares) in enumerate(rows):
+        y, x = 46 * number, 0.0
+        text(svg, 0, y + 15, short(name, 44), "name")
+        for index, share in enumerate(shares):
+            width = WIDTH * share
+            add(svg, "rect", x=x, y=y + 21, width=width, height=18, class_=f"segment {label_colour(index)}")
+            if width >= 36:
+                text(svg, x + width / 2, y + 34, f"{100 * share:.0f} %", "on-fill", "middle")
+            x += width
+    return Chart(title, written(svg), table, [(label_colour(i), label) for i, label in enumerate(labels)])
+
+
+def confusion(key: str, title: str, counts: Sequence[Sequence[int]], labels: Sequence[str]) -> Chart:
+    """Gold labels down, predicted labels and abstentions across; a cell is as dark as its share of its row."""
+    columns, left, top = [*labels, ABSTAINED], 84, 42
+    across, down = max(52.0, (WIDTH - left) / len(columns)), 40
+    right = sum(row[i] for i, row in enumerate(counts))
+    spoken = f"{right} of {sum(map(sum, counts))} gold rows are on the diagonal, where predicted and gold label agree."
+    svg = drawing(key, title, spoken, left + across * len(columns), top + down * len(labels) + 2)
+    text(svg, 0, 34, "gold", "tick")
+    text(svg, left + across * len(columns) / 2, 12, "predicted", "tick", "middle")
+    for column, name in enumerate(columns):
+        text(svg, left + across * (column + 0.5), 34, short(name, int(across / 6.4)), "small-name", "middle")
+    for number, (gold, row) in enumerate(zip(labels, counts, strict=True)):
+        y = top + down * number
+        text(svg, 0, y + 25, short(gold, 12), "small-name")
+        for column, count in enumerate(row):
+            x, share = left + across * column, count / (sum(row) or 1)
+            box = {"x": x + 1, "y": y + 1, "width": across - 2, "height": down - 2}
+            add(svg, "rect", **box, class_="cell")
+            add(svg, "rect", **box, class_="right" if column == number else "wrong", fill_opacity=0.5 * share)
+            text(svg, x + across / 2, y + 25, str(count), "count", "middle")
+    rows = [[gold, *map(str, row)] for gold, row in zip(labels, counts, strict=True)]
+    return Chart(title, written(svg), Table(["gold label", *columns], rows))
+
+
+def reliability(key: str, title: str, bins: Sequence[Bin]) -> Chart:
+    """Share right over stated confidence with 95 % intervals; on the diagonal, confidence can be taken at its word."""
+    left, side = 40, WIDTH - 52
+    spoken = "; ".join(f"confidence {percent(b.confidence)}: {percent(b.right.value)} of {b.rows} right" for b in bins)
+    svg = drawing(key, title, spoken, WIDTH, side + 58)
+    for tick in (0, 25, 50, 75, 100):
+        x, y = left + side * tick / 100, 8 + side * (1 - tick / 100)
+        add(svg, "path", d=f"M{left} {y:.2f}h{side}M{x:.2f} 8v{side}", class_="grid")
+        text(svg, left - 6, y + 4, str(tick), "tick", "end")
+        text(svg, x, side + 24, str(tick), "tick", "middle")
+    text(svg, left + side / 2, side + 46, "stated confidence, %", "tick", "middle")
+    text(svg, left + 8, 24, "share right, %", "tick")
+    add(svg, "path", d=f"M{left} {8 + side}L{left + side} 8", class_="reference")
+    largest = max((b.rows for b in bins), default=1)
+    for b in bins:
+        x, y = left + side * b.confidence, 8 + side * (1 - b.right.value)
+        low, high = 8 + side * (1 - b.right.low), 8 + side * (1 - b.right.high)
+        line(svg, f"M{x:.2f} {low:.2f}V{high:.2f}M{x - 5:.2f} {low:.2f}h10M{x - 5:.2f} {high:.2f}h10", "whisker")
+        add(svg, "circle", cx=x, cy=y, r=3 + 5 * (b.rows / largest) ** 0.5, class_="dot teacher")
+    rows = [_bin_row(b) for b in bins]
+    return Chart(title, written(svg), Table(["confidence (mean)", "right", "95 % from", "95 % to", "rows"], rows))
+
+
+def _percent_axis(svg: Element, bottom: float) -> None:
+    for tick in (0, 25, 50, 75, 100):
+        x = WIDTH * tick / 100
+        add(svg, "path", d=f"M{x:.2f} 20V{bottom}", class_="grid")
+        text(svg, x, bottom + 14, f"{tick} %", "tick", {0: "start", 100: "end"}.get(tick, "middle"))
+
+
+def _figures(bar: Bar) -> str:
+    between = f" ({100 * bar.low:.1f} to {100 * bar.high:.1f})" if bar.low is not None and bar.high is not None else ""
+    return f"{percent(bar.share)}{between}"
+
+
+def _spoken(bar: Bar) -> str:
+    return f"{bar.name}: {_figures(bar)}"
+
+
+def _bar_table(rows: Sequence[Bar]) -> Table:
+    columns = {
+        "": [bar.name for bar in rows],
+        "share": [percent(bar.share) for bar in rows],
+        "95 % from": ["" if bar.low is None else percent(bar.low) for bar in rows],
+        "95 % to": ["" if bar.high is None else percent(bar.high) for bar in rows],
+        "rows": [bar.note for bar in rows],
+    }
+    used = {name: cells for name, cells in columns.items() if any(cells)}
+    return Table(list(used), list(zip(*used.values(), strict=True)))
+
+
+def _bin_row(b: Bin) -> list[str]:
+    return [*map(percent, (b.confidence, b.right.value, b.right.low, b.right.high)), str(b.rows)]

@@ -1,0 +1,100 @@
+"""The charts of the report: which there are, and the numbers of the run that each one draws."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from xpoll.core import statistics
+from xpoll.core.records import Consensus
+from xpoll.report.charts import bars as charts
+from xpoll.report.charts.bars import ABSTAINED, Bar, Bin, Chart
+from xpoll.report.charts.lines import Line, lines
+from xpoll.report.charts.matrix import agreement
+from xpoll.report.decisions import Decisions
+from xpoll.report.panel import Panel
+from xpoll.report.verdict import most_frequent
+from xpoll.student.folder import forecast_of, learning_curve_of
+from xpoll.student.learning_curve import Forecast, Point
+
+BINS = 10  # as many as the calibration error in evaluation.json is over
+RATERS = {"teacher_raw": "raw majority", "teacher": "voted teacher", "student": "student"}
+COLOURS = {"teacher_raw": "raw", "teacher": "teacher", "student": "student"}
+
+
+def charts_of(
+    evaluation: Mapping[str, Any], labels: Sequence[str], decisions: Decisions, panel: Panel, student: Path
+) -> dict[str, Chart]:
+    """The drawings by the name under which the templates look for them; one without numbers is left out."""
+    drawn = {"label_mix": _label_mix(labels, decisions)}
+    if panel.personas:
+        drawn["persona_mix"] = _persona_mix(labels, decisions, panel)
+        names = [persona.name for persona in panel.personas]
+        drawn["agreement"] = agreement("agreement", "Personas that name the same label", names, panel.agreement)
+    scores = {rater: evaluation[rater] for rater in RATERS if evaluation.get(rater)}
+    if scores:
+        label, share = most_frequent(evaluation["labels"], next(iter(scores.values()))["confusion"])
+        reference = (f"always '{label}'", share)
+        drawn["accuracy"] = charts.bars("accuracy", "Accuracy", _bars(scores, "accuracy"), reference=reference)
+        drawn["f1_macro"] = charts.bars("f1", "Macro F1", _bars(scores, "f1_macro"))
+    for rater in [rater for rater in ("teacher", "student") if rater in scores]:
+        title = f"Confusion matrix of the {RATERS[rater]}"
+        counts = scores[rater]["confusion"]
+        drawn[f"confusion_{rater}"] = charts.confusion(f"confusion-{rater}", title, counts, evaluation["labels"])
+    if points := learning_curve_of(student):
+        drawn["learning_curve"] = _learning_curve(points, forecast_of(student))
+    if bins := _bins(decisions.gold):
+        drawn["reliability"] = charts.reliability("reliability", "Reliability of the teacher's confidence", bins)
+    return drawn
+
+
+def _bars(scores: Mapping[str, Any], name: str) -> list[Bar]:
+    bars = []
+    for rater, score in scores.items():
+        low, high = score[f"{name}_ci95"]
+        bars.append(Bar(RATERS[rater], score[name], low, high, COLOURS[rater]))
+    return bars
+
+
+def _learning_curve(points: Sequence[Point], forecast: Forecast | None) -> Chart:
+    measured = [(float(point.rows), point.accuracy) for point in points]
+    rows = [Line("measured", measured)]
+    if forecast:
+        rows.append(Line("forecast", [measured[-1], (float(forecast.rows), forecast.accuracy)]))
+    names = {"x_name": "voted texts", "y_name": "held-out votes met"}
+    return lines("learning-curve", "Learning curve of the student", rows, **names, shares=True, dashed="forecast")
+
+
+def _persona_mix(labels: Sequence[str], decisions: Decisions, panel: Panel) -> Chart:
+    rows = [(persona.name, [share or 0.0 for share in persona.mix]) for persona in panel.personas]
+    voted = np.bincount(decisions.final[decisions.final >= 0], minlength=len(labels))
+    rows.append(("voted labels", (voted / max(1, voted.sum())).tolist()))
+    return charts.stacked("persona-mix", "Label mix of each persona", rows, labels)
+
+
+def _label_mix(labels: Sequence[str], decisions: Decisions) -> Chart:
+    total = max(1, len(decisions.final))
+    rows = []
+    for index, label in [*enumerate(labels), (-1, ABSTAINED)]:
+        for word, colour, codes in (("raw", "raw", decisions.raw), ("voted", "teacher", decisions.final)):
+            count = int((codes == index).sum())
+            rows.append(Bar(f"{label}, {word}", count / total, colour=colour, note=f"{count:,}"))
+    legend = [("raw", "raw majority"), ("teacher", "voted label")]
+    return charts.bars("label-mix", "Labels of all documents, raw majority and voted", rows, legend=legend)
+
+
+def _bins(gold: Sequence[Consensus]) -> list[Bin]:
+    """The decided gold rows by the voted label's confidence, in equally wide bins; empty bins are left out."""
+    by_bin: dict[int, list[Consensus]] = {}
+    for row in gold:
+        if row.label is not None:
+            by_bin.setdefault(min(BINS - 1, int(row.confidence * BINS)), []).append(row)
+    return [
+        Bin(
+            sum(row.confidence for row in rows) / len(rows),
+            statistics.accuracy([row.label for row in rows], [str(row.gold_label) for row in rows]),
+            len(rows),
+        )
+        for _, rows in sorted(by_bin.items())
+    ]

@@ -1,0 +1,152 @@
+"""The answers of the personas: how each one votes, how far two of them agree, and what they state as reasons."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from xpoll.core.records import Vote, stream_records
+from xpoll.personas.persona_file import HUB
+from xpoll.report.decisions import Decisions
+
+
+class Reason(NamedTuple):
+    """A stated reason and the persona that states it; `agrees` where its vote names the document's label."""
+
+    persona: str
+    text: str
+    agrees: bool
+
+
+class Persona(NamedTuple):
+    """How one persona answers. `with_label` and `with_raw` are its agreement with the voted label and raw majority."""
+
+    name: str
+    answers: int
+    parsed: int
+    unparsable: int
+    errors: int
+    mix: list[float | None]
+    with_label: float | None
+    with_raw: float | None
+
+
+NAME_LENGTH = 40  # characters of a persona's own words that stand for it
+
+
+def names_of(personas: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    """What to call personas that have no name but a hash: the beginning of their words, with the hash if two are alike.
+
+    Args:
+        personas: The personas of panel.json.
+    """
+    begun = {
+        str(each["persona_id"]): short_phrase(str(each["persona"]))
+        for each in personas
+        if str(each["persona_id"]).startswith(HUB)
+    }
+    times = Counter(begun.values())
+    return {name: phrase if times[phrase] == 1 else f"{phrase} ({name})" for name, phrase in begun.items()}
+
+
+def short_phrase(words: str) -> str:
+    """The first words of a persona, without its article."""
+    phrase = words.removeprefix("an ").removeprefix("a ")
+    return (
+        phrase
+        if len(phrase) <= NAME_LENGTH
+        else f"{phrase[:NAME_LENGTH].rpartition(' ')[0] or phrase[:NAME_LENGTH]}\u2026"
+    )
+
+
+class Panel:
+    """votes.parquet, read once: how each persona answers, how much two of them agree, and reasons for the sample."""
+
+    def __init__(
+        self,
+        path: Path,
+        labels: Sequence[str],
+        decisions: Decisions,
+        panel: Mapping[str, Any],
+        names: Mapping[str, str] | None = None,
+    ) -> None:
+        """Reads the votes.
+
+        Args:
+            path: votes.parquet.
+            labels: The task's labels in their order.
+            decisions: What became of the documents.
+            panel: The panel section of the config.
+            names: What personas are called on the page, by id; by their id without it.
+        """
+        self._names = names or {}
+        code = {label: i for i, label in enumerate(labels)}
+        sampled = {row.document_id: row.label for row in decisions.sample}
+        blank = np.full((len(decisions.row_of), panel["samples"]), -1, np.int16)
+        votes: dict[str, np.ndarray] = {}
+        tallies: dict[str, Counter[str]] = {}
+        self.unparsable: Counter[str] = Counter()
+        self.reasons: dict[str, Reason] = {}
+        for vote in stream_records(path, Vote):
+            if vote.document_id not in decisions.row_of:
+                continue  # somebody took the document out of labels.parquet
+            if vote.persona_id not in votes:
+                votes[vote.persona_id], tallies[vote.persona_id] = blank.copy(), Counter()
+            kind = _kind(vote)
+            tallies[vote.persona_id][kind] += 1
+            if kind == "unparsable":
+                self.unparsable[str(vote.unparsable)] += 1
+            if vote.label is not None:
+                votes[vote.persona_id][decisions.row_of[vote.document_id], vote.sample] = code[vote.label]
+            if vote.stated_reason and vote.document_id in sampled:
+                self._keep_reason(vote, agrees=vote.label is not None and vote.label == sampled[vote.document_id])
+        order = {name: i for i, name in enumerate(panel["personas"])}
+        asked = sorted(votes, key=lambda name: (order.get(name, len(order)), name))
+        self.personas = [
+            _persona(self._called(name), votes[name], tallies[name], decisions, len(labels)) for name in asked
+        ]
+        self.agreement = [[_agreement(votes[a], votes[b], same=a == b) for b in asked] for a in asked]
+
+    def _keep_reason(self, vote: Vote, *, agrees: bool) -> None:
+        kept = self.reasons.get(vote.document_id)
+        if kept is None or (agrees and not kept.agrees):
+            self.reasons[vote.document_id] = Reason(self._called(vote.persona_id), str(vote.stated_reason), agrees)
+
+    def _called(self, persona_id: str) -> str:
+        return self._names.get(persona_id, persona_id)
+
+    @property
+    def mean_agreement(self) -> float | None:
+        """Mean over all pairs of different personas; None where no pair answers the same document."""
+        pairs = [share for i, row in enumerate(self.agreement) for share in row[:i] if share is not None]
+        return sum(pairs) / len(pairs) if pairs else None
+
+
+def _kind(vote: Vote) -> str:
+    if vote.label is not None:
+        return "parsed"
+    return "error" if (vote.unparsable or "").startswith("error: ") else "unparsable"
+
+
+def _persona(name: str, votes: np.ndarray, tally: Mapping[str, int], decisions: Decisions, num_labels: int) -> Persona:
+    counts = np.bincount(votes[votes >= 0], minlength=num_labels)
+    parsed, unparsable, errors = tally["parsed"], tally["unparsable"], tally["error"]
+    mix = [int(count) / parsed if parsed else None for count in counts]
+    with_label, with_raw = (_agreement(votes, d[:, None]) for d in (decisions.final, decisions.raw))
+    return Persona(name, parsed + unparsable, parsed, unparsable, errors, mix, with_label, with_raw)
+
+
+def _agreement(first: np.ndarray, second: np.ndarray, *, same: bool = False) -> float | None:
+    """Share of the pairs of answers to one document that name the same label; None without a pair.
+
+    With `same` both are one persona, whose answer is not paired with itself.
+    """
+    pairs = agreeing = 0
+    for s in range(first.shape[1]):
+        for t in range(s + 1 if same else 0, second.shape[1]):
+            both = (first[:, s] >= 0) & (second[:, t] >= 0)
+            pairs += int(both.sum())
+            agreeing += int((both & (first[:, s] == second[:, t])).sum())
+    return agreeing / pairs if pairs else None

@@ -1,0 +1,66 @@
+"""`xpoll panel`: the panel of a job, as it is in the run folder or as it would be chosen, and its diversity."""
+
+import argparse
+import json
+from pathlib import Path
+
+from xpoll.core.config import Config
+from xpoll.core.errors import ModelError
+from xpoll.core.progress import Waiting, say
+from xpoll.core.run_folder import RunFolder
+from xpoll.personas.diversity import Diversity, diversity_of
+from xpoll.personas.embedding import embed, find_encoder
+from xpoll.personas.panel import ChosenPanel, find_panel
+from xpoll.scripts.arguments import add_job, load_job
+
+
+def add_arguments(command: argparse.ArgumentParser) -> None:
+    """A job."""
+    add_job(command)
+
+
+def call(parsed: argparse.Namespace) -> int:
+    """Prints the panel of a job."""
+    return show_panel(load_job(parsed), as_json=parsed.json)
+
+
+def show_panel(config: Config, *, as_json: bool) -> int:
+    """Prints who is asked and how far they are from each other; writes nothing."""
+    kept = RunFolder(Path(config.job.run_folder)).panel
+    panel = find_panel(config.panel, seed=config.job.seed, kept=kept)
+    diversity = panel.diversity or _measured(panel)
+    asked = {"personas_each": config.panel.per_document or config.panel.size, "prompts_each": config.panel.asked_each}
+    if as_json:
+        rows = [{"persona_id": p.persona_id, "persona": p.persona, "source": p.source} for p in panel.personas]
+        selection = panel.selection._asdict() if panel.selection else None
+        figures = diversity._asdict() if diversity else None
+        print(json.dumps({"personas": rows, **asked, "selection": selection, "diversity": figures}))
+        return 0
+    width = max(len(persona.persona_id) for persona in panel.personas)
+    for persona in panel.personas:
+        print(f"{persona.persona_id:{width}}  {persona.persona}")
+    print(f"\n{len(panel.personas)} personas, each text is put to {asked['personas_each']} of them", end=", ")
+    print(f"{asked['prompts_each']} prompts a text")
+    if panel.selection:
+        made = panel.selection
+        print(
+            f"{config.panel.persona_file}: {made.read} lines read, {made.skipped} skipped, "
+            f"{made.near_duplicates} near-duplicates left out, {made.candidates} candidates compared"
+        )
+    if diversity and diversity.mean_distance is not None:
+        print(
+            f"cosine distance: mean {diversity.mean_distance:.3f}, closest two {diversity.closest_distance:.3f} "
+            f"(0 alike, about 1 unrelated); near-duplicates: {100 * (diversity.near_duplicate_share or 0):.0f} %"
+        )
+    return 0
+
+
+def _measured(panel: ChosenPanel) -> Diversity | None:
+    """None with a line that says why where the encoder is not installed: the list is of use without it."""
+    try:
+        find_encoder()
+    except ModelError as error:
+        say(f"diversity is not measured: {error}")
+        return None
+    with Waiting(f"comparing {len(panel.personas)} personas", usual_s=15):
+        return diversity_of(embed([persona.persona for persona in panel.personas]))

@@ -1,0 +1,48 @@
+"""`xpoll predict`: labels a file with a student, or with a student and the panel behind it."""
+
+import argparse
+import json
+from pathlib import Path
+
+from xpoll.scripts.arguments import add_text_column
+
+RUNTIMES = ["pytorch", "openvino", "openvino-int8-weights", "openvino-int8"]
+
+
+def add_arguments(command: argparse.ArgumentParser) -> None:
+    """Student, input, output, and what computes."""
+    command.add_argument("student", type=Path, help="student folder, or the run folder that holds it")
+    command.add_argument("input", help="CSV, JSONL, Parquet or Arrow file, a pattern or folder of them")
+    command.add_argument("output", type=Path, help="CSV, JSONL or Parquet file to write")
+    add_text_column(command)
+    command.add_argument("--runtime", default="pytorch", choices=RUNTIMES, help="what computes (default: pytorch)")
+    device = "of PyTorch, e.g. cpu or xpu:1 (default: all accelerators), or OpenVINO, e.g. GPU or MULTI:GPU.0,GPU.1"
+    command.add_argument("--device", help=device)
+    cascade = "put what the student is unsure of to the panel of this run"
+    command.add_argument("--cascade", type=Path, metavar="RUN", help=cascade)
+    target = "with --cascade: accuracy the student is to reach alone, 0 to 1"
+    command.add_argument("--target", type=float, default=0.9, help=target)
+
+
+def call(parsed: argparse.Namespace) -> int:
+    """Labels the file and says how many rows were written."""
+    from xpoll.student.folder import student_folder
+
+    student = student_folder(parsed.student)
+    named = {"text_column": parsed.text_column, "runtime": parsed.runtime, "device": parsed.device}
+    if parsed.cascade:
+        return _with_panel(parsed, student, named)
+    from xpoll.student.inference.predict import predict_file
+
+    rows = predict_file(student, parsed.input, parsed.output, **named)
+    result = {"rows": rows, "output": str(parsed.output)}
+    print(json.dumps(result) if parsed.json else f"predict: wrote {rows} rows to {parsed.output}")
+    return 0
+
+
+def _with_panel(parsed: argparse.Namespace, student: Path, named: dict[str, str]) -> int:
+    from xpoll.pipeline.cascade import predict_with_panel, told
+
+    result = predict_with_panel(student, parsed.cascade, parsed.input, parsed.output, target=parsed.target, **named)
+    print(json.dumps(result.as_json()) if parsed.json else told(result))
+    return 0

@@ -1,0 +1,142 @@
+"""`xpoll review`: people check a sample of the labels.
+
+    review sample JOB --size N   draws the sample, writes review.json and the form that people fill in
+    review import JOB FILE       reads the filled form, corrects the labels, states the bound on the others
+    review errors JOB            lists labels that are likely wrong
+
+`sample` reads labels.parquet; `import` writes labels.parquet anew and removes what was made from the old one.
+"""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+
+from xpoll.core.config import Config
+from xpoll.core.config_file import load_config
+from xpoll.core.errors import RunFolderError
+from xpoll.core.records import Consensus, from_table
+from xpoll.core.run_folder import RunFolder
+from xpoll.pipeline.state import remove_after, require_one_label
+from xpoll.pipeline.steps import vote
+from xpoll.report.metrics import review_of
+from xpoll.scripts.arguments import JOB, add_json
+from xpoll.votes.review.forms import SUFFIXES, label_studio_config, read_answers, write_form
+from xpoll.votes.review.label_errors import likely_errors, text_probabilities
+from xpoll.votes.review.sample import answers_of, draw_sample, read_review, write_review
+
+FORMS = ["csv", "labelstudio", "argilla"]
+
+
+def add_arguments(command: argparse.ArgumentParser) -> None:
+    """The three commands below `xpoll review`."""
+    actions = command.add_subparsers(dest="action", required=True, metavar="ACTION", parser_class=type(command))
+    sample = actions.add_parser("sample", help="draw a sample of the labels for people to check")
+    sample.add_argument("job", type=Path, help=JOB)
+    sample.add_argument("--size", type=int, required=True, metavar="N", help="documents to draw")
+    sample.add_argument("--format", choices=FORMS, default="csv", help="form to write (default: csv)")
+    sample.add_argument("--output", type=Path, help="file to write (default: in the run folder)")
+    read = actions.add_parser("import", help="read the filled form back")
+    read.add_argument("job", type=Path, help=JOB)
+    read.add_argument("file", type=Path, help="CSV, or the JSON export of Label Studio or Argilla")
+    errors = actions.add_parser("errors", help="list labels that are likely wrong")
+    errors.add_argument("job", type=Path, help=JOB)
+    errors.add_argument("--limit", type=int, default=20, metavar="N", help="most rows to list (default: 20)")
+    for action in (sample, read, errors):
+        add_json(action)
+
+
+def call(parsed: argparse.Namespace) -> int:
+    """Runs one of them; returns the exit code."""
+    folder = RunFolder(Path(load_config(parsed.job).job.run_folder))
+    folder.require(folder.config, step="run")
+    config = load_config(folder.path)  # as it was voted, whatever --set said then
+    require_one_label(config, "review")
+    rows = from_table(pq.read_table(folder.require(folder.labels, step="vote")), Consensus)
+    match parsed.action:
+        case "sample":
+            return _sample(parsed, config, folder, rows)
+        case "import":
+            return _import(parsed, config, folder)
+        case _:
+            return _errors(parsed, config, rows)
+
+
+def _sample(parsed: argparse.Namespace, config: Config, folder: RunFolder, rows: list[Consensus]) -> int:
+    if answers_of(read_review(folder.review)):
+        raise RunFolderError(
+            f"{folder.review} holds answers of people, which a new sample would replace",
+            mend=f"move it away first: mv {folder.review} {folder.review}.old",
+        )
+    drawn = draw_sample(rows, size=parsed.size, seed=config.job.seed)
+    texts = {row.document_id: row.text for row in rows}
+    output = parsed.output or folder.path / f"review{SUFFIXES[parsed.format]}"
+    write_form(output, parsed.format, drawn["rows"], texts)
+    write_review(folder.review, drawn)
+    result = {"documents": drawn["documents"], "sampled": drawn["sampled"], "output": str(output)}
+    if parsed.format == "labelstudio":
+        result["labeling_config"] = label_studio_config(list(config.task.labels))
+    if parsed.json:
+        print(json.dumps(result))
+        return 0
+    print(f"review: {drawn['sampled']} of {drawn['documents']} labelled documents are in {output}")
+    if parsed.format == "labelstudio":
+        print(f"labelling interface: {result['labeling_config']}")
+    print(f"fill in the labels, then: xpoll review import {parsed.job} {output}")
+    return 0
+
+
+def _import(parsed: argparse.Namespace, config: Config, folder: RunFolder) -> int:
+    found = read_review(folder.require(folder.review, step="review sample"))
+    assert found is not None
+    answers = read_answers(parsed.file, {row["document_id"] for row in found["rows"]}, list(config.task.labels))
+    for reason in answers.skipped:
+        print(f"xpoll: left out: {parsed.file}, {reason}", file=sys.stderr)
+    for row in found["rows"]:
+        row["label"] = answers.labels.get(row["document_id"], row["label"])
+    write_review(folder.review, found)
+    vote(config, folder)
+    remove_after(folder, "vote")
+    result = {"imported": len(answers.labels), "skipped": answers.skipped, **(review_of(folder) or {})}
+    if parsed.json:
+        print(json.dumps(result))
+        return 0
+    print(f"review: {len(answers.labels)} labels read, {len(answers.skipped)} rows left out")
+    print(f"{result['corrected']} of {result['answered']} checked labels were wrong and are corrected")
+    if result["at_least"] is None:
+        print(f"no bound: {result['no_bound_because']}")
+    else:
+        print(
+            f"with 95 % confidence at least {100 * result['at_least']:.1f} % of the {result['documents']} labels are "
+            f"right now; as voted at least {100 * result['voted_at_least']:.1f} %"
+        )
+    print(f"what was made from the old labels is removed -> xpoll run {parsed.job}")
+    return 0
+
+
+def _errors(parsed: argparse.Namespace, config: Config, rows: list[Consensus]) -> int:
+    labels = list(config.task.labels)
+    voted = [row for row in rows if row.split == "train" and row.label is not None]
+    numbers = np.array([labels.index(str(row.label)) for row in voted], int)
+    texts = [row.text for row in voted]
+    found = likely_errors(numbers, text_probabilities(texts, numbers, len(labels), seed=config.job.seed))
+    listed = [
+        {
+            "document_id": voted[error.row].document_id,
+            "label": voted[error.row].label,
+            "suggested": labels[error.suggested],
+            "margin": round(error.margin, 4),
+            "text": voted[error.row].text,
+        }
+        for error in found[: parsed.limit]
+    ]
+    if parsed.json:
+        print(json.dumps({"documents": len(voted), "likely_errors": len(found), "rows": listed}))
+        return 0
+    print(f"{len(found)} of {len(voted)} labels are likely wrong; the likeliest first:")
+    for row in listed:
+        print(f"{row['document_id']:16} {row['label']} -> {row['suggested']}? {str(row['text'])[:90]!r}")
+    return 0

@@ -1,0 +1,1 @@
+"""Pages and link trees that developers make from the code."""

@@ -1,0 +1,1 @@
+"""What xpoll doctor looks at."""

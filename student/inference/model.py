@@ -1,0 +1,72 @@
+"""A student folder as a classifier: texts to probabilities."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from xpoll.core.errors import ModelError
+from xpoll.student.calibration import read_temperature, softmax
+from xpoll.student.inference.close_calls import close_calls, close_lead
+from xpoll.student.inference.logits import Forward, logits
+from xpoll.student.inference.openvino_runtime import FP32, RUNTIMES, OpenVinoForward
+from xpoll.student.training.encoder import load_student
+
+CLOSE_BATCH = 4
+"""Close calls are so few that larger batches would leave cores without work."""
+
+
+class StudentModel:
+    """A fine-tuned classifier, ready to predict.
+
+    `labels` are in the order of the columns of `probabilities`. `runtime` is pytorch or one of
+    student.openvino_runtime.RUNTIMES. `device` is one that the runtime knows; without it PyTorch takes all
+    accelerators, or the CPU, and OpenVINO the CPU. Close calls of INT8 are computed again in fp32.
+
+    Raises:
+        ModelError: the folder holds no student, or none that was exported for the runtime.
+        ConfigError: the runtime is not installed, or has no such device.
+    """
+
+    def __init__(self, folder: Path, *, runtime: str = "pytorch", device: str | None = None) -> None:
+        self.labels = _labels_of(folder)
+        self.temperature = read_temperature(folder)
+        self._encoder = load_student(str(folder))
+        self._forward: Forward
+        self._exact: Forward | None = None
+        self.num_again = 0
+        """Texts that were computed again, since the student was loaded."""
+        if runtime in RUNTIMES:
+            self._forward = OpenVinoForward(folder, runtime, device=device or "CPU")
+            if runtime != FP32:
+                self._close = close_lead(folder, RUNTIMES[runtime])
+                self._exact = OpenVinoForward(folder, FP32, device=device or "CPU", in_fp32=True)
+        else:
+            from xpoll.student.inference.torch_forward import TorchForward, devices_named
+
+            self._forward = TorchForward(self._encoder.model, devices_named(device))
+
+    def probabilities(self, texts: Sequence[str]) -> np.ndarray:
+        """One row per text in input order, one float32 column per label; rows sum to 1. Long texts are cut."""
+        found = logits(self._encoder, texts, forward=self._forward)
+        if self._exact is not None:
+            again = close_calls(found, self._close)
+            few = [texts[i] for i in again]
+            found[again] = logits(self._encoder, few, forward=self._exact, batch=CLOSE_BATCH)
+            self.num_again += len(again)
+        return softmax(found, self.temperature)
+
+
+def _labels_of(folder: Path) -> list[str]:
+    mend = "train one with xpoll train"
+    try:
+        named = json.loads((folder / "config.json").read_text(encoding="utf-8")).get("id2label") or {}
+        labels = [str(named[str(i)]) for i in range(len(named))]
+    except OSError as error:
+        raise ModelError(f"{folder} is no student: it holds no config.json", mend=mend) from error
+    except (ValueError, KeyError, AttributeError) as error:
+        raise ModelError(f"{folder} is no student: its config.json cannot be read", mend=mend) from error
+    if not labels or all(label == f"LABEL_{i}" for i, label in enumerate(labels)):
+        raise ModelError(f"{folder} is no student: its config.json names no labels", mend=mend)
+    return labels

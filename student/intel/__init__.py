@@ -1,0 +1,1 @@
+"""IPEX training and OpenVINO export, in the environment that make ipex builds."""

@@ -1,0 +1,1 @@
+"""Fine-tuning with PyTorch and transformers.Trainer. Imports torch."""

@@ -1,0 +1,105 @@
+"""What happens between the steps of a training. Imports torch: import it where it is needed."""
+
+import math
+import time
+from contextlib import ExitStack
+from typing import Any
+
+import torch
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+from xpoll.core.config import Student
+from xpoll.core.progress import Progress
+from xpoll.student.training.aims import Aims
+
+CHECKPOINT_EVERY_S = 60.0
+
+
+class DistributionLoss:
+    """Mean cross entropy between target distributions and the model's, in nats; counts what it got right.
+
+    The targets of a row add up to its weight: 1, or less where a row is to count less. In training `aims` are added.
+    """
+
+    def __init__(self, aims: Aims | None = None) -> None:
+        self._aims = aims or Aims(Student())
+        self._right = self._rows = 0
+
+    def __call__(self, outputs: Any, labels: torch.Tensor, num_items_in_batch: Any = None) -> torch.Tensor:
+        """Labels are (rows, labels), as are outputs.logits; num_items_in_batch counts those of all accumulated rows."""
+        logits, targets = outputs.logits.float(), labels.float()
+        if torch.is_grad_enabled():
+            self._right += (logits.detach().argmax(-1) == targets.argmax(-1)).sum()
+            self._rows += len(targets)
+        rows = len(targets) if num_items_in_batch is None else num_items_in_batch / targets.shape[-1]
+        return self._aims.loss(logits, targets) / rows
+
+    def take_accuracy(self) -> float:
+        """Share of the rows since the last call on which the model agreed with the vote."""
+        share = int(self._right) / self._rows if self._rows else math.nan
+        self._right = self._rows = 0
+        return share
+
+
+class StepReport(TrainerCallback):  # type: ignore[misc]
+    """Shows steps, loss and accuracy while training, and keeps the last of both."""
+
+    def __init__(self, stack: ExitStack, loss: DistributionLoss) -> None:
+        self.loss = self.held_out_loss = math.nan
+        self._accuracy = math.nan
+        self._stack, self._of_training = stack, loss
+
+    def on_train_begin(self, _: TrainingArguments, state: TrainerState, __: TrainerControl, **more: Any) -> None:
+        if state.is_world_process_zero:
+            bar = Progress("training student", total=state.max_steps, unit="steps", done=state.global_step)
+            self._progress: Progress | None = self._stack.enter_context(bar)
+        else:
+            self._progress = None
+
+    def on_step_end(
+        self, _: TrainingArguments, state: TrainerState, control: TrainerControl, **more: Any
+    ) -> TrainerControl:
+        if self._progress is not None:
+            self._progress.add(1, note=self._note())
+        control.should_log |= state.global_step == state.max_steps
+        return control
+
+    def on_log(
+        self,
+        _: TrainingArguments,
+        state: TrainerState,
+        __: TrainerControl,
+        logs: dict[str, float] | None = None,
+        **more: Any,
+    ) -> None:
+        found = logs or {}
+        if "loss" in found:
+            self.loss, self._accuracy = found["loss"], self._of_training.take_accuracy()
+            found["accuracy"] = self._accuracy
+        self.held_out_loss = found.get("eval_loss", self.held_out_loss)
+
+    def _note(self) -> str:
+        shown = {
+            "loss": f"{self.loss:.3f}",
+            "accuracy": f"{self._accuracy:.1%}",
+            "held out": f"{self.held_out_loss:.3f}",
+        }
+        return ", ".join(f"{name} {value}" for name, value in shown.items() if "nan" not in value)
+
+
+class TimedCheckpoint(TrainerCallback):  # type: ignore[misc]
+    """Asks for a checkpoint whenever the last is a minute old: a short training then writes none of these."""
+
+    def __init__(self, every_s: float = CHECKPOINT_EVERY_S) -> None:
+        self._every_s = every_s
+        self._saved_s = time.monotonic()
+
+    def on_step_end(
+        self, _: TrainingArguments, state: TrainerState, control: TrainerControl, **more: Any
+    ) -> TrainerControl:
+        due = time.monotonic() - self._saved_s >= self._every_s
+        control.should_save |= due and state.global_step < state.max_steps
+        return control
+
+    def on_save(self, *_: Any, **more: Any) -> None:
+        self._saved_s = time.monotonic()

@@ -1,0 +1,139 @@
+"""Loads encoders and students through Transformers, and turns what can go wrong into one line."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+from xpoll.core.config import Student
+from xpoll.core.errors import ConfigError, ModelError
+from xpoll.core.models import resolve_model
+from xpoll.core.progress import Waiting
+
+
+class Encoder(NamedTuple):
+    """A tokenizer and a sequence classification model that belong together."""
+
+    tokenizer: Any
+    model: Any
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Keeps Transformers' own bars and notes off the terminal within the block."""
+    from transformers.utils import logging
+
+    verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(verbosity)
+        if bars:
+            logging.enable_progress_bar()
+
+
+def load_for_training(config: Student, labels: Sequence[str], *, seed: int) -> Encoder:
+    """The encoder named by the config, with a new classification head for `labels`.
+
+    Args:
+        config: Names the encoder and the longest text.
+        labels: Names and order of the head's outputs.
+        seed: Seed of the head's first weights.
+
+    Raises:
+        ModelError: the encoder cannot be found or loaded.
+        ConfigError: student.max_length is more than the encoder has positions for.
+    """
+    folder = resolve_model(config.encoder, key="student.encoder")
+    with Waiting(f"loading encoder {config.encoder}", usual_s=10), quiet():
+        from transformers import set_seed
+
+        set_seed(seed)
+        encoder, loading = _load(
+            folder,
+            name=f"student.encoder: {config.encoder}",
+            num_labels=len(labels),
+            id2label=dict(enumerate(labels)),
+            label2id={label: i for i, label in enumerate(labels)},
+            problem_type="single_label_classification",
+            ignore_mismatched_sizes=True,  # a head for other labels is replaced
+            **_dropouts(folder, config.dropout),
+        )
+    _check_body(encoder.model, loading, config.encoder)
+    longest = num_positions(encoder.model)
+    if longest is not None and config.max_length > longest:
+        raise ConfigError(
+            f"student.max_length is {config.max_length}, and {config.encoder} reads at most {longest} tokens",
+            mend=f"--set student.max_length={longest}",
+        )
+    encoder.tokenizer.model_max_length = config.max_length
+    return encoder
+
+
+def load_student(folder: str) -> Encoder:
+    """A fine-tuned model as it was saved, in eval mode.
+
+    Raises:
+        ModelError: it cannot be loaded, or has no trained head.
+    """
+    with Waiting(f"loading student {folder}", usual_s=10), quiet():
+        encoder, loading = _load(folder, name=f"student {folder}")
+    if loading["missing_keys"]:
+        raise ModelError(f"student {folder} has no trained classification head", mend="train one with xpoll train")
+    encoder.model.eval()
+    return encoder
+
+
+def num_positions(model: Any) -> int | None:
+    """Most tokens the model has learned positions for, or None where positions are not learned."""
+    table = getattr(getattr(model.base_model, "embeddings", None), "position_embeddings", None)
+    if table is None:
+        return None
+    # RoBERTa counts positions from behind the padding index, so 514 of them read 512 tokens.
+    unused = 0 if table.padding_idx is None else table.padding_idx + 1
+    return int(table.num_embeddings) - unused
+
+
+def _load(folder: str, *, name: str, **arguments: Any) -> tuple[Encoder, dict[str, Any]]:
+    import torch
+    from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+        model, loading = AutoModelForSequenceClassification.from_pretrained(
+            folder, dtype=torch.float32, trust_remote_code=False, output_loading_info=True, **arguments
+        )
+    except Exception as error:  # Transformers raises a different type for each kind of broken folder
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise ModelError(
+            f"{name} cannot be loaded: {reason}", mend="name a folder or hub model of an encoder"
+        ) from error
+    if tokenizer.pad_token is None:
+        raise ModelError(f"{name} has no padding token, so it is no encoder", mend="name an encoder, e.g. RoBERTa")
+    return Encoder(tokenizer, model), loading
+
+
+DROPOUTS = ("hidden_dropout_prob", "attention_probs_dropout_prob", "classifier_dropout", "dropout", "attention_dropout")
+"""What the configs of encoders call their dropout."""
+
+
+def _dropouts(folder: str, share: float | None) -> dict[str, float]:
+    """The keys of an encoder's config that say how much is dropped, set to `share`; none where it is None."""
+    if share is None:
+        return {}
+    from transformers import AutoConfig
+
+    known = AutoConfig.from_pretrained(folder, trust_remote_code=False)
+    return {name: share for name in DROPOUTS if hasattr(known, name)}
+
+
+def _check_body(model: Any, loading: dict[str, Any], name: str) -> None:
+    """Transformers fills weights that the folder lacks with noise; only a head and a pooler may be new."""
+    new = [*loading["missing_keys"], *(key for key, *_ in loading["mismatched_keys"])]
+    lacking = [key for key in new if key.startswith(f"{model.base_model_prefix}.") and "pooler" not in key]
+    if lacking:
+        raise ModelError(
+            f"student.encoder: {name} holds no weights for {len(lacking)} of the encoder's tensors, e.g. {lacking[0]}",
+            mend="name a folder with the encoder's weights",
+        )

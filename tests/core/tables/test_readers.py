@@ -1,0 +1,94 @@
+"""Files are streamed; a bad row does not touch its neighbours."""
+
+import gzip
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from xpoll.core.errors import InputError
+from xpoll.core.tables.readers import count_rows, stream_rows
+
+
+def rows(path: Path, *needs: str) -> list[tuple[int, object, str | None]]:
+    return [
+        (row.number, row.values.get("text"), row.problem) for row in stream_rows(str(path), key="k.path", needs=needs)
+    ]
+
+
+def test_the_three_kinds_of_file_give_the_same_rows(tmp_path: Path) -> None:
+    texts = ["plain", 'with "quotes", and commas', "two\nlines", "umlaut \u00e4, emoji \U0001f600"]
+    (tmp_path / "a.csv").write_text(
+        "id,text\n" + "".join(f'{i},"{t.replace(chr(34), chr(34) * 2)}"\n' for i, t in enumerate(texts))
+    )
+    table = pa.table({"id": list(range(4)), "text": texts})
+    pq.write_table(table, tmp_path / "a.parquet")
+    import json
+
+    (tmp_path / "a.jsonl").write_text("".join(json.dumps({"id": i, "text": t}) + "\n" for i, t in enumerate(texts)))
+    for name in ("a.csv", "a.parquet", "a.jsonl"):
+        assert [text for _, text, _ in rows(tmp_path / name, "text")] == texts, name
+        assert count_rows(str(tmp_path / name), key="k") == 4
+
+
+def test_compressed_files_are_read(tmp_path: Path) -> None:
+    with gzip.open(tmp_path / "a.csv.gz", "wt") as file:
+        file.write("text\nhello\n")
+    assert rows(tmp_path / "a.csv.gz") == [(0, "hello", None)]
+
+
+def test_a_byte_order_mark_is_not_part_of_the_first_column(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_bytes(b"\xef\xbb\xbftext\nhello\n")
+    assert rows(tmp_path / "a.csv", "text") == [(0, "hello", None)]
+
+
+def test_bad_rows_come_out_in_their_place_with_a_problem(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_bytes(b"id,text\n1,good\n2,too,many\n3\n4,\xff\xfe\n5,also good\n")
+    found = rows(tmp_path / "a.csv", "text")
+    assert [number for number, _, _ in found] == [0, 1, 2, 3, 4]
+    assert [problem for _, _, problem in found] == [
+        None,
+        "row has 3 cells where the header has 2",
+        "row has 1 cells where the header has 2",
+        "column 'text' is not UTF-8",
+        None,
+    ]
+    (tmp_path / "a.jsonl").write_text('{"text": "good"}\n{"text": \n[1]\n{"text": "also good"}\n')
+    found = rows(tmp_path / "a.jsonl", "text")
+    assert [text for _, text, problem in found if problem is None] == ["good", "also good"]
+    assert found[1][2] is not None and found[1][2].startswith("line is no JSON: ")
+    assert found[2][2] == "line is no JSON object"
+
+
+def test_hostile_json_is_its_row_s_problem(tmp_path: Path) -> None:
+    deep = "[" * 100_000
+    (tmp_path / "a.jsonl").write_text('{"text": "good"}\n' + deep + '\n{"text": "\\ud800"}\n{"text": "also good"}\n')
+    found = rows(tmp_path / "a.jsonl", "text")
+    assert [text for _, text, problem in found if problem is None] == ["good", "also good"]
+    assert found[1][2] is not None and found[1][2].startswith("line is no JSON: maximum recursion depth")
+    assert found[2][1:] == ("\N{REPLACEMENT CHARACTER}", "column 'text' is not UTF-8")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("a.csv", "", "has no rows"),
+        ("a.csv", "id,text\n", "has no rows"),
+        ("a.jsonl", "\n\n", "has no rows"),
+        ("a.csv", "id,body\n1,x\n", "has no column 'text'; its columns are: id, body"),
+        ("a.txt", "hello", "is no arrow, csv, jsonl, parquet file"),
+        ("a.parquet", "hello", "cannot be read"),
+    ],
+)
+def test_a_file_that_cannot_be_used_is_one_line(tmp_path: Path, name: str, content: str, said: str) -> None:
+    (tmp_path / name).write_text(content)
+    with pytest.raises(InputError) as raised:
+        rows(tmp_path / name, "text")
+    assert said in str(raised.value), raised.value
+    assert "k.path" in str(raised.value)
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"k\.path: .*nowhere\.csv does not exist"):
+        rows(tmp_path / "nowhere.csv")

@@ -1,0 +1,60 @@
+"""Recorded answers come out as they were recorded; what was not recorded is an error row."""
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from xpoll.core.errors import ConfigError, InputError
+from xpoll.core.records import COMPLETION_SCHEMA, AnswerSchema, Completion, Prompt, Sampling, to_table
+from xpoll.engine.backends.registry import BackendSettings
+from xpoll.engine.backends.replay import ReplayBackend
+from xpoll.engine.devices.find import Device
+from xpoll.engine.journal.journal import Journal
+
+
+def backend(**options: Any) -> ReplayBackend:
+    made = ReplayBackend(BackendSettings("none", Device("cpu", 0, "test"), "worker-0", options))
+    asyncio.run(made.start())
+    return made
+
+
+def ask(made: ReplayBackend, document_id: str, sample: int, persona_id: str = "p") -> Completion:
+    prompt = Prompt(document_id, persona_id, sample, (), Sampling(0.8, 1.0, 16), AnswerSchema(("a", "b")))
+    return asyncio.run(made.answer(prompt))
+
+
+def test_columns_are_samples_and_every_persona_gets_the_same(tmp_path: Path) -> None:
+    (tmp_path / "r.csv").write_text("id,first,second\nx,a,b\n")
+    made = backend(path=str(tmp_path / "r.csv"), id_column="id", sample_columns=["first", "second"])
+    assert [ask(made, "x", sample).text for sample in (0, 1)] == ["a", "b"]
+    assert ask(made, "x", 1, "another").text == "b"
+    missing = ask(made, "y", 0)
+    assert (missing.text, missing.error_kind) == (None, "not_recorded")
+
+
+def test_the_answers_of_a_run_are_replayed_with_their_logprobs(tmp_path: Path) -> None:
+    recorded = Completion("x", "p", 0, text="a", finish_reason="stop", choice_logprobs=(-0.5, -1.0), output_tokens=2)
+    failed = Completion("y", "p", 0, error_kind="context_length", error="too long")
+    with Journal(tmp_path) as journal:
+        journal.append(to_table([recorded, failed], COMPLETION_SCHEMA).to_batches())
+    made = backend(path=str(tmp_path))
+    again = ask(made, "x", 0)
+    assert (again.text, again.choice_logprobs, again.output_tokens) == ("a", (-0.5, -1.0), 2)
+    assert ask(made, "y", 0).error_kind == "not_recorded"
+    assert ask(made, "x", 0, "another").error_kind == "not_recorded"
+
+
+def test_wrong_options_are_one_line(tmp_path: Path) -> None:
+    with pytest.raises(
+        ConfigError, match=r"unknown config key engine\.replay\.pth -> did you mean engine\.replay\.path"
+    ):
+        backend(pth="x")
+    with pytest.raises(ConfigError, match=r"engine\.replay\.path is missing"):
+        backend()
+    with pytest.raises(InputError, match="does not exist"):
+        backend(path=str(tmp_path / "nowhere.csv"))
+    (tmp_path / "r.csv").write_text("id,first\nx,a\n")
+    with pytest.raises(InputError, match="has no column 'second'"):
+        backend(path=str(tmp_path / "r.csv"), id_column="id", sample_columns=["second"])

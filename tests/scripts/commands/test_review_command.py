@@ -1,0 +1,130 @@
+"""From a voted run to certified labels in three commands, with the corrections in labels, student data and report."""
+
+import csv
+import json
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from tests.conftest import Xpoll
+from tests.support.example_run import LABELS, make_run
+from xpoll.core.files import read_json, write_json, write_table
+from xpoll.core.records import COMPLETION_SCHEMA, Completion, Consensus, Vote, from_table, to_table
+from xpoll.core.run_folder import RunFolder
+from xpoll.student.dataset import read_labels, targets, training_rows
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> RunFolder:
+    """A voted run with the answers it was voted from."""
+    folder = make_run(tmp_path / "run", f"job.run_folder={tmp_path}/run", "vote.method=majority")
+    votes = from_table(pq.read_table(folder.votes), Vote)
+    answers = [Completion(v.document_id, v.persona_id, v.sample, v.label or "?", "stop") for v in votes]
+    write_table(folder.completions / "part-00000.parquet", to_table(answers, COMPLETION_SCHEMA))
+    session = {"startup_s": 1.0, "wall_s": 2.0, "answers": len(answers)}
+    about = {"backend": "replay", "model": "m", "device": "cpu", "device_name": "cpu", "replicas": 1}
+    documents = len(labels_of(folder))
+    write_json(folder.engine, {**about, "sessions": [session], "settled_documents": documents})
+    write_json(folder.plan, {"documents": documents, "prompts": len(answers)})
+    folder.evaluation.unlink()
+    folder.report.write_text("made from the old labels")
+    return folder
+
+
+def labels_of(folder: RunFolder) -> dict[str, Consensus]:
+    return {row.document_id: row for row in from_table(pq.read_table(folder.labels), Consensus)}
+
+
+def test_an_audit_in_three_commands(folder: RunFolder, xpoll: Xpoll) -> None:
+    drawn = xpoll("review", "sample", folder.path, "--size", "40", "--json")
+    assert drawn.returncode == 0, drawn.stderr
+    form = Path(json.loads(drawn.stdout)["output"])
+    before = labels_of(folder)
+    rows = list(csv.DictReader(form.open(encoding="utf-8", newline="")))
+    assert len(rows) == 40
+    wrong = {row["document_id"] for row in rows[:5]}
+    for row in rows:
+        voted = str(before[row["document_id"]].label)
+        row["label"] = LABELS[LABELS.index(voted) - 1] if row["document_id"] in wrong else voted
+    rows[-1]["label"] = "no idea"
+    with form.open("w", encoding="utf-8", newline="") as file:
+        table = csv.DictWriter(file, list(rows[0]))
+        table.writeheader()
+        table.writerows(rows)
+
+    imported = xpoll("review", "import", folder.path, form, "--json")
+    assert imported.returncode == 0, imported.stderr
+    assert "'no idea' is not one of" in imported.stderr
+    found = json.loads(imported.stdout)
+    assert (found["imported"], found["answered"], found["corrected"]) == (39, 39, 5)
+    assert 0.5 < found["voted_at_least"] < found["at_least"] < found["estimate"] + 0.1
+    assert not folder.report.exists(), "what was made from the old labels is gone"
+
+    after = labels_of(folder)
+    for row in rows[:-1]:
+        document_id, label = row["document_id"], row["label"]
+        assert (after[document_id].label, after[document_id].voted_label) == (label, before[document_id].label)
+    unchecked = [document_id for document_id in before if document_id not in {row["document_id"] for row in rows[:-1]}]
+    assert all(after[document_id] == before[document_id] for document_id in unchecked)
+    consensus, labels = read_labels(folder.labels)
+    train = training_rows(consensus, labels).rows
+    [soft] = [
+        target
+        for row, target in zip(train, targets(train, labels, soft=True), strict=True)
+        if row.document_id == rows[0]["document_id"]
+    ]
+    assert soft == [float(label == rows[0]["label"]) for label in labels]
+
+    again = xpoll("review", "sample", folder.path, "--size", "40")
+    assert again.returncode == 2
+    assert "holds answers of people" in again.stderr
+
+    reported = xpoll("report", folder.path)
+    assert reported.returncode == 0, reported.stderr
+    assert read_json(folder.metrics)["review"]["at_least"] == found["at_least"]
+    assert f"at least {100 * found['at_least']:.1f} %" in folder.report.read_text(encoding="utf-8")
+
+    taught = xpoll("vote", folder.path, "--set", "vote.learn_from_review=true")
+    assert taught.returncode == 0, taught.stderr
+    assert xpoll("report", folder.path).returncode == 0
+    review = read_json(folder.metrics)["review"]
+    assert review["at_least"] is None
+    assert "uses them up" in review["no_bound_because"]
+
+
+@pytest.mark.parametrize("form", ["labelstudio", "argilla"])
+def test_other_forms_are_written_too(folder: RunFolder, xpoll: Xpoll, tmp_path: Path, form: str) -> None:
+    output = tmp_path / "tasks.json"
+    done = xpoll("review", "sample", folder.path, "--size", "7", "--format", form, "--output", output)
+    assert done.returncode == 0, done.stderr
+    assert len(json.loads(output.read_text(encoding="utf-8"))) == 7
+
+
+def test_likely_label_errors_are_listed(folder: RunFolder, xpoll: Xpoll) -> None:
+    done = xpoll("review", "errors", folder.path, "--limit", "3", "--json")
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert len(found["rows"]) == min(3, found["likely_errors"])
+    assert all(row["label"] != row["suggested"] for row in found["rows"])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (
+            ["import", "RUN", "filled.csv"],
+            "review.json is not there yet -> run the step before it: xpoll review sample",
+        ),
+        (["sample", "RUN", "--size", "0"], "--size 0 documents cannot be drawn"),
+        (["sample", "RUN", "--size", "9999"], "--size 9999 documents cannot be drawn"),
+        (["sample", "RUN"], "the following arguments are required: --size"),
+        (["guess", "RUN"], "invalid choice: 'guess'"),
+        (["errors", "nowhere.toml"], "nowhere.toml does not exist"),
+    ],
+)
+def test_a_wrong_review_command_is_one_line(folder: RunFolder, xpoll: Xpoll, arguments: list[str], said: str) -> None:
+    done = xpoll("review", *(str(folder.path) if word == "RUN" else word for word in arguments))
+    assert done.returncode == 2, done.stderr
+    assert said in done.stderr
+    assert done.stderr.count("\n") == 1

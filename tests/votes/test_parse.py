@@ -1,0 +1,75 @@
+"""An answer is one label or none; never a guess."""
+
+import math
+
+import pytest
+
+from xpoll.core.records import Completion
+from xpoll.votes.parse import parse, to_vote
+
+LABELS = ["negative", "neutral", "positive"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "positive",
+        " Positive.",
+        '"positive"',
+        "POSITIVE\n",
+        '{"reason": "up", "label": "positive"}',
+        '{"label": "Positive"}',
+        '```json\n{"reason": "up", "label": "positive"}\n```',
+        "```\npositive\n```",
+    ],
+)
+def test_a_label_alone_or_in_json_is_that_label(text: str) -> None:
+    assert parse(text, LABELS).label == "positive"
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("", "empty"),
+        ("  \n", "empty"),
+        ("neutral leaning towards positive", "no label alone"),
+        ("The label is positive", "no label alone"),
+        ("positive or negative", "no label alone"),
+        ("positivo", "no label alone"),
+        ("not positive", "no label alone"),
+        ('{"reason": "positive", "label": "up"}', "unknown label"),
+        ('{"reason": "the label is positive"}', "json without label"),
+        ('{"label": ["positive"]}', "json without label"),
+        ('{"label": "positive", "label": "negative"}', "malformed json"),
+        ('{"reason": "cut off, positive', "malformed json"),
+        ('{"label": "positive"} {"label": "negative"}', "malformed json"),
+        ("{" * 10_000, "malformed json"),
+        ('{"a":' * 10_000, "malformed json"),
+    ],
+)
+def test_anything_else_has_no_label_and_says_why(text: str, why: str) -> None:
+    parsed = parse(text, LABELS)
+    assert (parsed.label, parsed.unparsable) == (None, why)
+
+
+def test_an_answer_cut_off_at_its_longest_is_told_from_a_malformed_one() -> None:
+    assert parse('{"reason": "posit', LABELS, truncated=True).unparsable == "truncated"
+    assert parse("posit", LABELS, truncated=True).unparsable == "truncated"
+    assert parse("positive", LABELS, truncated=True).label == "positive"
+
+
+def test_the_stated_reason_is_kept() -> None:
+    assert parse('{"reason": "Profit rose.", "label": "positive"}', LABELS).stated_reason == "Profit rose."
+
+
+def test_a_vote_carries_the_share_of_its_label() -> None:
+    logprobs = (math.log(0.2), math.log(0.3), math.log(0.5))
+    vote = to_vote(Completion("d", "p", 0, text="neutral", choice_logprobs=logprobs), LABELS)
+    assert vote.label == "neutral"
+    assert vote.confidence == pytest.approx(0.3)
+    assert vote.distribution == pytest.approx((0.2, 0.3, 0.5))
+
+
+def test_an_error_row_is_a_vote_without_a_label() -> None:
+    vote = to_vote(Completion("d", "p", 0, error_kind="context_length", error="too long"), LABELS)
+    assert (vote.label, vote.unparsable) == (None, "error: context_length")

@@ -1,0 +1,67 @@
+"""Stopping early changes no majority and asks no answer too many."""
+
+from collections import Counter
+from collections.abc import Sequence
+from itertools import product
+
+import pytest
+
+from xpoll.core.records import Completion
+from xpoll.votes.stop import Confidence, Decided
+
+LABELS = ("a", "b", "c")
+
+
+def answers(texts: Sequence[str]) -> list[Completion]:
+    return [Completion("d", "p", i, text=text) for i, text in enumerate(texts)]
+
+
+def majority(texts: Sequence[str]) -> str | None:
+    counts = Counter(text for text in texts if text in LABELS).most_common(2)
+    if not counts or (len(counts) == 2 and counts[0][1] == counts[1][1]):
+        return None
+    return counts[0][0]
+
+
+def asked_under(rule: Decided | Confidence, texts: Sequence[str]) -> list[str]:
+    """Asks as the worker does: as many as the rule needs, again after each answer."""
+    seen: list[str] = []
+    while (fewest := rule.fewest(answers(seen), len(texts) - len(seen))) > 0:
+        begun = texts[len(seen) : len(seen) + fewest]
+        for i, text in enumerate(begun):
+            seen.append(text)
+            still = rule.fewest(answers(seen), len(texts) - len(seen))
+            assert still >= fewest - i - 1, f"after {seen} what is in flight is no longer needed"
+            if still > fewest - i - 1:
+                break
+    return seen
+
+
+@pytest.mark.parametrize("total", [1, 2, 3, 4, 5, 6])
+def test_the_majority_of_the_answers_asked_is_that_of_all(total: int) -> None:
+    for texts in product([*LABELS, "unreadable"], repeat=total):
+        seen = asked_under(Decided(LABELS), texts)
+        assert majority(seen) == majority(texts), (seen, texts)
+
+
+@pytest.mark.parametrize("total", [2, 3, 4, 5])
+def test_no_answer_is_asked_after_the_majority_is_decided(total: int) -> None:
+    for texts in product(LABELS, repeat=total):
+        seen = asked_under(Decided(LABELS), texts)
+        before, left = seen[:-1], total - len(seen) + 1
+        futures = {majority([*before, *rest]) for rest in product([*LABELS, "unreadable"], repeat=left)}
+        assert len(futures) > 1, f"{before} had decided it already"
+
+
+def test_two_of_three_that_agree_settle_it() -> None:
+    assert asked_under(Decided(LABELS), ["a", "a", "b"]) == ["a", "a"]
+    assert asked_under(Decided(LABELS), ["a", "b", "a"]) == ["a", "b", "a"]
+
+
+def test_a_confidence_is_reached_by_a_lead_and_never_needs_more_than_deciding() -> None:
+    rule = Confidence(LABELS, 0.85)
+    # Beta(3, 1): P(p > 1/2) = 7/8; Beta(2, 1): 3/4.
+    assert asked_under(rule, ["a"] * 9) == ["a"] * 2
+    assert asked_under(Confidence(LABELS, 0.9), ["a"] * 9) == ["a"] * 3
+    for texts in product(LABELS, repeat=5):
+        assert len(asked_under(rule, texts)) <= len(asked_under(Decided(LABELS), texts))

@@ -1,0 +1,150 @@
+"""All votes of a run as columns of numbers, which every method counts in its own way.
+
+A method takes `Ballots` and returns `Shares`; it never sees a text.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+import numpy as np
+
+from xpoll.core.records import Key, Vote
+from xpoll.personas.label_order import Shown
+
+Shares = np.ndarray
+"""(documents, labels), float64: each row sums to 1, or is NaN where no vote can be read."""
+
+
+class Probes(NamedTuple):
+    """Votes about texts without content, a row each; `distributions` is (votes, labels)."""
+
+    persona_of: np.ndarray
+    rotation_of: np.ndarray
+    distributions: np.ndarray
+
+
+@dataclass(frozen=True, slots=True)
+class Ballots:
+    """The readable votes, one row a vote, in any order.
+
+    `distributions` has a row a vote, NaN where the engine gave no logprobs, and is None if it gave none
+    at all. `known` holds the true label's number for documents that a person has labelled, else -1.
+    `rotation_of` tells apart the orders in which prompts named the labels, where there was more than one.
+    """
+
+    labels: list[str]
+    persona_ids: list[str]
+    num_documents: int
+    document_of: np.ndarray  # (votes,) int64, as are the next two
+    persona_of: np.ndarray
+    label_of: np.ndarray
+    distributions: np.ndarray | None = None  # (votes, labels)
+    priors: Mapping[str, float] | None = None
+    known: np.ndarray | None = None  # (documents,) int64
+    correlation: float = 0.5
+    sample_of: np.ndarray | None = None  # (votes,) int64, as is the next
+    rotation_of: np.ndarray | None = None
+    probes: Probes | None = None
+
+    def counts(self, weights: np.ndarray | None = None) -> np.ndarray:
+        """(documents, labels): how many votes name each label, or the sum of their weights."""
+        cell = self.document_of * len(self.labels) + self.label_of
+        size = self.num_documents * len(self.labels)
+        return np.bincount(cell, weights, minlength=size).reshape(self.num_documents, len(self.labels))
+
+    def only(self, votes: np.ndarray) -> "Ballots":
+        """The same documents with some of the votes: a mask or numbers of rows."""
+        return replace(
+            self,
+            document_of=self.document_of[votes],
+            persona_of=self.persona_of[votes],
+            label_of=self.label_of[votes],
+            distributions=None if self.distributions is None else self.distributions[votes],
+            sample_of=None if self.sample_of is None else self.sample_of[votes],
+            rotation_of=None if self.rotation_of is None else self.rotation_of[votes],
+        )
+
+
+def ballots_of(
+    document_ids: Sequence[str],
+    votes: Iterable[Vote],
+    labels: Sequence[str],
+    *,
+    priors: Mapping[str, float] | None = None,
+    known: Mapping[str, str] | None = None,
+    correlation: float = 0.5,
+    shown: Shown | None = None,
+    probes: Iterable[Vote] = (),
+) -> Ballots:
+    """The readable votes about these documents; votes about others are left out.
+
+    Args:
+        document_ids: The documents, in the order that `Shares` will have.
+        votes: All votes, readable or not.
+        labels: The task's labels in their order.
+        priors: Expected share of each label, if known.
+        known: Document id to a label that a person gave.
+        correlation: How often the answers about one text are one opinion repeated, 0 to 1.
+        shown: The orders in which prompts named the labels, if there was more than one.
+        probes: Votes about texts without content.
+    """
+    row_of = {document_id: i for i, document_id in enumerate(document_ids)}
+    code = {label: i for i, label in enumerate(labels)}
+    read = [vote for vote in votes if vote.label is not None and vote.document_id in row_of]
+    persona_ids = sorted({vote.persona_id for vote in read})
+    number = {persona_id: i for i, persona_id in enumerate(persona_ids)}
+    truth = np.full(len(document_ids), -1)
+    for document_id, label in (known or {}).items():
+        truth[row_of[document_id]] = code[label]
+    return Ballots(
+        list(labels),
+        persona_ids,
+        len(document_ids),
+        np.array([row_of[vote.document_id] for vote in read], np.int64),
+        np.array([number[vote.persona_id] for vote in read], np.int64),
+        np.array([code[vote.label] for vote in read if vote.label is not None], np.int64),
+        _distributions(read, len(labels)),
+        priors,
+        truth if known else None,
+        correlation,
+        np.array([vote.sample for vote in read], np.int64),
+        np.array([shown.rotation(_key(vote)) for vote in read], np.int64) if shown else None,
+        _probes(probes, number, shown),
+    )
+
+
+def _probes(votes: Iterable[Vote], number: Mapping[str, int], shown: Shown | None) -> Probes | None:
+    read = [vote for vote in votes if vote.distribution is not None and vote.persona_id in number]
+    if not read:
+        return None
+    return Probes(
+        np.array([number[vote.persona_id] for vote in read], np.int64),
+        np.array([shown.rotation(_key(vote)) if shown else 0 for vote in read], np.int64),
+        np.array([vote.distribution for vote in read], float),
+    )
+
+
+def _key(vote: Vote) -> Key:
+    return Key(vote.document_id, vote.persona_id, vote.sample)
+
+
+def _distributions(read: Sequence[Vote], num_labels: int) -> np.ndarray | None:
+    if all(vote.distribution is None for vote in read):
+        return None
+    missing = (np.nan,) * num_labels
+    return np.array([missing if vote.distribution is None else vote.distribution for vote in read], float)
+
+
+def normalised(values: np.ndarray) -> Shares:
+    """Rows divided by their sum; NaN where the sum is 0."""
+    total = values.sum(1, keepdims=True)
+    shares: Shares = np.divide(values, total, out=np.full(values.shape, np.nan), where=total > 0)
+    return shares
+
+
+def at_known(shares: Shares, known: np.ndarray | None) -> Shares:
+    """The shares with certainty where the label is known."""
+    if known is None:
+        return shares
+    return np.where(known[:, None] >= 0, np.eye(shares.shape[1])[np.maximum(known, 0)], shares)

@@ -1,0 +1,167 @@
+"""Votes -> one label a document, with a distribution over the labels, or an abstention.
+
+The label is the one with the largest share, or, of an ordinal task, the median of the distribution.
+Ties and documents without a single readable vote abstain: there is no random label, ever.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from xpoll.core.config import Config
+from xpoll.core.records import NO_READABLE_VOTE, Consensus, Document, Vote
+from xpoll.personas.label_order import Shown
+from xpoll.votes.ballots import Ballots, Shares, ballots_of, normalised
+from xpoll.votes.methods.calibration import calibrated, contextual
+from xpoll.votes.methods.counting import confidence_weighted, majority
+from xpoll.votes.methods.crowd import dawid_skene, glad, mace
+from xpoll.votes.methods.posterior import posterior
+from xpoll.votes.methods.recalibration import fitted_recalibration
+from xpoll.votes.methods.reliability import reliability_weighted
+
+METHODS: dict[str, Callable[[Ballots], Shares]] = {
+    "majority": majority,
+    "confidence_weighted": confidence_weighted,
+    "calibrated": calibrated,
+    "contextual": contextual,
+    "reliability_weighted": reliability_weighted,
+    "posterior": posterior,
+    "dawid_skene": dawid_skene,
+    "mace": mace,
+    "glad": glad,
+}
+"""To add a method: one function in personas/aggregation, one line in this table, one word in core.config.VoteMethod."""
+
+LEARN_FROM_KNOWN = frozenset({"reliability_weighted", "posterior"})
+"""The methods that use the labels of documents that a person has labelled."""
+
+
+def consensus_of(
+    documents: Iterable[Document],
+    votes: Iterable[Vote],
+    config: Config,
+    *,
+    reviewed: Mapping[str, str] | None = None,
+    shown: Shown | None = None,
+    probes: Iterable[Vote] = (),
+) -> list[Consensus]:
+    """One consensus a document, in the documents' order.
+
+    Args:
+        documents: What was asked about.
+        votes: The answers, read.
+        config: Names the labels and the method.
+        reviewed: Document id to the label that a person gave; it stands in place of the voted one.
+        shown: The orders in which prompts named the labels, if there was more than one.
+        probes: Votes about texts without content.
+    """
+    rows, cast, corrected = list(documents), list(votes), reviewed or {}
+    labels = list(config.task.labels)
+    ballots = ballots_of(
+        [row.document_id for row in rows],
+        cast,
+        labels,
+        priors=config.task.label_priors,
+        known=corrected if config.vote.learn_from_review else None,
+        correlation=config.vote.correlation,
+        shown=shown,
+        probes=probes,
+    )
+    shares = shares_of(ballots, config.vote.method)
+    counts = ballots.counts()
+    counted, most = counts.sum(1), counts.max(1)
+    readable = ~np.isnan(shares[:, 0])
+    distributions = np.where(readable[:, None], shares, 1 / len(labels))
+    decide = DECIDE[config.task.kind == "ordinal"]
+    decided = decide(shares)
+    of_label = np.take_along_axis(distributions, np.maximum(decided, 0)[:, None], 1)[:, 0]
+    asked = config.panel.asked_each
+    answers = Counter(vote.document_id for vote in cast)
+    columns = (
+        _named(decided, labels),
+        map(tuple, distributions.tolist()),
+        np.where(decided >= 0, of_label, distributions.max(1)).tolist(),
+        counted.tolist(),
+        [asked - answers[row.document_id] for row in rows],
+        np.divide(most, counted, out=np.zeros(len(rows)), where=counted > 0).tolist(),
+        readable.tolist(),
+        _named(decide(normalised(counts)), labels),
+    )
+    consensus = []
+    for row, (label, shared, confidence, votes_counted, saved, agreement, read, raw) in zip(
+        rows, zip(*columns, strict=True), strict=True
+    ):
+        voted = Consensus(
+            row.document_id,
+            row.split,
+            row.text,
+            label,
+            distribution=shared,
+            confidence=confidence,
+            votes_counted=votes_counted,
+            votes_saved=saved,
+            agreement=agreement,
+            abstained=None if label is not None else "tie" if read else NO_READABLE_VOTE,
+            raw_label=raw,
+            gold_label=row.gold_label,
+        )
+        consensus.append(_corrected(voted, corrected.get(row.document_id), labels))
+    return consensus
+
+
+def shares_of(ballots: Ballots, method: str) -> Shares:
+    """The shares that a method gives; with known labels, its confidence is set right by them.
+
+    What a method says of a document whose label it was told shows nothing of its confidence: the known
+    documents are halved, and each half is judged by a fit that was told the other half.
+    """
+    shares = METHODS[method](ballots)
+    if ballots.known is None:
+        return shares
+    judged = shares.copy()
+    if method in LEARN_FROM_KNOWN:
+        place = np.cumsum(ballots.known >= 0)
+        for half in (0, 1):
+            held_out = (ballots.known >= 0) & (place % 2 == half)
+            told = replace(ballots, known=np.where(held_out, -1, ballots.known))
+            judged[held_out] = METHODS[method](told)[held_out]
+    return fitted_recalibration(judged, ballots.known).applied(shares)
+
+
+def _corrected(row: Consensus, label: str | None, labels: Sequence[str]) -> Consensus:
+    if label is None:
+        return row
+    certain = tuple(float(label == name) for name in labels)
+    return row._replace(label=label, distribution=certain, confidence=1.0, abstained=None, voted_label=row.label)
+
+
+def winners(shares: Shares) -> np.ndarray:
+    """(documents,): number of the label with the largest share; -1 if two share that place or there is none."""
+    filled = np.where(np.isnan(shares), 0, shares)
+    largest = filled.max(1, keepdims=True)
+    # Sums taken in another order differ in their last digits, and that must not decide a tie.
+    alone = (filled >= largest - 1e-9).sum(1) == 1
+    numbers: np.ndarray = np.where(alone, filled.argmax(1), -1)
+    return numbers
+
+
+def medians(shares: Shares) -> np.ndarray:
+    """(documents,): number of the label in the middle of the distribution; -1 if it lies between two or there is none.
+
+    It lies between two where just half of the distribution is below: the next label with a share is as good.
+    """
+    below = np.cumsum(np.where(np.isnan(shares), 0, shares), 1)
+    lower = (below >= 0.5 - 1e-9).argmax(1)
+    upper = (below > 0.5 + 1e-9).argmax(1)
+    numbers: np.ndarray = np.where((lower == upper) & (below[:, -1] > 0.5), lower, -1)
+    return numbers
+
+
+DECIDE: dict[bool, Callable[[Shares], np.ndarray]] = {False: winners, True: medians}
+"""Whether a task is ordinal to what becomes of a distribution."""
+
+
+def _named(numbers: np.ndarray, labels: Sequence[str]) -> list[str | None]:
+    return [labels[number] if number >= 0 else None for number in numbers.tolist()]

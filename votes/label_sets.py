@@ -1,0 +1,80 @@
+"""Votes of a multi task -> one set of labels a document: each label is a question of its own, yes or no.
+
+A label that half of the weight is for and half against is left out of the set and named as undecided.
+"""
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+
+from xpoll.core.config import Config
+from xpoll.core.records import NO_READABLE_VOTE, Document, SetConsensus, SetVote, Vote
+from xpoll.core.task import SEPARATOR
+from xpoll.votes.ballots import ballots_of
+from xpoll.votes.consensus import METHODS, winners
+
+NO_YES = ["no", "yes"]
+
+
+def shares_of_sets(
+    document_ids: Sequence[str], votes: Sequence[SetVote], labels: Sequence[str], method: str, *, correlation: float
+) -> np.ndarray:
+    """(documents, labels): the share that says that a label fits; NaN where no vote can be read.
+
+    Args:
+        document_ids: The documents, in the order of the rows.
+        votes: All votes, readable or not.
+        labels: The task's labels in their order.
+        method: One of `METHODS` that reads labels alone.
+        correlation: As of `ballots_of`.
+    """
+    columns = []
+    for label in labels:
+        binary = (
+            Vote(vote.document_id, vote.persona_id, vote.sample, NO_YES[label in vote.labels])
+            for vote in votes
+            if vote.labels is not None
+        )
+        ballots = ballots_of(document_ids, binary, NO_YES, correlation=correlation)
+        columns.append(METHODS[method](ballots)[:, 1])
+    return np.stack(columns, 1)
+
+
+def decided_sets(shares: np.ndarray) -> np.ndarray:
+    """(documents, labels): 1 for labels that fit, 0 for those that do not, -1 for those without a decision."""
+    of_label = np.stack([1 - shares, shares], 2)
+    flat: np.ndarray = winners(of_label.reshape(-1, 2)).reshape(shares.shape)
+    return flat
+
+
+def set_consensus_of(documents: Iterable[Document], votes: Iterable[SetVote], config: Config) -> list[SetConsensus]:
+    """One consensus a document, in the documents' order."""
+    rows, cast, labels = list(documents), list(votes), list(config.task.labels)
+    ids = [row.document_id for row in rows]
+    shares = shares_of_sets(ids, cast, labels, config.vote.method, correlation=config.vote.correlation)
+    decided = decided_sets(shares)
+    counted = dict.fromkeys(ids, 0)
+    for vote in cast:
+        if vote.labels is not None and vote.document_id in counted:
+            counted[vote.document_id] += 1
+    consensus = []
+    for row, of_row, sides in zip(rows, shares.tolist(), decided.tolist(), strict=True):
+        read = counted[row.document_id] > 0
+        consensus.append(
+            SetConsensus(
+                row.document_id,
+                row.split,
+                row.text,
+                labels=_where(1, sides, labels) if read else None,
+                shares=tuple(of_row) if read else (0.5,) * len(labels),
+                undecided=_where(-1, sides, labels) if read else (),
+                votes_counted=counted[row.document_id],
+                abstained=None if read else NO_READABLE_VOTE,
+                gold_labels=None if row.gold_label is None else tuple(filter(None, row.gold_label.split(SEPARATOR))),
+            )
+        )
+    return consensus
+
+
+def _where(side: int, sides: Sequence[int], labels: Sequence[str]) -> tuple[str, ...]:
+    return tuple(label for label, each in zip(labels, sides, strict=True) if each == side)

@@ -1,0 +1,41 @@
+"""Methods that add votes up: majority, and votes weighted by the confidence of each answer."""
+
+import numpy as np
+
+from xpoll.core.errors import InputError
+from xpoll.votes.ballots import Ballots, Shares, normalised
+
+
+def majority(ballots: Ballots) -> Shares:
+    """Share of the readable votes that each label has."""
+    return normalised(ballots.counts())
+
+
+def confidence_weighted(ballots: Ballots) -> Shares:
+    """Like `majority`, but a vote weighs as much as the probability its engine gave the label it names.
+
+    A vote without logprobs weighs as much as the mean of the others.
+
+    Source: Taubenfeld et al., "Confidence Improves Self-Consistency in LLMs", ACL 2025 (arXiv 2502.06233).
+
+    Raises:
+        InputError: no vote has a distribution.
+    """
+    distributions = with_logprobs(ballots, "confidence_weighted")
+    confidence = distributions[np.arange(len(distributions)), ballots.label_of]
+    confidence = np.where(np.isnan(confidence), np.nanmean(confidence), confidence)
+    return normalised(ballots.counts(np.maximum(confidence, 1e-9)))
+
+
+def with_logprobs(ballots: Ballots, method: str) -> np.ndarray:
+    """The distributions of the votes.
+
+    Raises:
+        InputError: there is none.
+    """
+    if ballots.distributions is None:
+        raise InputError(
+            f"vote.method = '{method}' needs the answers' logprobs and none is there",
+            mend="use vote.method = 'majority', or poll again with it set from the start",
+        )
+    return ballots.distributions

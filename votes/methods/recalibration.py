@@ -1,0 +1,77 @@
+"""Makes stated confidence mean what it says, from documents whose true label is known."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from xpoll.votes.ballots import Shares
+
+FEWEST = 20  # documents that stand behind every step of the curve
+AHEAD = 1e-6  # by which a label keeps its place before the next
+
+
+class Recalibration(NamedTuple):
+    """A step function: a confidence of at least `from_confidence[i]` becomes `becomes[i]`."""
+
+    from_confidence: np.ndarray
+    becomes: np.ndarray
+
+    def applied(self, shares: Shares) -> Shares:
+        """The shares with the largest of each row replaced and the others scaled to fill the rest.
+
+        The label of a document never changes, and a tie stays as it is: where the data would take the
+        label below the next one, it keeps just above it.
+        """
+        if not len(self.becomes):
+            return shares
+        ordered = np.sort(np.where(np.isnan(shares), 0, shares), 1)
+        largest, second, rest = ordered[:, -1], ordered[:, -2], 1 - ordered[:, -1]
+        changed = largest > second + 1e-9
+        step = np.searchsorted(self.from_confidence, largest + 1e-9, side="right") - 1
+        confidence = self.becomes[np.maximum(step, 0)]
+        # Where nobody named another label, the rest is spread evenly.
+        num_others = shares.shape[1] - 1
+        others = np.where(rest[:, None] > 0, shares / np.where(rest > 0, rest, 1)[:, None], 1 / num_others)
+        next_of_rest = np.where(rest > 0, second / np.where(rest > 0, rest, 1), 1 / num_others)
+        level = next_of_rest / (1 + next_of_rest)
+        confidence = np.maximum(confidence, level + AHEAD)[:, None]
+        is_largest = np.arange(shares.shape[1]) == np.argmax(np.where(np.isnan(shares), 0, shares), 1)[:, None]
+        moved: Shares = np.where(is_largest, confidence, others * (1 - confidence))
+        moved /= moved.sum(1, keepdims=True)
+        return np.where(changed[:, None], moved, shares)
+
+
+def fitted_recalibration(shares: Shares, truth: np.ndarray) -> Recalibration:
+    """The rising step function from confidence to share right that fits best; empty with too few documents.
+
+    Args:
+        shares: (documents, labels).
+        truth: (documents,) number of the true label, -1 where it is not known.
+
+    Source: Zadrozny and Elkan, "Transforming Classifier Scores into Accurate Multiclass Probability
+    Estimates", KDD 2002 (isotonic regression by pooling adjacent violators).
+    """
+    filled = np.where(np.isnan(shares), 0, shares)
+    ordered = np.sort(filled, 1)
+    usable = (truth >= 0) & (ordered[:, -1] > ordered[:, -2] + 1e-9)
+    if usable.sum() < FEWEST:
+        return Recalibration(np.empty(0), np.empty(0))
+    # Equal confidence is one step, whatever order its documents came in.
+    confidence, step = np.unique(np.round(ordered[usable, -1], 9), return_inverse=True)
+    right = np.bincount(step, filled[usable].argmax(1) == truth[usable])
+    blocks: list[tuple[float, float, float]] = []  # lowest confidence, documents, right ones
+    for block in zip(confidence, np.bincount(step).astype(float), right, strict=True):
+        blocks.append(block)
+        while len(blocks) > 1 and _must_join(*blocks[-2:]):
+            _, n, hits = blocks.pop()
+            low, m, before = blocks.pop()
+            blocks.append((low, m + n, before + hits))
+    # A step of a few documents right by luck would promise certainty: each is held to the mean of all.
+    mean = right.sum() / usable.sum()
+    becomes = [(hits + mean) / (n + 1) for _, n, hits in blocks]
+    return Recalibration(np.array([low for low, _, _ in blocks]), np.array(becomes))
+
+
+def _must_join(below: tuple[float, float, float], above: tuple[float, float, float]) -> bool:
+    falls = below[2] / below[1] >= above[2] / above[1]
+    return falls or below[1] < FEWEST

@@ -1,0 +1,195 @@
+"""The files that people fill in: CSV, Label Studio tasks, Argilla records; written blank, read back filled.
+
+None of them shows the voted label: who sees it tends to agree with it.
+"""
+
+import csv
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from xpoll.core.errors import InputError
+from xpoll.core.files import replacing
+
+QUESTION = "label"
+
+
+class Answer(NamedTuple):
+    """One row of a filled form: where it stands, and the label, None where it was left open."""
+
+    place: str
+    document_id: str
+    label: str | None
+    problem: str | None = None
+
+
+class Answers(NamedTuple):
+    """Document id to label; and the rows that were left out, each with the reason."""
+
+    labels: dict[str, str]
+    skipped: list[str]
+
+
+def write_form(path: Path, form: str, rows: Sequence[Mapping[str, Any]], texts: Mapping[str, str]) -> None:
+    """Writes the documents of a sample for people to label."""
+    with replacing(path) as temporary:
+        FORMS[form](temporary, rows, texts)
+
+
+def read_answers(path: Path, documents: set[str], labels: Sequence[str]) -> Answers:
+    """What people said of the documents of a sample.
+
+    A row that cannot be used is left out and named: a document that is not in the sample, a label that is
+    not in the task, two labels for one document.
+
+    Raises:
+        InputError: the file cannot be read, or has no usable row.
+    """
+    try:
+        rows = list(_rows(path))
+    except (OSError, UnicodeDecodeError, ValueError, csv.Error) as error:
+        raise InputError(f"{path} cannot be read: {error}", mend="export it as CSV or JSON") from error
+    folded = {label.strip().casefold(): label for label in labels}
+    found: dict[str, str] = {}
+    skipped: list[str] = []
+    torn: set[str] = set()
+    for row in rows:
+        if row.problem is None and row.label is None:
+            continue
+        label = folded.get((row.label or "").strip().casefold())
+        if row.problem is not None:
+            skipped.append(f"{row.place}: {row.problem}")
+        elif row.document_id not in documents:
+            skipped.append(f"{row.place}: document {row.document_id!r} is not in the sample")
+        elif label is None:
+            skipped.append(f"{row.place}: {row.label!r} is not one of {list(labels)}")
+        elif found.setdefault(row.document_id, label) != label:
+            torn.add(row.document_id)
+            skipped.append(f"{row.place}: document {row.document_id!r} has two different labels")
+    for document_id in torn:
+        del found[document_id]
+    if not found:
+        first = f"; {skipped[0]}" if skipped else ""
+        raise InputError(
+            f"{path} has no usable label in {len(rows)} rows{first}", mend="fill in the file of xpoll review sample"
+        )
+    return Answers(found, skipped)
+
+
+def _write_csv(path: Path, rows: Sequence[Mapping[str, Any]], texts: Mapping[str, str]) -> None:
+    with path.open("w", encoding="utf-8", newline="", errors="backslashreplace") as file:
+        table = csv.writer(file)
+        table.writerow(["document_id", "text", QUESTION, "weight"])
+        for row in rows:
+            table.writerow([row["document_id"], _harmless(texts[row["document_id"]]), "", row["weight"]])
+
+
+def _harmless(text: str) -> str:
+    """A text that a spreadsheet would compute as a formula gets an apostrophe before it."""
+    return f"'{text}" if text[:1] in ("=", "+", "-", "@", "\t", "\r") else text
+
+
+def _write_label_studio(path: Path, rows: Sequence[Mapping[str, Any]], texts: Mapping[str, str]) -> None:
+    tasks = [
+        {"data": {"document_id": row["document_id"], "text": texts[row["document_id"]], "weight": row["weight"]}}
+        for row in rows
+    ]
+    path.write_text(json.dumps(tasks, indent=1), encoding="utf-8")
+
+
+def _write_argilla(path: Path, rows: Sequence[Mapping[str, Any]], texts: Mapping[str, str]) -> None:
+    records = [
+        {
+            "id": row["document_id"],
+            "fields": {"text": texts[row["document_id"]]},
+            "metadata": {"weight": row["weight"]},
+            "suggestions": {},
+            "responses": {},
+            "vectors": {},
+        }
+        for row in rows
+    ]
+    path.write_text(json.dumps(records, indent=1), encoding="utf-8")
+
+
+FORMS: dict[str, Callable[[Path, Sequence[Mapping[str, Any]], Mapping[str, str]], None]] = {
+    "csv": _write_csv,
+    "labelstudio": _write_label_studio,
+    "argilla": _write_argilla,
+}
+"""Name of a form to its writer."""
+
+SUFFIXES = {"csv": ".csv", "labelstudio": ".labelstudio.json", "argilla": ".argilla.json"}
+
+
+def label_studio_config(labels: Sequence[str]) -> str:
+    """The labelling interface that goes with the tasks, to be pasted into the project's settings."""
+    from xml.sax.saxutils import quoteattr
+
+    choices = "".join(f"<Choice value={quoteattr(label)}/>" for label in labels)
+    return f'<View><Text name="text" value="$text"/><Choices name="{QUESTION}" toName="text">{choices}</Choices></View>'
+
+
+def _rows(path: Path) -> Iterator[Answer]:
+    if path.suffix.lower() == ".csv":
+        yield from _csv_rows(path)
+        return
+    items = json.loads(path.read_text(encoding="utf-8-sig"))
+    if not isinstance(items, list):
+        raise ValueError("it is no JSON list")
+    for number, item in enumerate(items, 1):
+        place = f"item {number}"
+        if not isinstance(item, dict):
+            yield Answer(place, "", None, "it is no JSON object")
+        elif "annotations" in item:
+            yield from _label_studio_item(place, item)
+        elif "responses" in item:
+            yield from _argilla_item(place, item)
+        else:
+            yield _flat_item(place, item)
+
+
+def _csv_rows(path: Path) -> Iterator[Answer]:
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        reader = csv.DictReader(file)
+        missing = {"document_id", QUESTION} - set(reader.fieldnames or [])
+        if missing:
+            raise ValueError(f"it has no column {sorted(missing)[0]!r}")
+        for row in reader:
+            label = (row[QUESTION] or "").strip()
+            yield Answer(f"row {reader.line_num}", row["document_id"] or "", label or None)
+
+
+def _label_studio_item(place: str, item: dict[str, Any]) -> Iterator[Answer]:
+    """Label Studio's JSON export: one result an annotation, cancelled ones left out."""
+    try:
+        document_id = str(item["data"]["document_id"])
+        for annotation in item["annotations"]:
+            if annotation.get("was_cancelled"):
+                continue
+            chosen = [r["value"]["choices"] for r in annotation["result"] if r.get("from_name") == QUESTION]
+            flat = [label for choices in chosen for label in choices]
+            problem = None if len(flat) < 2 else f"{len(flat)} labels in one annotation"
+            yield Answer(place, document_id, str(flat[0]) if flat else None, problem)
+    except (KeyError, TypeError, AttributeError) as error:
+        yield Answer(place, "", None, f"it is no Label Studio task of this sample: no {error}")
+
+
+def _argilla_item(place: str, item: dict[str, Any]) -> Iterator[Answer]:
+    """Argilla's JSON export: the responses to the question, one a person."""
+    try:
+        for response in item["responses"].get(QUESTION, []):
+            yield Answer(place, str(item["id"]), str(response["value"]))
+    except (KeyError, TypeError, AttributeError) as error:
+        yield Answer(place, "", None, f"it is no Argilla record of this sample: no {error}")
+
+
+def _flat_item(place: str, item: dict[str, Any]) -> Answer:
+    """Label Studio's JSON-MIN export, or any list of objects with document_id and label."""
+    label = item.get(QUESTION)
+    if "document_id" not in item:
+        return Answer(place, "", None, "it has no document_id")
+    if label is not None and not isinstance(label, str):
+        return Answer(place, str(item["document_id"]), None, f"its label is no text: {label!r}")
+    return Answer(place, str(item["document_id"]), label or None)

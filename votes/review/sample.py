@@ -1,0 +1,141 @@
+"""The audit set: which labels people check, and what they said.
+
+Reads the voted labels. Writes review.json: the strata, and for each document of the sample its stratum,
+its weight (how many documents it stands for), the label and confidence the votes gave it, and, once
+people have answered, theirs. The file is not removed by any step: it holds people's work.
+
+The documents with a label are ranked by confidence and cut into strata from which equally many documents
+are drawn, so that every document has the same chance, to within one document a stratum, and the doubtful
+and the certain are there in their true proportion.
+"""
+
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from xpoll.core.errors import InputError, RunFolderError
+from xpoll.core.files import read_json, write_json
+from xpoll.core.records import Consensus
+from xpoll.votes.review.bound import Certificate, Stratum, certify
+
+SCHEMA_VERSION = 1
+STRATA = 10
+
+
+def draw_sample(consensus: Iterable[Consensus], *, size: int, seed: int) -> dict[str, Any]:
+    """A sample of the voted documents of the train split, with no answers yet, as plain JSON types.
+
+    Raises:
+        InputError: there are fewer labelled documents than are to be drawn.
+    """
+    rows = sorted(_accepted(consensus), key=lambda row: (row.confidence, _mixed(row.document_id, seed)))
+    if not 1 <= size <= len(rows):
+        raise InputError(
+            f"--size {size} documents cannot be drawn from {len(rows)} that have a label", mend="choose another --size"
+        )
+    num_strata = min(STRATA, size)
+    sampled = [size // num_strata + (i < size % num_strata) for i in range(num_strata)]
+    ends = [round(len(rows) * done / size) for done in np.cumsum([0, *sampled]).tolist()]
+    draw = np.random.default_rng(seed)
+    strata, drawn = [], []
+    for number, ((low, high), count) in enumerate(zip(pairwise(ends), sampled, strict=True)):
+        weight = (high - low) / count
+        strata.append(
+            {
+                "documents": high - low,
+                "sampled": count,
+                "lowest_confidence": rows[low].confidence,
+                "highest_confidence": rows[high - 1].confidence,
+            }
+        )
+        for place in sorted(draw.choice(np.arange(low, high), count, replace=False).tolist()):
+            row = rows[place]
+            drawn.append(
+                {
+                    "document_id": row.document_id,
+                    "stratum": number,
+                    "weight": weight,
+                    "voted_label": row.label,
+                    "confidence": row.confidence,
+                    "label": None,
+                }
+            )
+    draw.shuffle(drawn)  # people should not see the doubtful ones first
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "seed": seed,
+        "documents": len(rows),
+        "sampled": size,
+        "fingerprint": _fingerprint(rows),
+        "strata": strata,
+        "rows": drawn,
+    }
+
+
+def read_review(path: Path) -> dict[str, Any] | None:
+    """The review of a run, None without one.
+
+    Raises:
+        RunFolderError: it was written by another version.
+    """
+    if not path.exists():
+        return None
+    review: dict[str, Any] = read_json(path)
+    if review.get("schema_version") != SCHEMA_VERSION:
+        raise RunFolderError(f"{path} is of another version of xpoll", mend="move it away and draw a new sample")
+    return review
+
+
+def write_review(path: Path, review: Mapping[str, Any]) -> None:
+    """Writes review.json whole or not at all."""
+    write_json(path, review)
+
+
+def answers_of(review: Mapping[str, Any] | None) -> dict[str, str]:
+    """Document id to the label that people gave."""
+    rows = review["rows"] if review else []
+    return {row["document_id"]: row["label"] for row in rows if row["label"] is not None}
+
+
+def certificate_of(
+    review: Mapping[str, Any], consensus: Iterable[Consensus], *, learnt_from: bool
+) -> tuple[Certificate | None, str | None]:
+    """The bound on the labels' accuracy, or why there is none.
+
+    Args:
+        review: What was drawn and answered.
+        consensus: The labels as they are now.
+        learnt_from: Whether the votes were weighted by the answers.
+    """
+    answers = answers_of(review)
+    if not answers:
+        return None, "nobody has labelled a document of the sample yet"
+    if learnt_from:
+        return None, "the votes were weighted by the answers (vote.learn_from_review), which uses them up"
+    if _fingerprint(_accepted(consensus)) != review["fingerprint"]:
+        return None, "the labels have changed since the sample was drawn; draw a new one"
+    strata = [Stratum(stratum["documents"], stratum["sampled"]) for stratum in review["strata"]]
+    wrong = sum(row["label"] not in (None, row["voted_label"]) for row in review["rows"])
+    return certify(strata, wrong=wrong, unanswered=review["sampled"] - len(answers)), None
+
+
+def _accepted(consensus: Iterable[Consensus]) -> list[Consensus]:
+    """The documents of the train split that the votes gave a label, with that label."""
+    voted = (row if row.voted_label is None else row._replace(label=row.voted_label) for row in consensus)
+    return [row for row in voted if row.split == "train" and row.label is not None]
+
+
+def _fingerprint(rows: Sequence[Consensus]) -> str:
+    digest = hashlib.sha256()
+    for row in sorted(rows, key=lambda row: row.document_id):
+        digest.update(f"{row.document_id}\x1f{row.label}\x1e".encode())
+    return digest.hexdigest()
+
+
+def _mixed(document_id: str, seed: int) -> bytes:
+    """Decides between equal confidences, so that the order of the file does not."""
+    return hashlib.sha256(f"{seed}\x1f{document_id}".encode()).digest()

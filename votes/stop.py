@@ -1,0 +1,80 @@
+"""When a document needs no more votes. The engine calls these rules in its workers, after each answer."""
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from xpoll.core.config import Config
+from xpoll.core.records import Completion
+from xpoll.personas.probes import is_probe
+from xpoll.votes.parse import label_of
+
+
+@dataclass(frozen=True, slots=True)
+class Decided:
+    """Stops when the votes that are left cannot change the majority, a tie being an outcome of its own."""
+
+    labels: tuple[str, ...]
+
+    def fewest(self, answers: Sequence[Completion], left: int) -> int:
+        first, second = _two_most_frequent(answers, self.labels)
+        # k further votes for the first settle it if first + k > second + (left - k).
+        return min(left, max(0, (left + second - first) // 2 + 1))
+
+
+@dataclass(frozen=True, slots=True)
+class Confidence:
+    """Stops when the leading label beats the runner-up with the given probability, or is decided.
+
+    The probability is that of a share above one half under a uniform prior, given the votes of the
+    two leading labels.
+
+    Source: Aggarwal et al., "Adaptive-Consistency", EMNLP 2023 (arXiv 2305.11860).
+    """
+
+    labels: tuple[str, ...]
+    threshold: float
+
+    def fewest(self, answers: Sequence[Completion], left: int) -> int:
+        first, second = _two_most_frequent(answers, self.labels)
+        decided = Decided(self.labels).fewest(answers, left)
+        enough = (k for k in range(decided) if _leads_with_probability(first + k, second) >= self.threshold)
+        return next(enough, decided)
+
+
+@dataclass(frozen=True, slots=True)
+class StopButAskProbes:
+    """A stop rule for all documents but probes, which every persona answers."""
+
+    rule: Decided | Confidence
+
+    def fewest(self, answers: Sequence[Completion], left: int) -> int:
+        if answers and is_probe(answers[0].document_id):
+            return left
+        return self.rule.fewest(answers, left)
+
+
+def stop_rule(config: Config) -> Decided | Confidence | None:
+    """The rule that `vote.stop` names; None where every vote is asked for."""
+    labels = tuple(config.task.labels)
+    match config.vote.stop:
+        case "never":
+            return None
+        case "decided":
+            return Decided(labels)
+        case threshold:
+            return Confidence(labels, threshold)
+
+
+def _two_most_frequent(answers: Sequence[Completion], labels: tuple[str, ...]) -> tuple[int, int]:
+    names = list(labels)
+    counts = Counter(label for answer in answers if (label := label_of(answer, names)))
+    (_, first), (_, second) = [*counts.most_common(2), ("", 0), ("", 0)][:2]
+    return first, second
+
+
+def _leads_with_probability(first: int, second: int) -> float:
+    """P(p > 1/2) for p ~ Beta(first + 1, second + 1): a sum of binomial terms, exact for whole numbers."""
+    n = first + second + 1
+    return float(sum(math.comb(n, i) for i in range(first + 1)) / 2**n)

@@ -1,0 +1,1 @@
+"""Unlabelled text in, a small classifier out that says how far it can be trusted."""
