@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from xpoll.core.task import Section as Section
-from xpoll.core.task import Task
+from xpoll.core.task import TaskConfig
 
 AnswerForm = Literal["label", "chain_of_thought"]
 PromptOrder = Literal["persona_first", "text_first"]
@@ -27,7 +27,7 @@ VoteMethod = Literal[
 ]
 
 
-class Job(Section):
+class JobConfig(Section):
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]+$")] = "job"
     """Name of the run; the file's name without `.toml` unless given."""
     run_folder: str = ""
@@ -36,7 +36,7 @@ class Job(Section):
     """Seed of everything xpoll draws itself: panel, splits, student. Sampling inside the engine is not covered."""
 
 
-class Documents(Section):
+class DocumentsConfig(Section):
     path: str
     """Texts to label: a CSV, JSONL, Parquet or Arrow file, a pattern of several (`texts-*.csv`), a folder that
     `datasets` saved (of a DatasetDict one split, `folder/train`), or a folder of Parquet files; local or a URI."""
@@ -53,7 +53,7 @@ class Documents(Section):
     """Read at most this many rows of `path`; all without it."""
 
 
-class Panel(Section):
+class PanelConfig(Section):
     personas: list[str] = ["annotator"]
     """Personas by library name (see personas/library) or path of a TOML file; none with `persona_file` unless named."""
     persona_file: str | None = None
@@ -92,7 +92,7 @@ class Panel(Section):
         return values
 
     @model_validator(mode="after")
-    def _somebody_is_asked(self) -> "Panel":
+    def _somebody_is_asked(self) -> "PanelConfig":
         if not self.size:
             raise ValueError("personas must name at least one persona where there is no persona_file")
         if self.per_document is not None and self.per_document > self.size:
@@ -114,7 +114,7 @@ class Panel(Section):
         return self.max_tokens or {"label": 16, "chain_of_thought": 128}[self.answer]
 
 
-class Engine(Section):
+class EngineConfig(Section):
     backend: str = "vllm"
     """Which backend answers; see engine/backends."""
     model: str = "smollm2-135m-instruct"
@@ -168,7 +168,7 @@ class Engine(Section):
         return json.dumps({"chat_template_kwargs": kwargs}, sort_keys=True) if kwargs else None
 
 
-class Vote(Section):
+class VoteConfig(Section):
     stop: Literal["never", "decided"] | Annotated[float, Field(gt=0.5, lt=1)] = "never"
     """When a text needs no more answers: `never` before all are there, when the majority is `decided`, or when the
     leading label leads with this probability. Read by the poll."""
@@ -207,7 +207,7 @@ class Member(Section):
     epochs: Annotated[float, Field(gt=0)] | None = None
 
 
-class Student(Section):
+class StudentConfig(Section):
     encoder: str = "all-minilm-l6-v2"
     """Packaged model, folder, or Hugging Face name of the encoder to fine-tune, e.g. FacebookAI/roberta-base."""
     soft_labels: bool = True
@@ -295,7 +295,7 @@ class Student(Section):
     """`auto` takes bf16 autocast where the processor computes bf16 in hardware."""
 
 
-class Report(Section):
+class ReportConfig(Section):
     usd_per_hour: float | None = Field(default=None, ge=0)
     """Price of the machine in US dollars an hour; without it and `usd_per_kwh` no cost is stated."""
     usd_per_kwh: float | None = Field(default=None, ge=0)
@@ -326,14 +326,14 @@ class Root(Section):
 class Config(Root):
     """A whole job, sections in the order of the data."""
 
-    job: Job = Job()
-    documents: Documents
-    task: Task
-    panel: Panel = Panel()
-    engine: Engine = Engine()
-    vote: Vote = Vote()
-    student: Student = Student()
-    report: Report = Report()
+    job: JobConfig = JobConfig()
+    documents: DocumentsConfig
+    task: TaskConfig
+    panel: PanelConfig = PanelConfig()
+    engine: EngineConfig = EngineConfig()
+    vote: VoteConfig = VoteConfig()
+    student: StudentConfig = StudentConfig()
+    report: ReportConfig = ReportConfig()
 
     @model_validator(mode="after")
     def _contextual_calibration_has_its_texts(self) -> "Config":

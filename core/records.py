@@ -195,7 +195,7 @@ class Consensus(NamedTuple):
     voted_label: str | None = None
 
 
-Record = Completion | Vote | Consensus | SetVote | SetConsensus
+AnyRecord = Completion | Vote | Consensus | SetVote | SetConsensus
 RecordT = TypeVar("RecordT")
 
 _KEY = [("document_id", pa.string()), ("persona_id", pa.string()), ("sample", pa.int32())]
@@ -271,7 +271,7 @@ CONSENSUS_SCHEMA = pa.schema(
 )
 
 
-def to_table(records: Iterable[Record], schema: pa.Schema) -> pa.Table:
+def to_table(records: Iterable[AnyRecord], schema: pa.Schema) -> pa.Table:
     """Records of one type as an Arrow table; the schema's columns are the record's fields in their order."""
     columns = list(zip(*records, strict=True)) or [()] * len(schema)
     return pa.table(

@@ -23,7 +23,7 @@ class Example(Section):
     """Why; shown in chain-of-thought prompts, which need it."""
 
 
-class Task(Section):
+class TaskConfig(Section):
     labels: dict[str, str]
     """Label names, or a table of label name to description; the descriptions are put into the prompt."""
     kind: TaskKind = "single"
@@ -46,7 +46,7 @@ class Task(Section):
         return labels
 
     @model_validator(mode="after")
-    def _labels_can_be_told_apart(self) -> "Task":
+    def _labels_can_be_told_apart(self) -> "TaskConfig":
         if len(self.labels) < 2:
             raise ValueError(f"labels must name at least 2 labels, got {list(self.labels)}")
         if any(not name.strip() for name in self.labels):

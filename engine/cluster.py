@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from xpoll.core.config import Engine
+from xpoll.core.config import EngineConfig
 from xpoll.core.errors import EngineError
 from xpoll.core.processes import guard_descendants
 from xpoll.core.progress import Waiting
@@ -50,7 +50,7 @@ STOP_S = 10.0  # a worker that hangs does not answer, and is ended all the same
 
 
 @contextmanager
-def ray_session(config: Engine, *, log: Path) -> Iterator[list[Device]]:
+def ray_session(config: EngineConfig, *, log: Path) -> Iterator[list[Device]]:
     """A Ray for the time of the block, and the devices to start engines on.
 
     The cluster at `engine.address` with the devices of all its nodes, or a Ray of our own with those of
@@ -76,7 +76,7 @@ def ray_session(config: Engine, *, log: Path) -> Iterator[list[Device]]:
             ray.shutdown()
 
 
-def _connect(config: Engine) -> list[Device]:
+def _connect(config: EngineConfig) -> list[Device]:
     assert config.address is not None
     # Ray would try twenty times, 40 s each, and not hear SIGTERM meanwhile.
     os.environ.setdefault("RAY_NUM_REDIS_GET_RETRIES", "1")
@@ -130,7 +130,7 @@ def _knock(address: str) -> None:
     socket.create_connection((host, where.port), LISTENS_S).close()
 
 
-def _start(config: Engine) -> list[Device]:
+def _start(config: EngineConfig) -> list[Device]:
     import ray
 
     devices = devices_for(config)
@@ -153,7 +153,7 @@ def _start(config: Engine) -> list[Device]:
     return devices
 
 
-def begin_worker(config: Engine, device: Device, *, name: str, stop: StopRule, log: Path) -> Any:
+def begin_worker(config: EngineConfig, device: Device, *, name: str, stop: StopRule, log: Path) -> Any:
     """The handle of a new worker; its model is loaded by `start`."""
     import ray
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy

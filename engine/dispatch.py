@@ -13,13 +13,13 @@ from typing import Any
 
 import pyarrow as pa
 
-from xpoll.core.config import Engine
+from xpoll.core.config import EngineConfig
 from xpoll.core.errors import EngineError
 from xpoll.core.records import COMPLETION_SCHEMA, Completion, to_table
 from xpoll.engine.journal.journal import Journal
 from xpoll.engine.journal.load import Meters
-from xpoll.engine.slots import Seat, Seats
-from xpoll.engine.work import Reply, StopRule, Work, WorkBatch
+from xpoll.engine.slots import Slot, Slots
+from xpoll.engine.work import StopRule, Work, WorkBatch, WorkerReply
 
 WAIT_S = 1.0
 CALLS_A_SEAT = 2  # while one batch of answers is written and replaced, the worker has the other
@@ -50,13 +50,13 @@ class Dispatch:
     """
 
     work: Iterator[Work]
-    seats: Seats
+    seats: Slots
     journal: Journal
     stop: StopRule
-    config: Engine
+    config: EngineConfig
     meters: Meters
     drain: Event
-    calls: dict[Any, Seat] = field(default_factory=dict, init=False)
+    calls: dict[Any, Slot] = field(default_factory=dict, init=False)
 
     def tallies(self) -> Iterator[Tally]:
         """Runs until every document is settled; yields a tally each time that answers became durable.
@@ -100,7 +100,7 @@ class Dispatch:
                 self._ask_back()
         self.calls = {call: seat for seat in self.seats.seats.values() for call in seat.calls}
 
-    def _next_for(self, seat: Seat) -> list[Work]:
+    def _next_for(self, seat: Slot) -> list[Work]:
         if seat.alone or self.drain.is_set():
             return []
         if seat.convicted and not seat.in_flight and (witness := self._take()) is not None:
@@ -151,8 +151,8 @@ class Dispatch:
         ready, _ = ray.wait(list(self.calls), num_returns=1, timeout=WAIT_S)
         if ready:  # whatever else is there by now shares the one fsync
             ready, _ = ray.wait(list(self.calls), num_returns=len(self.calls), timeout=0)
-        replies: list[tuple[Seat, Reply]] = []
-        deaths: dict[int, tuple[Seat, str]] = {}
+        replies: list[tuple[Slot, WorkerReply]] = []
+        deaths: dict[int, tuple[Slot, str]] = {}
         for call in ready:
             seat = self.calls[call]
             seat.calls.discard(call)
@@ -171,7 +171,7 @@ class Dispatch:
         self._look_for_hangs()
         return tally
 
-    def _started(self, seat: Seat, problem: str | None) -> None:
+    def _started(self, seat: Slot, problem: str | None) -> None:
         if problem is None:
             seat.starting, seat.news_s, self.seats.worked = False, time.monotonic(), True
             self.seats.ready_s.setdefault(seat.number, seat.news_s)
@@ -180,7 +180,7 @@ class Dispatch:
         else:
             raise EngineError(problem)  # nothing has worked yet, so it is the model or the config, and would fail again
 
-    def _count(self, replies: list[tuple[Seat, Reply]]) -> Tally:
+    def _count(self, replies: list[tuple[Slot, WorkerReply]]) -> Tally:
         batches = [reply.answers for _, reply in replies if reply.answers is not None]
         tally = self.write_poison(batches)
         for seat, reply in replies:
@@ -219,7 +219,7 @@ class Dispatch:
             elif seat.in_flight and not seat.starting and silent_s > self.config.hang_timeout_s:
                 self._died(seat, f"no answer for {silent_s:.0f} s (engine.hang_timeout_s)")
 
-    def _died(self, seat: Seat, reason: str) -> None:
+    def _died(self, seat: Slot, reason: str) -> None:
         """What the seat had and the journal has not is asked again."""
         held = list(seat.in_flight.values())
         answered: dict[str, list[Completion]] = {}

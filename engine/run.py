@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import Any
 
-from xpoll.core.config import Engine
+from xpoll.core.config import EngineConfig
 from xpoll.core.garbage import collecting_seldom
 from xpoll.core.progress import Progress, Waiting
 from xpoll.core.records import Prompt
@@ -25,14 +25,14 @@ from xpoll.engine.journal.ledger import Ledger
 from xpoll.engine.journal.load import Meters
 from xpoll.engine.journal.session import Session, mark_settled
 from xpoll.engine.planning.fit import require_fit
-from xpoll.engine.slots import Seats
+from xpoll.engine.slots import Slots
 from xpoll.engine.work import NeverStop, StopRule, by_document
 
 USUAL_START_S = {"vllm": 40.0}  # measured: 25 to 60 s with a 135M model on two cores
 
 
 @dataclass(frozen=True, slots=True)
-class Job:
+class Workload:
     """What is to be answered.
 
     Attributes:
@@ -49,9 +49,9 @@ class Job:
 
 
 def answer_prompts(
-    job: Job,
+    job: Workload,
     *,
-    config: Engine,
+    config: EngineConfig,
     folder: RunFolder,
     make_journal: Callable[..., Journal] = Journal,
     begin: Callable[..., Any] = begin_worker,
@@ -82,7 +82,7 @@ def answer_prompts(
             if config.backend in LOADS_MODEL:
                 require_fit(config, devices)
             session = Session(folder.engine, config, devices)
-            seats = Seats(
+            seats = Slots(
                 lambda number: begin(config, devices[number], name=f"worker-{number}", stop=job.stop, log=folder.log),
                 end,
                 number=len(devices),
@@ -109,7 +109,7 @@ def answer_prompts(
             return session.answers
 
 
-def _count(first: Tally, tallies: Iterator[Tally], job: Job, ledger: Ledger, session: Session) -> None:
+def _count(first: Tally, tallies: Iterator[Tally], job: Workload, ledger: Ledger, session: Session) -> None:
     saved = 0
     with Progress("polling", total=job.documents, unit="documents", done=ledger.settled) as progress:
         for tally in chain([first], tallies):

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from xpoll.core.records import COMPLETION_SCHEMA, Completion, Prompt, to_table
 from xpoll.engine.backends.registry import Backend, EngineDeadError, Load
-from xpoll.engine.work import Reply, StopRule, Work
+from xpoll.engine.work import StopRule, Work, WorkerReply
 
 LEAST_WAITING = 128  # prompts that wait inside the engine, so that no step of it begins with too few
 
@@ -26,7 +26,7 @@ class OpenDocument:
     tasks: dict[int, asyncio.Task[None]] = field(default_factory=dict)
 
 
-class Asking:
+class Scheduler:
     """Streams prompts into a backend, as many at a time as it takes, each document as its stop rule needs.
 
     Args:
@@ -48,7 +48,7 @@ class Asking:
         self._news = asyncio.Event()
         self._dead: str | None = None
 
-    async def exchange(self, work: Sequence[Work], wait_s: float, give_back: int = 0) -> Reply:
+    async def exchange(self, work: Sequence[Work], wait_s: float, give_back: int = 0) -> WorkerReply:
         """Takes documents; returns what finished, at the latest after `wait_s` (then perhaps nothing).
 
         Args:
@@ -92,14 +92,14 @@ class Asking:
         self._next = deque(prompt for prompt in self._next if prompt.document_id in self._open)
         return given_back
 
-    def _reply(self, given_back: list[str]) -> Reply:
+    def _reply(self, given_back: list[str]) -> WorkerReply:
         load = self._load_of_engine()
         self._places = places(load, self._max_in_flight)
         answers, self._answers = self._answers, []
         finished, self._finished = self._finished, []
         saved, self._saved = self._saved, 0
         batch = to_table(answers, COMPLETION_SCHEMA).combine_chunks().to_batches()[0] if answers else None
-        return Reply(batch, finished, saved, self._running, len(self._next), given_back, self._places, load)
+        return WorkerReply(batch, finished, saved, self._running, len(self._next), given_back, self._places, load)
 
     def _load_of_engine(self) -> Load | None:
         try:

@@ -16,7 +16,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from xpoll.core.config import Engine
+from xpoll.core.config import EngineConfig
 from xpoll.core.errors import EngineError
 from xpoll.core.models import resolve_model
 from xpoll.core.processes import guard_children
@@ -38,7 +38,7 @@ class Replica:
     """A server on a device of its own."""
 
     async def __init__(  # type: ignore[misc]  # Ray Serve awaits it
-        self, config: Engine, model: str, devices: Sequence[Device], locks: str, log: str
+        self, config: EngineConfig, model: str, devices: Sequence[Device], locks: str, log: str
     ) -> None:
         import aiohttp
 
@@ -117,7 +117,7 @@ def _check_free(host: str, port: int) -> None:
 
 
 @contextmanager
-def serving(config: Engine, *, host: str, port: int, log: Path) -> Iterator[list[Device]]:
+def serving(config: EngineConfig, *, host: str, port: int, log: Path) -> Iterator[list[Device]]:
     """One server on each device, reachable at http://host:port for the time of the block.
 
     Yields:

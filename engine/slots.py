@@ -21,7 +21,7 @@ FIRST_PLACES = 128  # until a worker says how many prompts its engine takes
 
 
 @dataclass(slots=True)
-class Seat:
+class Slot:
     """One device: its worker, what that has in flight, and the calls that wait for its news.
 
     Attributes:
@@ -52,7 +52,7 @@ class Seat:
     news_s: float = field(default_factory=time.monotonic)
 
 
-class Seats:
+class Slots:
     """The devices of a run, and the documents that are to be asked again.
 
     Attributes:
@@ -74,7 +74,7 @@ class Seats:
         self, begin: Callable[[int], Any], end: Callable[[Any], None], *, number: int, max_restarts: int
     ) -> None:
         self._begin, self._end, self._max_restarts = begin, end, max_restarts
-        self.seats = {i: Seat(i, begin(i)) for i in range(number)}
+        self.seats = {i: Slot(i, begin(i)) for i in range(number)}
         self.again: deque[Work] = deque()
         self.suspects: deque[list[Work]] = deque()
         self.poison: list[Work] = []
@@ -82,7 +82,7 @@ class Seats:
         self.worked = False
         self.ready_s: dict[int, float] = {}
 
-    def finished(self, seat: Seat, document_ids: list[str]) -> None:
+    def finished(self, seat: Slot, document_ids: list[str]) -> None:
         """Takes finished documents off the seat; a seat that finishes one is in order, so its convicts are guilty."""
         for document_id in document_ids:
             del seat.in_flight[document_id]
@@ -93,7 +93,7 @@ class Seats:
         if not seat.in_flight:
             seat.alone = False
 
-    def died(self, seat: Seat, left: list[Work], reason: str) -> None:
+    def died(self, seat: Slot, left: list[Work], reason: str) -> None:
         """Replaces the worker, or gives the device up.
 
         Args:
@@ -150,7 +150,7 @@ class Seats:
         self.poison.extend(rest)
         return bool(rest)
 
-    def _quarantine(self, seat: Seat, reason: str) -> None:
+    def _quarantine(self, seat: Slot, reason: str) -> None:
         logging.error("device %d is given up after %d deaths in a row", seat.number, seat.deaths)
         del self.seats[seat.number]
         self.quarantined[seat.number] = reason

@@ -54,7 +54,7 @@ class WorkBatch:
 
 
 @dataclass(frozen=True, slots=True)
-class Reply:
+class WorkerReply:
     """What a worker gives back at an exchange.
 
     Attributes:

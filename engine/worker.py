@@ -15,8 +15,8 @@ from xpoll.core.errors import UserError
 from xpoll.core.garbage import collect_seldom
 from xpoll.core.processes import guard_children
 from xpoll.engine.backends.registry import BackendSettings, make_backend
-from xpoll.engine.scheduler import Asking
-from xpoll.engine.work import Reply, StopRule, WorkBatch
+from xpoll.engine.scheduler import Scheduler
+from xpoll.engine.work import StopRule, WorkBatch, WorkerReply
 
 Outcome = TypeVar("Outcome")
 
@@ -30,7 +30,7 @@ class Worker:
         guard_children()
         _write_output_to(Path(log))
         self._backend = make_backend(backend, settings)
-        self._asking = Asking(self._backend, stop=stop, max_in_flight=max_in_flight)
+        self._asking = Scheduler(self._backend, stop=stop, max_in_flight=max_in_flight)
 
     async def start(self) -> str | None:
         """Loads the model. Returns None, or the message of what the user has to mend."""
@@ -41,7 +41,7 @@ class Worker:
         collect_seldom()  # behind the start, which has imported all there is
         return None
 
-    async def exchange(self, work: WorkBatch, wait_s: float, give_back: int = 0) -> Reply:
+    async def exchange(self, work: WorkBatch, wait_s: float, give_back: int = 0) -> WorkerReply:
         """As `Asking.exchange`."""
         return await self._asking.exchange(work.documents, wait_s, give_back)
 
@@ -66,7 +66,7 @@ class WorkerActor:
         """As `Worker.start`."""
         return self._done(self._worker.start())
 
-    def exchange(self, work: WorkBatch, wait_s: float, give_back: int = 0) -> Reply:
+    def exchange(self, work: WorkBatch, wait_s: float, give_back: int = 0) -> WorkerReply:
         """As `Worker.exchange`; one that is called meanwhile waits for this one's end."""
         return self._done(self._worker.exchange(work, wait_s, give_back))
 

@@ -11,7 +11,7 @@ from xpoll.kernels_bench.timing import Timer
 TOLERANCE = 0.05  # bf16 has 8 bits; sums in another order differ in the last ones
 SHARE_ALIKE = 0.999
 
-Record = dict[str, Any]
+CaseRecord = dict[str, Any]
 
 
 def arms_here(case: Case, wanted: Sequence[str]) -> list[str]:
@@ -20,9 +20,9 @@ def arms_here(case: Case, wanted: Sequence[str]) -> list[str]:
     return [arm for arm in wanted if there.get(arm)]
 
 
-def measured(case: Case, arm: str, timer: Timer) -> Record:
+def measured(case: Case, arm: str, timer: Timer) -> CaseRecord:
     """The case by that arm, with warm and with cold caches; no times where it failed or computes something else."""
-    about: Record = identity(case) | {"arm": arm, "flop": case.flop, "moved_bytes": case.moved_bytes}
+    about: CaseRecord = identity(case) | {"arm": arm, "flop": case.flop, "moved_bytes": case.moved_bytes}
     try:
         call = _call(case, arm, timer.device)
         warm, cold = timer.warm(call), timer.cold(call)
@@ -32,7 +32,7 @@ def measured(case: Case, arm: str, timer: Timer) -> Record:
     return about | {"status": "ok"} | warm.microseconds("warm") | cold.microseconds("cold") | rates
 
 
-def identity(case: Case) -> Record:
+def identity(case: Case) -> CaseRecord:
     """What tells a case from the others."""
     return {"kernel": case.kernel, "model": case.model, "shape": case.shape, "dtype": case.dtype}
 

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import torch
 
-from xpoll.kernels_bench.arms import Record
+from xpoll.kernels_bench.arms import CaseRecord
 from xpoll.kernels_bench.cases import Case, gemm
 from xpoll.kernels_bench.memory import SCALAR, array_mib, memory_cases
 from xpoll.kernels_bench.timing import Timer, Times
@@ -44,7 +44,7 @@ class Ceilings:
         return "memory" if least_s == case.moved_bytes / self.bytes_per_s else "compute"
 
 
-def measure_ceilings(device: str, dtypes: list[str], timer: Timer) -> tuple[Ceilings, list[Record]]:
+def measure_ceilings(device: str, dtypes: list[str], timer: Timer) -> tuple[Ceilings, list[CaseRecord]]:
     """The peaks, a record of each, and one of what tools that share no code with PyTorch's find in the same minute."""
     size = GEMM_SIZE.get(device, LARGE_GEMM_SIZE)
     cases = [*reversed(memory_cases(array_mib(device))), *(_square(size, dtype) for dtype in dtypes)]
@@ -52,7 +52,7 @@ def measure_ceilings(device: str, dtypes: list[str], timer: Timer) -> tuple[Ceil
     times = timer.in_turn([*(partial(case.eager, *case.inputs(device)) for case in cases), *(o.call for o in others)])
     ceilings = Ceilings()
     records = [_ceiling(case, found, ceilings) for case, found in zip(cases, times, strict=False)]
-    opinion: Record = {"gemm_gflop_per_s": None, "triad_gb_per_s": None}
+    opinion: CaseRecord = {"gemm_gflop_per_s": None, "triad_gb_per_s": None}
     for other, found in zip(others, times[len(cases) :], strict=True):
         opinion[other.figure] = other.size / found.least_s / 1e9
     return ceilings, [*records, {"role": "second opinion", "kernel": "ceilings", **opinion}]
@@ -74,12 +74,12 @@ def _square(size: int, dtype: str) -> Case:
     return replace(case, inputs=inputs, eager=lambda x, w, out: torch.mm(x, w, out=out))
 
 
-def _ceiling(case: Case, times: Times, ceilings: Ceilings) -> Record:
+def _ceiling(case: Case, times: Times, ceilings: Ceilings) -> CaseRecord:
     if case.kernel == "triad":
         ceilings.bytes_per_s = case.moved_bytes / times.least_s
     elif case.kernel == "gemm":
         ceilings.flop_per_s[case.dtype] = case.flop / times.least_s
-    record: Record = {"role": "ceiling", "status": "ok"}
+    record: CaseRecord = {"role": "ceiling", "status": "ok"}
     record |= {"kernel": case.kernel, "model": case.model, "shape": case.shape, "dtype": case.dtype, "arm": "eager"}
     record |= {"flop": case.flop, "moved_bytes": case.moved_bytes}
     record |= times.microseconds("warm") | {"warm_least_us": round(times.least_s * 1e6, 3)}

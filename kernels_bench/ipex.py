@@ -11,14 +11,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from xpoll.kernels_bench.arms import Record, identity
+from xpoll.kernels_bench.arms import CaseRecord, identity
 from xpoll.kernels_bench.cases import Case
 from xpoll.kernels_bench.wanted import Wanted
 
 STEP = "xpoll.kernels_bench.ipex_step"
 
 
-def ipex_records(wanted: Wanted, cases: Sequence[Case]) -> Iterator[tuple[Case, Record]]:
+def ipex_records(wanted: Wanted, cases: Sequence[Case]) -> Iterator[tuple[Case, CaseRecord]]:
     """Each case that IPEX has an operator for, with its record; the first case alone where there is no IPEX."""
     python = Path(wanted.ipex_python)
     about = {"arm": "ipex", "flop": cases[0].flop, "moved_bytes": cases[0].moved_bytes}

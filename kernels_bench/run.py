@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import torch
 
 from xpoll.core.device import best_device
-from xpoll.kernels_bench.arms import Record, arms_here, measured
+from xpoll.kernels_bench.arms import CaseRecord, arms_here, measured
 from xpoll.kernels_bench.cases import Case
 from xpoll.kernels_bench.ceilings import Ceilings, known_dtypes, measure_ceilings
 from xpoll.kernels_bench.collective import all_reduce
@@ -24,7 +24,7 @@ def device_here() -> str:
     return str(best_device().type)
 
 
-def run_kernels(wanted: Wanted) -> Iterator[Record]:
+def run_kernels(wanted: Wanted) -> Iterator[CaseRecord]:
     """One record an operator, shape and arm; the first ones are the ceilings that the others are held against."""
     torch.manual_seed(0)
     timer = Timer(wanted.device, samples=wanted.samples, most_s=wanted.most_s)
@@ -41,17 +41,25 @@ def run_kernels(wanted: Wanted) -> Iterator[Record]:
             yield _held(record, case, ceilings) | {"role": "operator"}
 
 
-def _held(record: Record, case: Case, ceilings: Ceilings) -> Record:
+def _held(record: CaseRecord, case: Case, ceilings: Ceilings) -> CaseRecord:
     """The record with its ceiling, and the share of it that is reached with cold caches, in percent."""
     least_s = ceilings.seconds(case)
-    held: Record = {"bound": ceilings.bound(case), "ceiling_us": None if least_s is None else round(least_s * 1e6, 3)}
+    held: CaseRecord = {
+        "bound": ceilings.bound(case),
+        "ceiling_us": None if least_s is None else round(least_s * 1e6, 3),
+    }
     if record["status"] == "ok" and least_s is not None:
         held["percent_of_ceiling"] = round(100 * least_s * 1e6 / record["cold_median_us"], 2)
     return record | held
 
 
-def _all_reduced(device: str) -> Record:
-    about: Record = {"role": "collective", "kernel": "all_reduce", "shape": f"{ALL_REDUCE_MIB} MiB", "dtype": "bf16"}
+def _all_reduced(device: str) -> CaseRecord:
+    about: CaseRecord = {
+        "role": "collective",
+        "kernel": "all_reduce",
+        "shape": f"{ALL_REDUCE_MIB} MiB",
+        "dtype": "bf16",
+    }
     world = 1 if device == "cpu" else torch.accelerator.device_count()
     if world < 2:
         return about | {"status": "not applicable", "error": "there is one device"}

@@ -8,14 +8,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from xpoll.core.config import Documents
+from xpoll.core.config import DocumentsConfig
 from xpoll.core.errors import InputError
 from xpoll.core.records import Document, Split
 from xpoll.core.tables.readers import Row, stream_rows
 from xpoll.core.task import SEPARATOR
 
 
-def stream_documents(config: Documents, labels: list[str], *, several: bool = False) -> Iterator[Document]:
+def stream_documents(config: DocumentsConfig, labels: list[str], *, several: bool = False) -> Iterator[Document]:
     """Every row of the documents file, then of the gold file, in order.
 
     A row without a usable text comes out with a problem instead; a gold row whose label is not one of
@@ -35,7 +35,7 @@ def stream_documents(config: Documents, labels: list[str], *, several: bool = Fa
             yield _document(row, config, "gold", labels, several)
 
 
-def _document(row: Row, config: Documents, split: Split, labels: list[str], several: bool = False) -> Document:
+def _document(row: Row, config: DocumentsConfig, split: Split, labels: list[str], several: bool = False) -> Document:
     number = f"{row.number}" if split == "train" else f"gold-{row.number}"
     text, problem, gold_label = row.values.get(config.text_column), row.problem, None
     document_id = number
@@ -87,7 +87,7 @@ class Inputs(NamedTuple):
 
 
 def check_documents(
-    config: Documents, labels: list[str], polled: Inputs | None = None, *, several: bool = False
+    config: DocumentsConfig, labels: list[str], polled: Inputs | None = None, *, several: bool = False
 ) -> Inputs:
     """Reads all documents once; returns what they are.
 
@@ -123,7 +123,7 @@ def check_documents(
     return Inputs(rows, {name: digest.hexdigest() for name, digest in texts.items()}, gold_labels.hexdigest())
 
 
-def _refuse_change(config: Documents, split: str, polled: Inputs) -> None:
+def _refuse_change(config: DocumentsConfig, split: str, polled: Inputs) -> None:
     key, path = ("gold_path", config.gold_path) if split == "gold" else ("path", config.path)
     raise InputError(
         f"documents.{key}: the first {polled.rows[split]} rows of {path} are not the ones that were polled",
@@ -131,7 +131,7 @@ def _refuse_change(config: Documents, split: str, polled: Inputs) -> None:
     )
 
 
-def _refuse_duplicates(config: Documents, labels: list[str], suspects: set[int]) -> None:
+def _refuse_duplicates(config: DocumentsConfig, labels: list[str], suspects: set[int]) -> None:
     seen: set[str] = set()
     for document in stream_documents(config, labels):
         if hash(document.document_id) in suspects:

@@ -7,7 +7,7 @@ session sees the same personas, whatever has become of the file they came from.
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from xpoll.core.config import Panel
+from xpoll.core.config import PanelConfig
 from xpoll.core.errors import InputError
 from xpoll.core.files import read_json, write_json
 from xpoll.core.progress import Waiting, say
@@ -42,7 +42,7 @@ class ChosenPanel(NamedTuple):
     diversity: Diversity | None = None
 
 
-def find_panel(panel: Panel, *, seed: int, kept: Path) -> ChosenPanel:
+def find_panel(panel: PanelConfig, *, seed: int, kept: Path) -> ChosenPanel:
     """The panel that `kept` holds if it was made from this config, else one chosen now; writes nothing.
 
     Raises:
@@ -52,7 +52,7 @@ def find_panel(panel: Panel, *, seed: int, kept: Path) -> ChosenPanel:
     return _read_panel(kept, _made_from(panel, seed)) or choose_panel(panel, seed=seed)
 
 
-def choose_panel(panel: Panel, *, seed: int) -> ChosenPanel:
+def choose_panel(panel: PanelConfig, *, seed: int) -> ChosenPanel:
     """The personas named, then those of the file that are farthest from them and from each other.
 
     A million lines take seconds to sample; the candidates that are left are embedded.
@@ -80,7 +80,7 @@ def choose_panel(panel: Panel, *, seed: int) -> ChosenPanel:
     return ChosenPanel(whole, _made_from(panel, seed), selection, diversity_of(vectors[rows]))
 
 
-def check_panel(panel: Panel, *, seed: int, kept: Path) -> None:
+def check_panel(panel: PanelConfig, *, seed: int, kept: Path) -> None:
     """Finds what would keep `find_panel` from a panel, without embedding anything.
 
     Raises:
@@ -95,7 +95,7 @@ def check_panel(panel: Panel, *, seed: int, kept: Path) -> None:
         _candidates(panel, seed)
 
 
-def planned_panel(panel: Panel, *, seed: int, kept: Path) -> list[Persona]:
+def planned_panel(panel: PanelConfig, *, seed: int, kept: Path) -> list[Persona]:
     """A panel to estimate prompts with: the real one where that costs nothing, else a sample of the file."""
     found = _read_panel(kept, _made_from(panel, seed))
     if found or panel.persona_file is None:
@@ -125,13 +125,13 @@ def _read_panel(path: Path, made_from: dict[str, Any]) -> ChosenPanel | None:
     )
 
 
-def _made_from(panel: Panel, seed: int) -> dict[str, Any]:
+def _made_from(panel: PanelConfig, seed: int) -> dict[str, Any]:
     if panel.persona_file is None:
         return {"personas": panel.personas}
     return {"personas": panel.personas, "persona_file": panel.persona_file, "select": panel.select, "seed": seed}
 
 
-def _candidates(panel: Panel, seed: int) -> tuple[list[Persona], Selection, str]:
+def _candidates(panel: PanelConfig, seed: int) -> tuple[list[Persona], Selection, str]:
     path = str(panel.persona_file)
     sample = sample_personas(path, most=max(CANDIDATES, 8 * panel.select), seed=seed)
     kept = without_near_duplicates([persona.persona for persona in sample.personas])

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
-from xpoll.core.config import Config, Engine
+from xpoll.core.config import Config, EngineConfig
 from xpoll.core.run_folder import RunFolder
 from xpoll.energy.sources import Counters, find_counters
 from xpoll.energy.stages import measured_stage
@@ -23,7 +23,7 @@ def measured(step: str, config: Config, folder: RunFolder) -> AbstractContextMan
     return measured_stage(folder.stages, step, _counters(step, config.engine), with_idle=step == "poll")
 
 
-def _counters(step: str, config: Engine) -> Counters:
+def _counters(step: str, config: EngineConfig) -> Counters:
     if step == "poll" and (config.address or config.backend in COMPUTES_ELSEWHERE):
         return Counters([], "none", "the engines compute on other machines")
     if step == "poll" and config.backend in NO_ENGINE:

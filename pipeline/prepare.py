@@ -5,7 +5,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from xpoll.core.config import Config, Engine, PromptOrder
+from xpoll.core.config import Config, EngineConfig, PromptOrder
 from xpoll.core.files import read_json
 from xpoll.core.models import needs_preparation, resolve_model
 from xpoll.core.progress import Waiting
@@ -37,7 +37,7 @@ def check_inputs(config: Config) -> Inputs:
     return inputs
 
 
-def prepare_model(config: Engine) -> None:
+def prepare_model(config: EngineConfig) -> None:
     """Has the files of `engine.model` on this machine if the backend needs them."""
     if config.backend not in LOADS_MODEL:
         return

@@ -45,7 +45,7 @@ from xpoll.votes.stop import StopButAskProbes, stop_rule
 
 
 def poll(config: Config, folder: RunFolder) -> None:
-    from xpoll.engine.run import Job, answer_prompts
+    from xpoll.engine.run import Workload, answer_prompts
     from xpoll.engine.work import NeverStop
 
     inputs = checked_documents(config, polled(folder))
@@ -58,7 +58,7 @@ def poll(config: Config, folder: RunFolder) -> None:
     write_json(folder.environment, {**capture(), "intel_gpus": cards_as_json()})
     prompts = prompts_of(config, panel.personas, made["prompt_order"])
     rule = stop_rule(config)
-    job = Job(
+    job = Workload(
         prompts,
         to_settle(made),
         lambda document_id: asked_of_probe(config) if is_probe(document_id) else config.panel.asked_each,

@@ -7,7 +7,7 @@ intensity of a region. What is not known is null, and the assumptions say what i
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from xpoll.core.config import Report
+from xpoll.core.config import ReportConfig
 from xpoll.report.carbon import carbon_intensity
 
 J_PER_KWH = 3.6e6
@@ -41,7 +41,7 @@ PUBLISHED = (
 
 def cost_of(
     energy: Mapping[str, Any],
-    config: Report,
+    config: ReportConfig,
     *,
     engine_s: float,
     documents: int,
@@ -97,7 +97,7 @@ def break_even(fixed: Sequence[float | None], teacher: float | None, student: fl
     return int(-(-sum(known) * MILLION // (teacher - student)))
 
 
-def _joules(energy: Mapping[str, Any], config: Report, wall_s: Mapping[str, float]) -> dict[str, float]:
+def _joules(energy: Mapping[str, Any], config: ReportConfig, wall_s: Mapping[str, float]) -> dict[str, float]:
     """Measured joules by stage, or where an estimate is asked for and nothing was measured, that."""
     measured = {stage: joules for stage, joules in energy["stages"].items() if joules is not None}
     if config.estimate_energy_tdp_w is None or len(measured) == len(wall_s):
@@ -106,7 +106,7 @@ def _joules(energy: Mapping[str, Any], config: Report, wall_s: Mapping[str, floa
 
 
 def _usd(
-    wall_s: Mapping[str, float], joules: Mapping[str, float], config: Report, said: list[str]
+    wall_s: Mapping[str, float], joules: Mapping[str, float], config: ReportConfig, said: list[str]
 ) -> dict[str, float | None]:
     if config.usd_per_hour is not None:
         said.append(f"{config.usd_per_hour:g} USD an hour (report.usd_per_hour)")
@@ -118,7 +118,7 @@ def _usd(
     return dict.fromkeys(wall_s)
 
 
-def _co2_kg(joules: Mapping[str, float], config: Report, said: list[str]) -> dict[str, float | None]:
+def _co2_kg(joules: Mapping[str, float], config: ReportConfig, said: list[str]) -> dict[str, float | None]:
     if config.carbon_g_per_kwh is not None:
         g_per_kwh = config.carbon_g_per_kwh
         said.append(f"{g_per_kwh:g} g CO2e a kWh (report.carbon_g_per_kwh)")
@@ -140,7 +140,7 @@ def _co2_kg(joules: Mapping[str, float], config: Report, said: list[str]) -> dic
     return {stage: energy_j / J_PER_KWH * g_per_kwh / 1000 for stage, energy_j in joules.items()}
 
 
-def _serving_usd(config: Report, texts_per_s: float | None, said: list[str]) -> float | None:
+def _serving_usd(config: ReportConfig, texts_per_s: float | None, said: list[str]) -> float | None:
     if texts_per_s is None or config.usd_per_hour is None:
         return None
     said.append(f"the student labels {texts_per_s:.4g} texts/s, as measured in this run, on the same machine")

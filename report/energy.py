@@ -3,14 +3,14 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from xpoll.core.config import Report
+from xpoll.core.config import ReportConfig
 from xpoll.energy.stages import latest
 
 TEACHING = ("poll", "vote")
 
 
 def energy_of(
-    stages: Sequence[Mapping[str, Any]], *, answers: int, decided: int, right: float | None, config: Report
+    stages: Sequence[Mapping[str, Any]], *, answers: int, decided: int, right: float | None, config: ReportConfig
 ) -> dict[str, Any]:
     """Joules by stage and in all; null with its reason where a stage was not measured.
 
@@ -72,7 +72,7 @@ def _reasons(chosen: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
     return "; ".join(f"{', '.join(dict.fromkeys(stages))}: {why}" for why, stages in by_reason.items())
 
 
-def _estimate(wall_s: Mapping[str, float], config: Report) -> dict[str, Any] | None:
+def _estimate(wall_s: Mapping[str, float], config: ReportConfig) -> dict[str, Any] | None:
     tdp_w = config.estimate_energy_tdp_w
     if tdp_w is None or not wall_s:
         return None

@@ -13,7 +13,7 @@ from xpoll.report.charts.bars import ABSTAINED, Bar, Bin, Chart
 from xpoll.report.charts.lines import Line, lines
 from xpoll.report.charts.matrix import agreement
 from xpoll.report.decisions import Decisions
-from xpoll.report.panel import Panel
+from xpoll.report.panel import PanelFigures
 from xpoll.report.verdict import most_frequent
 from xpoll.student.folder import forecast_of, learning_curve_of
 from xpoll.student.learning_curve import Forecast, Point
@@ -24,7 +24,7 @@ COLOURS = {"teacher_raw": "raw", "teacher": "teacher", "student": "student"}
 
 
 def charts_of(
-    evaluation: Mapping[str, Any], labels: Sequence[str], decisions: Decisions, panel: Panel, student: Path
+    evaluation: Mapping[str, Any], labels: Sequence[str], decisions: Decisions, panel: PanelFigures, student: Path
 ) -> dict[str, Chart]:
     """The drawings by the name under which the templates look for them; one without numbers is left out."""
     drawn = {"label_mix": _label_mix(labels, decisions)}
@@ -66,7 +66,7 @@ def _learning_curve(points: Sequence[Point], forecast: Forecast | None) -> Chart
     return lines("learning-curve", "Learning curve of the student", rows, **names, shares=True, dashed="forecast")
 
 
-def _persona_mix(labels: Sequence[str], decisions: Decisions, panel: Panel) -> Chart:
+def _persona_mix(labels: Sequence[str], decisions: Decisions, panel: PanelFigures) -> Chart:
     rows = [(persona.name, [share or 0.0 for share in persona.mix]) for persona in panel.personas]
     voted = np.bincount(decisions.final[decisions.final >= 0], minlength=len(labels))
     rows.append(("voted labels", (voted / max(1, voted.sum())).tolist()))

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 
-from xpoll.core.config import Report
+from xpoll.core.config import ReportConfig
 from xpoll.core.files import read_json
 from xpoll.core.records import Consensus, Vote, from_table, stream_records
 from xpoll.core.run_folder import RunFolder
@@ -22,7 +22,7 @@ SCHEMA_VERSION = 1
 PERCENTILES = (50, 95, 99)
 
 
-def collect_metrics(folder: RunFolder, config: Report) -> dict[str, Any]:
+def collect_metrics(folder: RunFolder, config: ReportConfig) -> dict[str, Any]:
     """All keys of the contract; a figure that was not measured is null, never left out or made up."""
     answers = _answers(folder)
     votes, labels = pq.read_table(folder.votes), pq.read_table(folder.labels)

@@ -19,7 +19,7 @@ from xpoll.report.charts.bars import label_colour, percent
 from xpoll.report.cost import PUBLISHED, PUBLISHED_SOURCE
 from xpoll.report.decisions import Decisions
 from xpoll.report.figures import RATERS, charts_of
-from xpoll.report.panel import Panel, names_of
+from xpoll.report.panel import PanelFigures, names_of
 from xpoll.report.verdict import verdict
 
 NOT_MEASURED = "not measured"
@@ -36,7 +36,7 @@ def write_report(folder: RunFolder) -> Path:
     decisions = Decisions(folder.require(folder.labels, step="vote"), labels, config["report"]["sample_rows"])
     people = read_json(folder.panel)["personas"] if folder.panel.exists() else []
     votes = folder.require(folder.votes, step="vote")
-    panel = Panel(votes, labels, decisions, config["panel"], names_of(people))
+    panel = PanelFigures(votes, labels, decisions, config["panel"], names_of(people))
     metrics = read_json(folder.require(folder.metrics, step="report"))
     evaluation = (read_json(folder.evaluation) if folder.evaluation.exists() else None) or {}
     scores = {rater: evaluation.get(rater) for rater in RATERS}

@@ -20,7 +20,7 @@ class Reason(NamedTuple):
     agrees: bool
 
 
-class Persona(NamedTuple):
+class PersonaFigures(NamedTuple):
     """How one persona answers. `with_label` and `with_raw` are its agreement with the voted label and raw majority."""
 
     name: str
@@ -61,7 +61,7 @@ def short_phrase(words: str) -> str:
     )
 
 
-class Panel:
+class PanelFigures:
     """votes.parquet, read once: how each persona answers, how much two of them agree, and reasons for the sample."""
 
     def __init__(
@@ -130,12 +130,14 @@ def _kind(vote: Vote) -> str:
     return "error" if (vote.unparsable or "").startswith("error: ") else "unparsable"
 
 
-def _persona(name: str, votes: np.ndarray, tally: Mapping[str, int], decisions: Decisions, num_labels: int) -> Persona:
+def _persona(
+    name: str, votes: np.ndarray, tally: Mapping[str, int], decisions: Decisions, num_labels: int
+) -> PersonaFigures:
     counts = np.bincount(votes[votes >= 0], minlength=num_labels)
     parsed, unparsable, errors = tally["parsed"], tally["unparsable"], tally["error"]
     mix = [int(count) / parsed if parsed else None for count in counts]
     with_label, with_raw = (_agreement(votes, d[:, None]) for d in (decisions.final, decisions.raw))
-    return Persona(name, parsed + unparsable, parsed, unparsable, errors, mix, with_label, with_raw)
+    return PersonaFigures(name, parsed + unparsable, parsed, unparsable, errors, mix, with_label, with_raw)
 
 
 def _agreement(first: np.ndarray, second: np.ndarray, *, same: bool = False) -> float | None:

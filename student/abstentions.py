@@ -2,13 +2,13 @@
 
 import numpy as np
 
-from xpoll.core.config import Student
+from xpoll.core.config import StudentConfig
 from xpoll.core.errors import ConfigError
 from xpoll.core.records import NO_READABLE_VOTE
-from xpoll.student.task import Task
+from xpoll.student.training_task import TrainingTask
 
 
-def with_abstentions(task: Task) -> Task:
+def with_abstentions(task: TrainingTask) -> TrainingTask:
     """The task with abstentions as `student.abstained_weight` wants them; those without any readable vote stay out."""
     weight = task.config.abstained_weight
     if not weight:
@@ -22,7 +22,7 @@ def with_abstentions(task: Task) -> Task:
     return task._replace(further=Rows([row.text for row in rows], targets.tolist()))
 
 
-def check_abstentions(config: Student) -> None:
+def check_abstentions(config: StudentConfig) -> None:
     """Finds out before any training whether one thing is to be done with abstentions and not two.
 
     Raises:

@@ -10,18 +10,18 @@ from pathlib import Path
 
 import numpy as np
 
-from xpoll.core.config import Student
+from xpoll.core.config import StudentConfig
 from xpoll.core.errors import ConfigError
 from xpoll.core.files import read_json, write_json
-from xpoll.student.task import Task, aside
 from xpoll.student.training.encoder import load_for_training
 from xpoll.student.training.variants import variants_of
+from xpoll.student.training_task import TrainingTask, aside
 
 BETWEEN = 2_000_003
 """Step from the seed of one member to the next: far from the seeds of other students, which count up by one."""
 
 
-def taught_by_ensemble(task: Task, seed: int, scratch: Path) -> Task:
+def taught_by_ensemble(task: TrainingTask, seed: int, scratch: Path) -> TrainingTask:
     """The task with the ensemble's distributions as targets, as `student.ensemble` wants it."""
     if task.config.ensemble == 1:
         return task
@@ -47,7 +47,7 @@ def taught_by_ensemble(task: Task, seed: int, scratch: Path) -> Task:
     return task._replace(targets=targets, further=further)
 
 
-def check_ensemble(config: Student) -> None:
+def check_ensemble(config: StudentConfig) -> None:
     """Finds out before any training whether there is an ensemble where something is asked of it.
 
     Raises:
@@ -61,7 +61,7 @@ def check_ensemble(config: Student) -> None:
         )
 
 
-def _member(config: Student, number: int) -> Student:
+def _member(config: StudentConfig, number: int) -> StudentConfig:
     """The section of a member."""
     if not config.members:
         return config
@@ -69,7 +69,7 @@ def _member(config: Student, number: int) -> Student:
     return config.model_copy(update=changes)
 
 
-def _variants(task: Task, texts: list[str], seed: int) -> list[str]:
+def _variants(task: TrainingTask, texts: list[str], seed: int) -> list[str]:
     if not task.config.variants:
         return []
     mask = load_for_training(task.config, task.labels, seed=seed).tokenizer.mask_token

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 SIGNIFICANT_P = 0.05
 
 
-class _Answers(NamedTuple):
+class _Rating(NamedTuple):
     """One rater's label for each gold row, None where it abstained, and its confidence if it states one."""
 
     labels: list[str | None]
@@ -60,8 +60,8 @@ def evaluate(
     if not gold:
         return scores | nothing
     truth = _truth(gold, labels)
-    teacher = _Answers([row.label for row in gold], [row.confidence for row in gold])
-    raw = _Answers([row.raw_label for row in gold], None)
+    teacher = _Rating([row.label for row in gold], [row.confidence for row in gold])
+    raw = _Rating([row.raw_label for row in gold], None)
     scores |= nothing | {"teacher": _scores(teacher, truth, labels), "teacher_raw": _scores(raw, truth, labels)}
     if student is not None:
         predicted = _predict(student, gold, labels)
@@ -75,7 +75,7 @@ def evaluate(
     return scores
 
 
-def _seeds(students: Sequence[_Answers], truth: Sequence[str]) -> dict[str, Any]:
+def _seeds(students: Sequence[_Rating], truth: Sequence[str]) -> dict[str, Any]:
     """The accuracy of each seed's student, their mean and their sample standard deviation."""
     each = [statistics.accuracy(answers.labels, truth).value for answers in students]
     mean, spread = statistics.mean_and_spread(each)
@@ -92,7 +92,7 @@ def _truth(gold: Sequence[Consensus], labels: Sequence[str]) -> list[str]:
     return truth
 
 
-def _predict(student: StudentModel, gold: Sequence[Consensus], labels: Sequence[str]) -> _Answers:
+def _predict(student: StudentModel, gold: Sequence[Consensus], labels: Sequence[str]) -> _Rating:
     if set(student.labels) != set(labels):
         raise ModelError(
             f"the student tells {student.labels} apart, the task is {list(labels)}",
@@ -100,10 +100,10 @@ def _predict(student: StudentModel, gold: Sequence[Consensus], labels: Sequence[
         )
     probabilities = student.probabilities([row.text for row in gold])
     best = probabilities.argmax(1)
-    return _Answers([student.labels[i] for i in best], [float(share) for share in probabilities.max(1)])
+    return _Rating([student.labels[i] for i in best], [float(share) for share in probabilities.max(1)])
 
 
-def _scores(answers: _Answers, truth: Sequence[str], labels: Sequence[str]) -> dict[str, Any]:
+def _scores(answers: _Rating, truth: Sequence[str], labels: Sequence[str]) -> dict[str, Any]:
     accuracy = statistics.accuracy(answers.labels, truth)
     f1_macro = statistics.f1_macro(answers.labels, truth, labels)
     abstained = sum(label is None for label in answers.labels)
@@ -120,7 +120,7 @@ def _scores(answers: _Answers, truth: Sequence[str], labels: Sequence[str]) -> d
     }
 
 
-def _calibration_error(answers: _Answers, truth: Sequence[str]) -> float | None:
+def _calibration_error(answers: _Rating, truth: Sequence[str]) -> float | None:
     if answers.confidence is None:
         return None
     rows = zip(answers.labels, answers.confidence, truth, strict=True)
@@ -130,7 +130,7 @@ def _calibration_error(answers: _Answers, truth: Sequence[str]) -> float | None:
     return statistics.expected_calibration_error([c for c, _ in decided], [right for _, right in decided])
 
 
-def _comparison(student: _Answers, teacher: _Answers, truth: Sequence[str]) -> dict[str, Any]:
+def _comparison(student: _Rating, teacher: _Rating, truth: Sequence[str]) -> dict[str, Any]:
     student_right = [label == real for label, real in zip(student.labels, truth, strict=True)]
     teacher_right = [label == real for label, real in zip(teacher.labels, truth, strict=True)]
     n = len(truth)
@@ -147,7 +147,7 @@ def _comparison(student: _Answers, teacher: _Answers, truth: Sequence[str]) -> d
     }
 
 
-def _against_votes(student: _Answers, teacher: _Answers, truth: Sequence[str]) -> dict[str, Any]:
+def _against_votes(student: _Rating, teacher: _Rating, truth: Sequence[str]) -> dict[str, Any]:
     """How often the student gives its teacher's label, where that has one, and who is right where it does not."""
     rows = zip(student.labels, teacher.labels, truth, strict=True)
     decided = [(mine, voted, real) for mine, voted, real in rows if voted is not None]

@@ -10,14 +10,14 @@ FEWEST = 30
 """Fewer rows than this say less about a student than they are worth to train on."""
 
 
-class Split(NamedTuple):
+class HeldOut(NamedTuple):
     """Numbers of rows, each ascending."""
 
     train: list[int]
     held_out: list[int]
 
 
-def split(rows: Sequence[Consensus], *, share: float, seed: int) -> Split:
+def split(rows: Sequence[Consensus], *, share: float, seed: int) -> HeldOut:
     """Draws `share` of the rows of each label; none if that would be fewer than FEWEST in all.
 
     A label keeps more rows than it gives: one that has a single row gives none.
@@ -31,4 +31,4 @@ def split(rows: Sequence[Consensus], *, share: float, seed: int) -> Split:
         drawn.update(draw.sample(numbers, min(round(share * len(numbers)), (len(numbers) - 1) // 2)))
     if len(drawn) < FEWEST:
         drawn = set()
-    return Split([i for i in range(len(rows)) if i not in drawn], sorted(drawn))
+    return HeldOut([i for i in range(len(rows)) if i not in drawn], sorted(drawn))

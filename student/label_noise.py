@@ -10,13 +10,13 @@ from xpoll.core.errors import ConfigError
 from xpoll.core.files import read_json, write_json
 from xpoll.student import learning_curve, refine
 from xpoll.student.reasons import reason_probabilities
-from xpoll.student.task import Task, aside
+from xpoll.student.training_task import TrainingTask, aside
 
 BETWEEN = 3_000_017
 """Step from the seed of one judge to the next: far from the seeds of other students, which count up by one."""
 
 
-def refined(task: Task, seed: int, scratch: Path) -> Task:
+def refined(task: TrainingTask, seed: int, scratch: Path) -> TrainingTask:
     """The task with targets that students of other rows had a say in, as `student.refine` wants it."""
     if task.config.refine == "none":
         return task
@@ -53,7 +53,7 @@ def refined(task: Task, seed: int, scratch: Path) -> Task:
     return task._replace(targets=better, unseen=whole, num_pruned=num_pruned)
 
 
-def check_reasons(task: Task) -> None:
+def check_reasons(task: TrainingTask) -> None:
     """Finds out before any training whether there are reasons to read.
 
     Raises:
@@ -66,7 +66,7 @@ def check_reasons(task: Task) -> None:
         )
 
 
-def check_curve(task: Task) -> None:
+def check_curve(task: TrainingTask) -> None:
     """Finds out before any training whether a learning curve can be made.
 
     Raises:
@@ -85,7 +85,7 @@ def check_curve(task: Task) -> None:
         )
 
 
-def curve_of(task: Task, whole: dict[str, Any], seed: int, scratch: Path) -> dict[str, Any]:
+def curve_of(task: TrainingTask, whole: dict[str, Any], seed: int, scratch: Path) -> dict[str, Any]:
     """Points and forecast as training.json has them; the last point is the student itself."""
     if not task.config.learning_curve:
         return {}

@@ -10,13 +10,13 @@ from pathlib import Path
 import numpy as np
 
 from xpoll.core.files import read_json, write_json
-from xpoll.student.task import Task, aside
+from xpoll.student.training_task import TrainingTask, aside
 
 SURE = 0.9
 """Probability of its best label from which on a student's word is taken for a vote."""
 
 
-def with_own_labels(task: Task, seed: int, scratch: Path) -> Task:
+def with_own_labels(task: TrainingTask, seed: int, scratch: Path) -> TrainingTask:
     """The task with the texts that a student of it could label itself, as `student.self_training` wants it."""
     if not task.config.self_training:
         return task

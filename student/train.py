@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from xpoll.core.config import Student
+from xpoll.core.config import StudentConfig
 from xpoll.core.environment import package_version
 from xpoll.core.files import read_json, write_json
 from xpoll.core.progress import say
@@ -31,16 +31,16 @@ from xpoll.student.held_out import split
 from xpoll.student.intel.ipex import chosen_backend
 from xpoll.student.label_noise import check_curve, check_reasons, curve_of, refined
 from xpoll.student.self_training import with_own_labels
-from xpoll.student.task import Task, fine_tuned
 from xpoll.student.training.checkpoints import open_checkpoints, remove_checkpoints
 from xpoll.student.training.encoder import load_for_training, quiet
+from xpoll.student.training_task import TrainingTask, fine_tuned
 
 
 def train_student(
     consensus: Sequence[Consensus],
     labels: Sequence[str],
     *,
-    config: Student,
+    config: StudentConfig,
     seed: int,
     output: Path,
     reasons: Mapping[str, Sequence[str]] | None = None,
@@ -75,7 +75,7 @@ def train_student(
     rows = [[row.text, *target] for row, target in zip(chosen.rows, voted, strict=True)]
     votes = np.array(voted)
     stated = [(reasons or {}).get(row.document_id, ()) for row in chosen.rows]
-    task = Task(chosen, labels, votes, votes, stated, parts, None, None, 0, config, backend)
+    task = TrainingTask(chosen, labels, votes, votes, stated, parts, None, None, 0, config, backend)
     check_curve(task)
     check_reasons(task)
     check_ensemble(config)
@@ -103,7 +103,7 @@ def train_student(
     return training
 
 
-def _train_seed(task: Task, seed: int, scratch: Path, output: Path) -> dict[str, Any]:
+def _train_seed(task: TrainingTask, seed: int, scratch: Path, output: Path) -> dict[str, Any]:
     """One student, written whole to scratch/SEED/student, unless an earlier call has written it already."""
     place = scratch / str(seed) / "student"
     if (place / MARKER).exists():
@@ -149,13 +149,13 @@ def _train_seed(task: Task, seed: int, scratch: Path, output: Path) -> dict[str,
     return training
 
 
-def _deciding(config: Student, labels: Sequence[str], seed: int) -> dict[str, Any]:
+def _deciding(config: StudentConfig, labels: Sequence[str], seed: int) -> dict[str, Any]:
     """What else decides the result of a training; one that was killed goes on only with the same."""
     versions = {name: package_version(name) for name in ("torch", "transformers")}
     return {"student": config.model_dump(mode="json"), "labels": list(labels), "seed": seed, "versions": versions}
 
 
-def _training_record(task: Task, seed: int) -> dict[str, Any]:
+def _training_record(task: TrainingTask, seed: int) -> dict[str, Any]:
     chosen, config = task.chosen, task.config
     return {
         "encoder": config.encoder,

@@ -15,7 +15,7 @@ from xpoll.core.files import read_json
 
 BASELINES = Path(__file__).parents[1] / "baselines"
 
-Verdict = Literal["same", "better", "worse", "not judged", "gone", "new"]
+Change = Literal["same", "better", "worse", "not judged", "gone", "new"]
 
 
 class Tolerance(NamedTuple):
@@ -33,7 +33,7 @@ class Difference(NamedTuple):
     before: float | None
     after: float | None
     tolerance: Tolerance | None
-    verdict: Verdict
+    verdict: Change
 
     @property
     def change(self) -> float | None:
@@ -103,7 +103,7 @@ def _difference(
     return Difference(*key, first, second, tolerance, _verdict(first, second, tolerance))
 
 
-def _verdict(before: float | None, after: float | None, tolerance: Tolerance | None) -> Verdict:
+def _verdict(before: float | None, after: float | None, tolerance: Tolerance | None) -> Change:
     if tolerance is None or before == after is None:
         return "not judged"
     if before is None or after is None:

@@ -11,11 +11,11 @@ from pathlib import Path
 from xpoll.benchmarks.runner.fresh import in_fresh_process, peak_memory_mib
 from xpoll.benchmarks.runner.records import Parameters, Record
 from xpoll.benchmarks.workloads.prompts import label_prompts
-from xpoll.core.config import Engine
+from xpoll.core.config import EngineConfig
 from xpoll.core.files import read_json
 from xpoll.core.progress import say
 from xpoll.core.run_folder import RunFolder
-from xpoll.engine.run import Job, answer_prompts
+from xpoll.engine.run import Workload, answer_prompts
 
 
 def measure(parameters: Parameters) -> Iterator[Record]:
@@ -41,10 +41,10 @@ def measure(parameters: Parameters) -> Iterator[Record]:
 
 def measure_once(documents: int, max_in_flight: int) -> Record:
     """One run into a temporary folder. Rates are over the time behind the engine's start."""
-    config = Engine(backend="simulated", device="cpu", max_in_flight=max_in_flight, simulated={"time_scale": 0})
+    config = EngineConfig(backend="simulated", device="cpu", max_in_flight=max_in_flight, simulated={"time_scale": 0})
     with tempfile.TemporaryDirectory() as folder:
         run = RunFolder(Path(folder))
-        answers = answer_prompts(Job(label_prompts(documents), documents, 1), config=config, folder=run)
+        answers = answer_prompts(Workload(label_prompts(documents), documents, 1), config=config, folder=run)
         wall_s = read_json(run.engine)["sessions"][-1]["wall_s"]
     return {
         "documents": documents,

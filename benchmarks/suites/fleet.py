@@ -22,12 +22,12 @@ from xpoll.benchmarks.runner.fresh import in_fresh_process, peak_memory_mib
 from xpoll.benchmarks.runner.records import Parameters, Record
 from xpoll.benchmarks.workloads.fleet_hosts import Hosts
 from xpoll.benchmarks.workloads.prompts import label_prompts
-from xpoll.core.config import Engine
+from xpoll.core.config import EngineConfig
 from xpoll.core.files import read_json
 from xpoll.core.progress import say
 from xpoll.core.run_folder import RunFolder
 from xpoll.engine.journal.journal import parts
-from xpoll.engine.run import Job, answer_prompts
+from xpoll.engine.run import Workload, answer_prompts
 
 COLUMNS = ["document_id", "persona_id", "sample", "worker", "error_kind", "started_unix_s", "latency_s"]
 DEVICE_PARAMETERS = ("device", "model_shape", "compute_efficiency", "bandwidth_efficiency", "time_scale", "fail_share")
@@ -115,7 +115,7 @@ def _poll(
 ) -> tuple[pa.Table, dict[str, Any]]:
     """Runs a job; returns its answers, and what engine.json says of the session."""
     simulated = {name: parameters[name] for name in DEVICE_PARAMETERS}
-    config = Engine(
+    config = EngineConfig(
         backend="simulated",
         device="cpu",
         replicas=devices,
@@ -124,7 +124,7 @@ def _poll(
     )
     run = RunFolder(folder)
     hosts = Hosts(parameters["devices_per_process"])
-    job = Job(label_prompts(documents), documents, 1)
+    job = Workload(label_prompts(documents), documents, 1)
     answer_prompts(job, config=config, folder=run, begin=hosts.begin, end=hosts.end)
     table = pa.concat_tables([pq.read_table(part, columns=COLUMNS) for part in parts(run.completions)])
     return table, read_json(run.engine)["sessions"][-1]

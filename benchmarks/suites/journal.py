@@ -16,11 +16,11 @@ import pyarrow as pa
 from xpoll.benchmarks.runner.fresh import in_fresh_process
 from xpoll.benchmarks.runner.records import Parameters, Record, alternating
 from xpoll.benchmarks.workloads.prompts import label_prompts
-from xpoll.core.config import Engine
+from xpoll.core.config import EngineConfig
 from xpoll.core.files import read_json
 from xpoll.core.run_folder import RunFolder
 from xpoll.engine.journal.journal import Journal
-from xpoll.engine.run import Job, answer_prompts
+from xpoll.engine.run import Workload, answer_prompts
 
 
 class TimedJournal(Journal):
@@ -79,10 +79,10 @@ def measure_once(arm: str, documents: int, max_in_flight: int, time_scale: float
         return made[-1]
 
     simulated = {"time_scale": time_scale, "max_num_seqs": max_in_flight}
-    config = Engine(backend="simulated", device="cpu", max_in_flight=max_in_flight, simulated=simulated)
+    config = EngineConfig(backend="simulated", device="cpu", max_in_flight=max_in_flight, simulated=simulated)
     with tempfile.TemporaryDirectory() as folder:
         run = RunFolder(Path(folder))
-        job = Job(label_prompts(documents), documents, 1)
+        job = Workload(label_prompts(documents), documents, 1)
         answers = answer_prompts(job, config=config, folder=run, make_journal=make)
         wall_s = read_json(run.engine)["sessions"][-1]["wall_s"]
     (journal,) = made

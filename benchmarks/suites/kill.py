@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 from xpoll.benchmarks.runner.records import Parameters, Record
 from xpoll.benchmarks.workloads.poll_process import LABELS, PollProcess, left_of
-from xpoll.core.config import Engine
+from xpoll.core.config import EngineConfig
 from xpoll.core.files import read_json
 from xpoll.core.progress import say
 from xpoll.core.records import Key
@@ -45,7 +45,7 @@ def measure(parameters: Parameters) -> Iterator[Record]:
     import ray
 
     draw = random.Random(parameters["seed"])
-    with tempfile.TemporaryDirectory() as root, ray_session(Engine(), log=Path(root) / "ray.log"):
+    with tempfile.TemporaryDirectory() as root, ray_session(EngineConfig(), log=Path(root) / "ray.log"):
         address = ray.get_runtime_context().gcs_address
         truths = {}
         for stop in ("never", "decided"):

@@ -91,7 +91,7 @@ def bare_engine(parameters: Parameters) -> Record:
 def xpoll(parameters: Parameters, arm: str) -> Record:
     """The whole engine: Ray, worker, dispatcher, journal; from its being ready to the last answer on disk."""
     from xpoll.engine.journal.journal import read_completions
-    from xpoll.engine.run import Job, answer_prompts
+    from xpoll.engine.run import Workload, answer_prompts
 
     config = example_config(parameters)
     engine = config.engine
@@ -100,7 +100,7 @@ def xpoll(parameters: Parameters, arm: str) -> Record:
     documents, asked_each = parameters["documents"], len(parameters["personas"])
     with tempfile.TemporaryDirectory() as folder:
         run = RunFolder(Path(folder))
-        answer_prompts(Job(example_prompts(parameters, config), documents, asked_each), config=engine, folder=run)
+        answer_prompts(Workload(example_prompts(parameters, config), documents, asked_each), config=engine, folder=run)
         completions = list(read_completions(run.completions))
         wall_s = read_json(run.engine)["sessions"][-1]["wall_s"]
     if errors := [completion.error for completion in completions if completion.error_kind]:

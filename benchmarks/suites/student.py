@@ -26,7 +26,7 @@ from xpoll.benchmarks.workloads.student_arms import (
 from xpoll.benchmarks.workloads.student_serving import measure_serving
 from xpoll.benchmarks.workloads.student_throughput import measure_throughput, plain_student
 from xpoll.core import statistics
-from xpoll.core.config import Student
+from xpoll.core.config import StudentConfig
 from xpoll.core.progress import say
 from xpoll.student.calibration import softmax
 from xpoll.student.folder import other_seeds
@@ -89,7 +89,7 @@ def _arm(arm: str, train: Sentences, test: Sentences, parameters: Parameters) ->
     }
 
 
-def _of_xpoll(arm: str, train: Sentences, test: Sentences, config: Student) -> tuple[list[np.ndarray], Record]:
+def _of_xpoll(arm: str, train: Sentences, test: Sentences, config: StudentConfig) -> tuple[list[np.ndarray], Record]:
     """Distributions of the test sentences by each seed, and what training.json says."""
     from xpoll.student.train import train_student
 
@@ -100,7 +100,7 @@ def _of_xpoll(arm: str, train: Sentences, test: Sentences, config: Student) -> t
         return [_probabilities(place, test) for place in (student, *other_seeds(student))], training
 
 
-def _of_plain_loop(train: Sentences, test: Sentences, config: Student) -> list[np.ndarray]:
+def _of_plain_loop(train: Sentences, test: Sentences, config: StudentConfig) -> list[np.ndarray]:
     from xpoll.student.inference.logits import logits
 
     found = []

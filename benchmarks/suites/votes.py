@@ -55,7 +55,7 @@ class Recording(NamedTuple):
         return [row["document_id"] for row in self.rows]
 
 
-class Panel(NamedTuple):
+class RecordedPanel(NamedTuple):
     """One way to ask: a persona and the columns that hold its answers."""
 
     persona: str
@@ -72,10 +72,10 @@ def measure(parameters: Parameters) -> Iterator[Record]:
     recording = read_recording(folder)
     for _ in range(parameters["repeats"]):
         yield from _published(folder, recording)
-        chains = [Panel("chain_of_thought", SAMPLES)]
+        chains = [RecordedPanel("chain_of_thought", SAMPLES)]
         ballots = recorded_ballots(folder, recording, chains)
         yield from _methods("three chains", ballots, recording, parameters["methods"], choose=True)
-        both = recorded_ballots(folder, recording, [*chains, Panel("label_only", ["label_simple"])])
+        both = recorded_ballots(folder, recording, [*chains, RecordedPanel("label_only", ["label_simple"])])
         yield from _methods("three chains and label only", both, recording, parameters["methods"], choose=False)
         yield _correlation(ballots, recording)
         yield _stopped(folder, recording)
@@ -97,7 +97,9 @@ def _published(folder: Path, recording: Recording) -> Iterator[Record]:
         ("majority_of_three", SAMPLES),
     ):
         say(f"replay and vote: {name}")
-        shares = METHODS["majority"](recorded_ballots(folder, recording, [Panel(name, columns)]))[recording.is_test]
+        shares = METHODS["majority"](recorded_ballots(folder, recording, [RecordedPanel(name, columns)]))[
+            recording.is_test
+        ]
         yield {"arm": name, "split": "test", **_flat(scores(shares, truth, LABELS), name)}
     named = [[row[column] for column in SAMPLES if row[column] in LABELS] for row in recording.rows]
     first_seen = np.array([LABELS.index(Counter(votes).most_common(1)[0][0]) for votes in named])
@@ -152,7 +154,7 @@ def _correlation(ballots: Ballots, recording: Recording) -> Record:
 def _stopped(folder: Path, recording: Recording) -> Record:
     """The poll with vote.stop = "decided": what is asked, and whether the majority is the same."""
     answers: dict[str, list[Completion]] = {document_id: [] for document_id in recording.document_ids}
-    for completion in _replayed(folder, recording, Panel("chain_of_thought", SAMPLES)):
+    for completion in _replayed(folder, recording, RecordedPanel("chain_of_thought", SAMPLES)):
         answers[completion.document_id].append(completion)
     rule = Decided(tuple(LABELS))
     kept: list[Vote] = []
@@ -227,12 +229,12 @@ def _flat(found: Record, prefix: str = "") -> Record:
     return {f"{prefix}_{name}" if prefix else name: value for name, value in found.items()}
 
 
-def recorded_ballots(folder: Path, recording: Recording, panels: Sequence[Panel]) -> Ballots:
+def recorded_ballots(folder: Path, recording: Recording, panels: Sequence[RecordedPanel]) -> Ballots:
     votes = [to_vote(answer, LABELS) for panel in panels for answer in _replayed(folder, recording, panel)]
     return ballots_of(recording.document_ids, votes, LABELS)
 
 
-def _replayed(folder: Path, recording: Recording, panel: Panel) -> list[Completion]:
+def _replayed(folder: Path, recording: Recording, panel: RecordedPanel) -> list[Completion]:
     """The recorded answers as the replay backend gives them."""
     options = {"path": [str(path) for path in _paths(folder)], "sample_columns": list(panel.columns)}
     backend = ReplayBackend(BackendSettings("recorded", Device("cpu", 0, "recorded"), "w0", options))

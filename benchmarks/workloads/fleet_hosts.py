@@ -8,10 +8,10 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-from xpoll.core.config import Engine
+from xpoll.core.config import EngineConfig
 from xpoll.engine.backends.registry import BackendSettings
 from xpoll.engine.devices.find import Device
-from xpoll.engine.work import Reply, StopRule
+from xpoll.engine.work import StopRule, WorkerReply
 from xpoll.engine.worker import Worker
 
 
@@ -26,7 +26,7 @@ class Host:
         self._workers[key] = Worker(**begin)
         return await self._workers[key].start()
 
-    async def exchange(self, key: int, *arguments: Any) -> Reply:
+    async def exchange(self, key: int, *arguments: Any) -> WorkerReply:
         return await self._workers[key].exchange(*arguments)
 
     async def stop(self, key: int) -> None:
@@ -67,7 +67,7 @@ class Hosts:
         self._hosts: dict[int, Any] = {}
         self._keys = count()
 
-    def begin(self, config: Engine, device: Device, *, name: str, stop: StopRule, log: Path) -> Tenant:
+    def begin(self, config: EngineConfig, device: Device, *, name: str, stop: StopRule, log: Path) -> Tenant:
         """As `begin_worker`."""
         import ray
 

@@ -5,8 +5,15 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from xpoll.benchmarks.runner.records import Parameters
-from xpoll.benchmarks.suites.votes import LABELS, SAMPLES, Panel, read_recording, recorded_ballots, recording_folder
-from xpoll.core.config import Student
+from xpoll.benchmarks.suites.votes import (
+    LABELS,
+    SAMPLES,
+    RecordedPanel,
+    read_recording,
+    recorded_ballots,
+    recording_folder,
+)
+from xpoll.core.config import StudentConfig
 from xpoll.core.config_file import checked_section
 from xpoll.core.records import Consensus
 from xpoll.votes.consensus import METHODS
@@ -37,7 +44,7 @@ def read_sentences(data: str) -> tuple[Sentences, Sentences]:
     """
     folder = recording_folder(data)
     recording = read_recording(folder)
-    panels = [Panel("chain_of_thought", SAMPLES), Panel("label_only", ["label_simple"])]
+    panels = [RecordedPanel("chain_of_thought", SAMPLES), RecordedPanel("label_only", ["label_simple"])]
     ballots = recorded_ballots(folder, recording, panels)
     of_train = ~recording.is_test
     shares = METHODS["posterior"](ballots.only(of_train[ballots.document_of]))[of_train]
@@ -134,7 +141,7 @@ def rows_of(arm: str, train: Sentences) -> list[Consensus]:
     ]
 
 
-def settings(parameters: Parameters, **changes: Any) -> Student:
+def settings(parameters: Parameters, **changes: Any) -> StudentConfig:
     """The [student] section of the suite: the parameters `student`, with changes."""
     given = {"encoder": parameters["encoder"], "ipex_python": parameters["ipex_python"]}
-    return checked_section(Student, parameters["student"] | given | changes, "parameters.student")
+    return checked_section(StudentConfig, parameters["student"] | given | changes, "parameters.student")

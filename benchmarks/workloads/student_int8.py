@@ -41,15 +41,15 @@ def measure_points_lost(students: Sequence[Path], test: Sentences, encoder: str)
     yield {"arm": RUNTIME, "encoder": encoder, "int8_points_lost_mean": mean, "int8_points_lost_sd": spread}
 
 
-class Answers(NamedTuple):
+class LabelledSentences(NamedTuple):
     """Labels of the test sentences, and how many of these fp32 decided because they were close calls."""
 
     labels: list[str]
     num_again: int
 
 
-def _answers(student: Path, way: str, test: Sentences) -> Answers:
+def _answers(student: Path, way: str, test: Sentences) -> LabelledSentences:
     from xpoll.student.inference.model import StudentModel
 
     model = StudentModel(student, runtime=way)
-    return Answers([LABELS[best] for best in model.probabilities(test.texts).argmax(1)], model.num_again)
+    return LabelledSentences([LABELS[best] for best in model.probabilities(test.texts).argmax(1)], model.num_again)

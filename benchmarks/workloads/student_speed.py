@@ -11,7 +11,7 @@ import numpy as np
 from xpoll.benchmarks.runner.fresh import in_fresh_process
 from xpoll.benchmarks.runner.records import Parameters, Record
 from xpoll.benchmarks.suites.overhead import EXAMPLE
-from xpoll.core.config import Student
+from xpoll.core.config import StudentConfig
 from xpoll.core.progress import say
 from xpoll.core.records import Consensus
 
@@ -35,7 +35,7 @@ def train_and_serve(parameters: Parameters) -> Record:
     rows = [
         _voted(i, text, label, labels) for i, (text, label) in enumerate(zip(texts[chosen], known[chosen], strict=True))
     ]
-    config = Student(encoder=parameters["encoder"], epochs=parameters["epochs"], min_steps=0)
+    config = StudentConfig(encoder=parameters["encoder"], epochs=parameters["epochs"], min_steps=0)
     with tempfile.TemporaryDirectory() as folder:
         student_folder = Path(folder) / "student"
         training = train_student(rows, labels, config=config, seed=0, output=student_folder)

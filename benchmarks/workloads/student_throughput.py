@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from xpoll.benchmarks.runner.records import Parameters, Record, alternating
-from xpoll.core.config import Student
+from xpoll.core.config import StudentConfig
 from xpoll.core.errors import ConfigError
 from xpoll.core.records import Consensus
 from xpoll.student.training.encoder import Encoder
@@ -52,7 +52,7 @@ def plain_student(
     from xpoll.student.training.encoder import load_for_training
 
     names = sorted(set(labels))
-    config = Student.model_validate({"encoder": encoder})
+    config = StudentConfig.model_validate({"encoder": encoder})
     begun_s = time.monotonic()
     tokenizer, model = load_for_training(config, names, seed=seed)
     loading_s = time.monotonic() - begun_s
@@ -79,7 +79,7 @@ def _xpoll(frozen: int | None, texts: Sequence[str], labels: Sequence[str], para
     names = sorted(set(labels))
     if len(names) < 2:
         raise ConfigError("parameters.throughput_rows takes in one label only", mend="raise it")
-    config = Student.model_validate(
+    config = StudentConfig.model_validate(
         parameters["student"]
         | {"encoder": parameters["encoder"], "epochs": parameters["throughput_epochs"], "min_steps": 0}
         | {"frozen": parameters["throughput_frozen"] if frozen is None else frozen}

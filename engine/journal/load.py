@@ -17,7 +17,7 @@ from typing import Any
 import pyarrow as pa
 
 from xpoll.core.files import cannot_write
-from xpoll.engine.work import Reply
+from xpoll.engine.work import WorkerReply
 
 WRITTEN_EVERY_S = 5.0
 READ_BYTES = 2**20  # some thousand lines
@@ -38,7 +38,7 @@ class Meters:
         self._totals = [dict.fromkeys(("answers", *TOKENS), 0) for _ in devices]
         self._written_s = time.monotonic()
 
-    def read(self, number: int, reply: Reply) -> None:
+    def read(self, number: int, reply: WorkerReply) -> None:
         """Takes note of a worker's reply."""
         totals = self._totals[number]
         if reply.answers is not None:

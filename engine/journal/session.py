@@ -8,7 +8,7 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
-from xpoll.core.config import Engine
+from xpoll.core.config import EngineConfig
 from xpoll.core.files import read_json, write_json
 from xpoll.engine.devices.find import Device
 
@@ -32,7 +32,7 @@ class Session:
         answers: How many answers this session made durable.
     """
 
-    def __init__(self, path: Path, config: Engine, devices: list[Device]) -> None:
+    def __init__(self, path: Path, config: EngineConfig, devices: list[Device]) -> None:
         self.answers = 0
         self._path = path
         self._about = {

@@ -8,14 +8,14 @@ from collections.abc import Sequence
 from math import inf
 from typing import Any, NamedTuple
 
-from xpoll.core.config import Engine
+from xpoll.core.config import EngineConfig
 from xpoll.core.errors import EngineError
 from xpoll.engine.devices.find import Device
 from xpoll.engine.planning.kv_cache import BLOCK_SIZE, cache_bytes_of, memory_gib_of, options_of
 from xpoll.engine.planning.model_shape import ModelShapeOnDisk, shape_of
 
 
-class Fit(NamedTuple):
+class MemoryFit(NamedTuple):
     """The memory of one device under a job's settings; None throughout where something is not known.
 
     Attributes:
@@ -39,22 +39,22 @@ class Fit(NamedTuple):
     why: str = ""
 
 
-def fit_of(config: Engine, device: Device) -> Fit:
+def fit_of(config: EngineConfig, device: Device) -> MemoryFit:
     """How the model of a job fits onto one of its devices."""
     shape = shape_of(config.model)
     if shape is None:
-        return Fit(None, why=f"the shape of {config.model} is not known before it is downloaded")
+        return MemoryFit(None, why=f"the shape of {config.model} is not known before it is downloaded")
     options = options_of(config, device)
     token_bytes, room = shape.kv_bytes_per_token(options), cache_bytes_of(shape, options, device)
     asked = options.get("max_model_len") or shape.context_tokens
     if token_bytes is None or room is None or not isinstance(asked, int):
         unknown = "memory of the device" if memory_gib_of(device) is None else "the size of weights or context"
-        return Fit(None, why=f"not known before the start: {unknown}")
+        return MemoryFit(None, why=f"not known before the start: {unknown}")
     token_bytes = max(1, token_bytes // device.parallel)
     block = int(options.get("block_size") or BLOCK_SIZE)
     most = max(0, room // (token_bytes * block) * block)
     weights = None if shape.weight_bytes is None else shape.weight_bytes / device.parallel
-    found = Fit(
+    found = MemoryFit(
         fits=most >= asked,
         memory_gib=memory_gib_of(device),
         weights_gib=None if weights is None else round(weights / 2**30, 2),
@@ -66,7 +66,7 @@ def fit_of(config: Engine, device: Device) -> Fit:
     return found if found.fits else found._replace(why=_advice(found, shape, options, device))
 
 
-def _advice(found: Fit, shape: ModelShapeOnDisk, options: dict[str, Any], device: Device) -> str:
+def _advice(found: MemoryFit, shape: ModelShapeOnDisk, options: dict[str, Any], device: Device) -> str:
     """The largest setting that fits."""
     if found.most_context_tokens:
         where = "VLLM_CPU_KVCACHE_SPACE" if device.kind == "cpu" else f"{found.memory_gib:g} GiB"
@@ -94,7 +94,7 @@ def tightest(devices: Sequence[Device]) -> Device:
     return min(devices, key=lambda device: memory_gib_of(device) or inf)
 
 
-def require_fit(config: Engine, devices: Sequence[Device]) -> None:
+def require_fit(config: EngineConfig, devices: Sequence[Device]) -> None:
     """Refuses a job whose model cannot fit onto one of its GPUs, before minutes are spent on loading it.
 
     Raises:

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from xpoll.core.config import Engine
+from xpoll.core.config import EngineConfig
 from xpoll.engine.backends.vllm.in_process import default_options
 from xpoll.engine.devices.find import Device, pinning
 from xpoll.engine.devices.intel_products import product_named
@@ -14,12 +14,12 @@ BLOCK_SIZE = 16  # vLLM's own, where neither xpoll nor the job sets one
 MEMORY_SHARE = 0.92  # vLLM's own gpu_memory_utilization
 
 
-def options_of(config: Engine, device: Device) -> dict[str, Any]:
+def options_of(config: EngineConfig, device: Device) -> dict[str, Any]:
     """vLLM's options as the engine on a device is given them."""
     return {**default_options(device), **config.vllm}
 
 
-def cache_of(config: Engine, device: Device) -> Cache:
+def cache_of(config: EngineConfig, device: Device) -> Cache:
     """The KV cache of one engine under [engine.vllm] and xpoll's defaults.
 
     On a GPU what activations take is not known before the start, so its size is at most this.

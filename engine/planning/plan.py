@@ -4,14 +4,14 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import groupby, islice
 from typing import Any, NamedTuple
 
-from xpoll.core.config import Engine
+from xpoll.core.config import EngineConfig
 from xpoll.core.records import Prompt
 from xpoll.engine.backends.registry import LOADS_MODEL, device_kind
 from xpoll.engine.devices.find import Device, find_intel_gpus, left_out
 from xpoll.engine.planning.fit import fit_of, tightest
 from xpoll.engine.planning.kv_cache import cache_of
-from xpoll.engine.planning.prefix import Prediction, Tokens, choose, predict, sample_of
-from xpoll.engine.planning.rate_bound import TokensEach, forecast
+from xpoll.engine.planning.prefix import Prediction, Tokens, choose, predict_cache_hits, sample_of
+from xpoll.engine.planning.rate_bound import TokensEach, rate_bound
 from xpoll.engine.planning.token_counts import CountedBy, tokens_of
 
 SAMPLE_PROMPTS = 256
@@ -37,7 +37,7 @@ def make_plan(
     *,
     documents: int,
     asked_each: int,
-    config: Engine,
+    config: EngineConfig,
     devices: Sequence[Device],
     chosen: Chosen | None = None,
 ) -> dict[str, Any]:
@@ -59,7 +59,7 @@ def make_plan(
         cache = cache_of(config, devices[0] if devices else ELSEWHERE)
         for name, sample in samples.items():
             tokens, counted_by = _tokens(sample, config.model)
-            predictions[name] = predict(
+            predictions[name] = predict_cache_hits(
                 sample_of(tokens, [[_contents(prompt)[:-1] for prompt in document] for document in sample]),
                 cache,
                 documents=documents,
@@ -95,7 +95,7 @@ def make_plan(
     }
 
 
-def _left_out(config: Engine, devices: Sequence[Device]) -> list[str]:
+def _left_out(config: EngineConfig, devices: Sequence[Device]) -> list[str]:
     """The Intel GPUs of this machine that the run does not use although it might have, with the reason."""
     if config.device not in ("auto", "xpu") or not devices:
         return []
@@ -105,7 +105,7 @@ def _left_out(config: Engine, devices: Sequence[Device]) -> list[str]:
 
 
 def _rate(
-    config: Engine, devices: Sequence[Device], prediction: Prediction | None, first: Prompt | None
+    config: EngineConfig, devices: Sequence[Device], prediction: Prediction | None, first: Prompt | None
 ) -> dict[str, Any] | None:
     """The rate that the devices allow at most, if every prompt is asked; None where no model is loaded."""
     if prediction is None or first is None:
@@ -115,7 +115,7 @@ def _rate(
         prompt=prediction.prompt_tokens / prediction.prompts,
         answer=first.sampling.max_tokens or UNKNOWN_ANSWER_TOKENS,
     )
-    return forecast(config, devices, prompts=prediction.prompts, tokens=tokens)
+    return rate_bound(config, devices, prompts=prediction.prompts, tokens=tokens)
 
 
 def _sample(prompts: Iterable[Prompt]) -> Iterator[list[Prompt]]:

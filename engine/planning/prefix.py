@@ -120,7 +120,7 @@ class Prediction(NamedTuple):
         return self.cached_tokens / self.prompt_tokens
 
 
-def predict(
+def predict_cache_hits(
     sample: Sample, cache: Cache, *, documents: int, repeats: float = 1, output_tokens: int = 0, workers: int = 1
 ) -> Prediction:
     """What a run's prompts cost if every one is asked; where the cache's size is not known, all prefixes fit.

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
-from xpoll.core.config import Engine
+from xpoll.core.config import EngineConfig
 from xpoll.engine.backends.vllm.in_process import MAX_NUM_SEQS
 from xpoll.engine.devices.find import Device
 from xpoll.engine.devices.intel_products import product_named
@@ -42,7 +42,7 @@ class TokensEach(NamedTuple):
     answer: int
 
 
-def forecast(config: Engine, devices: Sequence[Device], *, prompts: int, tokens: TokensEach) -> dict[str, Any]:
+def rate_bound(config: EngineConfig, devices: Sequence[Device], *, prompts: int, tokens: TokensEach) -> dict[str, Any]:
     """The rate that the devices allow at most, as plain JSON types; `why` says so where it cannot be told.
 
     Args:
@@ -75,7 +75,7 @@ def forecast(config: Engine, devices: Sequence[Device], *, prompts: int, tokens:
     }
 
 
-def _running(config: Engine, device: Device, tokens: TokensEach) -> int:
+def _running(config: EngineConfig, device: Device, tokens: TokensEach) -> int:
     """Prompts in a batch: as many as vLLM takes and the KV cache holds, where its size is known."""
     most = int(options_of(config, device).get("max_num_seqs") or MAX_NUM_SEQS)
     cache = cache_of(config, device)

@@ -17,7 +17,7 @@ LABELS = ["a", "b", "c"]
 CHECKED = 200  # documents whose label a person has told, in the arms that use some
 
 
-class Panel(NamedTuple):
+class SimulatedPanel(NamedTuple):
     """The votes of a panel, and the number of each document's true label."""
 
     ballots: Ballots
@@ -34,45 +34,45 @@ class Scenario(NamedTuple):
         arms: What is compared.
     """
 
-    draw: Callable[[float, np.random.Generator, int], Panel]
+    draw: Callable[[float, np.random.Generator, int], SimulatedPanel]
     level: str
     levels: Sequence[float]
     arms: Sequence[str]
 
 
-def together(level: float, rng: np.random.Generator, documents: int) -> Panel:
+def together(level: float, rng: np.random.Generator, documents: int) -> SimulatedPanel:
     """Five personas, 70 % right each; in a share `level` of the documents all repeat one opinion."""
     truth = _truth(rng, documents)
     votes = _answers(rng, truth, [0.7] * 5)
     repeats = rng.random(documents) < level
     votes[repeats] = votes[repeats, :1]
-    return Panel(_ballots(votes), truth)
+    return SimulatedPanel(_ballots(votes), truth)
 
 
-def clique(level: float, rng: np.random.Generator, documents: int) -> Panel:
+def clique(level: float, rng: np.random.Generator, documents: int) -> SimulatedPanel:
     """Three personas, each 80 % right by itself, and `level` others that always say the same, 50 % right."""
     truth = _truth(rng, documents)
     votes = _answers(rng, truth, [0.8] * 3)
     said = _answers(rng, truth, [0.5])
-    return Panel(_ballots(np.hstack([votes, *[said] * int(level)])), truth)
+    return SimulatedPanel(_ballots(np.hstack([votes, *[said] * int(level)])), truth)
 
 
-def adversary(level: float, rng: np.random.Generator, documents: int) -> Panel:
+def adversary(level: float, rng: np.random.Generator, documents: int) -> SimulatedPanel:
     """Five personas, 65 % right; `level` of them name the next label after the true one in 80 % instead."""
     truth = _truth(rng, documents)
     votes = _answers(rng, truth, [0.65] * 5)
     for persona in range(int(level)):
         votes[:, persona] = _answers(rng, (truth + 1) % len(LABELS), [0.8])[:, 0]
-    return Panel(_ballots(votes), truth)
+    return SimulatedPanel(_ballots(votes), truth)
 
 
-def skewed(level: float, rng: np.random.Generator, documents: int) -> Panel:
+def skewed(level: float, rng: np.random.Generator, documents: int) -> SimulatedPanel:
     """Five personas, 60 % right; a share `level` of the documents has the first label."""
     truth = _truth(rng, documents, frequent=level)
-    return Panel(_ballots(_answers(rng, truth, [0.6] * 5)), truth)
+    return SimulatedPanel(_ballots(_answers(rng, truth, [0.6] * 5)), truth)
 
 
-def biased(level: float, rng: np.random.Generator, documents: int) -> Panel:
+def biased(level: float, rng: np.random.Generator, documents: int) -> SimulatedPanel:
     """Three personas with logprobs that lean to the last label; a share `level` of the documents has the first."""
     truth = _truth(rng, documents, frequent=level)
     lean = np.array([0.0, 0.5, 2.5])
@@ -80,7 +80,7 @@ def biased(level: float, rng: np.random.Generator, documents: int) -> Panel:
     shares = np.exp(scores) / np.exp(scores).sum(2, keepdims=True)
     ballots = _ballots(scores.argmax(2))
     priors = dict(zip(LABELS, np.bincount(truth, minlength=len(LABELS)) / documents, strict=True))
-    return Panel(replace(ballots, distributions=shares.reshape(-1, len(LABELS)), priors=priors), truth)
+    return SimulatedPanel(replace(ballots, distributions=shares.reshape(-1, len(LABELS)), priors=priors), truth)
 
 
 COUNTED = ["majority", "reliability_weighted", "posterior", "dawid_skene", "posterior, 200 checked"]
@@ -99,7 +99,7 @@ SCENARIOS: Mapping[str, Scenario] = {
 }
 
 
-def shares_of_arm(arm: str, panel: Panel, rng: np.random.Generator) -> tuple[Shares, np.ndarray]:
+def shares_of_arm(arm: str, panel: SimulatedPanel, rng: np.random.Generator) -> tuple[Shares, np.ndarray]:
     """What a method says of a panel, and a mask of the documents that it may be scored on."""
     ballots, scored = panel.ballots, np.ones(len(panel.truth), bool)
     method, _, extra = arm.partition(", ")

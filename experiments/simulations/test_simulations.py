@@ -7,15 +7,15 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
-from experiments.simulations.panels import LABELS, SCENARIOS, Panel
+from experiments.simulations.panels import LABELS, SCENARIOS, SimulatedPanel
 from experiments.simulations.simulations import measure as measure_simulations
 
 
-def panel(name: str, level: float, documents: int = 4000) -> Panel:
+def panel(name: str, level: float, documents: int = 4000) -> SimulatedPanel:
     return SCENARIOS[name].draw(level, np.random.default_rng(0), documents)
 
 
-def right(made: Panel) -> list[float]:
+def right(made: SimulatedPanel) -> list[float]:
     """How often each persona names the truth."""
     ballots = made.ballots
     hits = ballots.label_of == made.truth[ballots.document_of]
@@ -30,7 +30,7 @@ def test_personas_are_as_often_right_as_the_scenario_says() -> None:
 
 
 def test_panels_differ_from_independence_as_the_level_says() -> None:
-    def all_equal(made: Panel) -> float:
+    def all_equal(made: SimulatedPanel) -> float:
         votes = made.ballots.label_of.reshape(len(made.truth), -1)
         return float((votes == votes[:, :1]).all(1).mean())
 

@@ -136,7 +136,7 @@ def _tokens(
 def poll(parameters: Parameters) -> Record:
     """All answers, in one session of the engine."""
     from xpoll.engine.journal.journal import read_completions
-    from xpoll.engine.run import Job, answer_prompts
+    from xpoll.engine.run import Workload, answer_prompts
 
     config = _config(parameters, "label")
     prompts, documents = _prompts(parameters)
@@ -147,7 +147,7 @@ def poll(parameters: Parameters) -> Record:
 
     with tempfile.TemporaryDirectory() as folder:
         run = RunFolder(Path(folder))
-        answer_prompts(Job(prompts, documents, asked_each), config=config.engine, folder=run)
+        answer_prompts(Workload(prompts, documents, asked_each), config=config.engine, folder=run)
         completions = list(read_completions(run.completions))
     if errors := [answer.error for answer in completions if answer.error_kind]:
         raise EngineError(f"{len(errors)} prompts were not answered: {errors[0]}")

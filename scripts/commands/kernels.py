@@ -10,8 +10,6 @@ from xpoll.benchmarks.runner.suite import find_suite, run_suite
 from xpoll.benchmarks.suites.kernels import efficiencies
 from xpoll.scripts.arguments import add_set
 
-Record = Mapping[str, Any]
-
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
     """The suite's parameters."""
@@ -45,7 +43,7 @@ def show_kernels(document: Mapping[str, Any], *, as_json: bool) -> int:
     return code
 
 
-def _print_ceilings(records: Sequence[Record]) -> None:
+def _print_ceilings(records: Sequence[Mapping[str, Any]]) -> None:
     published = next(record for record in records if record["role"] == "published")
     print(f"{published['device_name']} ({published['device']}); published peaks: {published['source']}")
     for record in records:
@@ -63,7 +61,7 @@ def _print_ceilings(records: Sequence[Record]) -> None:
     )
 
 
-def _print_operators(operators: Sequence[Record]) -> None:
+def _print_operators(operators: Sequence[Mapping[str, Any]]) -> None:
     names = f"{'operator':18} {'model':13} {'shape':40} {'dtype':5} {'arm':8}"
     print(f"\n{names} {'warm us':>10} {'cold us':>10} {'of ceiling':>11}")
     for record in operators:

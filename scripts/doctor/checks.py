@@ -5,7 +5,7 @@ import shutil
 import sys
 from pathlib import Path
 
-from xpoll.core.config import Engine
+from xpoll.core.config import EngineConfig
 from xpoll.core.environment import computes_bf16, memory_bytes, package_version, processor_name
 from xpoll.core.models import PACKAGED, cache_folder, needs_preparation
 from xpoll.engine.backends.registry import devices_for
@@ -65,7 +65,7 @@ def _packages() -> list[Finding]:
 
 
 def _devices() -> list[Finding]:
-    devices = devices_for(Engine())
+    devices = devices_for(EngineConfig())
     found = [Finding("devices", "ok", describe(devices))]
     if devices[0].kind == "cpu":
         found.append(Finding("cores", "ok", f"{len(os.sched_getaffinity(0))} usable: {processor_name()}"))

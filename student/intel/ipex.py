@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from xpoll.core.config import Student
+from xpoll.core.config import StudentConfig
 from xpoll.core.errors import ConfigError, ModelError
 from xpoll.core.progress import Progress, say
 from xpoll.student.training.encoder import Encoder
@@ -23,7 +23,7 @@ STEP = "xpoll.student.intel.ipex_step"
 WHY_NATIVE = "native: IPEX ended at 2.8 in March 2026, and its optimisations are in PyTorch itself"
 
 
-def chosen_backend(config: Student) -> tuple[str, str]:
+def chosen_backend(config: StudentConfig) -> tuple[str, str]:
     """native or ipex, and why.
 
     Raises:
@@ -50,7 +50,7 @@ def chosen_backend(config: Student) -> tuple[str, str]:
 
 
 def fine_tune_with_ipex(
-    encoder: Encoder, rows: "Rows", held_out: "Rows | None", *, config: Student, seed: int, scratch: Path
+    encoder: Encoder, rows: "Rows", held_out: "Rows | None", *, config: StudentConfig, seed: int, scratch: Path
 ) -> "FineTuning":
     """What `fine_tune` does, in the environment of `student.ipex_python`; it begins anew after a kill.
 
@@ -82,7 +82,7 @@ def fine_tune_with_ipex(
     return FineTuning(**done, resumed_at=0)
 
 
-def _write_task(folder: Path, encoder: Encoder, config: Student, seed: int) -> None:
+def _write_task(folder: Path, encoder: Encoder, config: StudentConfig, seed: int) -> None:
     wanted = config.model_dump(
         include={
             "learning_rate",

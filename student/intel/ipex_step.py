@@ -133,7 +133,7 @@ def steps_of(rows: list[dict[str, Any]], task: dict[str, Any], draw: random.Rand
     order = list(rows)
     draw.shuffle(order)
     size = task["batch_size"]
-    window = 16 * size * task["accumulation"]  # as student/training/batches.py has it, which needs the other Transformers
+    window = 16 * size * task["accumulation"]  # as batches.py has it, which needs the other Transformers
     made = []
     for start in range(0, len(order), window):
         made += batches(sorted(order[start : start + window], key=lambda row: len(row["ids"])), size)

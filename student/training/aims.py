@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch.nn import functional
 
-from xpoll.core.config import Student
+from xpoll.core.config import StudentConfig
 from xpoll.student.training.head import last_linear
 
 TEMPERATURE = 0.1
@@ -27,7 +27,7 @@ class Aims:
         config: Its `contrast` is the weight of that aim, its `mixup` says how texts are mixed.
     """
 
-    def __init__(self, config: Student) -> None:
+    def __init__(self, config: StudentConfig) -> None:
         self._contrast, self._mixup = config.contrast, config.mixup
         self._read: torch.Tensor | None = None
         self._head: Any = None

@@ -7,7 +7,7 @@ from pathlib import Path
 from transformers import TrainingArguments
 from transformers.utils import is_torch_bf16_gpu_available
 
-from xpoll.core.config import Student
+from xpoll.core.config import StudentConfig
 from xpoll.core.device import best_device
 from xpoll.core.environment import computes_bf16
 from xpoll.core.errors import ConfigError
@@ -21,13 +21,13 @@ def num_processes() -> int:
     return int(os.environ.get("WORLD_SIZE", "1"))
 
 
-def num_epochs(config: Student, num_rows: int) -> float:
+def num_epochs(config: StudentConfig, num_rows: int) -> float:
     """The configured passes, or as many as `student.min_steps` takes."""
     return max(config.epochs, config.min_steps / math.ceil(num_rows / (config.batch_size * config.accumulation)))
 
 
 def arguments(
-    config: Student, precision: str, *, seed: int, num_rows: int, judged: bool, checkpoints: Path
+    config: StudentConfig, precision: str, *, seed: int, num_rows: int, judged: bool, checkpoints: Path
 ) -> TrainingArguments:
     """Arguments of one training.
 

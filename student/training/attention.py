@@ -12,7 +12,7 @@ def attention_for_training(model: Any, precision: str) -> Iterator[None]:
     """Within the block a model that trains in bf16 on a CPU computes its attention step by step ("eager").
 
     Without dropout PyTorch would take its fused attention, whose gradient in bf16 takes half of a step's time on a CPU
-    (measured with PyTorch 2.13, experiments/LOG.md). In fp32 both take the same; with dropout it does not take the fused one.
+    (PyTorch 2.13, experiments/LOG.md). In fp32 both take the same; with dropout it does not take the fused one.
     """
     usual = model.config._attn_implementation
     if best_device().type == "cpu" and precision == "bf16":

@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from xpoll.core.config import Student
+from xpoll.core.config import StudentConfig
 from xpoll.core.errors import ConfigError, ModelError
 from xpoll.core.files import read_json, write_json
 from xpoll.student.training.encoder import Encoder, quiet
@@ -20,7 +20,7 @@ from xpoll.student.training.fine_tune import fine_tune
 from xpoll.student.training.rows import FineTuning, Rows
 
 
-def num_devices(config: Student) -> int:
+def num_devices(config: StudentConfig) -> int:
     """How many devices to train on.
 
     Raises:
@@ -39,7 +39,14 @@ def num_devices(config: Student) -> int:
 
 
 def fine_tune_on_devices(
-    encoder: Encoder, rows: Rows, held_out: Rows | None, *, config: Student, seed: int, checkpoints: Path, devices: int
+    encoder: Encoder,
+    rows: Rows,
+    held_out: Rows | None,
+    *,
+    config: StudentConfig,
+    seed: int,
+    checkpoints: Path,
+    devices: int,
 ) -> FineTuning:
     """What `fine_tune` does, on `devices` devices; the batch size counts for each.
 
@@ -96,7 +103,7 @@ def main(folder: Path) -> None:
             Encoder(tokenizer, model),
             Rows(*texts["rows"]),
             held_out,
-            config=Student.model_validate(task["student"]),
+            config=StudentConfig.model_validate(task["student"]),
             seed=task["seed"],
             checkpoints=Path(task["checkpoints"]),
         )._asdict()

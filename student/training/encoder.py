@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
-from xpoll.core.config import Student
+from xpoll.core.config import StudentConfig
 from xpoll.core.errors import ConfigError, ModelError
 from xpoll.core.models import resolve_model
 from xpoll.core.progress import Waiting
@@ -33,7 +33,7 @@ def quiet() -> Iterator[None]:
             logging.enable_progress_bar()
 
 
-def load_for_training(config: Student, labels: Sequence[str], *, seed: int) -> Encoder:
+def load_for_training(config: StudentConfig, labels: Sequence[str], *, seed: int) -> Encoder:
     """The encoder named by the config, with a new classification head for `labels`.
 
     Args:

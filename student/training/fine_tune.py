@@ -14,7 +14,7 @@ from transformers import (
     PrinterCallback,
 )
 
-from xpoll.core.config import Student
+from xpoll.core.config import StudentConfig
 from xpoll.core.errors import ConfigError, ModelError
 from xpoll.student.training import callbacks, frozen
 from xpoll.student.training.aims import Aims
@@ -33,7 +33,7 @@ def fine_tune(
     rows: Rows,
     held_out: Rows | None = None,
     *,
-    config: Student,
+    config: StudentConfig,
     seed: int,
     checkpoints: Path,
     logs: Path | None = None,

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.support.fake_sysfs import Scripted, found
-from xpoll.core.config import Report
+from xpoll.core.config import ReportConfig
 from xpoll.energy import stages as module
 from xpoll.energy.stages import measured_stage, read_stages
 from xpoll.report.energy import energy_of
@@ -21,7 +21,7 @@ def entry(stage: str, energy_j: float | None, *, wall_s: float = 10.0, complete:
 
 
 def figures(*entries: Any, right: float | None = 80.0, **config: Any) -> dict[str, Any]:
-    return energy_of(entries, answers=600, decided=100, right=right, config=Report(**config))
+    return energy_of(entries, answers=600, decided=100, right=right, config=ReportConfig(**config))
 
 
 def test_a_stage_is_written_with_its_energy(tmp_path: Path) -> None:

@@ -12,25 +12,25 @@ import pytest
 
 from tests.conftest import Xpoll
 from tests.support.simulated_job import write_simulated_job
-from xpoll.core.config import Engine
+from xpoll.core.config import EngineConfig
 from xpoll.core.files import read_json
 from xpoll.core.records import AnswerSchema, Prompt, Sampling
 from xpoll.core.run_folder import RunFolder
 from xpoll.engine.journal.journal import count_answers, read_completions
-from xpoll.engine.run import Job, answer_prompts
+from xpoll.engine.run import Workload, answer_prompts
 
 pytestmark = pytest.mark.engine
 
 DOCUMENTS = 600
 
 
-def job() -> Job:
+def job() -> Workload:
     sampling, schema = Sampling(0.8, 1.0, 16), AnswerSchema(("good", "bad"))
     messages = ({"role": "user", "content": "Text: the sun shines"},)
     prompts = (
         Prompt(f"doc-{i}", "p", sample, messages, sampling, schema) for i in range(DOCUMENTS) for sample in (0, 1)
     )
-    return Job(prompts, DOCUMENTS, 2)
+    return Workload(prompts, DOCUMENTS, 2)
 
 
 def test_poison_of_every_kind_becomes_error_rows_and_all_else_is_answered_once(tmp_path: Path) -> None:
@@ -40,7 +40,7 @@ def test_poison_of_every_kind_becomes_error_rows_and_all_else_is_answered_once(t
         "die_on": ["doc-200", "doc-201"],  # the engine dies, twice side by side
         "hang_on": ["doc-599"],  # nothing comes any more
     }
-    config = Engine(backend="simulated", device="cpu", hang_timeout_s=6, max_in_flight=64, simulated=simulated)
+    config = EngineConfig(backend="simulated", device="cpu", hang_timeout_s=6, max_in_flight=64, simulated=simulated)
     folder = RunFolder(tmp_path)
     answer_prompts(job(), config=config, folder=folder)
     completions = list(read_completions(folder.completions))

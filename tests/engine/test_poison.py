@@ -7,11 +7,11 @@ import pytest
 
 from tests.support.reckless import POISON
 from tests.support.tiny import make_tiny_llama
-from xpoll.core.config import Engine
+from xpoll.core.config import EngineConfig
 from xpoll.core.records import AnswerSchema, Prompt, Sampling
 from xpoll.core.run_folder import RunFolder
 from xpoll.engine.journal.journal import read_completions
-from xpoll.engine.run import Job, answer_prompts
+from xpoll.engine.run import Workload, answer_prompts
 
 pytestmark = pytest.mark.engine
 
@@ -23,10 +23,12 @@ def test_a_document_that_kills_vllm_costs_its_own_row_and_no_other(tmp_path: Pat
     messages = ({"role": "user", "content": "Text: the sun shines"},)
     sampling, schema = Sampling(0.8, 1.0, 4), AnswerSchema(("good", "bad"))
     prompts = (Prompt(f"doc-{i}", "p", 0, messages, sampling, schema) for i in range(DOCUMENTS))
-    config = Engine(backend="tests.support.reckless:RecklessBackend", device="cpu", model=str(model), max_restarts=1)
+    config = EngineConfig(
+        backend="tests.support.reckless:RecklessBackend", device="cpu", model=str(model), max_restarts=1
+    )
     folder = RunFolder(tmp_path / "run")
     folder.path.mkdir()
-    answer_prompts(Job(prompts, DOCUMENTS, 1), config=config, folder=folder)
+    answer_prompts(Workload(prompts, DOCUMENTS, 1), config=config, folder=folder)
     completions = list(read_completions(folder.completions))
     assert len(completions) == len({completion.key for completion in completions}) == DOCUMENTS
     assert Counter(completion.error_kind for completion in completions) == {None: DOCUMENTS - 1, "poison": 1}

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import pytest
 
 from xpoll.core.errors import EngineError
-from xpoll.engine.slots import Seat, Seats
+from xpoll.engine.slots import Slot, Slots
 from xpoll.engine.work import Work
 
 
@@ -20,7 +20,7 @@ class World:
     deaths: int = 0
 
     def __post_init__(self) -> None:
-        self.seats = Seats(lambda number: number, lambda worker: None, number=self.seats_number, max_restarts=2)
+        self.seats = Slots(lambda number: number, lambda worker: None, number=self.seats_number, max_restarts=2)
 
     def run(self, documents: list[str], at_once: int = 64) -> set[str]:
         """Returns the documents that were answered."""
@@ -45,7 +45,7 @@ class World:
                 return answered
         raise AssertionError("it does not end")
 
-    def _next(self, seat: Seat, todo: list[Work], at_once: int) -> list[Work]:
+    def _next(self, seat: Slot, todo: list[Work], at_once: int) -> list[Work]:
         if seat.convicted and (todo or self.seats.again):
             seat.alone = True
             return [self.seats.again.popleft() if self.seats.again else todo.pop(0)]
@@ -99,7 +99,7 @@ def test_a_single_poison_row_with_nothing_else_to_ask_ends_as_poison() -> None:
 
 
 def test_suspects_of_a_device_that_was_given_up_get_a_seat_before_the_end() -> None:
-    seats = Seats(lambda number: number, lambda worker: None, number=4, max_restarts=0)
+    seats = Slots(lambda number: number, lambda worker: None, number=4, max_restarts=0)
     for number, seat in seats.seats.items():
         seat.starting, seat.load = False, 10 - number
     seats.died(seats.seats[0], [Work("doc-0", ()), Work("doc-1", ())], "lost")
@@ -112,13 +112,13 @@ def test_suspects_of_a_device_that_was_given_up_get_a_seat_before_the_end() -> N
     assert clearing(seats) == []
 
 
-def clearing(seats: Seats) -> list[int]:
+def clearing(seats: Slots) -> list[int]:
     seats.clear_for_suspects()
     return [number for number, seat in seats.seats.items() if seat.clearing]
 
 
 def test_no_seat_is_cleared_while_the_restarted_worker_will_take_the_suspects() -> None:
-    seats = Seats(lambda number: number, lambda worker: None, number=2, max_restarts=2)
+    seats = Slots(lambda number: number, lambda worker: None, number=2, max_restarts=2)
     for seat in seats.seats.values():
         seat.starting = False
     seats.died(seats.seats[0], [Work("doc-0", ())], "killed")

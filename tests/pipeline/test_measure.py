@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from xpoll.core.config import Engine
+from xpoll.core.config import EngineConfig
 from xpoll.core.run_folder import RunFolder
 from xpoll.pipeline import measure
 from xpoll.pipeline.measure import TimedStudent
@@ -24,13 +24,13 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 @pytest.mark.parametrize(
     ("config", "why"),
     [
-        (Engine(address="head:6379"), "the engines compute on other machines"),
-        (Engine(backend="openai"), "the engines compute on other machines"),
-        (Engine(backend="replay"), "no model runs with engine.backend = 'replay'"),
-        (Engine(backend="simulated"), "no model runs with engine.backend = 'simulated'"),
+        (EngineConfig(address="head:6379"), "the engines compute on other machines"),
+        (EngineConfig(backend="openai"), "the engines compute on other machines"),
+        (EngineConfig(backend="replay"), "no model runs with engine.backend = 'replay'"),
+        (EngineConfig(backend="simulated"), "no model runs with engine.backend = 'simulated'"),
     ],
 )
-def test_a_poll_whose_model_does_not_run_here_is_not_measured(asked: list[str], config: Engine, why: str) -> None:
+def test_a_poll_whose_model_does_not_run_here_is_not_measured(asked: list[str], config: EngineConfig, why: str) -> None:
     found = measure._counters("poll", config)
     assert (found.counters, found.source, found.why) == ([], "none", why)
     assert asked == []
@@ -38,14 +38,14 @@ def test_a_poll_whose_model_does_not_run_here_is_not_measured(asked: list[str], 
 
 def test_each_step_is_given_the_counters_of_what_it_computes_on(asked: list[str]) -> None:
     for step in ("poll", "vote", "train", "evaluate"):
-        measure._counters(step, Engine(device="cpu"))
+        measure._counters(step, EngineConfig(device="cpu"))
     assert asked[:2] == ["cpu", "cpu"] and len(asked) == 4
 
 
 def test_the_report_is_not_measured_because_it_tells_the_figures(tmp_path: Path) -> None:
-    from xpoll.core.config import Config, Documents, Task
+    from xpoll.core.config import Config, DocumentsConfig, Task
 
-    config = Config(documents=Documents(path="texts.csv"), task=Task(labels=["a", "b"]))  # type: ignore[arg-type]
+    config = Config(documents=DocumentsConfig(path="texts.csv"), task=Task(labels=["a", "b"]))  # type: ignore[arg-type]
     with measure.measured("report", config, RunFolder(tmp_path)):
         pass
     assert list(tmp_path.iterdir()) == []

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from xpoll.core.config import Report
+from xpoll.core.config import ReportConfig
 from xpoll.core.errors import ConfigError
 from xpoll.report.carbon import carbon_intensity
 from xpoll.report.cost import PUBLISHED, break_even, cost_of
@@ -15,7 +15,7 @@ UNMEASURED = {"stages": {"poll": None, "train": None}, "wall_s": {"poll": 3600, 
 
 
 def cost(energy: dict[str, Any] = ENERGY, texts_per_s: float | None = None, **config: Any) -> dict[str, Any]:
-    return cost_of(energy, Report(**config), engine_s=60.0, documents=10_000, texts_per_s=texts_per_s)
+    return cost_of(energy, ReportConfig(**config), engine_s=60.0, documents=10_000, texts_per_s=texts_per_s)
 
 
 def test_a_price_by_the_hour_pays_for_every_stage() -> None:

@@ -10,20 +10,20 @@ from tests.support.toy import LABELS, documents, row, settings
 from xpoll.core.errors import ConfigError
 from xpoll.student import ensemble
 from xpoll.student.dataset import training_rows
-from xpoll.student.held_out import Split
+from xpoll.student.held_out import HeldOut
 from xpoll.student.inference.model import StudentModel
-from xpoll.student.task import Task
 from xpoll.student.train import train_student
 from xpoll.student.training.rows import Rows
+from xpoll.student.training_task import TrainingTask
 
 
-def a_task(encoder: Path, further: Rows | None, **changes: Any) -> Task:
+def a_task(encoder: Path, further: Rows | None, **changes: Any) -> TrainingTask:
     """Four voted rows: the second was pruned, the last is held out."""
     chosen = training_rows([*documents(4), row(4, None, text="loss")], LABELS)
     votes = np.eye(3)[[0, 1, 2, 0]]
     targets = votes * np.array([1, 0, 1, 1])[:, None]
     config = settings(encoder, **changes)
-    return Task(chosen, LABELS, targets, votes, [], Split([0, 1, 2], [3]), None, further, 1, config, "native")
+    return TrainingTask(chosen, LABELS, targets, votes, [], HeldOut([0, 1, 2], [3]), None, further, 1, config, "native")
 
 
 Calls = list[tuple[Rows, list[str], int]]
@@ -35,7 +35,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> Calls:
     """Members that are not trained, and answer each label in turn."""
     calls: Calls = []
 
-    def aside(_: Task, rows: Rows, texts: list[str], seed: int, __: Path) -> np.ndarray:
+    def aside(_: TrainingTask, rows: Rows, texts: list[str], seed: int, __: Path) -> np.ndarray:
         calls.append((rows, texts, seed))
         return np.tile(np.eye(3)[(len(calls) - 1) % 3], (len(texts), 1))
 
@@ -77,7 +77,7 @@ def test_members_differ_in_turn_and_label_made_up_texts(
     asked_as: list[tuple[int, float]] = []
     answers = ensemble.aside
 
-    def aside(task: Task, *arguments: Any) -> np.ndarray:
+    def aside(task: TrainingTask, *arguments: Any) -> np.ndarray:
         asked_as.append((task.config.frozen, task.config.learning_rate))
         return answers(task, *arguments)
 

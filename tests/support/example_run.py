@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from xpoll.core.config import Config, Report
+from xpoll.core.config import Config, ReportConfig
 from xpoll.core.config_file import load_config
 from xpoll.core.files import write_json, write_table
 from xpoll.core.records import CONSENSUS_SCHEMA, VOTE_SCHEMA, Consensus, Document, Vote, to_table, with_labels
@@ -151,7 +151,7 @@ def _metrics(votes: Sequence[Vote], consensus: Sequence[Consensus], evaluation: 
     reasons = [vote.unparsable for vote in votes if vote.unparsable is not None]
     errors = [reason.removeprefix("error: ") for reason in reasons if reason.startswith("error: ")]
     decided = sum(row.label is not None for row in consensus)
-    config = Report(usd_per_hour=0.72, carbon_g_per_kwh=350.0)
+    config = ReportConfig(usd_per_hour=0.72, carbon_g_per_kwh=350.0)
     right = evaluation["teacher"]["accuracy"] * len(consensus) if evaluation else None
     energy = energy_of(_stages(), answers=len(votes) - len(errors), decided=decided, right=right, config=config)
     return {

@@ -10,7 +10,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from xpoll.core.config import Engine
+from xpoll.core.config import EngineConfig
 from xpoll.core.records import AnswerSchema, Completion, Prompt, Sampling
 from xpoll.engine.backends.registry import BackendSettings, Load
 from xpoll.engine.cluster import begin_worker, end_worker, ray_session
@@ -66,7 +66,7 @@ def main() -> None:
     """Prints {"pinned": [...], "plain": [...], "gpus": what Ray has declared}."""
     import ray
 
-    config = Engine(backend="tests.engine.pinned:SeesBackend", model="none", **json.loads(sys.argv[1]))
+    config = EngineConfig(backend="tests.engine.pinned:SeesBackend", model="none", **json.loads(sys.argv[1]))
     log = Path(tempfile.mkdtemp(), "log")
     prompt = Prompt("d", "p", 0, ({"role": "user", "content": "?"},), Sampling(0, 1, 1), AnswerSchema(()))
     with ray_session(config, log=log) as devices:

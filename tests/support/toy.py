@@ -4,7 +4,7 @@ import random
 from collections.abc import Sequence
 from pathlib import Path
 
-from xpoll.core.config import Student
+from xpoll.core.config import StudentConfig
 from xpoll.core.records import Consensus, Split
 
 LABELS = ["bad", "fair", "good"]
@@ -35,7 +35,7 @@ def make_encoder(folder: Path, *, positions: int = 64) -> Path:
     return folder
 
 
-def settings(encoder: Path, **changes: object) -> Student:
+def settings(encoder: Path, **changes: object) -> StudentConfig:
     """A [student] section that learns the toy."""
     values = {
         "encoder": str(encoder),
@@ -45,7 +45,7 @@ def settings(encoder: Path, **changes: object) -> Student:
         "min_steps": 0,
         "precision": "fp32",
     }
-    return Student.model_validate(values | changes)
+    return StudentConfig.model_validate(values | changes)
 
 
 def text_of(label: str, draw: random.Random) -> str:

@@ -35,7 +35,7 @@ ENOUGH_KNOWN = 30  # labelled documents with two answers or more, from which the
 PRIOR_OPINIONS = 10.0  # documents' worth by which it is held to the assumed one
 
 
-class Fit(NamedTuple):
+class PosteriorFit(NamedTuple):
     """A fitted model. `confusion` is (personas, true label, label named); `right` one accuracy a persona."""
 
     shares: Shares
@@ -55,7 +55,7 @@ def posterior(ballots: Ballots) -> Shares:
     return fit(ballots).shares
 
 
-def fit(ballots: Ballots) -> Fit:
+def fit(ballots: Ballots) -> PosteriorFit:
     """The better of two models: a confusion matrix a persona, or one accuracy."""
     kinds = kinds_of(ballots)
     num_personas, num_labels = len(ballots.persona_ids), len(ballots.labels)
@@ -66,7 +66,7 @@ def fit(ballots: Ballots) -> Fit:
     return matrices if 2 * (log_matrices - log_accuracies) >= more_parameters * answered else accuracies
 
 
-def _fitted(kinds: Kinds, estimate: Callable[[Ballots, np.ndarray], np.ndarray]) -> tuple[Fit, float]:
+def _fitted(kinds: Kinds, estimate: Callable[[Ballots, np.ndarray], np.ndarray]) -> tuple[PosteriorFit, float]:
     """Expectation-maximisation from the shares of the votes; documents of known label stay at it.
 
     Returns:
@@ -100,7 +100,7 @@ def _fitted(kinds: Kinds, estimate: Callable[[Ballots, np.ndarray], np.ndarray])
         correlation = votes.correlation
         belief = _belief(_likelihood(votes, confusion, correlation).log + np.log(label_shares), votes.known)
     belief[total == 0] = np.nan
-    return Fit(belief[kinds.kind_of], label_shares, confusion, float(correlation)), log_likelihood
+    return PosteriorFit(belief[kinds.kind_of], label_shares, confusion, float(correlation)), log_likelihood
 
 
 class _Likelihood(NamedTuple):

@@ -24,7 +24,7 @@ class Answer(NamedTuple):
     problem: str | None = None
 
 
-class Answers(NamedTuple):
+class ReviewAnswers(NamedTuple):
     """Document id to label; and the rows that were left out, each with the reason."""
 
     labels: dict[str, str]
@@ -37,7 +37,7 @@ def write_form(path: Path, form: str, rows: Sequence[Mapping[str, Any]], texts: 
         FORMS[form](temporary, rows, texts)
 
 
-def read_answers(path: Path, documents: set[str], labels: Sequence[str]) -> Answers:
+def read_answers(path: Path, documents: set[str], labels: Sequence[str]) -> ReviewAnswers:
     """What people said of the documents of a sample.
 
     A row that cannot be used is left out and named: a document that is not in the sample, a label that is
@@ -74,7 +74,7 @@ def read_answers(path: Path, documents: set[str], labels: Sequence[str]) -> Answ
         raise InputError(
             f"{path} has no usable label in {len(rows)} rows{first}", mend="fill in the file of xpoll review sample"
         )
-    return Answers(found, skipped)
+    return ReviewAnswers(found, skipped)
 
 
 def _write_csv(path: Path, rows: Sequence[Mapping[str, Any]], texts: Mapping[str, str]) -> None:

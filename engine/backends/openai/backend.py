@@ -22,8 +22,8 @@ from xpoll.core.config_file import checked_section
 from xpoll.core.errors import ConfigError, EngineError
 from xpoll.core.records import Completion, Prompt
 from xpoll.engine.backends.openai.chat_api import Offers, completion_fields, error_message, is_too_long, request_body
-from xpoll.engine.backends.openai.concurrency import Limit, Slots
-from xpoll.engine.backends.openai.retries import Reply, backoff_s, is_overload, retry_after_s, retry_kind
+from xpoll.engine.backends.openai.concurrency import Limit, Permits
+from xpoll.engine.backends.openai.retries import HttpResponse, backoff_s, is_overload, retry_after_s, retry_kind
 from xpoll.engine.backends.openai.shared_requests import Outcome, SharedRequests
 from xpoll.engine.backends.registry import BackendSettings, EngineDeadError, Load
 
@@ -79,7 +79,7 @@ class OpenAIBackend:
             EngineError: the endpoint does not answer, or does not accept the key.
         """
         self._options = checked_section(OpenAIOptions, self._settings.options, "engine.openai")
-        self._slots = Slots(Limit(self._options.max_concurrency))
+        self._slots = Permits(Limit(self._options.max_concurrency))
         self._shared = SharedRequests(self._ask_for)
         key = os.environ.get(self._options.api_key_env)
         self._session = aiohttp.ClientSession(
@@ -117,7 +117,7 @@ class OpenAIBackend:
                 f"engine.model: {self._options.base_url} does not serve {wanted}", mend=f"set engine.model to {known}"
             )
 
-    def _raise_if_no_use(self, reply: Reply) -> None:
+    def _raise_if_no_use(self, reply: HttpResponse) -> None:
         url, variable = self._options.base_url, self._options.api_key_env
         if reply.status == 0:
             raise EngineError(f"{url} does not answer: {reply.body}", mend="set engine.openai.base_url")
@@ -162,7 +162,7 @@ class OpenAIBackend:
                 try:
                     return completion_fields(reply.body, prompt.answer)
                 except ValueError as error:
-                    reply = Reply(502, str(error))
+                    reply = HttpResponse(502, str(error))
             message = error_message(reply.body)
             self._raise_if_dead(reply, message)
             kind = retry_kind(reply.status)
@@ -184,7 +184,7 @@ class OpenAIBackend:
                 self._slots.close_for(asked_s)
             await asyncio.sleep(max(asked_s, backoff_s(failures, self._options.first_wait_s, random.random)))
 
-    def _raise_if_dead(self, reply: Reply, message: str) -> None:
+    def _raise_if_dead(self, reply: HttpResponse, message: str) -> None:
         """Where every further row would end the same way, the engine is gone: a later run asks them again."""
         refused = f"{self._options.base_url} refuses all requests (HTTP {reply.status})"
         if reply.status in NOT_ALLOWED:
@@ -192,19 +192,19 @@ class OpenAIBackend:
         if reply.status == 404 or "insufficient_quota" in message:
             raise EngineDeadError(f"{refused}: {message}")
 
-    async def _send(self, method: str, path: str, body: dict[str, Any] | None = None) -> Reply:
+    async def _send(self, method: str, path: str, body: dict[str, Any] | None = None) -> HttpResponse:
         try:
             async with self._session.request(method, f"{self._options.base_url}{path}", json=body) as reply:
                 text = await reply.text(errors="replace")
                 wait_s = retry_after_s(reply.headers.get("Retry-After"), time.time())
         except TimeoutError:
-            return Reply(408, f"no answer within {self._options.request_timeout_s:g} s")
+            return HttpResponse(408, f"no answer within {self._options.request_timeout_s:g} s")
         except aiohttp.ClientError as error:
-            return Reply(0, f"{type(error).__name__}: {error}")
+            return HttpResponse(0, f"{type(error).__name__}: {error}")
         try:
-            return Reply(reply.status, json.loads(text), wait_s)
+            return HttpResponse(reply.status, json.loads(text), wait_s)
         except ValueError:
-            return Reply(reply.status, text, wait_s)
+            return HttpResponse(reply.status, text, wait_s)
 
     def load(self) -> Load | None:
         return None

@@ -60,7 +60,7 @@ class Limit:
         self._closed_until_s = max(self._closed_until_s, self._clock() + seconds)
 
 
-class Slots:
+class Permits:
     """Lets a block run when the limit has room; whoever waits first runs first."""
 
     def __init__(self, limit: Limit) -> None:

@@ -17,7 +17,7 @@ _KINDS: dict[int, Kind] = {
 LONGEST_BACKOFF_S = 60.0
 
 
-class Reply(NamedTuple):
+class HttpResponse(NamedTuple):
     """What came of one request; status 0 is a connection that failed, 408 also one that took too long."""
 
     status: int

@@ -166,11 +166,11 @@ def test_what_int8_loses_is_said_of_each_student_and_of_all(tmp_path: Path, monk
     _, test = read_sentences(str(made_up(tmp_path)))
     wrong_label = {label: LABELS[(LABELS.index(label) + 1) % 3] for label in LABELS}
 
-    def answers(student: Path, way: str, _: object) -> student_int8.Answers:
+    def answers(student: Path, way: str, _: object) -> student_int8.LabelledSentences:
         """Right but for five; in INT8 student 1 has nine further errors, with INT8 weights each has one less."""
         wrong = {"pytorch": 5, "openvino-int8": 5 + 9 * int(student.name), "openvino-int8-weights": 4}[way]
         labels = [wrong_label[label] if i < wrong else label for i, label in enumerate(test.labels)]
-        return student_int8.Answers(labels, 3 if way == "openvino-int8" else 0)
+        return student_int8.LabelledSentences(labels, 3 if way == "openvino-int8" else 0)
 
     monkeypatch.setattr(student_int8, "_answers", answers)
     first, second, both = student_int8.measure_points_lost([Path("0"), Path("1")], test, "toy")

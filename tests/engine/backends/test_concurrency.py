@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from xpoll.engine.backends.openai.concurrency import FIRST_LIMIT, Limit, Slots
+from xpoll.engine.backends.openai.concurrency import FIRST_LIMIT, Limit, Permits
 from xpoll.engine.backends.openai.retries import backoff_s, is_overload, retry_after_s, retry_kind
 
 
@@ -84,14 +84,14 @@ def test_nothing_begins_while_the_endpoint_asks_for_a_pause() -> None:
 def test_slots_run_as_many_blocks_as_there_is_room_and_cancelled_ones_lose_none() -> None:
     most = 0
 
-    async def block(slots: Slots) -> None:
+    async def block(slots: Permits) -> None:
         nonlocal most
         async with slots:
             most = max(most, slots.limit.in_flight)
             await asyncio.sleep(0.001)
 
     async def run() -> None:
-        slots = Slots(Limit(3))
+        slots = Permits(Limit(3))
         tasks = [asyncio.create_task(block(slots)) for _ in range(40)]
         await asyncio.sleep(0)
         for task in tasks[1::3]:
@@ -105,7 +105,7 @@ def test_slots_run_as_many_blocks_as_there_is_room_and_cancelled_ones_lose_none(
 
 def test_a_pause_ends_by_itself() -> None:
     async def run() -> None:
-        slots = Slots(Limit(3))
+        slots = Permits(Limit(3))
         slots.close_for(0.05)
 
         async def block() -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 from transformers import AutoTokenizer
 
 from tests.support.tiny import CHAT_TEMPLATE, SPECIAL, make_tiny_llama
-from xpoll.core.config import Engine
+from xpoll.core.config import EngineConfig
 from xpoll.core.control_tokens import control_tokens_in
 from xpoll.core.records import AnswerSchema, Prompt, Sampling
 from xpoll.engine.backends.registry import BackendSettings
@@ -33,7 +33,7 @@ def test_the_chat_template_is_told_what_the_job_says_and_vllm_is_not(tmp_path: P
     def prompt(more: str | None) -> Prompt:
         return Prompt("d", "p", 0, ({"role": "user", "content": "a"},), Sampling(0.8, 1.0, 4, more), AnswerSchema())
 
-    told = prompt(Engine(chat_template_kwargs={"thinking": True}).sampling_more)
+    told = prompt(EngineConfig(chat_template_kwargs={"thinking": True}).sampling_more)
     texts = [backend._tokenizer.decode(backend._token_ids(each)) for each in (told, prompt(None))]
     assert [text.endswith("off") for text in texts] == [False, True]
     counted, _ = tokens_of([told, prompt(None)], str(tmp_path / "tiny"))

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.fake_machine import MACHINES, FakeCard, build, max_1100, max_1550, no_longer_answers
-from xpoll.core.config import Engine
+from xpoll.core.config import EngineConfig
 from xpoll.core.errors import EngineError
 from xpoll.engine.backends.registry import devices_for
 from xpoll.engine.devices.affinity import Hierarchy
@@ -150,12 +150,12 @@ def test_the_parts_of_a_cpu_engine_have_cores_of_their_own() -> None:
 
 
 def test_simulated_devices_may_be_more_than_the_cores_and_take_none_of_them() -> None:
-    devices = devices_for(Engine(backend="simulated", device="cpu", replicas=1000))
+    devices = devices_for(EngineConfig(backend="simulated", device="cpu", replicas=1000))
     assert len(devices) == 1000
     assert {device.cores for device in devices} == {()}
     assert pinning(devices[0])["OMP_NUM_THREADS"] == "1"
     with pytest.raises(EngineError, match="1000 is more than the"):
-        devices_for(Engine(device="cpu", replicas=1000))
+        devices_for(EngineConfig(device="cpu", replicas=1000))
 
 
 def test_a_gpu_is_pinned_by_level_zero_mask_with_both_ray_flags(

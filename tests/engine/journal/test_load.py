@@ -10,13 +10,13 @@ from xpoll.core.records import COMPLETION_SCHEMA, Completion, to_table
 from xpoll.engine.backends.registry import Load
 from xpoll.engine.journal.load import Meters, latest_loads
 from xpoll.engine.scheduler import places
-from xpoll.engine.work import Reply
+from xpoll.engine.work import WorkerReply
 
 
-def reply(answers: int, load: Load | None) -> Reply:
+def reply(answers: int, load: Load | None) -> WorkerReply:
     rows = [Completion(f"d{i}", "p", 0, text="a", prompt_tokens=10, cached_prompt_tokens=8) for i in range(answers)]
     batch = to_table(rows, COMPLETION_SCHEMA).to_batches()[0] if rows else None
-    return Reply(batch, [], 0, running=5, waiting=7, given_back=[], places=64, load=load)
+    return WorkerReply(batch, [], 0, running=5, waiting=7, given_back=[], places=64, load=load)
 
 
 def test_a_line_has_the_latest_of_a_worker_and_the_totals_since_it_began(tmp_path: Path) -> None:

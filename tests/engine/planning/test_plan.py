@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.support.tiny import make_tiny_llama
-from xpoll.core.config import Engine
+from xpoll.core.config import EngineConfig
 from xpoll.core.records import AnswerSchema, Message, Prompt, Sampling
 from xpoll.engine.devices.find import Device
 from xpoll.engine.planning.kv_cache import cache_of
@@ -46,7 +46,7 @@ def both_orders(*, text: int, persona: int) -> dict[str, list[Prompt]]:
 
 
 def plan_of(prompts: dict[str, list[Prompt]], chosen: Chosen | None = None, **engine: Any) -> dict[str, Any]:
-    config = Engine(model="no-such-model", **engine)
+    config = EngineConfig(model="no-such-model", **engine)
     return make_plan(prompts, documents=6, asked_each=4, config=config, devices=[CPU], chosen=chosen)
 
 
@@ -135,21 +135,21 @@ def model_folder(path: Path, **config: Any) -> str:
 
 def test_a_cpu_s_kv_cache_is_what_its_engine_is_given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("VLLM_CPU_KVCACHE_SPACE", "2")
-    config = Engine(model=model_folder(tmp_path), vllm={"dtype": "float32"})
+    config = EngineConfig(model=model_folder(tmp_path), vllm={"dtype": "float32"})
     assert cache_of(config, CPU) == (32, 2 * 2**30 // (BYTES_PER_TOKEN_FP32 * 32), True)
-    fewer = Engine(model=config.model, vllm={"num_gpu_blocks_override": 77, "block_size": 64})
+    fewer = EngineConfig(model=config.model, vllm={"num_gpu_blocks_override": 77, "block_size": 64})
     assert cache_of(fewer, CPU) == (64, 77, True)
-    assert cache_of(Engine(model="no-such-model"), CPU).num_blocks is None
-    latent = Engine(model=model_folder(tmp_path, kv_lora_rank=512), vllm={"dtype": "float32"})
+    assert cache_of(EngineConfig(model="no-such-model"), CPU).num_blocks is None
+    latent = EngineConfig(model=model_folder(tmp_path, kv_lora_rank=512), vllm={"dtype": "float32"})
     assert cache_of(latent, CPU).num_blocks is None
 
 
 def test_an_intel_gpu_s_kv_cache_is_what_weights_leave(tmp_path: Path) -> None:
-    config = Engine(model=model_folder(tmp_path), vllm={"gpu_memory_utilization": 0.5})
+    config = EngineConfig(model=model_folder(tmp_path), vllm={"gpu_memory_utilization": 0.5})
     assert cache_of(config, MAX_1550).num_blocks is None  # without weights here nothing is known
     (tmp_path / "model.safetensors").write_bytes(b"x" * 1_000_000)
     token_bytes = BYTES_PER_TOKEN_FP32 // 2
     assert cache_of(config, MAX_1550) == (64, (32 * 2**30 - 1_000_000) // (token_bytes * 64), True)
     assert cache_of(config, Device("xpu", 0, "another GPU")).num_blocks is None
-    two = Engine(model=config.model, vllm={"tensor_parallel_size": 2})
+    two = EngineConfig(model=config.model, vllm={"tensor_parallel_size": 2})
     assert cache_of(two, MAX_1550).num_blocks is None

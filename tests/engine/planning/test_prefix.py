@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.support.lru_cache import cached_tokens
-from xpoll.engine.planning.prefix import Cache, Prediction, predict, sample_of
+from xpoll.engine.planning.prefix import Cache, Prediction, predict_cache_hits, sample_of
 
 Prompts = list[list[list[str]]]
 
@@ -64,7 +64,7 @@ def test_in_a_cache_without_bounds_the_prediction_is_exact(
     order: Callable[..., Prompts], shape: dict[str, Any], block: int, repeats: int, in_flight: int
 ) -> None:
     prompts = order(**shape)
-    predicted = predict(sample_of(prompts), Cache(block), documents=len(prompts), repeats=repeats)
+    predicted = predict_cache_hits(sample_of(prompts), Cache(block), documents=len(prompts), repeats=repeats)
     assert predicted.prompt_tokens == repeats * tokens_in(prompts)
     assert predicted.cached_tokens == simulated(prompts, repeats=repeats, block=block, in_flight=in_flight)
     assert predicted.fits is None
@@ -95,7 +95,7 @@ def test_in_a_small_cache_the_prediction_is_short_by_at_most_one_variant_s_block
 
     def predicted(num_blocks: int) -> Prediction:
         cache = Cache(block, num_blocks)
-        return predict(sample_of(prompts), cache, documents=6, repeats=repeats, output_tokens=output_tokens)
+        return predict_cache_hits(sample_of(prompts), cache, documents=6, repeats=repeats, output_tokens=output_tokens)
 
     measured = simulated(
         prompts, repeats=repeats, block=block, num_blocks=number, output_tokens=output_tokens, in_flight=in_flight
@@ -107,14 +107,14 @@ def test_in_a_small_cache_the_prediction_is_short_by_at_most_one_variant_s_block
 
 def test_every_engine_computes_every_prefix_once() -> None:
     prompts = variants_first(30, [50, 60, 70], [20] * 8, 4)
-    predicted = predict(sample_of(prompts), Cache(16), documents=8, workers=4)
+    predicted = predict_cache_hits(sample_of(prompts), Cache(16), documents=8, workers=4)
     assert predicted.cached_tokens == simulated(prompts, workers=4, block=16)
-    assert predicted.cached_tokens < predict(sample_of(prompts), Cache(16), documents=8).cached_tokens
+    assert predicted.cached_tokens < predict_cache_hits(sample_of(prompts), Cache(16), documents=8).cached_tokens
 
 
 def test_a_sample_stands_for_documents_that_are_like_it() -> None:
     prompts = documents_first(30, [5, 9], [20 + d % 3 for d in range(60)], 4)
-    predicted = predict(sample_of(prompts[:12]), Cache(16), documents=60)
+    predicted = predict_cache_hits(sample_of(prompts[:12]), Cache(16), documents=60)
     assert predicted.prompt_tokens == tokens_in(prompts)
     assert predicted.cached_tokens == simulated(prompts, block=16)
 
@@ -134,18 +134,18 @@ def worded(wordings: int, documents: int) -> tuple[Prompts, list[list[tuple[int,
 @pytest.mark.parametrize("repeats", [1, 2])
 def test_every_wording_is_a_prefix_of_its_own(wordings: int, repeats: int) -> None:
     prompts, prefix_of = worded(wordings, 24)
-    predicted = predict(sample_of(prompts, prefix_of), Cache(16), documents=24, repeats=repeats)
+    predicted = predict_cache_hits(sample_of(prompts, prefix_of), Cache(16), documents=24, repeats=repeats)
     assert predicted.cached_tokens == simulated(prompts, repeats=repeats, block=16)
     longer, prefix_of_longer = worded(wordings, 96)
-    predicted = predict(sample_of(longer[:24], prefix_of_longer[:24]), Cache(16), documents=96)
+    predicted = predict_cache_hits(sample_of(longer[:24], prefix_of_longer[:24]), Cache(16), documents=96)
     assert predicted.cached_tokens == simulated(longer, block=16)
 
 
 def test_more_wordings_need_more_of_the_cache() -> None:
     prompts, prefix_of = worded(3, 24)
     blocks = 40
-    few = predict(sample_of(prompts, prefix_of), Cache(16, blocks), documents=24)
+    few = predict_cache_hits(sample_of(prompts, prefix_of), Cache(16, blocks), documents=24)
     assert few.fits is False
     assert few.cached_tokens <= simulated(prompts, block=16, num_blocks=blocks)
     one_wording, _ = worded(1, 24)
-    assert predict(sample_of(one_wording), Cache(16, blocks), documents=24).fits
+    assert predict_cache_hits(sample_of(one_wording), Cache(16, blocks), documents=24).fits

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from tests.support.toy import LABELS, documents, settings
-from xpoll.core.config import Student
+from xpoll.core.config import StudentConfig
 from xpoll.core.errors import ConfigError
 from xpoll.student.inference.logits import logits
 from xpoll.student.intel.ipex import chosen_backend
@@ -44,7 +44,7 @@ def test_a_mixture_of_two_texts_is_asked_for_the_mixture_of_their_targets() -> N
     torch.manual_seed(0)
     head = torch.nn.Linear(2, 2)
     model = Model(head)
-    aims = Aims(Student.model_validate({"mixup": 0.5}))
+    aims = Aims(StudentConfig.model_validate({"mixup": 0.5}))
     read, targets = torch.eye(2), torch.eye(2)
     expected = []
     with aims.of(model):
@@ -106,7 +106,7 @@ def within(read: torch.Tensor) -> float:
 
 
 def test_ipex_is_refused_and_so_is_a_head_that_is_not_linear() -> None:
-    config = Student.model_validate({"backend": "ipex", "ipex_python": sys.executable, "mixup": 0.5})
+    config = StudentConfig.model_validate({"backend": "ipex", "ipex_python": sys.executable, "mixup": 0.5})
     with pytest.raises(ConfigError, match="of native training -> --set student.contrast=0"):
         chosen_backend(config)
     with pytest.raises(ConfigError, match="a Model does not -> "), Aims(config).of(Model(torch.nn.ReLU())):

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from xpoll.core.config import Student
+from xpoll.core.config import StudentConfig
 from xpoll.student import calibration
 from xpoll.student.dataset import TrainingRows
-from xpoll.student.held_out import Split
+from xpoll.student.held_out import HeldOut
 from xpoll.student.intel.ipex import fine_tune_with_ipex
 from xpoll.student.training.encoder import Encoder, load_for_training
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from xpoll.student.training.rows import FineTuning, Rows
 
 
-class Task(NamedTuple):
+class TrainingTask(NamedTuple):
     """What every seed is trained on."""
 
     chosen: TrainingRows
@@ -29,7 +29,7 @@ class Task(NamedTuple):
     """(rows, labels) as voted."""
     reasons: Sequence[Sequence[str]]
     """What was stated for the votes of each row; none of them without a chain of thought."""
-    parts: Split
+    parts: HeldOut
     unseen: np.ndarray | None
     """(rows, labels) of students that did not see the row; None without `student.refine`."""
     further: "Rows | None"
@@ -37,7 +37,7 @@ class Task(NamedTuple):
     (`student.self_training`), and made-up texts (`student.variants`)."""
     num_pruned: int
     """Rows whose vote was left out."""
-    config: Student
+    config: StudentConfig
     backend: str
 
     @property
@@ -69,7 +69,13 @@ class Task(NamedTuple):
 
 
 def fine_tuned(
-    task: Task, encoder: Encoder, rows: "Rows", held_out: "Rows | None", seed: int, scratch: Path, logs: Path | None
+    task: TrainingTask,
+    encoder: Encoder,
+    rows: "Rows",
+    held_out: "Rows | None",
+    seed: int,
+    scratch: Path,
+    logs: Path | None,
 ) -> "FineTuning":
     """Trains `encoder.model` in place, as often as `student.average` says."""
     if task.config.linear_probe:
@@ -87,7 +93,13 @@ def fine_tuned(
 
 
 def _once(
-    task: Task, encoder: Encoder, rows: "Rows", held_out: "Rows | None", seed: int, scratch: Path, logs: Path | None
+    task: TrainingTask,
+    encoder: Encoder,
+    rows: "Rows",
+    held_out: "Rows | None",
+    seed: int,
+    scratch: Path,
+    logs: Path | None,
 ) -> "FineTuning":
     """Here, or in the environment of IPEX."""
     if task.backend == "ipex":
@@ -104,7 +116,7 @@ def _once(
     return fine_tune(encoder, rows, held_out, config=task.config, seed=seed, checkpoints=scratch, logs=logs)
 
 
-def aside(task: Task, rows: "Rows", texts: Sequence[str], seed: int, checkpoints: Path) -> np.ndarray:
+def aside(task: TrainingTask, rows: "Rows", texts: Sequence[str], seed: int, checkpoints: Path) -> np.ndarray:
     """(texts, labels): what a student that is trained on these rows makes of other texts."""
     from xpoll.student.inference.logits import logits
 
