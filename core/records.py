@@ -27,8 +27,7 @@ class Key(NamedTuple):
     sample: int
 
 
-@dataclass(frozen=True, slots=True)
-class Document:
+class Document(NamedTuple):
     """One text to label. `gold_label` is None unless the row came from the gold file.
 
     A row that cannot be asked about has a `problem`; it ends as error rows with that message. Of a multi
@@ -195,10 +194,20 @@ class Consensus(NamedTuple):
     voted_label: str | None = None
 
 
-AnyRecord = Completion | Vote | Consensus | SetVote | SetConsensus
+AnyRecord = Document | Completion | Vote | Consensus | SetVote | SetConsensus
 RecordT = TypeVar("RecordT")
 
 _KEY = [("document_id", pa.string()), ("persona_id", pa.string()), ("sample", pa.int32())]
+
+DOCUMENT_SCHEMA = pa.schema(
+    [
+        ("document_id", pa.string()),
+        ("text", pa.string()),
+        ("split", pa.string()),
+        ("gold_label", pa.string()),
+        ("problem", pa.string()),
+    ]
+)
 
 COMPLETION_SCHEMA = pa.schema(
     [

@@ -5,7 +5,8 @@ can be run alone and every intermediate result can be opened with any Parquet or
 """
 
 import os
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -44,6 +45,11 @@ class RunFolder:
     @property
     def plan(self) -> Path:
         return self.path / "plan.json"
+
+    @property
+    def documents(self) -> Path:
+        """The input as it was read and checked, once: id, text, split, gold label, problem."""
+        return self.path / "documents.parquet"
 
     @property
     def panel(self) -> Path:
@@ -148,7 +154,7 @@ def open_folder(path: Path, config: Root, *, key: str, may_change: tuple[str, ..
                 f"{folder.path} holds a run of another config; keys that differ: {shown}",
                 mend=f"set {key} to another folder, or delete this one",
             )
-    elif folder.path.exists() and (not folder.path.is_dir() or any(folder.path.iterdir())):
+    elif folder.path.exists() and (not folder.path.is_dir() or _holds_files(folder.path)):
         raise RunFolderError(
             f"{folder.path} is there but is no run folder (it has no {folder.config.name})",
             mend=f"set {key} to another folder",
@@ -159,21 +165,27 @@ def open_folder(path: Path, config: Root, *, key: str, may_change: tuple[str, ..
     return folder
 
 
-def check_can_be_made(folder: Path) -> None:
-    """Like `check_writable` for a folder that is not there yet, which it leaves as it was.
+def _holds_files(folder: Path) -> bool:
+    """Whether there is more than the temporary files of a run that was killed before it began."""
+    return any(not (each.name.startswith(".") and each.name.endswith(".tmp")) for each in folder.iterdir())
+
+
+@contextmanager
+def made_or_removed(folder: Path) -> Iterator[None]:
+    """Makes `folder` for the block; if that fails, folders that were not there before are removed again.
 
     Raises:
-        RunFolderError: it cannot be made.
+        RunFolderError: it cannot be made or written.
     """
     missing = [each for each in (folder, *folder.parents) if not each.exists()]
-    if not missing:
-        return
     try:
         check_writable(folder)
-    finally:
+        yield
+    except BaseException:
         for each in missing:
             with suppress(OSError):  # not made, or in use by somebody else already
                 each.rmdir()
+        raise
 
 
 def check_writable(folder: Path) -> None:

@@ -1,18 +1,26 @@
-"""The texts to label, streamed from their files; train rows first, then gold rows."""
+"""The texts to label, streamed from their files; train rows first, then gold rows.
+
+A run reads them once: `read_inputs` checks them and copies them to documents.parquet, which everything later reads.
+"""
 
 from array import array
-from collections.abc import Iterator
-from hashlib import blake2b
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from itertools import islice
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import pyarrow.parquet as pq
 
 from xpoll.core.config import DocumentsConfig
 from xpoll.core.errors import InputError
-from xpoll.core.records import Document, Split
+from xpoll.core.records import DOCUMENT_SCHEMA, Document, Split, stream_records, to_table
 from xpoll.core.tables.readers import Row, stream_rows
 from xpoll.core.task import SEPARATOR
+
+NUM_FIRST = 256
+ROWS_PER_GROUP = 4096
 
 
 def stream_documents(config: DocumentsConfig, labels: list[str], *, several: bool = False) -> Iterator[Document]:
@@ -65,70 +73,120 @@ def _several(given: Any) -> list[Any]:
 
 
 class Inputs(NamedTuple):
-    """What a run's files hold, as far as its answers depend on it.
+    """What a run's files hold.
 
     Attributes:
         rows: Number of rows of each split.
-        texts: Digest of each split's ids and texts, row by row.
-        gold_labels: Digest of the gold labels.
+        first: The first rows that can be asked about, at most `NUM_FIRST`; a plan looks at these.
+        changed: Whether this differs from what the run folder held: rows have joined, or gold labels were corrected.
     """
 
     rows: dict[str, int]
-    texts: dict[str, str]
-    gold_labels: str
+    first: tuple[Document, ...]
+    changed: bool
 
     @property
     def documents(self) -> int:
         """Number of rows of all splits."""
         return sum(self.rows.values())
 
-    def as_json(self) -> dict[str, Any]:
-        return self._asdict()
 
-
-def check_documents(
-    config: DocumentsConfig, labels: list[str], polled: Inputs | None = None, *, several: bool = False
+def read_inputs(
+    config: DocumentsConfig,
+    labels: list[str],
+    *,
+    several: bool = False,
+    polled: Path | None = None,
+    copy: Path | None = None,
 ) -> Inputs:
-    """Reads all documents once; returns what they are.
+    """Reads all documents once, checks them, and copies them to a Parquet file of `DOCUMENT_SCHEMA`.
 
     Args:
         config: The documents section.
         labels: The task's labels.
-        polled: What an earlier poll into the same folder asked about; rows may only have been added behind it.
         several: Whether a text can have several labels.
+        polled: Copy that an earlier poll asked about; rows may only have been added at the end of each split.
+        copy: File to write; none is written without it.
 
     Raises:
         InputError: two rows have the same id, a file cannot be used, or rows that were polled have changed.
     """
     rows: dict[str, int] = {"train": 0, "gold": 0}
-    texts = {split: blake2b(digest_size=16) for split in rows}
-    gold_labels = blake2b(digest_size=16)
-    hashes = array("q")  # eight bytes a document: ten million ids fit into 80 MB
-    for document in stream_documents(config, labels, several=several):
-        split = document.split
-        rows[split] += 1
-        hashes.append(hash(document.document_id))
-        texts[split].update(f"{document.document_id}\x1f{document.text}\x1e".encode("utf-8", "surrogatepass"))
-        gold_labels.update(f"{document.gold_label}\x1e".encode())
-        if polled is not None and rows[split] == polled.rows[split] and texts[split].hexdigest() != polled.texts[split]:
-            _refuse_change(config, split, polled)
-    values = np.frombuffer(hashes, dtype=np.int64)
-    ordered = np.sort(values)
-    twice = set(ordered[1:][ordered[1:] == ordered[:-1]].tolist())
-    if twice:
+    first: list[Document] = []
+    ids = array("q")  # eight bytes per document: ten million ids fit into 80 MB
+    comparison = _Comparison(config, polled)
+    with _writer(copy) as write:
+        for document in stream_documents(config, labels, several=several):
+            rows[document.split] += 1
+            ids.append(hash(document.document_id))
+            if document.problem is None and len(first) < NUM_FIRST:
+                first.append(document)
+            comparison.take(document)
+            write(document)
+    if twice := _twice(ids):
         _refuse_duplicates(config, labels, twice)
-    for name, number in rows.items():
-        if polled is not None and number < polled.rows[name]:
-            _refuse_change(config, name, polled)
-    return Inputs(rows, {name: digest.hexdigest() for name, digest in texts.items()}, gold_labels.hexdigest())
+    comparison.finish()
+    return Inputs(rows, tuple(first), comparison.changed)
 
 
-def _refuse_change(config: DocumentsConfig, split: str, polled: Inputs) -> None:
-    key, path = ("gold_path", config.gold_path) if split == "gold" else ("path", config.path)
-    raise InputError(
-        f"documents.{key}: the first {polled.rows[split]} rows of {path} are not the ones that were polled",
-        mend="set job.run_folder to another folder; only rows added at the end can join a poll",
-    )
+class _Comparison:
+    """Holds documents against those of an earlier poll, split by split, in the order of the files."""
+
+    def __init__(self, config: DocumentsConfig, polled: Path | None) -> None:
+        self.changed = polled is None
+        self._config, self._polled = config, polled
+        self._before = {split: self._of(split) for split in ("train", "gold")}
+
+    def _of(self, split: str) -> Iterator[Document]:
+        if self._polled is None:
+            return iter(())
+        return (document for document in stream_records(self._polled, Document) if document.split == split)
+
+    def take(self, document: Document) -> None:
+        before = next(self._before[document.split], None)
+        if before is not None and before[:2] != document[:2]:
+            self._refuse(document.split)
+        self.changed |= before != document
+
+    def finish(self) -> None:
+        for split, left in self._before.items():
+            if next(left, None) is not None:
+                self._refuse(split)
+
+    def _refuse(self, split: str) -> None:
+        number = sum(1 for _ in self._of(split))
+        key, path = ("gold_path", self._config.gold_path) if split == "gold" else ("path", self._config.path)
+        raise InputError(
+            f"documents.{key}: the first {number} rows of {path} are not the ones that were polled",
+            mend="set job.run_folder to another folder; only rows added at the end can join a poll",
+        )
+
+
+@contextmanager
+def _writer(copy: Path | None) -> Iterator[Callable[[Document], None]]:
+    """A function that writes one document; what it was given is in the file when the block ends."""
+    if copy is None:
+        yield lambda _: None
+        return
+    batch: list[Document] = []
+    with pq.ParquetWriter(copy, DOCUMENT_SCHEMA, compression="zstd") as file:
+
+        def write(document: Document) -> None:
+            batch.append(document)
+            if len(batch) == ROWS_PER_GROUP:
+                flush()
+
+        def flush() -> None:
+            file.write_table(to_table(batch, DOCUMENT_SCHEMA))
+            batch.clear()
+
+        yield write
+        flush()
+
+
+def _twice(hashes: "array[int]") -> set[int]:
+    ordered = np.sort(np.frombuffer(hashes, dtype=np.int64))
+    return set(ordered[1:][ordered[1:] == ordered[:-1]].tolist())
 
 
 def _refuse_duplicates(config: DocumentsConfig, labels: list[str], suspects: set[int]) -> None:

@@ -103,6 +103,11 @@ def planned_panel(panel: PanelConfig, *, seed: int, kept: Path) -> list[Persona]
     return [*load_panel(panel.personas), *sample_personas(panel.persona_file, most=panel.select, seed=seed).personas]
 
 
+def read_panel(path: Path) -> ChosenPanel:
+    """The panel that `write_panel` wrote."""
+    return _from_json(read_json(path))
+
+
 def write_panel(path: Path, panel: ChosenPanel) -> None:
     """Writes panel.json, whole or not at all."""
     rows = [{name: getattr(persona, name) for name in Persona.__slots__} for persona in panel.personas]
@@ -117,9 +122,13 @@ def _read_panel(path: Path, made_from: dict[str, Any]) -> ChosenPanel | None:
     held = read_json(path) if path.exists() else None
     if not isinstance(held, dict) or held.get("made_from") != made_from:
         return None
+    return _from_json(held)
+
+
+def _from_json(held: dict[str, Any]) -> ChosenPanel:
     return ChosenPanel(
         [Persona(**row) for row in held["personas"]],
-        made_from,
+        held["made_from"],
         Selection(**held["selection"]) if held["selection"] else None,
         Diversity(**held["diversity"]) if held["diversity"] else None,
     )

@@ -16,10 +16,10 @@ from xpoll.core.config_file import load_config
 from xpoll.core.errors import InputError, ModelError
 from xpoll.core.files import read_json, replacing
 from xpoll.core.records import Consensus, from_table
-from xpoll.core.run_folder import RunFolder, open_run_folder
-from xpoll.pipeline.prepare import check_inputs
-from xpoll.pipeline.state import is_done
-from xpoll.pipeline.steps import RUN
+from xpoll.core.run_folder import RunFolder
+from xpoll.pipeline.prepare import prepare
+from xpoll.pipeline.state import is_done, remove_after
+from xpoll.pipeline.steps import STEPS
 from xpoll.student.inference.cascade import SecondOpinions, Threshold, chosen_threshold
 
 UNSURE = pa.schema([("row", pa.string()), ("text", pa.string())])
@@ -155,11 +155,12 @@ def _panel(config: Config, unsure: Path, run: Path) -> Iterator[Consensus]:
     )
     job = config.job.model_copy(update={"run_folder": str(run)})
     asking = config.model_copy(update={"documents": documents, "job": job})
-    inputs = check_inputs(asking)
-    folder = open_run_folder(asking)
-    for name in ("poll", "vote"):
-        if not is_done(name, folder, inputs):
-            RUN[name](asking, folder)
+    prepared = prepare(asking)
+    folder = prepared.folder
+    if not prepared.is_settled and STEPS["poll"].function(asking, folder):
+        remove_after(folder, "poll")
+    if not is_done("vote", folder):
+        STEPS["vote"].function(asking, folder)
     table = pq.ParquetFile(folder.labels)
     for batch in table.iter_batches(10_000):
         yield from from_table(pa.Table.from_batches([batch]), Consensus)

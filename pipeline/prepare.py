@@ -1,40 +1,97 @@
-"""What a poll would ask, of what and on what: every check that can be made before anything starts."""
+"""Everything that a run is made of, resolved and checked once, before anything starts.
 
-from collections.abc import Iterator
-from itertools import chain
+    prepare   input files, personas, model, devices  -> documents.parquet, and panel.json, plan.json, environment.json
+              where something is left to ask
+
+What is wrong with a job is found here, before a run folder is made; later steps read what this one wrote.
+"""
+
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
-from xpoll.core.config import Config, EngineConfig, PromptOrder
-from xpoll.core.files import read_json
+from xpoll.core.config import Config, EngineConfig
+from xpoll.core.environment import capture
+from xpoll.core.files import read_json, replacing, write_json
 from xpoll.core.models import needs_preparation, resolve_model
 from xpoll.core.progress import Waiting
-from xpoll.core.records import Document, Prompt
-from xpoll.core.run_folder import RunFolder, check_can_be_made
+from xpoll.core.run_folder import RunFolder, made_or_removed, open_run_folder
 from xpoll.engine.backends.registry import LOADS_MODEL, check_backend, devices_for
 from xpoll.engine.devices.find import Device
+from xpoll.engine.devices.intel_cards import cards_as_json
+from xpoll.engine.journal.journal import count_answers
+from xpoll.engine.journal.session import is_settled
 from xpoll.engine.planning.fit import require_fit
-from xpoll.engine.planning.plan import NAMED, Chosen, make_plan
-from xpoll.personas.documents import Inputs, check_documents, stream_documents
-from xpoll.personas.draw import drawn_prompts
-from xpoll.personas.panel import check_panel, planned_panel
+from xpoll.engine.planning.plan import NAMED, Chosen, Plan, make_plan
+from xpoll.personas.documents import Inputs, read_inputs
+from xpoll.personas.panel import ChosenPanel, check_panel, find_panel, planned_panel, write_panel
 from xpoll.personas.persona import Persona
 from xpoll.personas.probes import asked_of_probe, probe_documents
-from xpoll.personas.prompts import build_prompts, orders_of
+from xpoll.personas.prompts import orders_of
+from xpoll.pipeline.prompts import prompts_of
+from xpoll.pipeline.state import remove_after
 
 
-def check_inputs(config: Config) -> Inputs:
-    """Finds every mistake that can be found before a run folder is made; prepares a packaged model."""
+class Prepared(NamedTuple):
+    """A job, resolved: its steps look nothing of this up again.
+
+    Attributes:
+        config: The job.
+        folder: Its run folder.
+        inputs: What its files hold; the documents are in folder.documents.
+        panel: Who is asked.
+        devices: Of this machine; empty where only a cluster knows them.
+        plan: What will be asked, in which order.
+    """
+
+    config: Config
+    folder: RunFolder
+    inputs: Inputs
+    panel: ChosenPanel
+    devices: list[Device]
+    plan: Plan
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether every document has all the answers that it needs."""
+        return not self.inputs.changed and is_settled(self.folder.engine, self.plan.to_settle)
+
+
+def prepare(config: Config) -> Prepared:
+    """Finds every mistake that can be found before an engine starts, then makes or reopens the run folder.
+
+    Raises:
+        UserError: whatever is wrong with the job; the run folder is then as it was, or not there.
+    """
+    folder = RunFolder(Path(config.job.run_folder))
     check_backend(config.engine)
-    check_panel(config.panel, seed=config.job.seed, kept=_kept_panel(config))
-    devices = _devices(config)
+    check_panel(config.panel, seed=config.job.seed, kept=folder.panel)
+    devices = _devices(config.engine)
     if devices and config.engine.backend in LOADS_MODEL:
         require_fit(config.engine, devices)
-    inputs = checked_documents(config)
-    resolve_model(config.student.encoder, key="student.encoder")
-    check_can_be_made(Path(config.job.run_folder))
-    prepare_model(config.engine)  # last: the first time it takes half a minute
-    return inputs
+    with made_or_removed(folder.path), replacing(folder.documents) as copy:
+        inputs = _inputs(config, folder, copy)
+        resolve_model(config.student.encoder, key="student.encoder")
+        panel = find_panel(config.panel, seed=config.job.seed, kept=folder.panel)
+        prepare_model(config.engine)  # last: the first time it takes half a minute
+        plan = _plan(config, panel.personas, inputs, devices, _begun(config, folder))
+        open_run_folder(config)
+        if inputs.changed:
+            remove_after(folder, "poll")
+    prepared = Prepared(config, folder, inputs, panel, devices, plan)
+    if not prepared.is_settled:
+        write_panel(folder.panel, panel)
+        plan.write(folder.plan)
+        write_json(folder.environment, {**capture(), "intel_gpus": cards_as_json()})
+    return prepared
+
+
+def outline(config: Config) -> Plan:
+    """What `prepare` would plan; starts nothing, writes nothing, chooses no persona of a file."""
+    folder = RunFolder(Path(config.job.run_folder))
+    check_backend(config.engine)
+    panel = planned_panel(config.panel, seed=config.job.seed, kept=folder.panel)
+    inputs = _inputs(config, folder, None)
+    return _plan(config, panel, inputs, _devices(config.engine), _begun(config, folder))
 
 
 def prepare_model(config: EngineConfig) -> None:
@@ -48,59 +105,36 @@ def prepare_model(config: EngineConfig) -> None:
         resolve_model(config.model, key="engine.model")
 
 
-def plan(config: Config) -> dict[str, Any]:
-    """What `poll` will do, as plain JSON types; writes nothing. A run that was begun keeps its prompts' order."""
-    check_backend(config.engine)
-    panel = planned_panel(config.panel, seed=config.job.seed, kept=_kept_panel(config))
-    return plan_of(config, panel, checked_documents(config))
+def _inputs(config: Config, folder: RunFolder, copy: Path | None) -> Inputs:
+    """The input, read once; held against what was polled, if there are answers to it."""
+    polled = folder.documents if folder.documents.exists() and count_answers(folder.completions) else None
+    labels, several = list(config.task.labels), config.task.kind == "multi"
+    return read_inputs(config.documents, labels, several=several, polled=polled, copy=copy)
 
 
-def plan_of(config: Config, panel: list[Persona], inputs: Inputs) -> dict[str, Any]:
-    devices, probes = _devices(config), len(probe_documents(config))
+def _plan(config: Config, panel: list[Persona], inputs: Inputs, devices: list[Device], begun: Chosen | None) -> Plan:
+    probes = len(probe_documents(config))
     plan = make_plan(
-        {order: prompts_of(config, panel, order) for order in orders_of(config)},
+        {order: prompts_of(config, inputs.first, panel, order) for order in orders_of(config)},
         documents=inputs.documents,
         asked_each=config.panel.asked_each,
         config=config.engine,
         devices=devices,
-        chosen=_chosen_order(config),
+        chosen=begun,
     )
-    return {**plan, "probes": probes, "prompts": plan["prompts"] + probes * asked_of_probe(config)}
+    return plan.model_copy(update={"probes": probes, "prompts": plan.prompts + probes * asked_of_probe(config)})
 
 
-def _chosen_order(config: Config) -> Chosen | None:
-    """The order that the job names, or that the plan of the run has if it was begun already."""
+def _begun(config: Config, folder: RunFolder) -> Chosen | None:
+    """The order of prompts that the job names, or that the plan of the run has if it was begun already."""
     if config.panel.order != "auto":
         return Chosen(config.panel.order, NAMED)
-    folder = RunFolder(Path(config.job.run_folder))
     if not folder.plan.exists() or not folder.config.exists() or config.differences(read_json(folder.config)):
         return None
-    begun = read_json(folder.plan)
-    return Chosen(begun["prompt_order"], begun["prompt_order_reason"])
+    begun = Plan.read(folder.plan)
+    return Chosen(begun.prompt_order, begun.prompt_order_reason)
 
 
-def checked_documents(config: Config, polled: Inputs | None = None) -> Inputs:
-    labels = list(config.task.labels)
-    return check_documents(config.documents, labels, polled, several=config.task.kind == "multi")
-
-
-def documents_of(config: Config) -> Iterator[Document]:
-    return stream_documents(config.documents, list(config.task.labels), several=config.task.kind == "multi")
-
-
-def prompts_of(config: Config, panel: list[Persona], order: PromptOrder) -> Iterator[Prompt]:
-    prompts = build_prompts(documents_of(config), panel, config, order)
-    probes = build_prompts(probe_documents(config), panel, config, order)
-    return chain(
-        drawn_prompts(prompts, panel, config.panel.per_document, seed=config.job.seed),
-        (prompt for prompt in probes if prompt.sample == 0),
-    )
-
-
-def _devices(config: Config) -> list[Device]:
+def _devices(config: EngineConfig) -> list[Device]:
     """The devices of this machine; those of a cluster are known only when the poll has connected to it."""
-    return [] if config.engine.address else devices_for(config.engine)
-
-
-def _kept_panel(config: Config) -> Path:
-    return RunFolder(Path(config.job.run_folder)).panel
+    return [] if config.address else devices_for(config)

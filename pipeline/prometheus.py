@@ -9,11 +9,12 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from xpoll.core.errors import EngineError
-from xpoll.core.files import read_json
 from xpoll.core.run_folder import RunFolder
 from xpoll.engine.journal.journal import count_answers
 from xpoll.engine.journal.load import latest_loads
-from xpoll.pipeline.state import STEPS, is_done
+from xpoll.engine.planning.plan import read_plan
+from xpoll.pipeline.state import is_done
+from xpoll.pipeline.steps import STEPS
 
 COUNTERS = {
     "answers": "Answers in this session.",
@@ -57,7 +58,7 @@ class RunCollector:
             "xpoll_run_answers", "Answers on disk, of all sessions.", value=count_answers(self._folder.completions)
         )
         if self._folder.plan.exists():
-            wanted = read_json(self._folder.plan)["prompts"]
+            wanted = read_plan(self._folder.plan).prompts
             yield GaugeMetricFamily("xpoll_run_prompts", "Prompts of the run, at most.", value=wanted)
         done = GaugeMetricFamily("xpoll_run_step_done", "1 where the step is done.", labels=["step"])
         for step in STEPS:

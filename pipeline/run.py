@@ -2,15 +2,14 @@
 
 import logging
 import time
-from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 from xpoll.core.config import Config
 from xpoll.core.run_folder import RunFolder, open_run_folder
 from xpoll.pipeline.measure import measured
-from xpoll.pipeline.prepare import check_inputs
-from xpoll.pipeline.state import STEPS, is_done, removed_after, require_one_label
-from xpoll.pipeline.steps import RUN
+from xpoll.pipeline.prepare import prepare
+from xpoll.pipeline.state import is_done, remove_after, removed_after
+from xpoll.pipeline.steps import STEPS, require_one_label
 
 
 def whole_path(config: Config) -> tuple[RunFolder, list[str]]:
@@ -20,14 +19,14 @@ def whole_path(config: Config) -> tuple[RunFolder, list[str]]:
         The run's folder, and the names of the steps that were run; none where nothing was left to do.
     """
     require_one_label(config, "student")
-    inputs = check_inputs(config)
-    folder = open_run_folder(config)
+    prepared = prepare(config)
+    folder = prepared.folder
     log_to(folder.log)
     ran = []
     for name in STEPS:
         # Looked at again for each: a poll that asked something removes what was made before.
-        if not is_done(name, folder, inputs):
-            _timed(name, config, folder)
+        if not (prepared.is_settled if name == "poll" else is_done(name, folder)):
+            run_step(name, config, folder)
             ran.append(name)
     return folder, ran
 
@@ -41,15 +40,15 @@ def one_step(name: str, config: Config) -> list[Path]:
     step = STEPS[name]
     folder = RunFolder(Path(config.job.run_folder))
     if name == "poll":
-        check_inputs(config)
-        removed: AbstractContextManager[None] = nullcontext()  # it removes them itself, and only if it asked something
-    else:
-        folder.require(folder.plan, step="poll")
-        removed = removed_after(folder, name)
-    with removed:
+        prepare(config)
+        log_to(folder.log)
+        run_step(name, config, folder)
+        return [folder.path / output for output in step.outputs]
+    folder.require(folder.plan, step="poll")
+    with removed_after(folder, name):
         open_run_folder(config, may_change=step.own_sections)
         log_to(folder.log)
-        _timed(name, config, folder)
+        run_step(name, config, folder)
     return [folder.path / output for output in step.outputs]
 
 
@@ -59,8 +58,11 @@ def log_to(path: Path) -> None:
     logging.basicConfig(filename=path, level=logging.INFO, format=form, force=True)
 
 
-def _timed(name: str, config: Config, folder: RunFolder) -> None:
+def run_step(name: str, config: Config, folder: RunFolder) -> None:
+    """Runs one step, measured; removes what later steps made of what it has changed."""
     started_s = time.monotonic()
     with measured(name, config, folder):
-        RUN[name](config, folder)
+        changed = STEPS[name].function(config, folder)
+    if changed:
+        remove_after(folder, name)
     logging.info("%s done in %.1f s", name, time.monotonic() - started_s)

@@ -1,61 +1,22 @@
-"""What the steps of a run make, what of it is there, and what no longer fits. Starts nothing."""
+"""What of a run is done, and what no longer fits. Starts nothing."""
 
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
 
-from xpoll.core.errors import ConfigError
-from xpoll.core.files import read_json, write_text
+from xpoll.core.files import write_text
 from xpoll.core.run_folder import RunFolder, check_writable
 from xpoll.engine.journal.session import is_settled
-
-if TYPE_CHECKING:
-    from xpoll.core.config import Config
-    from xpoll.personas.documents import Inputs
+from xpoll.engine.planning.plan import read_plan
+from xpoll.pipeline.steps import STEPS
 
 
-class Step(NamedTuple):
-    """What a step makes, and the config sections that may differ when it is run alone."""
-
-    outputs: tuple[str, ...]
-    own_sections: tuple[str, ...]
-
-
-STEPS: dict[str, Step] = {
-    "poll": Step(("plan.json", "panel.json", "completions"), ()),
-    "vote": Step(("votes.parquet", "labels.parquet"), ("vote", "student", "report")),
-    "train": Step(("student",), ("student", "report")),
-    "evaluate": Step(("evaluation.json",), ("report",)),
-    "report": Step(("metrics.json", "report.html"), ("report",)),
-}
-"""In order; pipeline/steps.py has a function of each name."""
-
-
-def is_done(name: str, folder: RunFolder, inputs: "Inputs | None" = None) -> bool:
-    """A step is done when all it makes is there: outputs appear whole or not at all.
-
-    A poll is done when every document is settled; with `inputs`, when these are what was polled.
-    """
+def is_done(name: str, folder: RunFolder) -> bool:
+    """A step is done when all it makes is there; a poll, when every document of its plan is settled."""
     if name == "poll":
-        if not folder.plan.exists() or (inputs is not None and inputs != polled(folder)):
-            return False
-        return is_settled(folder.engine, to_settle(read_json(folder.plan)))
+        return folder.plan.exists() and is_settled(folder.engine, read_plan(folder.plan).to_settle)
     return all((folder.path / output).exists() for output in STEPS[name].outputs)
-
-
-def to_settle(planned: dict[str, Any]) -> int:
-    """How many documents a poll is done with; those without content count too."""
-    return int(planned["documents"]) + int(planned.get("probes", 0))
-
-
-def polled(folder: RunFolder) -> "Inputs | None":
-    """What the last poll asked about, be it finished or not."""
-    from xpoll.personas.documents import Inputs
-
-    noted = read_json(folder.plan).get("inputs") if folder.plan.exists() else None
-    return Inputs(**noted) if noted else None
 
 
 def remove_after(folder: RunFolder, name: str) -> None:
@@ -91,19 +52,6 @@ def removed_after(folder: RunFolder, name: str) -> Iterator[None]:
 def _made_after(folder: RunFolder, name: str) -> list[Path]:
     later = list(STEPS)[list(STEPS).index(name) + 1 :]
     return [folder.path / output for step in later for output in STEPS[step].outputs]
-
-
-def require_one_label(config: "Config", what: str) -> None:
-    """Refuses what a task of several labels a text cannot have.
-
-    Raises:
-        ConfigError: the task is such a one.
-    """
-    if config.task.kind == "multi":
-        raise ConfigError(
-            f"there is no {what} for task.kind = 'multi': texts have several labels",
-            mend="xpoll poll, xpoll vote and xpoll vote --compare; labels.parquet holds the sets",
-        )
 
 
 def _remove(path: Path) -> None:

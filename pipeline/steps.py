@@ -1,20 +1,20 @@
 """The steps of a run, in order. Each reads and writes files of the run folder and can be run alone.
 
-    poll      documents, personas  -> panel.json, completions/
-    vote      completions/         -> votes.parquet, labels.parquet (and probes.parquet, if there were any)
-    train     labels, votes        -> student/
-    evaluate  labels, student/     -> evaluation.json
-    report    all of it            -> metrics.json, report.html
+    poll      documents.parquet, panel.json, plan.json  -> completions/
+    vote      completions/, documents.parquet           -> votes.parquet, labels.parquet (and probes.parquet)
+    train     labels.parquet                            -> student/
+    evaluate  labels.parquet, student/                  -> evaluation.json
+    report    all of it                                 -> metrics.json, report.html
 
-Heavy packages are imported inside the step that needs them, so that voting and reporting start at once.
+prepare.py writes what the first one reads. Heavy packages are imported inside the step that needs them, so that voting
+and reporting start at once.
 """
 
-from collections.abc import Callable, Iterable
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, NamedTuple, cast
 
-from xpoll.core.config import Config
-from xpoll.core.environment import capture
-from xpoll.core.errors import RunFolderError
+from xpoll.core.config import Config, PromptOrder
+from xpoll.core.errors import ConfigError, RunFolderError
 from xpoll.core.files import read_json, write_json, write_table
 from xpoll.core.progress import counted
 from xpoll.core.records import (
@@ -23,20 +23,21 @@ from xpoll.core.records import (
     SET_VOTE_SCHEMA,
     VOTE_SCHEMA,
     Completion,
+    Document,
     Vote,
+    stream_records,
     to_table,
     with_labels,
 )
 from xpoll.core.run_folder import RunFolder
-from xpoll.engine.devices.intel_cards import cards_as_json
 from xpoll.engine.journal.journal import count_answers, read_completions
 from xpoll.engine.journal.session import is_settled
+from xpoll.engine.planning.plan import Plan
 from xpoll.personas.label_order import shown_in
-from xpoll.personas.panel import find_panel, write_panel
+from xpoll.personas.panel import read_panel
 from xpoll.personas.probes import asked_of_probe, is_probe
 from xpoll.pipeline.measure import TimedStudent
-from xpoll.pipeline.prepare import checked_documents, documents_of, plan_of, prompts_of
-from xpoll.pipeline.state import is_done, polled, remove_after, require_one_label, to_settle
+from xpoll.pipeline.prompts import prompts_of
 from xpoll.votes.consensus import consensus_of
 from xpoll.votes.label_sets import set_consensus_of
 from xpoll.votes.parse import to_set_vote, to_vote
@@ -44,44 +45,38 @@ from xpoll.votes.review.sample import answers_of, read_review
 from xpoll.votes.stop import StopButAskProbes, stop_rule
 
 
-def poll(config: Config, folder: RunFolder) -> None:
+def poll(config: Config, folder: RunFolder) -> bool:
+    """Asks the panel about every document that is not settled; `prepare` has written what is read here."""
     from xpoll.engine.run import Workload, answer_prompts
     from xpoll.engine.work import NeverStop
 
-    inputs = checked_documents(config, polled(folder))
-    if not is_done("poll", folder, inputs):
-        remove_after(folder, "poll")
-    panel = find_panel(config.panel, seed=config.job.seed, kept=folder.panel)
-    write_panel(folder.panel, panel)
-    made = {**plan_of(config, panel.personas, inputs), "inputs": inputs.as_json()}
-    write_json(folder.plan, made)
-    write_json(folder.environment, {**capture(), "intel_gpus": cards_as_json()})
-    prompts = prompts_of(config, panel.personas, made["prompt_order"])
+    plan = Plan.read(folder.plan)
+    panel = read_panel(folder.require(folder.panel, step="poll"))
+    documents = _documents(folder)
     rule = stop_rule(config)
-    job = Workload(
-        prompts,
-        to_settle(made),
+    workload = Workload(
+        prompts_of(config, documents, panel.personas, cast(PromptOrder, plan.prompt_order)),
+        plan.to_settle,
         lambda document_id: asked_of_probe(config) if is_probe(document_id) else config.panel.asked_each,
         StopButAskProbes(rule) if rule else NeverStop(),
     )
-    if answer_prompts(job, config=config.engine, folder=folder):
-        remove_after(folder, "poll")
+    return bool(answer_prompts(workload, config=config.engine, folder=folder))
 
 
-def vote(config: Config, folder: RunFolder) -> None:
+def vote(config: Config, folder: RunFolder) -> bool:
+    """Reads the answers and counts them into one label per document."""
     answered = count_answers(folder.completions)
-    planned = read_json(folder.require(folder.plan, step="poll"))
-    if not is_settled(folder.engine, to_settle(planned)):
-        wanted = planned["prompts"]
+    plan = Plan.read(folder.plan)
+    if not is_settled(folder.engine, plan.to_settle):
         raise RunFolderError(
-            f"the poll is not finished: {answered} answers are there, up to {wanted} are wanted",
+            f"the poll is not finished: {answered} answers are there, up to {plan.prompts} are wanted",
             mend=f"xpoll poll {folder.path}",
         )
     labels = list(config.task.labels)
     completions = counted(read_completions(folder.completions), "reading answers", total=answered, unit="answers")
     if config.task.kind == "multi":
         _vote_on_sets(config, folder, completions)
-        return
+        return True
     votes: list[Vote] = []
     probes: list[Vote] = []
     for completion in completions:
@@ -91,20 +86,22 @@ def vote(config: Config, folder: RunFolder) -> None:
         write_table(folder.probes, to_table(probes, with_labels(VOTE_SCHEMA, labels)))
     reviewed = answers_of(read_review(folder.review))
     consensus = consensus_of(
-        documents_of(config), votes, config, reviewed=reviewed, shown=shown_in(folder), probes=probes
+        _documents(folder), votes, config, reviewed=reviewed, shown=shown_in(folder), probes=probes
     )
     write_table(folder.labels, to_table(consensus, with_labels(CONSENSUS_SCHEMA, labels)))
+    return True
 
 
 def _vote_on_sets(config: Config, folder: RunFolder, completions: Iterable[Completion]) -> None:
     labels = list(config.task.labels)
     votes = [to_set_vote(completion, labels) for completion in completions]
     write_table(folder.votes, to_table(votes, with_labels(SET_VOTE_SCHEMA, labels)))
-    consensus = set_consensus_of(documents_of(config), votes, config)
+    consensus = set_consensus_of(_documents(folder), votes, config)
     write_table(folder.labels, to_table(consensus, with_labels(SET_CONSENSUS_SCHEMA, labels)))
 
 
-def train(config: Config, folder: RunFolder) -> None:
+def train(config: Config, folder: RunFolder) -> bool:
+    """Fine-tunes the student on the labels."""
     require_one_label(config, "student")
     from xpoll.student.dataset import read_labels, read_reasons
     from xpoll.student.train import train_student
@@ -114,9 +111,11 @@ def train(config: Config, folder: RunFolder) -> None:
     train_student(
         consensus, labels, config=config.student, seed=config.job.seed, output=folder.student, reasons=reasons
     )
+    return True
 
 
-def evaluate(config: Config, folder: RunFolder) -> None:
+def evaluate(config: Config, folder: RunFolder) -> bool:
+    """Scores teacher and student on the gold rows."""
     require_one_label(config, "student")
     from xpoll.student.dataset import read_labels
     from xpoll.student.evaluate import evaluate as scores_of
@@ -129,9 +128,11 @@ def evaluate(config: Config, folder: RunFolder) -> None:
     wanted, forecast = config.student.wanted_accuracy, forecast_of(folder.student)
     scores = scores_of(consensus, labels, student, other_seeds=others, wanted=wanted, forecast=forecast)
     write_json(folder.evaluation, scores | {"serving": student.serving()})
+    return True
 
 
-def report(config: Config, folder: RunFolder) -> None:
+def report(config: Config, folder: RunFolder) -> bool:
+    """Writes metrics.json, the page, and the student's card."""
     require_one_label(config, "report")
     from xpoll.report.metrics import collect_metrics
     from xpoll.report.page import write_report
@@ -143,12 +144,45 @@ def report(config: Config, folder: RunFolder) -> None:
     if folder.student.exists():
         evaluation = read_json(folder.evaluation) if folder.evaluation.exists() else None
         write_card(folder.student, config.resolved(), evaluation, read_json(folder.metrics))
+    return True
 
 
-RUN: dict[str, Callable[[Config, RunFolder], None]] = {
-    "poll": poll,
-    "vote": vote,
-    "train": train,
-    "evaluate": evaluate,
-    "report": report,
+def _documents(folder: RunFolder) -> Iterator[Document]:
+    return stream_records(folder.require(folder.documents, step="poll"), Document)
+
+
+def require_one_label(config: Config, what: str) -> None:
+    """Refuses what a task of several labels per text cannot have.
+
+    Raises:
+        ConfigError: the task is such a one.
+    """
+    if config.task.kind == "multi":
+        raise ConfigError(
+            f"there is no {what} for task.kind = 'multi': texts have several labels",
+            mend="xpoll poll, xpoll vote and xpoll vote --compare; labels.parquet holds the sets",
+        )
+
+
+class Step(NamedTuple):
+    """One station of a run.
+
+    Attributes:
+        function: Reads and writes files of the run folder; whether later steps have to be done again.
+        outputs: What it makes in the run folder; each appears whole or not at all.
+        own_sections: Sections of the config that may differ from the folder's when the step is run alone.
+    """
+
+    function: Callable[[Config, RunFolder], bool]
+    outputs: tuple[str, ...]
+    own_sections: tuple[str, ...]
+
+
+STEPS: dict[str, Step] = {
+    "poll": Step(poll, ("plan.json", "panel.json", "completions"), ()),
+    "vote": Step(vote, ("votes.parquet", "labels.parquet"), ("vote", "student", "report")),
+    "train": Step(train, ("student",), ("student", "report")),
+    "evaluate": Step(evaluate, ("evaluation.json",), ("report",)),
+    "report": Step(report, ("metrics.json", "report.html"), ("report",)),
 }
+"""In order. To add a step: one function and one line."""

@@ -13,6 +13,7 @@ from xpoll.core.records import Consensus, Vote, from_table, stream_records
 from xpoll.core.run_folder import RunFolder
 from xpoll.energy.stages import read_stages
 from xpoll.engine.journal.journal import read_completions
+from xpoll.engine.planning.plan import read_plan
 from xpoll.personas.label_order import position_bias, shown_in
 from xpoll.report.cost import cost_of
 from xpoll.report.energy import energy_of
@@ -131,7 +132,7 @@ def _engine(folder: RunFolder, answers: dict[str, Any], documents: int) -> dict[
     state = read_json(folder.engine)
     sessions = state["sessions"]
     wall_s = sum(session["wall_s"] for session in sessions)
-    planned = read_json(folder.plan) if folder.plan.exists() else {}
+    plan = read_plan(folder.plan) if folder.plan.exists() else None
     prompt_tokens, cached_prompt_tokens = answers["prompt_tokens"], answers["cached_prompt_tokens"]
     return {
         "backend": state["backend"],
@@ -145,8 +146,8 @@ def _engine(folder: RunFolder, answers: dict[str, Any], documents: int) -> dict[
         "prompt_tokens": prompt_tokens,
         "cached_prompt_tokens": cached_prompt_tokens,
         "cached_share": round(cached_prompt_tokens / prompt_tokens, 4) if prompt_tokens else None,
-        "predicted_cached_share": planned.get("predicted_cached_share"),
-        "prompt_order": planned.get("prompt_order"),
+        "predicted_cached_share": plan.predicted_cached_share if plan else None,
+        "prompt_order": plan.prompt_order if plan else None,
         "output_tokens": answers["output_tokens"],
         "output_tokens_per_s": round(answers["output_tokens"] / wall_s, 3) if wall_s else None,
         **{name: answers[name] for name in answers if name.startswith("latency_")},

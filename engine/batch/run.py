@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from itertools import chain, groupby
 from operator import itemgetter
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from xpoll.core.config import EngineConfig, Root
 from xpoll.core.environment import capture
@@ -25,7 +25,7 @@ from xpoll.engine.batch.requests import read_requests
 from xpoll.engine.batch.responses import Responses
 from xpoll.engine.batch.survey import Survey
 from xpoll.engine.journal.session import is_settled
-from xpoll.engine.planning.plan import Chosen, make_plan
+from xpoll.engine.planning.plan import BatchPlan, Chosen, make_plan
 from xpoll.engine.run import Workload, answer_prompts
 
 
@@ -58,7 +58,7 @@ def open_batch(config: BatchConfig, path: Path, survey: Survey) -> RunFolder:
     if config.input == config.output or (output.exists() and Path(config.input).exists() and _same(config)):
         raise InputError(f"output {output} is the input file itself", mend="name another output")
     ours = folder.config.exists() and folder.plan.exists() and not config.differences(read_json(folder.config))
-    if ours and read_json(folder.plan)["input_digest"] != survey.digest:
+    if ours and BatchPlan.read(folder.plan).input_digest != survey.digest:
         raise RunFolderError(
             f"{config.input} has changed since {path} was begun", mend="delete that folder, or name another output"
         )
@@ -83,7 +83,7 @@ def answer_batch(config: BatchConfig, folder: RunFolder, survey: Survey) -> None
         EngineError: the engine does not start, or no device is left.
         RunFolderError: answers can no longer be written.
     """
-    write_json(folder.plan, _plan(config, survey))
+    _plan(config, survey).write(folder.plan)
     write_json(folder.environment, capture())
     if survey.asked:
         answer_prompts(Workload(_prompts(config), survey.asked, survey.choices_of), config=config.engine, folder=folder)
@@ -96,7 +96,7 @@ def _prompts(config: BatchConfig) -> Iterator[Prompt]:
 AS_GIVEN = Chosen("as given", "a batch file's prompts are asked as they are")
 
 
-def _plan(config: BatchConfig, survey: Survey) -> dict[str, Any]:
+def _plan(config: BatchConfig, survey: Survey) -> BatchPlan:
     asked = (prompt for prompt in _prompts(config) if prompt.problem is None)
     plan = make_plan(
         {AS_GIVEN.order: asked},
@@ -106,7 +106,8 @@ def _plan(config: BatchConfig, survey: Survey) -> dict[str, Any]:
         devices=[] if config.engine.address else devices_for(config.engine),
         chosen=AS_GIVEN,
     )
-    return {**plan, "prompts": survey.prompts, "lines": survey.lines, "input_digest": survey.digest}
+    about = plan.model_dump() | {"prompts": survey.prompts, "lines": survey.lines, "input_digest": survey.digest}
+    return BatchPlan(**about)
 
 
 def finished(config: BatchConfig, folder: RunFolder) -> Summary | None:

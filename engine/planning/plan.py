@@ -2,10 +2,15 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import groupby, islice
-from typing import Any, NamedTuple
+from pathlib import Path
+from typing import NamedTuple
+
+from pydantic import BaseModel, ConfigDict
 
 from xpoll.core.config import EngineConfig
+from xpoll.core.files import read_json
 from xpoll.core.records import Prompt
+from xpoll.core.results import Result
 from xpoll.engine.backends.registry import LOADS_MODEL, device_kind
 from xpoll.engine.devices.find import Device, find_intel_gpus, left_out
 from xpoll.engine.planning.fit import fit_of, tightest
@@ -25,6 +30,96 @@ ELSEWHERE = Device("xpu", 0, "a node of the cluster")
 """Stands for devices that only the cluster knows; how much memory they have is not known either."""
 
 
+class PredictedTokens(BaseModel):
+    """Of one order of prompts, per prompt, from the first documents."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    prompt_tokens_each: float
+    computed_tokens_each: float
+    cached_share: float
+    prefixes_fit: bool | None
+
+
+class PlannedFit(BaseModel):
+    """As `MemoryFit`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    fits: bool | None
+    memory_gib: float | None = None
+    weights_gib: float | None = None
+    kv_cache_gib: float | None = None
+    context_tokens: int | None = None
+    most_context_tokens: int | None = None
+    sequences: float | None = None
+    why: str = ""
+
+
+class PlannedRate(BaseModel):
+    """The rate that the devices allow at most; `why` says so where it cannot be told."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    prompts_per_s: float | None
+    wall_s: float | None = None
+    running: list[int] = []
+    roofline: list[str] = []
+    source: list[str] = []
+    why: str = ""
+
+
+class Plan(Result):
+    """plan.json: what a run will ask, of what, and in which order. None where something is not known."""
+
+    VERSION = 2
+    STEP = "poll"
+    documents: int
+    prompts: int
+    """At most: a stop rule may spare some."""
+    probes: int = 0
+    """Texts without content that are asked about beside the documents."""
+    backend: str
+    model: str
+    address: str | None
+    devices: list[str] | None
+    device_masks: list[str] | None
+    devices_left_out: list[str]
+    device_name: str | None
+    replicas: int | None
+    max_in_flight: int
+    answer_max_tokens: int | None
+    prompt_order: str
+    prompt_order_reason: str
+    tokens_counted_by: str | None
+    block_size: int | None
+    kv_cache_tokens: int | None
+    predicted: dict[str, PredictedTokens]
+    predicted_cached_share: float | None
+    fit: PlannedFit | None
+    rate_at_most: PlannedRate | None
+
+    @property
+    def to_settle(self) -> int:
+        """How many texts a poll is done with: documents, and those without content."""
+        return self.documents + self.probes
+
+
+class BatchPlan(Plan):
+    """plan.json of a batch file."""
+
+    STEP = "batch"
+    lines: int
+    input_digest: str
+
+
+def read_plan(path: Path) -> Plan:
+    """The plan of a run or of a batch file.
+
+    Raises:
+        RunFolderError: it is missing, damaged, or of another version.
+    """
+    held = read_json(path) if path.exists() else {}
+    return (BatchPlan if "input_digest" in held else Plan).read(path)
+
+
 class Chosen(NamedTuple):
     """The order that prompts are asked in, and why."""
 
@@ -40,8 +135,8 @@ def make_plan(
     config: EngineConfig,
     devices: Sequence[Device],
     chosen: Chosen | None = None,
-) -> dict[str, Any]:
-    """The plan of a run as plain JSON types; token counts are of the first prompts.
+) -> Plan:
+    """The plan of a run; token counts are of the first prompts.
 
     Args:
         prompts: The run's prompts in each order that they may be asked in, the preferred one first.
@@ -70,29 +165,29 @@ def make_plan(
     order, reason = _settled(chosen, _preferred(samples, predictions, config.backend))
     prediction = predictions.get(order)
     cache_tokens = cache.num_blocks * cache.block_size if cache and cache.num_blocks is not None else None
-    return {
-        "documents": documents,
-        "prompts": documents * asked_each,
-        "backend": config.backend,
-        "model": config.model,
-        "address": config.address,
-        "devices": [str(device) for device in devices] or None,
-        "device_masks": [device.mask for device in devices if device.kind != "cpu"] or None,
-        "devices_left_out": _left_out(config, devices),
-        "device_name": devices[0].name if devices else None,
-        "replicas": len(devices) or None,
-        "max_in_flight": config.max_in_flight,
-        "answer_max_tokens": first.sampling.max_tokens if first else None,
-        "prompt_order": order,
-        "prompt_order_reason": reason,
-        "tokens_counted_by": counted_by,
-        "block_size": cache.block_size if cache else None,
-        "kv_cache_tokens": cache_tokens,
-        "predicted": {name: _rounded(each) for name, each in predictions.items()},
-        "predicted_cached_share": round(prediction.cached_share, 4) if prediction else None,
-        "fit": fit_of(config, tightest(devices))._asdict() if cache and devices else None,
-        "rate_at_most": _rate(config, devices, prediction, first) if devices else None,
-    }
+    return Plan(
+        documents=documents,
+        prompts=documents * asked_each,
+        backend=config.backend,
+        model=config.model,
+        address=config.address,
+        devices=[str(device) for device in devices] or None,
+        device_masks=[device.mask for device in devices if device.kind != "cpu"] or None,
+        devices_left_out=_left_out(config, devices),
+        device_name=devices[0].name if devices else None,
+        replicas=len(devices) or None,
+        max_in_flight=config.max_in_flight,
+        answer_max_tokens=first.sampling.max_tokens if first else None,
+        prompt_order=order,
+        prompt_order_reason=reason,
+        tokens_counted_by=counted_by,
+        block_size=cache.block_size if cache else None,
+        kv_cache_tokens=cache_tokens,
+        predicted={name: _rounded(each) for name, each in predictions.items()},
+        predicted_cached_share=round(prediction.cached_share, 4) if prediction else None,
+        fit=PlannedFit(**fit_of(config, tightest(devices))._asdict()) if cache and devices else None,
+        rate_at_most=_rate(config, devices, prediction, first) if devices else None,
+    )
 
 
 def _left_out(config: EngineConfig, devices: Sequence[Device]) -> list[str]:
@@ -106,7 +201,7 @@ def _left_out(config: EngineConfig, devices: Sequence[Device]) -> list[str]:
 
 def _rate(
     config: EngineConfig, devices: Sequence[Device], prediction: Prediction | None, first: Prompt | None
-) -> dict[str, Any] | None:
+) -> PlannedRate | None:
     """The rate that the devices allow at most, if every prompt is asked; None where no model is loaded."""
     if prediction is None or first is None:
         return None
@@ -115,7 +210,7 @@ def _rate(
         prompt=prediction.prompt_tokens / prediction.prompts,
         answer=first.sampling.max_tokens or UNKNOWN_ANSWER_TOKENS,
     )
-    return rate_bound(config, devices, prompts=prediction.prompts, tokens=tokens)
+    return PlannedRate(**rate_bound(config, devices, prompts=prediction.prompts, tokens=tokens))
 
 
 def _sample(prompts: Iterable[Prompt]) -> Iterator[list[Prompt]]:
@@ -155,10 +250,10 @@ def _settled(chosen: Chosen | None, preferred: Chosen) -> Chosen:
     return Chosen(chosen.order, f"{chosen.reason}; auto would take {preferred.order}: {preferred.reason}")
 
 
-def _rounded(prediction: Prediction) -> dict[str, Any]:
-    return {
-        "prompt_tokens_each": round(prediction.prompt_tokens / prediction.prompts, 1),
-        "computed_tokens_each": round(prediction.computed_tokens / prediction.prompts, 1),
-        "cached_share": round(prediction.cached_share, 4),
-        "prefixes_fit": prediction.fits,
-    }
+def _rounded(prediction: Prediction) -> PredictedTokens:
+    return PredictedTokens(
+        prompt_tokens_each=round(prediction.prompt_tokens / prediction.prompts, 1),
+        computed_tokens_each=round(prediction.computed_tokens / prediction.prompts, 1),
+        cached_share=round(prediction.cached_share, 4),
+        prefixes_fit=prediction.fits,
+    )

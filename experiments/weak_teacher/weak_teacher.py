@@ -8,7 +8,6 @@ nothing else has seen, score it. Both files have known labels; the votes see non
 import csv
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -159,7 +158,7 @@ def _prompts(parameters: Parameters) -> tuple[Iterator[Prompt], int]:
     documents = list(stream_documents(config.documents, list(config.task.labels)))
     panel = load_panel(config.panel.personas)
     gold = [document for document in documents if document.split == "gold"][: parameters["chain_documents"]]
-    chained = [replace(document, document_id=f"{CHAIN}{document.document_id}") for document in gold]
+    chained = [document._replace(document_id=f"{CHAIN}{document.document_id}") for document in gold]
     bare = [*documents, *probe_documents(config)]
     prompts = chain(build_prompts(bare, panel, config), build_prompts(chained, panel[:1], thinking))
     return prompts, len(bare) + len(chained)

@@ -7,7 +7,7 @@ from typing import Any
 
 from xpoll.core.config_file import load_config
 from xpoll.core.errors import UserError
-from xpoll.pipeline.prepare import plan
+from xpoll.pipeline.prepare import outline
 from xpoll.scripts.arguments import JOB, add_set
 
 
@@ -20,12 +20,12 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 def call(parsed: argparse.Namespace) -> int:
     """The plan of one job, or of several under their names; one that cannot run here does not hide the others."""
     if len(parsed.job) == 1:
-        return show_plan(plan(load_config(parsed.job[0], parsed.set)), as_json=parsed.json)
+        return show_plan(outline(load_config(parsed.job[0], parsed.set)).as_json(), as_json=parsed.json)
     found: dict[str, Any] = {}
     code = 0
     for job in parsed.job:
         try:
-            found[str(job)] = plan(load_config(job, parsed.set))
+            found[str(job)] = outline(load_config(job, parsed.set)).as_json()
         except UserError as error:
             found[str(job)] = {"error": str(error)}
             code = error.exit_code

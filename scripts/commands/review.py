@@ -20,8 +20,8 @@ from xpoll.core.config_file import load_config
 from xpoll.core.errors import RunFolderError
 from xpoll.core.records import Consensus, from_table
 from xpoll.core.run_folder import RunFolder
-from xpoll.pipeline.state import remove_after, require_one_label
-from xpoll.pipeline.steps import vote
+from xpoll.pipeline.state import remove_after
+from xpoll.pipeline.steps import require_one_label, vote
 from xpoll.report.metrics import review_of
 from xpoll.scripts.arguments import JOB, add_json
 from xpoll.votes.review.forms import SUFFIXES, label_studio_config, read_answers, write_form

@@ -10,7 +10,9 @@ from xpoll.core.files import read_json
 from xpoll.core.run_folder import RunFolder
 from xpoll.engine.journal.journal import count_answers
 from xpoll.engine.journal.load import latest_loads
-from xpoll.pipeline.state import STEPS, is_done
+from xpoll.engine.planning.plan import BatchPlan, read_plan
+from xpoll.pipeline.state import is_done
+from xpoll.pipeline.steps import STEPS
 from xpoll.scripts.arguments import JOB
 
 
@@ -35,10 +37,10 @@ def call(parsed: argparse.Namespace) -> int:
 
 
 def show_status(folder: RunFolder, *, as_json: bool) -> int:
-    plan = read_json(folder.require(folder.plan, step="poll"))
-    wanted = plan["prompts"]
+    plan = read_plan(folder.plan)
+    wanted = plan.prompts
     answered = count_answers(folder.completions)
-    steps = ["poll"] if "input_digest" in plan else list(STEPS)  # a batch is a poll and nothing else
+    steps = ["poll"] if isinstance(plan, BatchPlan) else list(STEPS)  # a batch is a poll and nothing else
     done = [name for name in steps if is_done(name, folder)]
     rate = _last_rate(folder)
     loads = latest_loads(folder.load)

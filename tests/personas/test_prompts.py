@@ -8,8 +8,8 @@ import pytest
 from xpoll.core.config import Config, PromptOrder
 from xpoll.core.config_file import load_config
 from xpoll.core.errors import InputError
-from xpoll.core.records import Document
-from xpoll.personas.documents import check_documents, stream_documents
+from xpoll.core.records import Document, stream_records
+from xpoll.personas.documents import read_inputs, stream_documents
 from xpoll.personas.persona import LIBRARY, Persona, library_names, load_panel
 from xpoll.personas.prompts import answer_schema, build_prompts, orders_of
 
@@ -171,7 +171,7 @@ def test_gold_rows_follow_the_others_and_bad_rows_have_a_problem(tmp_path: Path)
         None,
         "gold label 'grey' is not one of ['good', 'bad']",
     ]
-    assert check_documents(config.documents, ["good", "bad"]).rows == {"train": 3, "gold": 2}
+    assert read_inputs(config.documents, ["good", "bad"]).rows == {"train": 3, "gold": 2}
     prompts = list(build_prompts(found, [Persona("a", "an optimist")], config))
     assert [prompt.problem is None for prompt in prompts[::2]] == [True, False, False, True, False]
 
@@ -188,7 +188,7 @@ def test_two_rows_of_one_id_are_refused(tmp_path: Path) -> None:
     (tmp_path / "texts.csv").write_text("id,text\na,Rain.\nb,Fog.\na,Snow.\n")
     config = config_of(tmp_path, f"documents.path='{tmp_path}/texts.csv'", "documents.id_column=id")
     with pytest.raises(InputError, match="two rows have the id 'a'"):
-        check_documents(config.documents, ["good", "bad"])
+        read_inputs(config.documents, ["good", "bad"])
 
 
 def test_a_limit_cuts_the_documents_and_not_the_gold(tmp_path: Path) -> None:
@@ -196,7 +196,7 @@ def test_a_limit_cuts_the_documents_and_not_the_gold(tmp_path: Path) -> None:
     (tmp_path / "gold.csv").write_text("text,label\nSun.,good\nIce.,bad\n")
     files = [f"documents.path='{tmp_path}/texts.csv'", f"documents.gold_path='{tmp_path}/gold.csv'"]
     config = config_of(tmp_path, *files, "documents.limit=1")
-    assert check_documents(config.documents, ["good", "bad"]).rows == {"train": 1, "gold": 2}
+    assert read_inputs(config.documents, ["good", "bad"]).rows == {"train": 1, "gold": 2}
 
 
 def test_rows_may_join_a_poll_at_the_end_and_nowhere_else(tmp_path: Path) -> None:
@@ -204,15 +204,18 @@ def test_rows_may_join_a_poll_at_the_end_and_nowhere_else(tmp_path: Path) -> Non
     texts.write_text("text\nRain.\nFog.\n")
     gold.write_text("text,label\nSun.,good\n")
     config = config_of(tmp_path, f"documents.path='{texts}'", f"documents.gold_path='{gold}'").documents
-    polled = check_documents(config, ["good", "bad"])
-    assert check_documents(config, ["good", "bad"], polled) == polled
+    polled = tmp_path / "documents.parquet"
+    assert read_inputs(config, ["good", "bad"], copy=polled).changed
+    assert list(stream_records(polled, Document)) == list(stream_documents(config, ["good", "bad"]))
+    assert not read_inputs(config, ["good", "bad"], polled=polled).changed
     gold.write_text("text,label\nSun.,bad\n")
-    assert check_documents(config, ["good", "bad"], polled) != polled, "a corrected label is a change, and no error"
+    assert read_inputs(config, ["good", "bad"], polled=polled).changed, "a corrected label is a change, and no error"
     texts.write_text("text\nRain.\nFog.\nSnow.\n")
-    assert check_documents(config, ["good", "bad"], polled).rows == {"train": 3, "gold": 1}
+    joined = read_inputs(config, ["good", "bad"], polled=polled)
+    assert joined.changed and joined.rows == {"train": 3, "gold": 1}
     for changed in ("text\nSnow.\nRain.\nFog.\n", "text\nRain.\n", "text\nRain.\nFog!\nSnow.\n"):
         texts.write_text(changed)
         with pytest.raises(
             InputError, match=r"documents\.path: the first 2 rows of .* are not the ones that were polled"
         ):
-            check_documents(config, ["good", "bad"], polled)
+            read_inputs(config, ["good", "bad"], polled=polled)

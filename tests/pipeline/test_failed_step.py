@@ -48,11 +48,11 @@ def test_a_step_that_fails_leaves_scores_report_and_settings(
     before = files(folder)
     seen: list[set[str]] = []
 
-    def refuse(_: Config, opened: RunFolder) -> None:
+    def refuse(_: Config, opened: RunFolder) -> bool:
         seen.append({name for name in MADE if (opened.path / name).exists()})
         raise error
 
-    monkeypatch.setitem(run.RUN, step, refuse)
+    monkeypatch.setitem(run.STEPS, step, run.STEPS[step]._replace(function=refuse))
     arguments = [step, str(folder.path)] + (["--set", "student.epochs=9"] if step != "evaluate" else [])
     assert main(arguments) != 0
     assert len(seen) == 1 and "report.html" not in seen[0], "a kill meanwhile would leave nothing that does not fit"
@@ -60,7 +60,7 @@ def test_a_step_that_fails_leaves_scores_report_and_settings(
 
 
 def test_a_step_that_is_done_removes_what_no_longer_fits(folder: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(run.RUN, "train", lambda *_: None)
+    monkeypatch.setitem(run.STEPS, "train", run.STEPS["train"]._replace(function=lambda *_: True))
     assert main(["train", str(folder.path), "--set", "student.epochs=9"]) == 0
     assert (folder.path / "student" / "model.safetensors").exists()
     assert not any((folder.path / name).exists() for name in (*MADE[1:], ".before"))

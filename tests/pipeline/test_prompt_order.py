@@ -9,7 +9,6 @@ import pytest
 from tests.conftest import Xpoll
 from xpoll.core.config_file import load_config
 from xpoll.core.files import read_json
-from xpoll.core.run_folder import open_run_folder
 from xpoll.pipeline import prepare as planning
 from xpoll.pipeline import steps
 
@@ -41,6 +40,7 @@ def asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("xpoll.engine.run.answer_prompts", keep)
+    monkeypatch.setattr(planning, "prepare_model", lambda _: None)
     (tmp_path / "job.toml").write_text(JOB)
     return contents
 
@@ -51,9 +51,9 @@ def write_texts(text: str) -> None:
 
 def poll(*overrides: str) -> dict[str, Any]:
     config = load_config(Path("job.toml"), list(overrides))
-    folder = open_run_folder(config)
-    steps.poll(config, folder)
-    plan: dict[str, Any] = read_json(folder.plan)
+    prepared = planning.prepare(config)
+    steps.poll(config, prepared.folder)
+    plan: dict[str, Any] = read_json(prepared.folder.plan)
     return plan
 
 
@@ -70,7 +70,7 @@ def test_a_resumed_run_asks_in_the_order_of_its_plan(asked: list[str]) -> None:
     assert (resumed["prompt_order"], resumed["prompt_order_reason"]) == ("text_first", begun["prompt_order_reason"])
     assert len(asked) == 2020
     assert all(AUDITOR_LAST in content for content in asked)
-    assert planning.plan(load_config(Path("job.toml")))["prompt_order"] == "text_first"
+    assert planning.outline(load_config(Path("job.toml"))).prompt_order == "text_first"
 
 
 def test_a_plan_does_not_follow_a_run_of_another_config(asked: list[str]) -> None:
@@ -78,7 +78,7 @@ def test_a_plan_does_not_follow_a_run_of_another_config(asked: list[str]) -> Non
     poll()
     other = load_config(Path("job.toml"), ["task.labels=['yes','no']", f"documents.path='{Path('short.csv')}'"])
     Path("short.csv").write_text("text\nshort\nbrief\n")
-    assert planning.plan(other)["prompt_order"] == "persona_first"
+    assert planning.outline(other).prompt_order == "persona_first"
 
 
 def test_an_order_that_the_job_names_wins(asked: list[str]) -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from tests.conftest import ROOT, Xpoll
 from xpoll.core.config_file import load_config
-from xpoll.core.errors import RunFolderError
+from xpoll.core.errors import ModelError, RunFolderError
 from xpoll.pipeline import prepare as planning
 from xpoll.scripts import cli
 
@@ -73,11 +73,14 @@ def test_a_run_folder_that_cannot_be_made_is_found_before_a_model_is_prepared(
     monkeypatch.setattr(planning, "prepare_model", prepared.append)
     before = sorted(folder.rglob("*"))
     with pytest.raises(RunFolderError, match="cannot write a_file/run"):
-        planning.check_inputs(load_config(folder / "job.toml", ["job.run_folder=a_file/run"]))
+        planning.prepare(load_config(folder / "job.toml", ["job.run_folder=a_file/run"]))
     assert prepared == []
-    planning.check_inputs(load_config(folder / "job.toml", ["job.run_folder=deep/er/run"]))
+    with pytest.raises(ModelError, match="unknown model no-such"):
+        planning.prepare(load_config(folder / "job.toml", ["job.run_folder=deep/er/run", "student.encoder=no-such"]))
+    assert prepared == []
+    assert sorted(folder.rglob("*")) == before, "nothing is left of a run folder that was refused"
+    planning.prepare(load_config(folder / "job.toml", ["job.run_folder=deep/er/run"]))
     assert len(prepared) == 1
-    assert sorted(folder.rglob("*")) == before, "nothing is made yet"
 
 
 @pytest.mark.parametrize(

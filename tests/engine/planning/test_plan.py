@@ -11,7 +11,7 @@ from xpoll.core.config import EngineConfig
 from xpoll.core.records import AnswerSchema, Message, Prompt, Sampling
 from xpoll.engine.devices.find import Device
 from xpoll.engine.planning.kv_cache import cache_of
-from xpoll.engine.planning.plan import Chosen, make_plan
+from xpoll.engine.planning.plan import Chosen, Plan, make_plan
 from xpoll.engine.planning.prefix import Prediction, choose
 from xpoll.engine.planning.token_counts import tokens_of
 
@@ -45,35 +45,35 @@ def both_orders(*, text: int, persona: int) -> dict[str, list[Prompt]]:
     }
 
 
-def plan_of(prompts: dict[str, list[Prompt]], chosen: Chosen | None = None, **engine: Any) -> dict[str, Any]:
+def plan_of(prompts: dict[str, list[Prompt]], chosen: Chosen | None = None, **engine: Any) -> Plan:
     config = EngineConfig(model="no-such-model", **engine)
     return make_plan(prompts, documents=6, asked_each=4, config=config, devices=[CPU], chosen=chosen)
 
 
 def test_the_order_follows_what_is_longer() -> None:
     long_texts = plan_of(both_orders(text=2000, persona=200))
-    assert long_texts["prompt_order"] == "text_first"
-    assert "fewer tokens than persona_first" in long_texts["prompt_order_reason"]
-    assert long_texts["predicted"].keys() == {"persona_first", "text_first"}
-    assert long_texts["predicted_cached_share"] == long_texts["predicted"]["text_first"]["cached_share"] > 0.5
-    assert long_texts["tokens_counted_by"] == "characters"
+    assert long_texts.prompt_order == "text_first"
+    assert "fewer tokens than persona_first" in long_texts.prompt_order_reason
+    assert long_texts.predicted.keys() == {"persona_first", "text_first"}
+    assert long_texts.predicted_cached_share == long_texts.predicted["text_first"].cached_share > 0.5
+    assert long_texts.tokens_counted_by == "characters"
 
     long_personas = plan_of(both_orders(text=200, persona=2000))
-    assert long_personas["prompt_order"] == "persona_first"
-    assert long_personas["predicted_cached_share"] > 0.5
+    assert long_personas.prompt_order == "persona_first"
+    assert long_personas.predicted_cached_share > 0.5
 
 
 def test_an_order_that_is_chosen_already_stays() -> None:
     planned = plan_of(both_orders(text=2000, persona=200), Chosen("persona_first", "as before"))
-    assert (planned["prompt_order"], planned["prompt_order_reason"]) == ("persona_first", "as before")
-    assert planned["predicted"]["text_first"]["cached_share"] > planned["predicted_cached_share"]
+    assert (planned.prompt_order, planned.prompt_order_reason) == ("persona_first", "as before")
+    assert planned.predicted["text_first"].cached_share > planned.predicted_cached_share
 
 
 def test_without_an_engine_of_ours_nothing_is_predicted() -> None:
     planned = plan_of(both_orders(text=2000, persona=200), backend="simulated")
-    assert planned["prompt_order"] == "persona_first"
-    assert planned["predicted"] == {}
-    assert planned["predicted_cached_share"] is None
+    assert planned.prompt_order == "persona_first"
+    assert planned.predicted == {}
+    assert planned.predicted_cached_share is None
 
 
 def test_rows_with_a_problem_are_not_counted() -> None:
@@ -84,10 +84,10 @@ def test_rows_with_a_problem_are_not_counted() -> None:
 
 def test_the_block_size_that_is_set_decides_what_is_reused() -> None:
     prompts = both_orders(text=200, persona=400)  # about 100 tokens of persona in 4-character tokens
-    shares = [plan_of(prompts, vllm={"block_size": size})["predicted_cached_share"] for size in (32, 64, 128)]
+    shares = [plan_of(prompts, vllm={"block_size": size}).predicted_cached_share for size in (32, 64, 128)]
     assert shares[0] > shares[1] > shares[2] == 0
-    assert plan_of(prompts)["block_size"] == 32
-    assert plan_of(prompts, vllm={"enable_prefix_caching": False})["predicted_cached_share"] == 0
+    assert plan_of(prompts).block_size == 32
+    assert plan_of(prompts, vllm={"enable_prefix_caching": False}).predicted_cached_share == 0
 
 
 @pytest.mark.parametrize(

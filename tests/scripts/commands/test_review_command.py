@@ -9,8 +9,18 @@ import pytest
 
 from tests.conftest import Xpoll
 from tests.support.example_run import LABELS, make_run
+from tests.support.plans import make_plan
 from xpoll.core.files import read_json, write_json, write_table
-from xpoll.core.records import COMPLETION_SCHEMA, Completion, Consensus, Vote, from_table, to_table
+from xpoll.core.records import (
+    COMPLETION_SCHEMA,
+    DOCUMENT_SCHEMA,
+    Completion,
+    Consensus,
+    Document,
+    Vote,
+    from_table,
+    to_table,
+)
 from xpoll.core.run_folder import RunFolder
 from xpoll.student.dataset import read_labels, targets, training_rows
 
@@ -26,7 +36,9 @@ def folder(tmp_path: Path) -> RunFolder:
     about = {"backend": "replay", "model": "m", "device": "cpu", "device_name": "cpu", "replicas": 1}
     documents = len(labels_of(folder))
     write_json(folder.engine, {**about, "sessions": [session], "settled_documents": documents})
-    write_json(folder.plan, {"documents": documents, "prompts": len(answers)})
+    make_plan(documents=documents, prompts=len(answers)).write(folder.plan)
+    read = [Document(row.document_id, row.text, row.split, row.gold_label) for row in labels_of(folder).values()]
+    write_table(folder.documents, to_table(read, DOCUMENT_SCHEMA))
     folder.evaluation.unlink()
     folder.report.write_text("made from the old labels")
     return folder
