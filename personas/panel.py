@@ -12,7 +12,7 @@ from xpoll.core.errors import InputError
 from xpoll.core.files import read_json, write_json
 from xpoll.core.progress import Waiting, say
 from xpoll.personas.diversity import Diversity, diversity_of, farthest_first, without_outliers
-from xpoll.personas.embedding import embed, find_encoder
+from xpoll.personas.embedding import embed
 from xpoll.personas.near_duplicates import without_near_duplicates
 from xpoll.personas.persona import Persona, load_panel
 from xpoll.personas.persona_file import KEY, sample_personas
@@ -78,21 +78,6 @@ def choose_panel(panel: PanelConfig, *, seed: int) -> ChosenPanel:
     whole = [*named, *(candidates[i] for i in chosen)]
     rows = [*range(len(named)), *(len(named) + i for i in chosen)]
     return ChosenPanel(whole, _made_from(panel, seed), selection, diversity_of(vectors[rows]))
-
-
-def check_panel(panel: PanelConfig, *, seed: int, kept: Path) -> None:
-    """Finds what would keep `find_panel` from a panel, without embedding anything.
-
-    Raises:
-        InputError: a persona or the file of personas cannot be used.
-        ModelError: the encoder that compares personas is not installed.
-    """
-    if _read_panel(kept, _made_from(panel, seed)):
-        return
-    load_panel(panel.personas)
-    if panel.persona_file is not None:
-        find_encoder()
-        _candidates(panel, seed)
 
 
 def planned_panel(panel: PanelConfig, *, seed: int, kept: Path) -> list[Persona]:

@@ -23,7 +23,7 @@ from xpoll.engine.journal.session import is_settled
 from xpoll.engine.planning.fit import require_fit
 from xpoll.engine.planning.plan import NAMED, Chosen, Plan, make_plan
 from xpoll.personas.documents import Inputs, read_inputs
-from xpoll.personas.panel import ChosenPanel, check_panel, find_panel, planned_panel, write_panel
+from xpoll.personas.panel import ChosenPanel, find_panel, planned_panel, write_panel
 from xpoll.personas.persona import Persona
 from xpoll.personas.probes import asked_of_probe, probe_documents
 from xpoll.personas.prompts import orders_of
@@ -64,14 +64,13 @@ def prepare(config: Config) -> Prepared:
     """
     folder = RunFolder(Path(config.job.run_folder))
     check_backend(config.engine)
-    check_panel(config.panel, seed=config.job.seed, kept=folder.panel)
+    panel = find_panel(config.panel, seed=config.job.seed, kept=folder.panel)
     devices = _devices(config.engine)
     if devices and config.engine.backend in LOADS_MODEL:
         require_fit(config.engine, devices)
     with made_or_removed(folder.path), replacing(folder.documents) as copy:
         inputs = _inputs(config, folder, copy)
         resolve_model(config.student.encoder, key="student.encoder")
-        panel = find_panel(config.panel, seed=config.job.seed, kept=folder.panel)
         prepare_model(config.engine)  # last: the first time it takes half a minute
         plan = _plan(config, panel.personas, inputs, devices, _begun(config, folder))
         open_run_folder(config)

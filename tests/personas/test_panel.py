@@ -11,7 +11,7 @@ from xpoll.core.config import Config
 from xpoll.core.config_file import load_config
 from xpoll.core.errors import ConfigError, InputError
 from xpoll.personas import panel as chosen
-from xpoll.personas.panel import check_panel, choose_panel, find_panel, planned_panel, write_panel
+from xpoll.personas.panel import choose_panel, find_panel, planned_panel, write_panel
 
 JOB = '[documents]\npath = "t.csv"\n[task]\nlabels = ["good", "bad"]\n'
 TRADES = ["cook", "pilot", "judge", "miner", "baker", "nurse", "tailor", "farmer", "sailor", "mason", "clerk", "tutor"]
@@ -53,7 +53,6 @@ def test_the_personas_chosen_differ_from_each_other_and_from_those_named(capsys:
     assert panel.selection is not None
     assert (panel.selection.read, panel.selection.skipped) == (481, 1)
     assert panel.selection.candidates + panel.selection.near_duplicates == 64
-    check_panel(config.panel, seed=0, kept=Path("panel.json"))
     said = [
         line for line in capsys.readouterr().err.splitlines() if "1 of 481 lines of hub.jsonl hold no persona" in line
     ]
@@ -68,7 +67,6 @@ def test_a_panel_is_read_back_whatever_became_of_its_file(folder: Path) -> None:
     (folder / "hub.jsonl").unlink()
     assert find_panel(config.panel, seed=1, kept=kept) == panel
     assert planned_panel(config.panel, seed=1, kept=kept) == panel.personas
-    check_panel(config.panel, seed=1, kept=kept)
     assert json.loads(kept.read_text())["personas"][0]["source"] == "hub.jsonl"
     for other in (config_of(FILE, "panel.select=4").panel, config_of(FILE, "panel.personas=['annotator']").panel):
         with pytest.raises(InputError, match=r"hub\.jsonl does not exist"):
@@ -80,14 +78,13 @@ def test_a_plan_estimates_with_personas_of_the_file_and_embeds_nothing(monkeypat
     monkeypatch.delattr(chosen, "embed")
     panel = planned_panel(config_of(FILE, "panel.select=5").panel, seed=0, kept=Path("panel.json"))
     assert len(panel) == 5
-    check_panel(config_of(FILE).panel, seed=0, kept=Path("panel.json"))
 
 
 def test_too_few_personas_that_differ_are_one_line(folder: Path) -> None:
     (folder / "same.jsonl").write_text('{"persona": "a cook"}\n{"persona": "a Cook."}\n{"persona": "a judge"}\n')
     panel = config_of("panel.persona_file=same.jsonl", "panel.select=3").panel
     with pytest.raises(InputError, match=r"2 personas that differ, and panel\.select is 3 -> --set panel\.select=2"):
-        check_panel(panel, seed=0, kept=folder / "panel.json")
+        find_panel(panel, seed=0, kept=folder / "panel.json")
     assert len(choose_panel(panel.model_copy(update={"select": 2}), seed=0).personas) == 2
 
 
