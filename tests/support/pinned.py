@@ -66,7 +66,7 @@ def main() -> None:
     """Prints {"pinned": [...], "plain": [...], "gpus": what Ray has declared}."""
     import ray
 
-    config = EngineConfig(backend="tests.engine.pinned:SeesBackend", model="none", **json.loads(sys.argv[1]))
+    config = EngineConfig(backend="tests.support.pinned:SeesBackend", model="none", **json.loads(sys.argv[1]))
     log = Path(tempfile.mkdtemp(), "log")
     prompt = Prompt("d", "p", 0, ({"role": "user", "content": "?"},), Sampling(0, 1, 1), AnswerSchema(()))
     with ray_session(config, log=log) as devices:
