@@ -1,7 +1,7 @@
 """The texts to label, streamed from their files; train rows first, then gold rows."""
 
 from array import array
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from hashlib import blake2b
 from itertools import islice
 from typing import Any, NamedTuple
@@ -14,13 +14,34 @@ from xpoll.core.records import Document, Split
 from xpoll.core.tables.readers import Row, stream_rows
 from xpoll.core.task import SEPARATOR
 
+GoldReader = Callable[[Any], Sequence[Any]]
+"""From the cell of a gold label to the labels that it names; what is not one of the task's is a problem of the row."""
 
-def stream_documents(config: DocumentsConfig, labels: list[str], *, several: bool = False) -> Iterator[Document]:
+
+def one_gold_label(cell: Any) -> list[Any]:
+    """The label in a cell that holds one."""
+    return [cell]
+
+
+def several_gold_labels(cell: Any) -> list[Any]:
+    """The labels in a cell that holds a list, or one word with `core.task.SEPARATOR` between them; none if empty."""
+    if isinstance(cell, str):
+        return [label.strip() for label in cell.split(SEPARATOR)] if cell.strip() else []
+    return list(cell) if isinstance(cell, list | tuple) else [] if cell is None else [cell]
+
+
+def stream_documents(
+    config: DocumentsConfig, labels: list[str], *, read_gold: GoldReader = one_gold_label
+) -> Iterator[Document]:
     """Every row of the documents file, then of the gold file, in order.
 
     A row without a usable text comes out with a problem instead; a gold row whose label is not one of
-    `labels` too, since it could not be scored. With `several`, of a multi task, the label column holds a list,
-    or labels with `core.task.SEPARATOR` between them; nothing is no label.
+    `labels` too, since it could not be scored.
+
+    Args:
+        config: The documents section.
+        labels: The task's labels.
+        read_gold: Which labels a cell of the label column names; the kind of task decides.
 
     Raises:
         InputError: a file is missing, empty, or lacks a column.
@@ -32,10 +53,12 @@ def stream_documents(config: DocumentsConfig, labels: list[str], *, several: boo
     if config.gold_path:
         needs = (config.text_column, config.label_column, *named)
         for row in stream_rows(config.gold_path, key="documents.gold_path", needs=needs):
-            yield _document(row, config, "gold", labels, several)
+            yield _document(row, config, "gold", labels, read_gold)
 
 
-def _document(row: Row, config: DocumentsConfig, split: Split, labels: list[str], several: bool = False) -> Document:
+def _document(
+    row: Row, config: DocumentsConfig, split: Split, labels: list[str], read_gold: GoldReader = one_gold_label
+) -> Document:
     number = f"{row.number}" if split == "train" else f"gold-{row.number}"
     text, problem, gold_label = row.values.get(config.text_column), row.problem, None
     document_id = number
@@ -48,20 +71,12 @@ def _document(row: Row, config: DocumentsConfig, split: Split, labels: list[str]
     if not isinstance(text, str) or not text.strip():
         problem = problem or f"column {config.text_column!r} holds no text"
     if split == "gold":
-        given = row.values.get(config.label_column)
-        named = _several(given) if several else [given]
+        named = read_gold(row.values.get(config.label_column))
         if unknown := [label for label in named if label not in labels]:
             problem = problem or f"gold label {unknown[0]!r} is not one of {labels}"
         else:
             gold_label = SEPARATOR.join(label for label in labels if label in named)
     return Document(document_id, text if isinstance(text, str) else "", split, gold_label, problem)
-
-
-def _several(given: Any) -> list[Any]:
-    """The labels in a cell: a list, or one word with separators."""
-    if isinstance(given, str):
-        return [label.strip() for label in given.split(SEPARATOR)] if given.strip() else []
-    return list(given) if isinstance(given, list | tuple) else [] if given is None else [given]
 
 
 class Inputs(NamedTuple):
@@ -87,7 +102,11 @@ class Inputs(NamedTuple):
 
 
 def check_documents(
-    config: DocumentsConfig, labels: list[str], polled: Inputs | None = None, *, several: bool = False
+    config: DocumentsConfig,
+    labels: list[str],
+    polled: Inputs | None = None,
+    *,
+    read_gold: GoldReader = one_gold_label,
 ) -> Inputs:
     """Reads all documents once; returns what they are.
 
@@ -95,7 +114,7 @@ def check_documents(
         config: The documents section.
         labels: The task's labels.
         polled: What an earlier poll into the same folder asked about; rows may only have been added behind it.
-        several: Whether a text can have several labels.
+        read_gold: As of `stream_documents`.
 
     Raises:
         InputError: two rows have the same id, a file cannot be used, or rows that were polled have changed.
@@ -104,7 +123,7 @@ def check_documents(
     texts = {split: blake2b(digest_size=16) for split in rows}
     gold_labels = blake2b(digest_size=16)
     hashes = array("q")  # eight bytes a document: ten million ids fit into 80 MB
-    for document in stream_documents(config, labels, several=several):
+    for document in stream_documents(config, labels, read_gold=read_gold):
         split = document.split
         rows[split] += 1
         hashes.append(hash(document.document_id))

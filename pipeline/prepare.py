@@ -11,7 +11,7 @@ from xpoll.core.models import needs_preparation, resolve_model
 from xpoll.core.progress import Waiting
 from xpoll.core.records import Document, Prompt
 from xpoll.core.run_folder import RunFolder, check_can_be_made
-from xpoll.engine.backends.registry import LOADS_MODEL, check_backend, devices_for
+from xpoll.engine.backends.registry import check_backend, devices_for, spec_of
 from xpoll.engine.devices.find import Device
 from xpoll.engine.planning.fit import require_fit
 from xpoll.engine.planning.plan import NAMED, Chosen, make_plan
@@ -21,14 +21,19 @@ from xpoll.personas.panel import check_panel, planned_panel
 from xpoll.personas.persona import Persona
 from xpoll.personas.probes import asked_of_probe, probe_documents
 from xpoll.personas.prompts import build_prompts, orders_of
+from xpoll.pipeline.state import differs_before_votes
+from xpoll.votes.check import carries_logprobs, check_votes
+from xpoll.votes.tasks.registry import kind_of
 
 
 def check_inputs(config: Config) -> Inputs:
     """Finds every mistake that can be found before a run folder is made; prepares a packaged model."""
+    check_votes(config)
+    logprobs_of(config)
     check_backend(config.engine)
     check_panel(config.panel, seed=config.job.seed, kept=_kept_panel(config))
     devices = _devices(config)
-    if devices and config.engine.backend in LOADS_MODEL:
+    if devices and spec_of(config.engine.backend).needs_model:
         require_fit(config.engine, devices)
     inputs = checked_documents(config)
     resolve_model(config.student.encoder, key="student.encoder")
@@ -39,7 +44,7 @@ def check_inputs(config: Config) -> Inputs:
 
 def prepare_model(config: EngineConfig) -> None:
     """Has the files of `engine.model` on this machine if the backend needs them."""
-    if config.backend not in LOADS_MODEL:
+    if not spec_of(config.backend).needs_model:
         return
     if needs_preparation(config.model):
         with Waiting(f"preparing {config.model} (once)", usual_s=30):
@@ -50,6 +55,7 @@ def prepare_model(config: EngineConfig) -> None:
 
 def plan(config: Config) -> dict[str, Any]:
     """What `poll` will do, as plain JSON types; writes nothing. A run that was begun keeps its prompts' order."""
+    check_votes(config)
     check_backend(config.engine)
     panel = planned_panel(config.panel, seed=config.job.seed, kept=_kept_panel(config))
     return plan_of(config, panel, checked_documents(config))
@@ -65,7 +71,18 @@ def plan_of(config: Config, panel: list[Persona], inputs: Inputs) -> dict[str, A
         devices=devices,
         chosen=_chosen_order(config),
     )
-    return {**plan, "probes": probes, "prompts": plan["prompts"] + probes * asked_of_probe(config)}
+    prompts = plan["prompts"] + probes * asked_of_probe(config)
+    return {**plan, "probes": probes, "prompts": prompts, "logprobs": logprobs_of(config)}
+
+
+def logprobs_of(config: Config) -> bool:
+    """Whether the run's answers carry the labels' logprobs; a run that was begun goes on as it began.
+
+    Raises:
+        ConfigError: `vote.method` reads them, and the answers that are there have none.
+    """
+    begun = RunFolder(Path(config.job.run_folder)).plan
+    return carries_logprobs(config, read_json(begun).get("logprobs") if begun.exists() else None)
 
 
 def _chosen_order(config: Config) -> Chosen | None:
@@ -73,7 +90,7 @@ def _chosen_order(config: Config) -> Chosen | None:
     if config.panel.order != "auto":
         return Chosen(config.panel.order, NAMED)
     folder = RunFolder(Path(config.job.run_folder))
-    if not folder.plan.exists() or not folder.config.exists() or config.differences(read_json(folder.config)):
+    if not folder.plan.exists() or not folder.config.exists() or differs_before_votes(config, folder):
         return None
     begun = read_json(folder.plan)
     return Chosen(begun["prompt_order"], begun["prompt_order_reason"])
@@ -81,16 +98,20 @@ def _chosen_order(config: Config) -> Chosen | None:
 
 def checked_documents(config: Config, polled: Inputs | None = None) -> Inputs:
     labels = list(config.task.labels)
-    return check_documents(config.documents, labels, polled, several=config.task.kind == "multi")
+    return check_documents(config.documents, labels, polled, read_gold=kind_of(config.task.kind).read_gold)
 
 
 def documents_of(config: Config) -> Iterator[Document]:
-    return stream_documents(config.documents, list(config.task.labels), several=config.task.kind == "multi")
+    labels, kind = list(config.task.labels), kind_of(config.task.kind)
+    return stream_documents(config.documents, labels, read_gold=kind.read_gold)
 
 
 def prompts_of(config: Config, panel: list[Persona], order: PromptOrder) -> Iterator[Prompt]:
-    prompts = build_prompts(documents_of(config), panel, config, order)
-    probes = build_prompts(probe_documents(config), panel, config, order)
+    form, logprobs = kind_of(config.task.kind).form, logprobs_of(config)
+    prompts, probes = (
+        build_prompts(documents, panel, config, order, form=form, needs_logprobs=logprobs)
+        for documents in (documents_of(config), probe_documents(config))
+    )
     return chain(
         drawn_prompts(prompts, panel, config.panel.per_document, seed=config.job.seed),
         (prompt for prompt in probes if prompt.sample == 0),

@@ -6,11 +6,13 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 from xpoll.core.config import Config
+from xpoll.core.progress import say
 from xpoll.core.run_folder import RunFolder, open_run_folder
 from xpoll.pipeline.measure import measured
 from xpoll.pipeline.prepare import check_inputs
-from xpoll.pipeline.state import STEPS, is_done, removed_after, require_one_label
+from xpoll.pipeline.state import STEPS, is_done, remove_outdated, removed_after, require_one_label
 from xpoll.pipeline.steps import RUN
+from xpoll.votes.check import check_votes
 
 
 def whole_path(config: Config) -> tuple[RunFolder, list[str]]:
@@ -21,7 +23,9 @@ def whole_path(config: Config) -> tuple[RunFolder, list[str]]:
     """
     require_one_label(config, "student")
     inputs = check_inputs(config)
-    folder = open_run_folder(config)
+    if differing := remove_outdated(config, RunFolder(Path(config.job.run_folder))):
+        say(f"what was made with another {', '.join(differing)} is made again")
+    folder = open_run_folder(config, may_change=STEPS["vote"].own_sections)
     log_to(folder.log)
     ran = []
     for name in STEPS:
@@ -42,12 +46,14 @@ def one_step(name: str, config: Config) -> list[Path]:
     folder = RunFolder(Path(config.job.run_folder))
     if name == "poll":
         check_inputs(config)
+        ignored = STEPS["vote"].own_sections  # it reads none of them, and what was made with them stays
         removed: AbstractContextManager[None] = nullcontext()  # it removes them itself, and only if it asked something
     else:
+        check_votes(config)
         folder.require(folder.plan, step="poll")
-        removed = removed_after(folder, name)
+        ignored, removed = (), removed_after(folder, name)
     with removed:
-        open_run_folder(config, may_change=step.own_sections)
+        open_run_folder(config, may_change=step.own_sections, ignored=ignored)
         log_to(folder.log)
         _timed(name, config, folder)
     return [folder.path / output for output in step.outputs]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from xpoll.core.errors import ConfigError
 from xpoll.core.files import read_json, write_text
-from xpoll.core.run_folder import RunFolder, check_writable
+from xpoll.core.run_folder import WHERE_AND_HOW, RunFolder, check_writable
 from xpoll.engine.journal.session import is_settled
 
 if TYPE_CHECKING:
@@ -58,6 +58,35 @@ def polled(folder: RunFolder) -> "Inputs | None":
     return Inputs(**noted) if noted else None
 
 
+def differs_before_votes(config: "Config", folder: RunFolder) -> bool:
+    """Whether the folder's config differs from this one in what changes the poll's answers."""
+    later = STEPS["vote"].own_sections
+    differing = config.differences(read_json(folder.config))
+    return any(key.partition(".")[0] not in later and key not in WHERE_AND_HOW for key in differing)
+
+
+def remove_outdated(config: "Config", folder: RunFolder) -> list[str]:
+    """Removes what steps made under other values of the sections that they read, so that they are done again.
+
+    Returns:
+        The keys that differ; none where everything fits, or nothing was made yet, or it is another poll's folder.
+    """
+    if not folder.config.exists() or differs_before_votes(config, folder):
+        return []
+    differing: dict[str, list[str]] = {}
+    for key in config.differences(read_json(folder.config)):
+        readers = [name for name, step in STEPS.items() if key.partition(".")[0] in step.own_sections]
+        if readers:
+            differing.setdefault(readers[-1], []).append(key)
+    outdated = next((name for name in STEPS if name in differing), None)
+    if outdated is None:
+        return []
+    made = [path for path in _made_by(outdated, folder) + _made_after(folder, outdated) if path.exists()]
+    for path in made:
+        _remove(path)
+    return sorted(key for keys in differing.values() for key in keys) if made else []
+
+
 def remove_after(folder: RunFolder, name: str) -> None:
     """Removes what later steps made from the outputs of this one, because it no longer fits them."""
     for output in _made_after(folder, name):
@@ -88,20 +117,26 @@ def removed_after(folder: RunFolder, name: str) -> Iterator[None]:
         _remove(aside)
 
 
+def _made_by(name: str, folder: RunFolder) -> list[Path]:
+    return [folder.path / output for output in STEPS[name].outputs]
+
+
 def _made_after(folder: RunFolder, name: str) -> list[Path]:
     later = list(STEPS)[list(STEPS).index(name) + 1 :]
     return [folder.path / output for step in later for output in STEPS[step].outputs]
 
 
 def require_one_label(config: "Config", what: str) -> None:
-    """Refuses what a task of several labels a text cannot have.
+    """Refuses what a task whose texts do not get one label each cannot have.
 
     Raises:
-        ConfigError: the task is such a one.
+        ConfigError: the task is such a one, or of a kind that is not known.
     """
-    if config.task.kind == "multi":
+    from xpoll.votes.tasks.registry import kind_of
+
+    if not kind_of(config.task.kind).has_student:
         raise ConfigError(
-            f"there is no {what} for task.kind = 'multi': texts have several labels",
+            f"there is no {what} for task.kind = {config.task.kind!r}: texts do not get one label each",
             mend="xpoll poll, xpoll vote and xpoll vote --compare; labels.parquet holds the sets",
         )
 

@@ -9,7 +9,7 @@
 Heavy packages are imported inside the step that needs them, so that voting and reporting start at once.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any
 
 from xpoll.core.config import Config
@@ -17,16 +17,7 @@ from xpoll.core.environment import capture
 from xpoll.core.errors import RunFolderError
 from xpoll.core.files import read_json, write_json, write_table
 from xpoll.core.progress import counted
-from xpoll.core.records import (
-    CONSENSUS_SCHEMA,
-    SET_CONSENSUS_SCHEMA,
-    SET_VOTE_SCHEMA,
-    VOTE_SCHEMA,
-    Completion,
-    Vote,
-    to_table,
-    with_labels,
-)
+from xpoll.core.records import AnyRecord, to_table, with_labels
 from xpoll.core.run_folder import RunFolder
 from xpoll.engine.devices.intel_cards import cards_as_json
 from xpoll.engine.journal.journal import count_answers, read_completions
@@ -37,11 +28,10 @@ from xpoll.personas.probes import asked_of_probe, is_probe
 from xpoll.pipeline.measure import TimedStudent
 from xpoll.pipeline.prepare import checked_documents, documents_of, plan_of, prompts_of
 from xpoll.pipeline.state import is_done, polled, remove_after, require_one_label, to_settle
-from xpoll.votes.consensus import consensus_of
-from xpoll.votes.label_sets import set_consensus_of
-from xpoll.votes.parse import to_set_vote, to_vote
+from xpoll.votes.check import carries_logprobs, check_votes
 from xpoll.votes.review.sample import answers_of, read_review
 from xpoll.votes.stop import StopButAskProbes, stop_rule
+from xpoll.votes.tasks.registry import kind_of
 
 
 def poll(config: Config, folder: RunFolder) -> None:
@@ -77,31 +67,21 @@ def vote(config: Config, folder: RunFolder) -> None:
             f"the poll is not finished: {answered} answers are there, up to {wanted} are wanted",
             mend=f"xpoll poll {folder.path}",
         )
-    labels = list(config.task.labels)
-    completions = counted(read_completions(folder.completions), "reading answers", total=answered, unit="answers")
-    if config.task.kind == "multi":
-        _vote_on_sets(config, folder, completions)
-        return
-    votes: list[Vote] = []
-    probes: list[Vote] = []
-    for completion in completions:
-        (probes if is_probe(completion.document_id) else votes).append(to_vote(completion, labels))
-    write_table(folder.votes, to_table(votes, with_labels(VOTE_SCHEMA, labels)))
+    check_votes(config)
+    carries_logprobs(config, planned.get("logprobs"))
+    labels, kind = list(config.task.labels), kind_of(config.task.kind)
+    votes: list[AnyRecord] = []
+    probes: list[AnyRecord] = []
+    for completion in counted(read_completions(folder.completions), "reading answers", total=answered, unit="answers"):
+        (probes if is_probe(completion.document_id) else votes).append(kind.parse(completion, labels))
+    write_table(folder.votes, to_table(votes, with_labels(kind.vote_schema, labels)))
     if probes:
-        write_table(folder.probes, to_table(probes, with_labels(VOTE_SCHEMA, labels)))
+        write_table(folder.probes, to_table(probes, with_labels(kind.vote_schema, labels)))
     reviewed = answers_of(read_review(folder.review))
-    consensus = consensus_of(
+    voted = kind.aggregate(
         documents_of(config), votes, config, reviewed=reviewed, shown=shown_in(folder), probes=probes
     )
-    write_table(folder.labels, to_table(consensus, with_labels(CONSENSUS_SCHEMA, labels)))
-
-
-def _vote_on_sets(config: Config, folder: RunFolder, completions: Iterable[Completion]) -> None:
-    labels = list(config.task.labels)
-    votes = [to_set_vote(completion, labels) for completion in completions]
-    write_table(folder.votes, to_table(votes, with_labels(SET_VOTE_SCHEMA, labels)))
-    consensus = set_consensus_of(documents_of(config), votes, config)
-    write_table(folder.labels, to_table(consensus, with_labels(SET_CONSENSUS_SCHEMA, labels)))
+    write_table(folder.labels, to_table(voted, with_labels(kind.label_schema, labels)))
 
 
 def train(config: Config, folder: RunFolder) -> None:

@@ -56,9 +56,9 @@ class StopButAskProbes:
 
 
 def stop_rule(config: Config) -> Decided | Confidence | None:
-    """The rule that `vote.stop` names; None where every vote is asked for."""
+    """The rule that `panel.stop` names; None where every vote is asked for."""
     labels = tuple(config.task.labels)
-    match config.vote.stop:
+    match config.panel.stop:
         case "never":
             return None
         case "decided":

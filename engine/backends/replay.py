@@ -19,7 +19,7 @@ from xpoll.core.config_file import checked_section
 from xpoll.core.errors import InputError
 from xpoll.core.records import Completion, Prompt
 from xpoll.core.tables.readers import Row, stream_rows
-from xpoll.engine.backends.registry import BackendSettings, Load
+from xpoll.engine.backends.backend import BackendSettings, Load
 
 ANY_PERSONA = ""
 KEPT = ("text", "finish_reason", "choice_logprobs", "prompt_tokens", "cached_prompt_tokens", "output_tokens")

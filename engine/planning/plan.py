@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from xpoll.core.config import EngineConfig
 from xpoll.core.records import Prompt
-from xpoll.engine.backends.registry import LOADS_MODEL, device_kind
+from xpoll.engine.backends.registry import device_kind, spec_of
 from xpoll.engine.devices.find import Device, find_intel_gpus, left_out
 from xpoll.engine.planning.fit import fit_of, tightest
 from xpoll.engine.planning.kv_cache import cache_of
@@ -55,7 +55,7 @@ def make_plan(
     first = next((document[0] for document in next(iter(samples.values()))), None)
     cache = counted_by = None
     predictions: dict[str, Prediction] = {}
-    if config.backend in LOADS_MODEL and first is not None:
+    if spec_of(config.backend).needs_model and first is not None:
         cache = cache_of(config, devices[0] if devices else ELSEWHERE)
         for name, sample in samples.items():
             tokens, counted_by = _tokens(sample, config.model)
@@ -101,7 +101,7 @@ def _left_out(config: EngineConfig, devices: Sequence[Device]) -> list[str]:
         return []
     unused = find_intel_gpus() if devices[0].kind == "cpu" and device_kind(config) == "cpu" else []
     cpu_only = [f"{gpu.name} at {gpu.pci_address}: the installed vLLM is made for CPUs" for gpu in unused]
-    return left_out() + (cpu_only if config.backend in LOADS_MODEL else [])
+    return left_out() + (cpu_only if spec_of(config.backend).needs_model else [])
 
 
 def _rate(

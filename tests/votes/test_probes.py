@@ -31,13 +31,12 @@ personas = ["annotator", "auditor", "credit_analyst"]
 per_document = 2
 samples = 2
 content_free = ["N/A", ""]
+stop = "decided"
 [engine]
 backend = "simulated"
 device = "cpu"
 [engine.simulated]
 time_scale = 0
-[vote]
-stop = "decided"
 """
 
 

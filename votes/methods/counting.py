@@ -36,6 +36,6 @@ def with_logprobs(ballots: Ballots, method: str) -> np.ndarray:
     if ballots.distributions is None:
         raise InputError(
             f"vote.method = '{method}' needs the answers' logprobs and none is there",
-            mend="use vote.method = 'majority', or poll again with it set from the start",
+            mend="use vote.method = 'majority', or set panel.logprobs = true and poll into another job.run_folder",
         )
     return ballots.distributions
