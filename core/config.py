@@ -148,7 +148,7 @@ class EngineConfig(Section):
     device_hierarchy: Literal["FLAT", "COMPOSITE"] = "FLAT"
     """Whether each tile of an Intel Data Center GPU Max is a device (`FLAT`), or the whole card (`COMPOSITE`)."""
     replicas: Annotated[int, Field(ge=0)] = 0
-    """Number of engines, one a device; 0 means one for every device found. Simulated ones may be more than cores."""
+    """Number of engines, one per device; 0 means one for every device found. Simulated ones may be more than cores."""
     tensor_parallel: Annotated[int, Field(ge=1)] = 1
     """How many devices one engine spans; 1 wherever the model fits, because independent engines are sturdier."""
     max_in_flight: Annotated[int, Field(ge=1)] = 1024

@@ -10,7 +10,14 @@ from xpoll.core.progress import say
 from xpoll.core.run_folder import RunFolder, open_run_folder
 from xpoll.pipeline.measure import measured
 from xpoll.pipeline.prepare import check_inputs
-from xpoll.pipeline.state import STEPS, is_done, remove_outdated, removed_after, require_one_label
+from xpoll.pipeline.state import (
+    STEPS,
+    is_done,
+    remove_outdated,
+    removed_after,
+    require_fitting,
+    require_one_label,
+)
 from xpoll.pipeline.steps import RUN
 from xpoll.votes.check import check_votes
 
@@ -51,6 +58,7 @@ def one_step(name: str, config: Config) -> list[Path]:
     else:
         check_votes(config)
         folder.require(folder.plan, step="poll")
+        require_fitting(config, folder, name)
         ignored, removed = (), removed_after(folder, name)
     with removed:
         open_run_folder(config, may_change=step.own_sections, ignored=ignored)

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from xpoll.core.errors import ConfigError
+from xpoll.core.errors import ConfigError, RunFolderError
 from xpoll.core.files import read_json, write_text
 from xpoll.core.run_folder import WHERE_AND_HOW, RunFolder, check_writable
 from xpoll.engine.journal.session import is_settled
@@ -63,6 +63,22 @@ def differs_before_votes(config: "Config", folder: RunFolder) -> bool:
     later = STEPS["vote"].own_sections
     differing = config.differences(read_json(folder.config))
     return any(key.partition(".")[0] not in later and key not in WHERE_AND_HOW for key in differing)
+
+
+def require_fitting(config: "Config", folder: RunFolder, name: str) -> None:
+    """Refuses to do a step on what earlier steps made with other values of keys that only they read.
+
+    Raises:
+        RunFolderError: names these keys; the poll's answers themselves fit.
+    """
+    if not folder.config.exists() or differs_before_votes(config, folder):
+        return
+    unread = {*STEPS["vote"].own_sections} - {*STEPS[name].own_sections}
+    if other := [key for key in config.differences(read_json(folder.config)) if key.partition(".")[0] in unread]:
+        raise RunFolderError(
+            f"what {name} reads in {folder.path} was made with another {', '.join(other)}",
+            mend="give the same --set here, or have xpoll run make it again",
+        )
 
 
 def remove_outdated(config: "Config", folder: RunFolder) -> list[str]:

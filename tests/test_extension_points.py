@@ -4,7 +4,6 @@ of this test, and the line an entry that the test puts into the table. Everythin
 import json
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -261,6 +260,9 @@ def test_a_method_set_for_one_vote_does_not_make_the_job_refuse(
     assert read_json(Path("run/config.resolved.json"))["vote"]["method"] == "reliability_weighted"
     done.clear()
     capsys.readouterr()
+    assert main(["train", str(job)]) == 2
+    said = capsys.readouterr().err
+    assert "what train reads in run was made with another vote.method -> give the same --set here" in said
     assert main(["run", str(job)]) == 0
     assert "what was made with another vote.method is made again" in capsys.readouterr().err
     assert labels() != by_reliability

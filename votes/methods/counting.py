@@ -7,7 +7,7 @@ from xpoll.votes.ballots import Ballots, Shares, normalised
 
 
 def majority(ballots: Ballots) -> Shares:
-    """Share of the readable votes that each label has."""
+    """(documents, labels): share of the readable votes that each label has."""
     return normalised(ballots.counts())
 
 
