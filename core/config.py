@@ -7,24 +7,13 @@ Relative paths are relative to the current folder.
 import json
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import ConfigDict, Field, field_validator, model_validator
 
 from xpoll.core.task import Section as Section
 from xpoll.core.task import TaskConfig
 
 AnswerForm = Literal["label", "chain_of_thought"]
 PromptOrder = Literal["persona_first", "text_first"]
-VoteMethod = Literal[
-    "majority",
-    "confidence_weighted",
-    "calibrated",
-    "contextual",
-    "reliability_weighted",
-    "posterior",
-    "dawid_skene",
-    "mace",
-    "glad",
-]
 
 
 class JobConfig(Section):
@@ -83,6 +72,13 @@ class PanelConfig(Section):
     """Nucleus sampling; below 1 it costs the CPU engine about a third of its rate."""
     max_tokens: int | None = Field(default=None, ge=1)
     """Longest answer in tokens; without it 16 for `label` and 128 for `chain_of_thought`."""
+    stop: Literal["never", "decided"] | Annotated[float, Field(gt=0.5, lt=1)] = "never"
+    """When a text needs no more answers: `never` before all are there, when the majority is `decided`, or when the
+    leading label leads with this probability."""
+    logprobs: Literal["auto"] | bool = "auto"
+    """Whether answers carry how likely the engine held each label to be. `auto`: those that are a bare label do, where
+    it costs next to nothing; those with a reason only if `vote.method` reads it. `true` lets a later
+    `xpoll vote --set vote.method=...` take any method."""
 
     @model_validator(mode="before")
     @classmethod
@@ -111,12 +107,39 @@ class PanelConfig(Section):
 
     @property
     def answer_max_tokens(self) -> int:
+        """`max_tokens`, or the default of the answer's form."""
         return self.max_tokens or {"label": 16, "chain_of_thought": 128}[self.answer]
+
+    def carries_logprobs(self, *, needed: bool) -> bool:
+        """Whether answers carry the labels' logprobs, where the vote needs them or not."""
+        return self.logprobs if isinstance(self.logprobs, bool) else needed or self.answer == "label"
+
+    @field_validator("stop", mode="before")
+    @classmethod
+    def _stop_is_a_word_or_a_probability(cls, stop: Any) -> Any:
+        if stop in ("never", "decided") or (isinstance(stop, float) and 0.5 < stop < 1):
+            return stop
+        raise ValueError(f"must be 'never', 'decided' or a number between 0.5 and 1, got {stop!r}")
+
+    @field_validator("logprobs", mode="before")
+    @classmethod
+    def _logprobs_is_auto_or_a_boolean(cls, logprobs: Any) -> Any:
+        if logprobs == "auto" or isinstance(logprobs, bool):
+            return logprobs
+        raise ValueError(f"must be 'auto', true or false, got {logprobs!r}")
 
 
 class EngineConfig(Section):
+    """Keys that any backend reads; a backend's own options stand in the table of its name, e.g. [engine.vllm].
+
+    Such tables are free here: engine/backends/registry.py knows which there are, and checks them.
+    """
+
+    model_config = ConfigDict(extra="allow")
+
     backend: str = "vllm"
-    """Which backend answers; see engine/backends."""
+    """Which backend answers: `vllm`, `openai`, `replay` or `simulated`, with options in the table of that name, e.g.
+    [engine.vllm]; or a class of your own as `module:Class`, with options in [engine.options]."""
     model: str = "smollm2-135m-instruct"
     """Packaged model, folder, or Hugging Face model name."""
     device: Literal["auto", "cpu", "xpu", "cuda"] = "auto"
@@ -125,7 +148,7 @@ class EngineConfig(Section):
     device_hierarchy: Literal["FLAT", "COMPOSITE"] = "FLAT"
     """Whether each tile of an Intel Data Center GPU Max is a device (`FLAT`), or the whole card (`COMPOSITE`)."""
     replicas: Annotated[int, Field(ge=0)] = 0
-    """Number of engines, one a device; 0 means one for every device found. Simulated ones may be more than cores."""
+    """Number of engines, one per device; 0 means one for every device found. Simulated ones may be more than cores."""
     tensor_parallel: Annotated[int, Field(ge=1)] = 1
     """How many devices one engine spans; 1 wherever the model fits, because independent engines are sturdier."""
     max_in_flight: Annotated[int, Field(ge=1)] = 1024
@@ -146,20 +169,25 @@ class EngineConfig(Section):
     ["python", "-m", "xpoll.engine.backends.vllm.command", "serve"]."""
     chat_template_kwargs: dict[str, Any] = {}
     """Passed to the model's chat template with every prompt, e.g. {enable_thinking = false}."""
-    vllm: dict[str, Any] = {}
-    """Passed to vLLM's engine arguments verbatim; wins over what xpoll would set."""
-    replay: dict[str, Any] = {}
-    """Options of the replay backend; see engine/backends/replay.py."""
-    openai: dict[str, Any] = {}
-    """Options of the openai backend; see engine/backends/openai/backend.py."""
-    simulated: dict[str, Any] = {}
-    """Options of the simulated backend; see engine/backends/simulated/draws.py."""
+    options: dict[str, Any] = {}
+    """Options of a backend of your own, `engine.backend = "module:Class"`; it is handed them as they stand here."""
+
+    @model_validator(mode="after")
+    def _further_keys_are_tables(self) -> "EngineConfig":
+        for key, value in (self.model_extra or {}).items():
+            if not isinstance(value, dict):
+                raise ValueError(f"unknown key {key}: what is not documented must be a backend's table, [engine.{key}]")
+        return self
+
+    def table(self, backend: str) -> dict[str, Any]:
+        """[engine.BACKEND], the options of a backend of that name; empty where the config has none."""
+        options: dict[str, Any] = (self.model_extra or {}).get(backend, {})
+        return options
 
     @property
     def backend_options(self) -> dict[str, Any]:
-        """The table named after the backend."""
-        options: dict[str, Any] = getattr(self, self.backend, {})
-        return options
+        """What the backend is handed: the table of its name, or [engine.options] for one of the user's own."""
+        return self.options if ":" in self.backend else self.table(self.backend)
 
     @property
     def sampling_more(self) -> str | None:
@@ -169,33 +197,16 @@ class EngineConfig(Section):
 
 
 class VoteConfig(Section):
-    stop: Literal["never", "decided"] | Annotated[float, Field(gt=0.5, lt=1)] = "never"
-    """When a text needs no more answers: `never` before all are there, when the majority is `decided`, or when the
-    leading label leads with this probability. Read by the poll."""
-
-    method: VoteMethod = "majority"
-    """`majority` counts labels. `confidence_weighted` and `calibrated` read the answers' logprobs: a vote weighs what
-    its engine gave it; the label bias that all answers share is removed. `contextual` removes the bias that answers
-    to `panel.content_free` show. `reliability_weighted` and `posterior` learn
-    from agreement whom to believe; `posterior` also that answers of one model err together. `dawid_skene`, `mace`
-    and `glad` are crowd-kit's. See docs/votes.md."""
+    method: str = "majority"
+    """How the answers about a text become a distribution over the labels: a name of the table in
+    votes/methods/registry.py. `majority` counts labels; `calibrated` takes out the label bias that all answers share;
+    `posterior` learns from agreement whom to believe, and that answers of one model err together.
+    `xpoll vote --compare` shows all of them side by side; docs/votes.md says when to use which."""
     correlation: Annotated[float, Field(ge=0, lt=1)] = 0.5
     """How often the answers about a text are one opinion repeated; read by `posterior`."""
     learn_from_review: bool = False
     """Labels that people gave (`xpoll review`) teach the vote whom to believe and how sure to be; no bound on the
     labels' accuracy is then stated, because the audit is used up."""
-
-    @property
-    def needs_logprobs(self) -> bool:
-        """Whether the method reads how likely the engine held each label to be."""
-        return self.method in ("confidence_weighted", "calibrated", "contextual")
-
-    @field_validator("stop", mode="before")
-    @classmethod
-    def _stop_is_a_word_or_a_probability(cls, stop: Any) -> Any:
-        if stop in ("never", "decided") or (isinstance(stop, float) and 0.5 < stop < 1):
-            return stop
-        raise ValueError(f"must be 'never', 'decided' or a number between 0.5 and 1, got {stop!r}")
 
 
 class Member(Section):
@@ -324,7 +335,11 @@ class Root(Section):
 
 
 class Config(Root):
-    """A whole job, sections in the order of the data."""
+    """A whole job, sections in the order of the data.
+
+    Rules that depend on the vote method, the kind of task or the backend are checked by the tables of these:
+    `votes.check.check_votes` and `engine.backends.registry.check_backend`.
+    """
 
     job: JobConfig = JobConfig()
     documents: DocumentsConfig
@@ -334,31 +349,6 @@ class Config(Root):
     vote: VoteConfig = VoteConfig()
     student: StudentConfig = StudentConfig()
     report: ReportConfig = ReportConfig()
-
-    @model_validator(mode="after")
-    def _contextual_calibration_has_its_texts(self) -> "Config":
-        if self.vote.method == "contextual" and not self.panel.content_free:
-            raise ValueError(
-                "vote.method = 'contextual' needs panel.content_free, set before the poll, e.g. ['N/A', '[MASK]', '']"
-            )
-        return self
-
-    @model_validator(mode="after")
-    def _the_vote_fits_the_task(self) -> "Config":
-        kind = self.task.kind
-        if kind == "single":
-            return self
-        wrong = {
-            "vote.stop": self.vote.stop != "never",
-            "vote.learn_from_review": self.vote.learn_from_review,
-            "panel.label_order": kind == "ordinal" and self.panel.label_order != "fixed",
-            "panel.content_free": kind == "multi" and bool(self.panel.content_free),
-            "vote.method": kind == "multi" and self.vote.needs_logprobs,
-            "task.label_priors": kind == "multi" and self.task.label_priors is not None,
-        }
-        if keys := [key for key, is_wrong in wrong.items() if is_wrong]:
-            raise ValueError(f"task.kind = {kind!r} knows no {', '.join(keys)} but the default; see docs/tasks.md")
-        return self
 
     @model_validator(mode="after")
     def _chain_of_thought_examples_have_reasons(self) -> "Config":

@@ -14,6 +14,11 @@ from xpoll.core.errors import ConfigError
 RootT = TypeVar("RootT", bound=Root)
 SectionT = TypeVar("SectionT", bound=Section)
 
+REMOVED_KEYS: dict[str, str] = {
+    "vote.stop": "panel.stop took its place, because the poll reads it",
+}
+"""Dotted key that was there once to what took its place; the error of an unknown key says it."""
+
 
 def load_config(path: Path, overrides: list[str] | None = None) -> Config:
     """The config of a job TOML, or of an existing run folder, with overrides applied.
@@ -106,8 +111,11 @@ def _check_keys(raw: dict[str, Any], model: type[BaseModel], prefix: str) -> Non
     """Unknown keys fail with the nearest known one; pydantic would only say that they are extra."""
     for key, value in raw.items():
         if key not in model.model_fields:
+            if model.model_config.get("extra") == "allow" and isinstance(value, dict):
+                continue  # a table that somebody else knows, e.g. the options of a backend
             known = [f"{prefix}{name}" for name in model.model_fields]
-            raise ConfigError(f"unknown config key {prefix}{key}", mend=nearest(f"{prefix}{key}", known, _all_keys()))
+            mend = REMOVED_KEYS.get(f"{prefix}{key}") or nearest(f"{prefix}{key}", known, _all_keys())
+            raise ConfigError(f"unknown config key {prefix}{key}", mend=mend)
         section = model.model_fields[key].annotation
         if isinstance(section, type) and issubclass(section, Section) and isinstance(value, dict):
             _check_keys(value, section, f"{prefix}{key}.")

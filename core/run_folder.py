@@ -125,12 +125,15 @@ class RunFolder:
         return path
 
 
-def open_run_folder(config: Config, *, may_change: tuple[str, ...] = ()) -> RunFolder:
+def open_run_folder(config: Config, *, may_change: tuple[str, ...] = (), ignored: tuple[str, ...] = ()) -> RunFolder:
     """Makes the folder of a job or reopens it for the same config; see `open_folder`."""
-    return open_folder(Path(config.job.run_folder), config, may_change=may_change, key="job.run_folder")
+    path = Path(config.job.run_folder)
+    return open_folder(path, config, may_change=may_change, ignored=ignored, key="job.run_folder")
 
 
-def open_folder(path: Path, config: Root, *, key: str, may_change: tuple[str, ...] = ()) -> RunFolder:
+def open_folder(
+    path: Path, config: Root, *, key: str, may_change: tuple[str, ...] = (), ignored: tuple[str, ...] = ()
+) -> RunFolder:
     """Makes a run folder or reopens it for the same config.
 
     Args:
@@ -139,6 +142,8 @@ def open_folder(path: Path, config: Root, *, key: str, may_change: tuple[str, ..
         key: Config key or argument that names the folder, for errors.
         may_change: Sections that may differ from the folder's, because only steps that will be done
             again read them; the folder's config is then replaced.
+        ignored: Sections that may differ because only later steps read them; where one does, the folder's config
+            stays as it is, because it says how what is there was made.
 
     Raises:
         RunFolderError: it cannot be written, or holds a run of another config; the keys that differ are named.
@@ -147,7 +152,8 @@ def open_folder(path: Path, config: Root, *, key: str, may_change: tuple[str, ..
     changed: list[str] = []
     if folder.config.exists():
         changed = config.differences(read_json(folder.config))
-        differing = [key for key in changed if key.partition(".")[0] not in may_change and key not in WHERE_AND_HOW]
+        sections = {*may_change, *ignored}
+        differing = [key for key in changed if key.partition(".")[0] not in sections and key not in WHERE_AND_HOW]
         if differing:
             shown = ", ".join(differing)
             raise RunFolderError(
@@ -160,7 +166,7 @@ def open_folder(path: Path, config: Root, *, key: str, may_change: tuple[str, ..
             mend=f"set {key} to another folder",
         )
     check_writable(folder.path)
-    if not folder.config.exists() or changed:
+    if not folder.config.exists() or (changed and not any(key.partition(".")[0] in ignored for key in changed)):
         write_json(folder.config, config.resolved())
     return folder
 

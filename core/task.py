@@ -1,10 +1,9 @@
 """The [task] section: labels, what is asked about them, and how many of them a text gets."""
 
-from typing import Any, Literal
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict, field_validator, model_validator
 
-TaskKind = Literal["single", "ordinal", "multi"]
 SEPARATOR = "|"
 """Between the labels of one text, where a file holds them as one word."""
 
@@ -16,19 +15,25 @@ class Section(BaseModel):
 class Example(Section):
     text: str
     label: str = ""
-    """The right label; of a `multi` task there are `labels` instead."""
+    """The right label; where a text can have several there are `labels` instead."""
     labels: list[str] | None = None
     """All labels that fit, none if it is empty."""
     reason: str = ""
     """Why; shown in chain-of-thought prompts, which need it."""
 
+    @property
+    def named(self) -> list[str]:
+        """The labels that it names."""
+        return [self.label] if self.labels is None else self.labels
+
 
 class TaskConfig(Section):
     labels: dict[str, str]
     """Label names, or a table of label name to description; the descriptions are put into the prompt."""
-    kind: TaskKind = "single"
-    """`single`: one label a text. `ordinal`: the labels are the steps of a scale, from lowest to highest, and a text
-    gets the median of its votes. `multi`: any number of labels a text, each voted on by itself. See docs/tasks.md."""
+    kind: str = "single"
+    """`single`: one label per text. `ordinal`: the labels are the steps of a scale, from lowest to highest, and a text
+    gets the median of its votes. `multi`: any number of labels per text, each voted on by itself. See docs/tasks.md;
+    the table is in votes/tasks/registry.py."""
     question: str = "Which label fits the text best?"
     """What the panel is asked about each text."""
     label_priors: dict[str, float] | None = None
@@ -55,20 +60,11 @@ class TaskConfig(Section):
         if len(set(folded)) != len(folded):
             raise ValueError(f"labels must differ in more than case and spaces, got {list(self.labels)}")
         for example in self.examples:
-            self._check_example(example)
-        if self.kind == "multi" and (split := [name for name in self.labels if SEPARATOR in name]):
-            raise ValueError(f"labels of a multi task must not hold {SEPARATOR!r}, got {split}")
+            if unknown := [label for label in example.named if label not in self.labels]:
+                raise ValueError(f"examples: label {unknown[0]!r} is not one of {list(self.labels)}")
         if self.label_priors is not None:
             if set(self.label_priors) != set(self.labels):
                 raise ValueError(f"label_priors must name exactly the labels {list(self.labels)}")
             if min(self.label_priors.values()) <= 0 or abs(sum(self.label_priors.values()) - 1) > 1e-6:
                 raise ValueError("label_priors must be greater than 0 and sum to 1")
         return self
-
-    def _check_example(self, example: Example) -> None:
-        if (example.labels is not None) != (self.kind == "multi"):
-            wanted = "labels, a list" if self.kind == "multi" else "label"
-            raise ValueError(f"examples: with task.kind = {self.kind!r} an example has {wanted}, see {example.text!r}")
-        for label in [example.label] if example.labels is None else example.labels:
-            if label not in self.labels:
-                raise ValueError(f"examples: label {label!r} is not one of {list(self.labels)}")

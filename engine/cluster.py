@@ -12,7 +12,8 @@ from xpoll.core.config import EngineConfig
 from xpoll.core.errors import EngineError
 from xpoll.core.processes import guard_descendants
 from xpoll.core.progress import Waiting
-from xpoll.engine.backends.registry import BackendSettings, devices_for
+from xpoll.engine.backends.backend import BackendSettings
+from xpoll.engine.backends.registry import devices_for
 from xpoll.engine.devices.find import Device, pinning
 from xpoll.engine.devices.nodes import cluster_devices
 from xpoll.engine.work import StopRule

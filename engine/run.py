@@ -15,7 +15,7 @@ from xpoll.core.garbage import collecting_seldom
 from xpoll.core.progress import Progress, Waiting
 from xpoll.core.records import Prompt
 from xpoll.core.run_folder import RunFolder
-from xpoll.engine.backends.registry import LOADS_MODEL, check_backend
+from xpoll.engine.backends.registry import check_backend, spec_of
 from xpoll.engine.cluster import begin_worker, end_worker, end_workers, ray_session
 from xpoll.engine.devices.find import describe
 from xpoll.engine.dispatch import Dispatch, Tally
@@ -27,8 +27,6 @@ from xpoll.engine.journal.session import Session, mark_settled
 from xpoll.engine.planning.fit import require_fit
 from xpoll.engine.slots import Slots
 from xpoll.engine.work import NeverStop, StopRule, by_document
-
-USUAL_START_S = {"vllm": 40.0}  # measured: 25 to 60 s with a 135M model on two cores
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +77,7 @@ def answer_prompts(
             return 0
         work = (left for each in by_document(job.prompts) if (left := ledger.left_of(each)) is not None)
         with ray_session(config, log=folder.log) as devices:
-            if config.backend in LOADS_MODEL:
+            if spec_of(config.backend).needs_model:
                 require_fit(config, devices)
             session = Session(folder.engine, config, devices)
             seats = Slots(
@@ -93,7 +91,7 @@ def answer_prompts(
                     what = f"starting {config.backend} with {config.model} on {describe(devices)}"
                     meters = Meters(folder.load, [str(device) for device in devices])
                     tallies = Dispatch(work, seats, journal, job.stop, config, meters, drain).tallies()
-                    with Waiting(f"{what}: imports, weights, warm-up", usual_s=USUAL_START_S.get(config.backend)):
+                    with Waiting(f"{what}: imports, weights, warm-up", usual_s=spec_of(config.backend).usual_start_s):
                         first = next((tally for tally in tallies if seats.worked), Tally())
                     session.started(seats.ready_s)
                     _count(first, tallies, job, ledger, session)

@@ -10,7 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 
 from xpoll.core.records import COMPLETION_SCHEMA, Completion, Prompt, to_table
-from xpoll.engine.backends.registry import Backend, EngineDeadError, Load
+from xpoll.engine.backends.backend import Backend, EngineDeadError, Load
 from xpoll.engine.work import StopRule, Work, WorkerReply
 
 LEAST_WAITING = 128  # prompts that wait inside the engine, so that no step of it begins with too few

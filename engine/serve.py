@@ -50,7 +50,7 @@ class Replica:
             config.server_command or serve_command(),
             model,
             config.model,
-            {**server_options(self._device), **config.vllm},
+            {**server_options(self._device), **config.table("vllm")},
             environment=pinning(self._device),
             output=output,
         )

@@ -8,7 +8,7 @@ from typing import NamedTuple, Protocol
 import pyarrow as pa
 
 from xpoll.core.records import Completion, Prompt
-from xpoll.engine.backends.registry import Load
+from xpoll.engine.backends.backend import Load
 
 
 class StopRule(Protocol):

@@ -14,7 +14,8 @@ from typing import Any, TypeVar
 from xpoll.core.errors import UserError
 from xpoll.core.garbage import collect_seldom
 from xpoll.core.processes import guard_children
-from xpoll.engine.backends.registry import BackendSettings, make_backend
+from xpoll.engine.backends.backend import BackendSettings
+from xpoll.engine.backends.registry import make_backend
 from xpoll.engine.scheduler import Scheduler
 from xpoll.engine.work import StopRule, WorkBatch, WorkerReply
 

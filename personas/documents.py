@@ -4,7 +4,7 @@ A run reads them once: `read_inputs` checks them and copies them to documents.pa
 """
 
 from array import array
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
@@ -23,12 +23,34 @@ NUM_FIRST = 256
 ROWS_PER_GROUP = 4096
 
 
-def stream_documents(config: DocumentsConfig, labels: list[str], *, several: bool = False) -> Iterator[Document]:
+GoldReader = Callable[[Any], Sequence[Any]]
+"""From the cell of a gold label to the labels that it names; what is not one of the task's is a problem of the row."""
+
+
+def one_gold_label(cell: Any) -> list[Any]:
+    """The label in a cell that holds one."""
+    return [cell]
+
+
+def several_gold_labels(cell: Any) -> list[Any]:
+    """The labels in a cell that holds a list, or one word with `core.task.SEPARATOR` between them; none if empty."""
+    if isinstance(cell, str):
+        return [label.strip() for label in cell.split(SEPARATOR)] if cell.strip() else []
+    return list(cell) if isinstance(cell, list | tuple) else [] if cell is None else [cell]
+
+
+def stream_documents(
+    config: DocumentsConfig, labels: list[str], *, read_gold: GoldReader = one_gold_label
+) -> Iterator[Document]:
     """Every row of the documents file, then of the gold file, in order.
 
     A row without a usable text comes out with a problem instead; a gold row whose label is not one of
-    `labels` too, since it could not be scored. With `several`, of a multi task, the label column holds a list,
-    or labels with `core.task.SEPARATOR` between them; nothing is no label.
+    `labels` too, since it could not be scored.
+
+    Args:
+        config: The documents section.
+        labels: The task's labels.
+        read_gold: Which labels a cell of the label column names; the kind of task decides.
 
     Raises:
         InputError: a file is missing, empty, or lacks a column.
@@ -40,10 +62,12 @@ def stream_documents(config: DocumentsConfig, labels: list[str], *, several: boo
     if config.gold_path:
         needs = (config.text_column, config.label_column, *named)
         for row in stream_rows(config.gold_path, key="documents.gold_path", needs=needs):
-            yield _document(row, config, "gold", labels, several)
+            yield _document(row, config, "gold", labels, read_gold)
 
 
-def _document(row: Row, config: DocumentsConfig, split: Split, labels: list[str], several: bool = False) -> Document:
+def _document(
+    row: Row, config: DocumentsConfig, split: Split, labels: list[str], read_gold: GoldReader = one_gold_label
+) -> Document:
     number = f"{row.number}" if split == "train" else f"gold-{row.number}"
     text, problem, gold_label = row.values.get(config.text_column), row.problem, None
     document_id = number
@@ -56,20 +80,12 @@ def _document(row: Row, config: DocumentsConfig, split: Split, labels: list[str]
     if not isinstance(text, str) or not text.strip():
         problem = problem or f"column {config.text_column!r} holds no text"
     if split == "gold":
-        given = row.values.get(config.label_column)
-        named = _several(given) if several else [given]
+        named = read_gold(row.values.get(config.label_column))
         if unknown := [label for label in named if label not in labels]:
             problem = problem or f"gold label {unknown[0]!r} is not one of {labels}"
         else:
             gold_label = SEPARATOR.join(label for label in labels if label in named)
     return Document(document_id, text if isinstance(text, str) else "", split, gold_label, problem)
-
-
-def _several(given: Any) -> list[Any]:
-    """The labels in a cell: a list, or one word with separators."""
-    if isinstance(given, str):
-        return [label.strip() for label in given.split(SEPARATOR)] if given.strip() else []
-    return list(given) if isinstance(given, list | tuple) else [] if given is None else [given]
 
 
 class Inputs(NamedTuple):
@@ -95,7 +111,7 @@ def read_inputs(
     config: DocumentsConfig,
     labels: list[str],
     *,
-    several: bool = False,
+    read_gold: GoldReader = one_gold_label,
     polled: Path | None = None,
     copy: Path | None = None,
 ) -> Inputs:
@@ -104,7 +120,7 @@ def read_inputs(
     Args:
         config: The documents section.
         labels: The task's labels.
-        several: Whether a text can have several labels.
+        read_gold: As of `stream_documents`.
         polled: Copy that an earlier poll asked about; rows may only have been added at the end of each split.
         copy: File to write; none is written without it.
 
@@ -116,7 +132,7 @@ def read_inputs(
     ids = array("q")  # eight bytes per document: ten million ids fit into 80 MB
     comparison = _Comparison(config, polled)
     with _writer(copy) as write:
-        for document in stream_documents(config, labels, several=several):
+        for document in stream_documents(config, labels, read_gold=read_gold):
             rows[document.split] += 1
             ids.append(hash(document.document_id))
             if document.problem is None and len(first) < NUM_FIRST:

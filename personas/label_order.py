@@ -6,7 +6,7 @@ that the preference falls on all labels alike; and because it does, the places o
 voted show how strong it is.
 
 Orders are rotations of the task's order: there are only as many as labels, so prompts that begin with
-the labels have as many shared prefixes a persona, not a factorial of them.
+the labels have as many shared prefixes per persona, not a factorial of them.
 """
 
 import hashlib

@@ -20,6 +20,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from xpoll.core.config import Config, PromptOrder
 from xpoll.core.records import AnswerSchema, Document, Key, Message, Prompt, Sampling
 from xpoll.core.task import Example
+from xpoll.personas.answer_format import ONE_LABEL, AnswerFormat
 from xpoll.personas.label_order import rotated, shown_orders
 from xpoll.personas.persona import Persona
 from xpoll.personas.quoting import quoted
@@ -33,7 +34,7 @@ _TEMPLATES = Environment(
 
 
 def orders_of(config: Config) -> tuple[PromptOrder, ...]:
-    """The orders worth comparing for a job, the one that quality was measured in first."""
+    """The orders worth comparing for a job; first the one in which quality was measured."""
     if config.panel.size > 1:
         return ("persona_first", "text_first")
     # One persona's prompts share the same in both orders.
@@ -41,13 +42,28 @@ def orders_of(config: Config) -> tuple[PromptOrder, ...]:
 
 
 def build_prompts(
-    documents: Iterable[Document], panel: list[Persona], config: Config, order: PromptOrder = "persona_first"
+    documents: Iterable[Document],
+    panel: list[Persona],
+    config: Config,
+    order: PromptOrder = "persona_first",
+    *,
+    form: AnswerFormat = ONE_LABEL,
+    needs_logprobs: bool = False,
 ) -> Iterator[Prompt]:
-    """One prompt for each document, persona and sample, in that order, whatever stands first in a prompt."""
+    """One prompt per document, persona and sample, in that order, whatever stands first in a prompt.
+
+    Args:
+        documents: What is asked about.
+        panel: Who is asked.
+        config: The job.
+        order: What stands first in a prompt.
+        form: How the answers to the job's kind of task are asked for.
+        needs_logprobs: Whether the vote reads how likely the engine held each label to be.
+    """
     sampling = Sampling(
         config.panel.temperature, config.panel.top_p, config.panel.answer_max_tokens, config.engine.sampling_more
     )
-    answer = answer_schema(config)
+    answer = answer_schema(config, form, needs_logprobs=needs_logprobs)
     labels = list(config.task.labels)
     persona_ids = [persona.persona_id for persona in panel]
     shown = shown_orders(labels, config.panel.label_order, persona_ids, order, seed=config.job.seed)
@@ -55,7 +71,7 @@ def build_prompts(
 
     @cache
     def prefix(number: int, rotation: int) -> tuple[Message, ...]:
-        return shared_messages(panel[number] if persona_first else None, config, rotated(labels, rotation))
+        return shared_messages(panel[number] if persona_first else None, config, rotated(labels, rotation), form)
 
     for document in documents:
         for number, persona in enumerate(panel):
@@ -66,18 +82,21 @@ def build_prompts(
                 yield Prompt(*key, messages, sampling, answer, document.problem)
 
 
-def shared_messages(persona: Persona | None, config: Config, labels: Sequence[str]) -> tuple[Message, ...]:
+def shared_messages(
+    persona: Persona | None, config: Config, labels: Sequence[str], form: AnswerFormat
+) -> tuple[Message, ...]:
     """What prompts begin with: the persona if it is to stand first, the question, and the examples as turns.
 
     Args:
         persona: Who answers; None where the text is to stand first.
         config: Holds task and answer form.
         labels: The labels in the order in which they are named.
+        form: How the answers are asked for.
     """
     task = config.task
     system = _TEMPLATES.get_template(f"{config.panel.answer}.jinja").render(
         persona=persona.persona if persona else None,
-        kind=task.kind,
+        form=form,
         question=task.question,
         labels={label: task.labels[label].rstrip(".") for label in labels},
         reason_max_chars=config.panel.reason_max_chars,
@@ -85,7 +104,7 @@ def shared_messages(persona: Persona | None, config: Config, labels: Sequence[st
     messages: list[Message] = [{"role": "system", "content": system}]
     for example in task.examples:
         messages.append(_question(example.text, None if persona else ANYBODY))
-        messages.append({"role": "assistant", "content": _answered(example, config)})
+        messages.append({"role": "assistant", "content": _answered(example, config, form)})
     return tuple(messages)
 
 
@@ -93,31 +112,28 @@ def _question(text: str, reader: str | None) -> Message:
     return {"role": "user", "content": f"Text:\n{quoted(text)}" + (f"\n\nAnswer as: {reader}." if reader else "")}
 
 
-def _answered(example: Example, config: Config) -> str:
+def _answered(example: Example, config: Config, form: AnswerFormat) -> str:
     """What the answer to an example is, in the form that answers have."""
-    named: str | list[str] = example.label if example.labels is None else example.labels
+    named = form.shown(example)
     if config.panel.answer == "chain_of_thought":
-        key = "label" if example.labels is None else "labels"
-        return json.dumps({"reason": example.reason, key: named}, ensure_ascii=False)
+        return json.dumps({"reason": example.reason, form.key: named}, ensure_ascii=False)
     return named if isinstance(named, str) else json.dumps(named, ensure_ascii=False)
 
 
-def answer_schema(config: Config) -> AnswerSchema:
-    """What an answer may be: a label, or a JSON object with a reason and a label; of a multi task a list of labels.
+def answer_schema(config: Config, form: AnswerFormat = ONE_LABEL, *, needs_logprobs: bool = False) -> AnswerSchema:
+    """What an answer may be: what the kind of task asks for, bare or in a JSON object after a reason.
 
     Logprobs of the labels come almost free with a bare label. With a reason they are asked for at
-    every token of it, so only where the vote needs them.
+    every token of it, so only where the vote needs them, or where `panel.logprobs` says so.
     """
     labels = tuple(config.task.labels)
-    one: dict[str, Any] = {"type": "string", "enum": list(labels)}
-    several = {"type": "array", "items": one, "maxItems": len(labels)}
-    if config.task.kind == "multi":
-        schema = several if config.panel.answer == "label" else _with_reason("labels", several, config)
-        return AnswerSchema((), json.dumps(schema))
+    logprobs = config.panel.carries_logprobs(needed=needs_logprobs)
     if config.panel.answer == "label":
-        return AnswerSchema(labels, logprobs=True)
-    schema = _with_reason("label", one, config)
-    return AnswerSchema(labels, json.dumps(schema), "label", logprobs=config.vote.needs_logprobs)
+        if form.one_label:
+            return AnswerSchema(labels, logprobs=logprobs)
+        return AnswerSchema((), json.dumps(form.schema(labels)))
+    schema = json.dumps(_with_reason(form.key, form.schema(labels), config))
+    return AnswerSchema(labels, schema, form.key, logprobs=logprobs) if form.one_label else AnswerSchema((), schema)
 
 
 def _with_reason(key: str, value: dict[str, Any], config: Config) -> dict[str, Any]:

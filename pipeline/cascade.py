@@ -155,7 +155,7 @@ def _panel(config: Config, unsure: Path, run: Path) -> Iterator[Consensus]:
     )
     job = config.job.model_copy(update={"run_folder": str(run)})
     asking = config.model_copy(update={"documents": documents, "job": job})
-    prepared = prepare(asking)
+    prepared = prepare(asking, whole=True)
     folder = prepared.folder
     if not prepared.is_settled and STEPS["poll"].function(asking, folder):
         remove_after(folder, "poll")

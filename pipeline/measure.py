@@ -9,10 +9,9 @@ from xpoll.core.config import Config, EngineConfig
 from xpoll.core.run_folder import RunFolder
 from xpoll.energy.sources import Counters, find_counters
 from xpoll.energy.stages import measured_stage
-from xpoll.engine.backends.registry import COMPUTES_ELSEWHERE
+from xpoll.engine.backends.registry import spec_of
 from xpoll.engine.devices.find import find_devices
 
-NO_ENGINE = ("replay", "simulated")
 ON_ACCELERATOR = ("poll", "train", "evaluate")
 
 
@@ -24,9 +23,9 @@ def measured(step: str, config: Config, folder: RunFolder) -> AbstractContextMan
 
 
 def _counters(step: str, config: EngineConfig) -> Counters:
-    if step == "poll" and (config.address or config.backend in COMPUTES_ELSEWHERE):
+    if step == "poll" and (config.address or not spec_of(config.backend).runs_here):
         return Counters([], "none", "the engines compute on other machines")
-    if step == "poll" and config.backend in NO_ENGINE:
+    if step == "poll" and not spec_of(config.backend).runs_model:
         return Counters([], "none", f"no model runs with engine.backend = {config.backend!r}")
     if step not in ON_ACCELERATOR:
         return find_counters("cpu")

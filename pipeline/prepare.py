@@ -11,11 +11,11 @@ from typing import NamedTuple
 
 from xpoll.core.config import Config, EngineConfig
 from xpoll.core.environment import capture
-from xpoll.core.files import read_json, replacing, write_json
+from xpoll.core.files import replacing, write_json
 from xpoll.core.models import needs_preparation, resolve_model
-from xpoll.core.progress import Waiting
+from xpoll.core.progress import Waiting, say
 from xpoll.core.run_folder import RunFolder, made_or_removed, open_run_folder
-from xpoll.engine.backends.registry import LOADS_MODEL, check_backend, devices_for
+from xpoll.engine.backends.registry import check_backend, devices_for, spec_of
 from xpoll.engine.devices.find import Device
 from xpoll.engine.devices.intel_cards import cards_as_json
 from xpoll.engine.journal.journal import count_answers
@@ -28,7 +28,10 @@ from xpoll.personas.persona import Persona
 from xpoll.personas.probes import asked_of_probe, probe_documents
 from xpoll.personas.prompts import orders_of
 from xpoll.pipeline.prompts import prompts_of
-from xpoll.pipeline.state import remove_after
+from xpoll.pipeline.state import differs_before_votes, remove_after, remove_outdated
+from xpoll.pipeline.steps import STEPS
+from xpoll.votes.check import carries_logprobs, check_votes
+from xpoll.votes.tasks.registry import kind_of
 
 
 class Prepared(NamedTuple):
@@ -56,24 +59,34 @@ class Prepared(NamedTuple):
         return not self.inputs.changed and is_settled(self.folder.engine, self.plan.to_settle)
 
 
-def prepare(config: Config) -> Prepared:
+def prepare(config: Config, *, whole: bool = False) -> Prepared:
     """Finds every mistake that can be found before an engine starts, then makes or reopens the run folder.
+
+    Args:
+        config: The job.
+        whole: Whether every later step follows: what was made with other values of the sections that only these
+            read is then removed. Without it such sections are left as the folder has them.
 
     Raises:
         UserError: whatever is wrong with the job; the run folder is then as it was, or not there.
     """
     folder = RunFolder(Path(config.job.run_folder))
+    check_votes(config)
     check_backend(config.engine)
+    logprobs = _logprobs(config, folder)
     panel = find_panel(config.panel, seed=config.job.seed, kept=folder.panel)
     devices = _devices(config.engine)
-    if devices and config.engine.backend in LOADS_MODEL:
+    if devices and spec_of(config.engine.backend).needs_model:
         require_fit(config.engine, devices)
     with made_or_removed(folder.path), replacing(folder.documents) as copy:
         inputs = _inputs(config, folder, copy)
         resolve_model(config.student.encoder, key="student.encoder")
         prepare_model(config.engine)  # last: the first time it takes half a minute
-        plan = _plan(config, panel.personas, inputs, devices, _begun(config, folder))
-        open_run_folder(config)
+        plan = _plan(config, panel.personas, inputs, devices, _begun(config, folder), logprobs)
+        later = STEPS["vote"].own_sections
+        if whole and (differing := remove_outdated(config, folder)):
+            say(f"what was made with another {', '.join(differing)} is made again")
+        open_run_folder(config, may_change=later if whole else (), ignored=() if whole else later)
         if inputs.changed:
             remove_after(folder, "poll")
     prepared = Prepared(config, folder, inputs, panel, devices, plan)
@@ -87,15 +100,17 @@ def prepare(config: Config) -> Prepared:
 def outline(config: Config) -> Plan:
     """What `prepare` would plan; starts nothing, writes nothing, chooses no persona of a file."""
     folder = RunFolder(Path(config.job.run_folder))
+    check_votes(config)
     check_backend(config.engine)
     panel = planned_panel(config.panel, seed=config.job.seed, kept=folder.panel)
     inputs = _inputs(config, folder, None)
-    return _plan(config, panel, inputs, _devices(config.engine), _begun(config, folder))
+    begun, logprobs = _begun(config, folder), _logprobs(config, folder)
+    return _plan(config, panel, inputs, _devices(config.engine), begun, logprobs)
 
 
 def prepare_model(config: EngineConfig) -> None:
     """Has the files of `engine.model` on this machine if the backend needs them."""
-    if config.backend not in LOADS_MODEL:
+    if not spec_of(config.backend).needs_model:
         return
     if needs_preparation(config.model):
         with Waiting(f"preparing {config.model} (once)", usual_s=30):
@@ -107,28 +122,46 @@ def prepare_model(config: EngineConfig) -> None:
 def _inputs(config: Config, folder: RunFolder, copy: Path | None) -> Inputs:
     """The input, read once; held against what was polled, if there are answers to it."""
     polled = folder.documents if folder.documents.exists() and count_answers(folder.completions) else None
-    labels, several = list(config.task.labels), config.task.kind == "multi"
-    return read_inputs(config.documents, labels, several=several, polled=polled, copy=copy)
+    labels, read_gold = list(config.task.labels), kind_of(config.task.kind).read_gold
+    return read_inputs(config.documents, labels, read_gold=read_gold, polled=polled, copy=copy)
 
 
-def _plan(config: Config, panel: list[Persona], inputs: Inputs, devices: list[Device], begun: Chosen | None) -> Plan:
+def _plan(
+    config: Config,
+    panel: list[Persona],
+    inputs: Inputs,
+    devices: list[Device],
+    begun: Chosen | None,
+    logprobs: bool,
+) -> Plan:
     probes = len(probe_documents(config))
     plan = make_plan(
-        {order: prompts_of(config, inputs.first, panel, order) for order in orders_of(config)},
+        {order: prompts_of(config, inputs.first, panel, order, logprobs=logprobs) for order in orders_of(config)},
         documents=inputs.documents,
         asked_each=config.panel.asked_each,
         config=config.engine,
         devices=devices,
         chosen=begun,
     )
-    return plan.model_copy(update={"probes": probes, "prompts": plan.prompts + probes * asked_of_probe(config)})
+    prompts = plan.prompts + probes * asked_of_probe(config)
+    return plan.model_copy(update={"probes": probes, "prompts": prompts, "logprobs": logprobs})
+
+
+def _logprobs(config: Config, folder: RunFolder) -> bool:
+    """Whether the run's answers carry the labels' logprobs; a run that was begun goes on as it began.
+
+    Raises:
+        ConfigError: `vote.method` reads them, and the answers that are there have none.
+    """
+    begun = folder.plan.exists() and count_answers(folder.completions) > 0
+    return carries_logprobs(config, Plan.read(folder.plan).logprobs if begun else None)
 
 
 def _begun(config: Config, folder: RunFolder) -> Chosen | None:
     """The order of prompts that the job names, or that the plan of the run has if it was begun already."""
     if config.panel.order != "auto":
         return Chosen(config.panel.order, NAMED)
-    if not folder.plan.exists() or not folder.config.exists() or config.differences(read_json(folder.config)):
+    if not folder.plan.exists() or not folder.config.exists() or differs_before_votes(config, folder):
         return None
     begun = Plan.read(folder.plan)
     return Chosen(begun.prompt_order, begun.prompt_order_reason)

@@ -9,14 +9,18 @@ from xpoll.personas.draw import drawn_prompts
 from xpoll.personas.persona import Persona
 from xpoll.personas.probes import probe_documents
 from xpoll.personas.prompts import build_prompts
+from xpoll.votes.tasks.registry import kind_of
 
 
 def prompts_of(
-    config: Config, documents: Iterable[Document], panel: list[Persona], order: PromptOrder
+    config: Config, documents: Iterable[Document], panel: list[Persona], order: PromptOrder, *, logprobs: bool
 ) -> Iterator[Prompt]:
     """Every prompt of a run, document by document, then those about texts without content."""
-    prompts = build_prompts(documents, panel, config, order)
-    probes = build_prompts(probe_documents(config), panel, config, order)
+    form = kind_of(config.task.kind).form
+    prompts, probes = (
+        build_prompts(asked, panel, config, order, form=form, needs_logprobs=logprobs)
+        for asked in (documents, probe_documents(config))
+    )
     return chain(
         drawn_prompts(prompts, panel, config.panel.per_document, seed=config.job.seed),
         (prompt for prompt in probes if prompt.sample == 0),

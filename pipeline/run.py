@@ -8,8 +8,9 @@ from xpoll.core.config import Config
 from xpoll.core.run_folder import RunFolder, open_run_folder
 from xpoll.pipeline.measure import measured
 from xpoll.pipeline.prepare import prepare
-from xpoll.pipeline.state import is_done, remove_after, removed_after
+from xpoll.pipeline.state import is_done, remove_after, removed_after, require_fitting
 from xpoll.pipeline.steps import STEPS, require_one_label
+from xpoll.votes.check import check_votes
 
 
 def whole_path(config: Config) -> tuple[RunFolder, list[str]]:
@@ -19,7 +20,7 @@ def whole_path(config: Config) -> tuple[RunFolder, list[str]]:
         The run's folder, and the names of the steps that were run; none where nothing was left to do.
     """
     require_one_label(config, "student")
-    prepared = prepare(config)
+    prepared = prepare(config, whole=True)
     folder = prepared.folder
     log_to(folder.log)
     ran = []
@@ -44,7 +45,9 @@ def one_step(name: str, config: Config) -> list[Path]:
         log_to(folder.log)
         run_step(name, config, folder)
         return [folder.path / output for output in step.outputs]
+    check_votes(config)
     folder.require(folder.plan, step="poll")
+    require_fitting(config, folder, name)
     with removed_after(folder, name):
         open_run_folder(config, may_change=step.own_sections)
         log_to(folder.log)

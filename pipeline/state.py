@@ -5,8 +5,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from xpoll.core.files import write_text
-from xpoll.core.run_folder import RunFolder, check_writable
+from xpoll.core.config import Config
+from xpoll.core.errors import RunFolderError
+from xpoll.core.files import read_json, write_text
+from xpoll.core.run_folder import WHERE_AND_HOW, RunFolder, check_writable
 from xpoll.engine.journal.session import is_settled
 from xpoll.engine.planning.plan import read_plan
 from xpoll.pipeline.steps import STEPS
@@ -17,6 +19,51 @@ def is_done(name: str, folder: RunFolder) -> bool:
     if name == "poll":
         return folder.plan.exists() and is_settled(folder.engine, read_plan(folder.plan).to_settle)
     return all((folder.path / output).exists() for output in STEPS[name].outputs)
+
+
+def differs_before_votes(config: Config, folder: RunFolder) -> bool:
+    """Whether the folder's config differs from this one in what changes the poll's answers."""
+    later = STEPS["vote"].own_sections
+    differing = config.differences(read_json(folder.config))
+    return any(key.partition(".")[0] not in later and key not in WHERE_AND_HOW for key in differing)
+
+
+def require_fitting(config: Config, folder: RunFolder, name: str) -> None:
+    """Refuses to do a step on what earlier steps made with other values of keys that only they read.
+
+    Raises:
+        RunFolderError: names these keys; the poll's answers themselves fit.
+    """
+    if not folder.config.exists() or differs_before_votes(config, folder):
+        return
+    unread = {*STEPS["vote"].own_sections} - {*STEPS[name].own_sections}
+    if other := [key for key in config.differences(read_json(folder.config)) if key.partition(".")[0] in unread]:
+        raise RunFolderError(
+            f"what {name} reads in {folder.path} was made with another {', '.join(other)}",
+            mend="give the same --set here, or have xpoll run make it again",
+        )
+
+
+def remove_outdated(config: Config, folder: RunFolder) -> list[str]:
+    """Removes what steps made under other values of the sections that they read, so that they are done again.
+
+    Returns:
+        The keys that differ; none where everything fits, or nothing was made yet, or it is another poll's folder.
+    """
+    if not folder.config.exists() or differs_before_votes(config, folder):
+        return []
+    differing: dict[str, list[str]] = {}
+    for key in config.differences(read_json(folder.config)):
+        readers = [name for name, step in STEPS.items() if key.partition(".")[0] in step.own_sections]
+        if readers:
+            differing.setdefault(readers[-1], []).append(key)
+    outdated = next((name for name in STEPS if name in differing), None)
+    if outdated is None:
+        return []
+    made = [path for path in _made_by(outdated, folder) + _made_after(folder, outdated) if path.exists()]
+    for path in made:
+        _remove(path)
+    return sorted(key for keys in differing.values() for key in keys) if made else []
 
 
 def remove_after(folder: RunFolder, name: str) -> None:
@@ -47,6 +94,10 @@ def removed_after(folder: RunFolder, name: str) -> Iterator[None]:
         raise
     finally:
         _remove(aside)
+
+
+def _made_by(name: str, folder: RunFolder) -> list[Path]:
+    return [folder.path / output for output in STEPS[name].outputs]
 
 
 def _made_after(folder: RunFolder, name: str) -> list[Path]:

@@ -10,25 +10,14 @@ prepare.py writes what the first one reads. Heavy packages are imported inside t
 and reporting start at once.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple, cast
 
 from xpoll.core.config import Config, PromptOrder
 from xpoll.core.errors import ConfigError, RunFolderError
 from xpoll.core.files import read_json, write_json, write_table
 from xpoll.core.progress import counted
-from xpoll.core.records import (
-    CONSENSUS_SCHEMA,
-    SET_CONSENSUS_SCHEMA,
-    SET_VOTE_SCHEMA,
-    VOTE_SCHEMA,
-    Completion,
-    Document,
-    Vote,
-    stream_records,
-    to_table,
-    with_labels,
-)
+from xpoll.core.records import AnyRecord, Document, stream_records, to_table, with_labels
 from xpoll.core.run_folder import RunFolder
 from xpoll.engine.journal.journal import count_answers, read_completions
 from xpoll.engine.journal.session import is_settled
@@ -38,11 +27,10 @@ from xpoll.personas.panel import read_panel
 from xpoll.personas.probes import asked_of_probe, is_probe
 from xpoll.pipeline.measure import TimedStudent
 from xpoll.pipeline.prompts import prompts_of
-from xpoll.votes.consensus import consensus_of
-from xpoll.votes.label_sets import set_consensus_of
-from xpoll.votes.parse import to_set_vote, to_vote
+from xpoll.votes.check import carries_logprobs, check_votes
 from xpoll.votes.review.sample import answers_of, read_review
 from xpoll.votes.stop import StopButAskProbes, stop_rule
+from xpoll.votes.tasks.registry import kind_of
 
 
 def poll(config: Config, folder: RunFolder) -> bool:
@@ -55,7 +43,7 @@ def poll(config: Config, folder: RunFolder) -> bool:
     documents = _documents(folder)
     rule = stop_rule(config)
     workload = Workload(
-        prompts_of(config, documents, panel.personas, cast(PromptOrder, plan.prompt_order)),
+        prompts_of(config, documents, panel.personas, cast(PromptOrder, plan.prompt_order), logprobs=plan.logprobs),
         plan.to_settle,
         lambda document_id: asked_of_probe(config) if is_probe(document_id) else config.panel.asked_each,
         StopButAskProbes(rule) if rule else NeverStop(),
@@ -72,32 +60,20 @@ def vote(config: Config, folder: RunFolder) -> bool:
             f"the poll is not finished: {answered} answers are there, up to {plan.prompts} are wanted",
             mend=f"xpoll poll {folder.path}",
         )
-    labels = list(config.task.labels)
-    completions = counted(read_completions(folder.completions), "reading answers", total=answered, unit="answers")
-    if config.task.kind == "multi":
-        _vote_on_sets(config, folder, completions)
-        return True
-    votes: list[Vote] = []
-    probes: list[Vote] = []
-    for completion in completions:
-        (probes if is_probe(completion.document_id) else votes).append(to_vote(completion, labels))
-    write_table(folder.votes, to_table(votes, with_labels(VOTE_SCHEMA, labels)))
+    check_votes(config)
+    carries_logprobs(config, plan.logprobs)
+    labels, kind = list(config.task.labels), kind_of(config.task.kind)
+    votes: list[AnyRecord] = []
+    probes: list[AnyRecord] = []
+    for completion in counted(read_completions(folder.completions), "reading answers", total=answered, unit="answers"):
+        (probes if is_probe(completion.document_id) else votes).append(kind.parse(completion, labels))
+    write_table(folder.votes, to_table(votes, with_labels(kind.vote_schema, labels)))
     if probes:
-        write_table(folder.probes, to_table(probes, with_labels(VOTE_SCHEMA, labels)))
+        write_table(folder.probes, to_table(probes, with_labels(kind.vote_schema, labels)))
     reviewed = answers_of(read_review(folder.review))
-    consensus = consensus_of(
-        _documents(folder), votes, config, reviewed=reviewed, shown=shown_in(folder), probes=probes
-    )
-    write_table(folder.labels, to_table(consensus, with_labels(CONSENSUS_SCHEMA, labels)))
+    voted = kind.aggregate(_documents(folder), votes, config, reviewed=reviewed, shown=shown_in(folder), probes=probes)
+    write_table(folder.labels, to_table(voted, with_labels(kind.label_schema, labels)))
     return True
-
-
-def _vote_on_sets(config: Config, folder: RunFolder, completions: Iterable[Completion]) -> None:
-    labels = list(config.task.labels)
-    votes = [to_set_vote(completion, labels) for completion in completions]
-    write_table(folder.votes, to_table(votes, with_labels(SET_VOTE_SCHEMA, labels)))
-    consensus = set_consensus_of(_documents(folder), votes, config)
-    write_table(folder.labels, to_table(consensus, with_labels(SET_CONSENSUS_SCHEMA, labels)))
 
 
 def train(config: Config, folder: RunFolder) -> bool:
@@ -152,14 +128,14 @@ def _documents(folder: RunFolder) -> Iterator[Document]:
 
 
 def require_one_label(config: Config, what: str) -> None:
-    """Refuses what a task of several labels per text cannot have.
+    """Refuses what a task whose texts do not get one label each cannot have.
 
     Raises:
-        ConfigError: the task is such a one.
+        ConfigError: the task is such a one, or of a kind that is not known.
     """
-    if config.task.kind == "multi":
+    if not kind_of(config.task.kind).has_student:
         raise ConfigError(
-            f"there is no {what} for task.kind = 'multi': texts have several labels",
+            f"there is no {what} for task.kind = {config.task.kind!r}: texts do not get one label each",
             mend="xpoll poll, xpoll vote and xpoll vote --compare; labels.parquet holds the sets",
         )
 

@@ -1,6 +1,6 @@
 """All votes of a run as columns of numbers, which every method counts in its own way.
 
-A method takes `Ballots` and returns `Shares`; it never sees a text.
+A vote method takes `Ballots` and returns `Shares`; it never sees a text.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -17,7 +17,7 @@ Shares = np.ndarray
 
 
 class Probes(NamedTuple):
-    """Votes about texts without content, a row each; `distributions` is (votes, labels)."""
+    """Votes about texts without content, one row per vote; `distributions` is (votes, labels)."""
 
     persona_of: np.ndarray
     rotation_of: np.ndarray
@@ -26,9 +26,9 @@ class Probes(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Ballots:
-    """The readable votes, one row a vote, in any order.
+    """The readable votes, one row per vote, in any order.
 
-    `distributions` has a row a vote, NaN where the engine gave no logprobs, and is None if it gave none
+    `distributions` has a row per vote, NaN where the engine gave no logprobs, and is None if it gave none
     at all. `known` holds the true label's number for documents that a person has labelled, else -1.
     `rotation_of` tells apart the orders in which prompts named the labels, where there was more than one.
     """
@@ -77,7 +77,7 @@ def ballots_of(
     shown: Shown | None = None,
     probes: Iterable[Vote] = (),
 ) -> Ballots:
-    """The readable votes about these documents; votes about others are left out.
+    """The readable votes about these documents, as columns; votes about other documents are left out.
 
     Args:
         document_ids: The documents, in the order that `Shares` will have.

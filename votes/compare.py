@@ -18,21 +18,32 @@ from xpoll.core.records import Vote, stream_records
 from xpoll.core.run_folder import RunFolder
 from xpoll.personas.label_order import position_bias, shown_in
 from xpoll.votes.ballots import Ballots, Shares, ballots_of
-from xpoll.votes.compare_sets import compare_sets
-from xpoll.votes.consensus import DECIDE, METHODS, medians, winners
+from xpoll.votes.consensus import Decide, winners
+from xpoll.votes.methods.counting import majority
+from xpoll.votes.methods.registry import METHODS, method_of
 
-MOST_VOTES = {"glad": 10_000, "mace": 300_000, "dawid_skene": 1_000_000}
-"""Votes that a slow method takes half a minute or so for; above it is left out of the comparison."""
+Figures = Callable[[Shares, np.ndarray], dict[str, Any]]
+"""From shares, and the number of each document's gold label or -1, to figures by name."""
 
 
-def compare_run(folder: RunFolder, config: Config) -> dict[str, Any]:
-    """The comparison of a run that was voted on, as plain JSON types.
+def _nothing(_shares: Shares, _truth: np.ndarray) -> dict[str, Any]:
+    return {}
+
+
+def compare_labels(
+    folder: RunFolder, config: Config, *, decide: Decide = winners, further: Figures = _nothing
+) -> dict[str, Any]:
+    """The comparison of a run that was voted on, where each text gets one label, as plain JSON types.
+
+    Args:
+        folder: The run.
+        config: Its config.
+        decide: From shares to the number of each document's label.
+        further: What the kind of task says of a method beside `scores`.
 
     Raises:
         RunFolderError: the run was not voted on.
     """
-    if config.task.kind == "multi":
-        return compare_sets(folder, config)
     table = pq.read_table(folder.require(folder.labels, step="vote"), columns=["document_id", "gold_label"])
     document_ids, gold = (table.column(name).to_pylist() for name in ("document_id", "gold_label"))
     labels = list(config.task.labels)
@@ -48,13 +59,17 @@ def compare_run(folder: RunFolder, config: Config) -> dict[str, Any]:
     )
     truth = np.array([-1 if label is None else labels.index(label) for label in gold])
     order = _in_panel_order(ballots.persona_ids, config)
-    cut, drawn = config.vote.stop != "never", config.panel.per_document is not None
-    ordinal = config.task.kind == "ordinal"
+    cut, drawn = config.panel.stop != "never", config.panel.per_document is not None
     found = compare(
-        ballots, truth, method=config.vote.method, order=order, cut=cut, drawn=drawn, decide=DECIDE[ordinal]
+        ballots,
+        truth,
+        method=config.vote.method,
+        order=order,
+        cut=cut,
+        drawn=drawn,
+        decide=decide,
+        further=further,
     )
-    if ordinal:
-        found["methods"] = [_with_distance(row, ballots, truth) for row in found["methods"]]
     bias = position_bias(stream_records(votes, Vote), shown) if shown else None
     return {**found, "position_bias": bias.as_json() if bias else None}
 
@@ -67,9 +82,10 @@ def compare(
     order: Sequence[str] = (),
     cut: bool = False,
     drawn: bool = False,
-    decide: Callable[[Shares], np.ndarray] = winners,
+    decide: Decide = winners,
+    further: Figures = _nothing,
 ) -> dict[str, Any]:
-    """All methods on the same votes.
+    """All methods on the same votes, as plain JSON types.
 
     Args:
         ballots: The votes.
@@ -78,7 +94,8 @@ def compare(
         order: Personas in the order they were asked in; by name without it.
         cut: Whether a stop rule left votes out.
         drawn: Whether each document was put to a few personas of the panel.
-        decide: From shares to the number of each document's label: `winners`, or `medians` of an ordinal task.
+        decide: From shares to the number of each document's label.
+        further: What is said of each method beside `scores`.
     """
     personas = list(order) or ballots.persona_ids
     return {
@@ -86,7 +103,7 @@ def compare(
         "gold_rows": int((truth >= 0).sum()),
         "votes": len(ballots.label_of),
         "effective_votes": effective_votes(ballots, truth, personas, cut=cut),
-        "methods": [_method(name, ballots, truth, decide) for name in METHODS],
+        "methods": [_method(name, ballots, truth, decide, further) for name in METHODS],
         "persona_method": method,
         "personas": _without_each(ballots, truth, method, personas, decide),
         "equal_answers": None if cut or drawn else _equal_answers(ballots, truth, personas, decide),
@@ -98,13 +115,13 @@ def _in_panel_order(persona_ids: Sequence[str], config: Config) -> list[str]:
     return sorted(persona_ids, key=lambda name: (place.get(name, len(place)), name))
 
 
-def _method(name: str, ballots: Ballots, truth: np.ndarray, decide: Callable[[Shares], np.ndarray]) -> dict[str, Any]:
-    limit = MOST_VOTES.get(name)
+def _method(name: str, ballots: Ballots, truth: np.ndarray, decide: Decide, further: Figures) -> dict[str, Any]:
+    limit = METHODS[name].most_votes
     if limit is not None and len(ballots.label_of) > limit:
         return {"method": name, "left_out": f"too slow for more than {limit:,} votes"}
     started_s = time.monotonic()
     try:
-        shares = METHODS[name](ballots)
+        shares = METHODS[name].function(ballots)
     except UserError as error:
         return {"method": name, "left_out": str(error)}
     wall_s = time.monotonic() - started_s
@@ -113,23 +130,19 @@ def _method(name: str, ballots: Ballots, truth: np.ndarray, decide: Callable[[Sh
         "left_out": None,
         "wall_s": round(wall_s, 3),
         **scores(shares, truth, ballots.labels, decide),
+        **further(shares, truth),
     }
 
 
-def _with_distance(row: dict[str, Any], ballots: Ballots, truth: np.ndarray) -> dict[str, Any]:
-    """How many steps of the scale the labels are off on average, of those that are decided and have a gold label."""
-    if row["left_out"]:
-        return row
-    decided = medians(METHODS[row["method"]](ballots))
-    kept = (decided >= 0) & (truth >= 0)
-    off = float(np.abs(decided - truth)[kept].mean()) if kept.any() else None
-    return {**row, "mean_absolute_error": off}
+def scores(shares: Shares, truth: np.ndarray, labels: Sequence[str], decide: Decide = winners) -> dict[str, Any]:
+    """Abstentions over all documents; the rest over those with a gold label, where an abstention is not right.
 
-
-def scores(
-    shares: Shares, truth: np.ndarray, labels: Sequence[str], decide: Callable[[Shares], np.ndarray] = winners
-) -> dict[str, Any]:
-    """Abstentions over all documents; the rest over those with a gold label, where an abstention is not right."""
+    Args:
+        shares: (documents, labels).
+        truth: (documents,) number of the gold label, -1 where there is none.
+        labels: The task's labels in their order.
+        decide: From shares to the number of each document's label.
+    """
     decided = decide(shares)
     found: dict[str, Any] = {"abstained": int((decided < 0).sum()), "coverage": float((decided >= 0).mean())}
     known = truth >= 0
@@ -148,10 +161,8 @@ def scores(
     }
 
 
-def calibration_error(
-    shares: Shares, truth: np.ndarray, decide: Callable[[Shares], np.ndarray] = winners
-) -> float | None:
-    """Over the documents that are decided and have a gold label; None without one."""
+def calibration_error(shares: Shares, truth: np.ndarray, decide: Decide = winners) -> float | None:
+    """Expected calibration error of the documents that are decided and have a gold label; None without one."""
     decided = decide(shares)
     kept = (decided >= 0) & (truth >= 0)
     if not kept.any():
@@ -200,16 +211,17 @@ def _without_each(
     truth: np.ndarray,
     method: str,
     order: Sequence[str],
-    decide: Callable[[Shares], np.ndarray],
+    decide: Decide,
 ) -> list[dict[str, Any]]:
     if len(order) < 2:
         return []
-    full = decide(METHODS[method](ballots))
+    shares_of = method_of(method).function
+    full = decide(shares_of(ballots))
     known = truth >= 0
     found = []
     for name in order:
         kept = ballots.persona_of != ballots.persona_ids.index(name)
-        less = decide(METHODS[method](ballots.only(kept)))
+        less = decide(shares_of(ballots.only(kept)))
         gain = float((full == truth)[known].mean() - (less == truth)[known].mean()) if known.any() else None
         alone = ~kept & (truth[ballots.document_of] >= 0)
         right = (ballots.label_of == truth[ballots.document_of])[alone]
@@ -224,9 +236,7 @@ def _without_each(
     return found
 
 
-def _equal_answers(
-    ballots: Ballots, truth: np.ndarray, order: Sequence[str], decide: Callable[[Shares], np.ndarray]
-) -> dict[str, Any] | None:
+def _equal_answers(ballots: Ballots, truth: np.ndarray, order: Sequence[str], decide: Decide) -> dict[str, Any] | None:
     """The majority of n answers of one persona beside that of n personas, one answer each.
 
     None where no persona was asked twice, there is one persona only, or there are no gold labels. Both
@@ -242,7 +252,7 @@ def _equal_answers(
     numbers = [ballots.persona_ids.index(name) for name in order]
 
     def accuracy(votes: np.ndarray) -> float:
-        decided = decide(METHODS["majority"](ballots.only(votes)))
+        decided = decide(majority(ballots.only(votes)))
         return float((decided == truth)[truth >= 0].mean())
 
     groups = [[numbers[(i + k) % len(numbers)] for k in range(n)] for i in range(len(numbers))]

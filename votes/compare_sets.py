@@ -1,4 +1,4 @@
-"""Every way to vote on the same answers to a task of several labels a text, side by side.
+"""Every way to vote on the same answers to a task of several labels per text, side by side.
 
 Reads votes.parquet and labels.parquet of a run. Writes nothing. A figure that needs gold labels is None
 without them.
@@ -13,10 +13,8 @@ from xpoll.core.config import Config
 from xpoll.core.errors import UserError
 from xpoll.core.records import SetVote, stream_records
 from xpoll.core.run_folder import RunFolder
-from xpoll.votes.consensus import METHODS
 from xpoll.votes.label_sets import decided_sets, shares_of_sets
-
-READS_LOGPROBS = ("confidence_weighted", "calibrated", "contextual")
+from xpoll.votes.methods.registry import METHODS
 
 
 def compare_sets(folder: RunFolder, config: Config) -> dict[str, Any]:
@@ -31,17 +29,16 @@ def compare_sets(folder: RunFolder, config: Config) -> dict[str, Any]:
     votes = list(stream_records(folder.require(folder.votes, step="vote"), SetVote))
     truth = np.array([[-1] * len(labels) if each is None else [label in each for label in labels] for each in gold])
     rows: list[dict[str, Any]] = []
-    for method in METHODS:
-        if method in READS_LOGPROBS:
+    for name, method in METHODS.items():
+        if method.needs_logprobs:
             continue
         try:
-            shares = shares_of_sets(ids, votes, labels, method, correlation=config.vote.correlation)
+            shares = shares_of_sets(ids, votes, labels, name, correlation=config.vote.correlation)
         except UserError as error:
-            rows.append({"method": method, "left_out": str(error)})
+            rows.append({"method": name, "left_out": str(error)})
             continue
-        rows.append({"method": method, "left_out": None, **set_scores(shares, truth)})
+        rows.append({"method": name, "left_out": None, **set_scores(shares, truth)})
     return {
-        "kind": "multi",
         "documents": len(ids),
         "gold_rows": sum(each is not None for each in gold),
         "votes": sum(vote.labels is not None for vote in votes),

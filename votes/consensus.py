@@ -1,6 +1,6 @@
-"""Votes -> one label a document, with a distribution over the labels, or an abstention.
+"""Votes -> one label per document, with a distribution over the labels, or an abstention.
 
-The label is the one with the largest share, or, of an ordinal task, the median of the distribution.
+The kind of task decides what becomes of a distribution: the label with the largest share, or the median.
 Ties and documents without a single readable vote abstain: there is no random label, ever.
 """
 
@@ -14,28 +14,33 @@ from xpoll.core.config import Config
 from xpoll.core.records import NO_READABLE_VOTE, Consensus, Document, Vote
 from xpoll.personas.label_order import Shown
 from xpoll.votes.ballots import Ballots, Shares, ballots_of, normalised
-from xpoll.votes.methods.calibration import calibrated, contextual
-from xpoll.votes.methods.counting import confidence_weighted, majority
-from xpoll.votes.methods.crowd import dawid_skene, glad, mace
-from xpoll.votes.methods.posterior import posterior
 from xpoll.votes.methods.recalibration import fitted_recalibration
-from xpoll.votes.methods.reliability import reliability_weighted
+from xpoll.votes.methods.registry import method_of
 
-METHODS: dict[str, Callable[[Ballots], Shares]] = {
-    "majority": majority,
-    "confidence_weighted": confidence_weighted,
-    "calibrated": calibrated,
-    "contextual": contextual,
-    "reliability_weighted": reliability_weighted,
-    "posterior": posterior,
-    "dawid_skene": dawid_skene,
-    "mace": mace,
-    "glad": glad,
-}
-"""To add a method: one function in personas/aggregation, one line in this table, one word in core.config.VoteMethod."""
+Decide = Callable[[Shares], np.ndarray]
+"""From shares to (documents,): the number of each one's label, -1 for an abstention."""
 
-LEARN_FROM_KNOWN = frozenset({"reliability_weighted", "posterior"})
-"""The methods that use the labels of documents that a person has labelled."""
+
+def winners(shares: Shares) -> np.ndarray:
+    """(documents,): number of the label with the largest share; -1 if two share that place or there is none."""
+    filled = np.where(np.isnan(shares), 0, shares)
+    largest = filled.max(1, keepdims=True)
+    # Sums taken in another order differ in their last digits, and that must not decide a tie.
+    alone = (filled >= largest - 1e-9).sum(1) == 1
+    numbers: np.ndarray = np.where(alone, filled.argmax(1), -1)
+    return numbers
+
+
+def medians(shares: Shares) -> np.ndarray:
+    """(documents,): number of the label in the middle of the distribution; -1 if it lies between two or there is none.
+
+    It lies between two where just half of the distribution is below: the next label with a share is as good.
+    """
+    below = np.cumsum(np.where(np.isnan(shares), 0, shares), 1)
+    lower = (below >= 0.5 - 1e-9).argmax(1)
+    upper = (below > 0.5 + 1e-9).argmax(1)
+    numbers: np.ndarray = np.where((lower == upper) & (below[:, -1] > 0.5), lower, -1)
+    return numbers
 
 
 def consensus_of(
@@ -46,8 +51,9 @@ def consensus_of(
     reviewed: Mapping[str, str] | None = None,
     shown: Shown | None = None,
     probes: Iterable[Vote] = (),
+    decide: Decide = winners,
 ) -> list[Consensus]:
-    """One consensus a document, in the documents' order.
+    """One consensus per document, in the documents' order.
 
     Args:
         documents: What was asked about.
@@ -56,6 +62,11 @@ def consensus_of(
         reviewed: Document id to the label that a person gave; it stands in place of the voted one.
         shown: The orders in which prompts named the labels, if there was more than one.
         probes: Votes about texts without content.
+        decide: From shares to the number of each document's label.
+
+    Raises:
+        ConfigError: the method is not known.
+        InputError: the method needs what the votes do not have.
     """
     rows, cast, corrected = list(documents), list(votes), reviewed or {}
     labels = list(config.task.labels)
@@ -74,7 +85,6 @@ def consensus_of(
     counted, most = counts.sum(1), counts.max(1)
     readable = ~np.isnan(shares[:, 0])
     distributions = np.where(readable[:, None], shares, 1 / len(labels))
-    decide = DECIDE[config.task.kind == "ordinal"]
     decided = decide(shares)
     of_label = np.take_along_axis(distributions, np.maximum(decided, 0)[:, None], 1)[:, 0]
     asked = config.panel.asked_each
@@ -112,21 +122,25 @@ def consensus_of(
 
 
 def shares_of(ballots: Ballots, method: str) -> Shares:
-    """The shares that a method gives; with known labels, its confidence is set right by them.
+    """(documents, labels): the shares that a method gives; with known labels, its confidence is set right by them.
 
     What a method says of a document whose label it was told shows nothing of its confidence: the known
     documents are halved, and each half is judged by a fit that was told the other half.
+
+    Raises:
+        ConfigError: there is no method of that name.
     """
-    shares = METHODS[method](ballots)
+    vote_method = method_of(method)
+    shares = vote_method.function(ballots)
     if ballots.known is None:
         return shares
     judged = shares.copy()
-    if method in LEARN_FROM_KNOWN:
+    if vote_method.learns_from_known:
         place = np.cumsum(ballots.known >= 0)
         for half in (0, 1):
             held_out = (ballots.known >= 0) & (place % 2 == half)
             told = replace(ballots, known=np.where(held_out, -1, ballots.known))
-            judged[held_out] = METHODS[method](told)[held_out]
+            judged[held_out] = vote_method.function(told)[held_out]
     return fitted_recalibration(judged, ballots.known).applied(shares)
 
 
@@ -135,32 +149,6 @@ def _corrected(row: Consensus, label: str | None, labels: Sequence[str]) -> Cons
         return row
     certain = tuple(float(label == name) for name in labels)
     return row._replace(label=label, distribution=certain, confidence=1.0, abstained=None, voted_label=row.label)
-
-
-def winners(shares: Shares) -> np.ndarray:
-    """(documents,): number of the label with the largest share; -1 if two share that place or there is none."""
-    filled = np.where(np.isnan(shares), 0, shares)
-    largest = filled.max(1, keepdims=True)
-    # Sums taken in another order differ in their last digits, and that must not decide a tie.
-    alone = (filled >= largest - 1e-9).sum(1) == 1
-    numbers: np.ndarray = np.where(alone, filled.argmax(1), -1)
-    return numbers
-
-
-def medians(shares: Shares) -> np.ndarray:
-    """(documents,): number of the label in the middle of the distribution; -1 if it lies between two or there is none.
-
-    It lies between two where just half of the distribution is below: the next label with a share is as good.
-    """
-    below = np.cumsum(np.where(np.isnan(shares), 0, shares), 1)
-    lower = (below >= 0.5 - 1e-9).argmax(1)
-    upper = (below > 0.5 + 1e-9).argmax(1)
-    numbers: np.ndarray = np.where((lower == upper) & (below[:, -1] > 0.5), lower, -1)
-    return numbers
-
-
-DECIDE: dict[bool, Callable[[Shares], np.ndarray]] = {False: winners, True: medians}
-"""Whether a task is ordinal to what becomes of a distribution."""
 
 
 def _named(numbers: np.ndarray, labels: Sequence[str]) -> list[str | None]:

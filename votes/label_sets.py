@@ -1,9 +1,10 @@
-"""Votes of a multi task -> one set of labels a document: each label is a question of its own, yes or no.
+"""Votes of a multi task -> one set of labels per document: each label is a question of its own, yes or no.
 
 A label that half of the weight is for and half against is left out of the set and named as undecided.
 """
 
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -11,7 +12,8 @@ from xpoll.core.config import Config
 from xpoll.core.records import NO_READABLE_VOTE, Document, SetConsensus, SetVote, Vote
 from xpoll.core.task import SEPARATOR
 from xpoll.votes.ballots import ballots_of
-from xpoll.votes.consensus import METHODS, winners
+from xpoll.votes.consensus import winners
+from xpoll.votes.methods.registry import method_of
 
 NO_YES = ["no", "yes"]
 
@@ -25,9 +27,13 @@ def shares_of_sets(
         document_ids: The documents, in the order of the rows.
         votes: All votes, readable or not.
         labels: The task's labels in their order.
-        method: One of `METHODS` that reads labels alone.
+        method: Name of a method that reads labels alone.
         correlation: As of `ballots_of`.
+
+    Raises:
+        ConfigError: there is no method of that name.
     """
+    function = method_of(method).function
     columns = []
     for label in labels:
         binary = (
@@ -36,7 +42,7 @@ def shares_of_sets(
             if vote.labels is not None
         )
         ballots = ballots_of(document_ids, binary, NO_YES, correlation=correlation)
-        columns.append(METHODS[method](ballots)[:, 1])
+        columns.append(function(ballots)[:, 1])
     return np.stack(columns, 1)
 
 
@@ -47,8 +53,10 @@ def decided_sets(shares: np.ndarray) -> np.ndarray:
     return flat
 
 
-def set_consensus_of(documents: Iterable[Document], votes: Iterable[SetVote], config: Config) -> list[SetConsensus]:
-    """One consensus a document, in the documents' order."""
+def set_consensus_of(
+    documents: Iterable[Document], votes: Iterable[SetVote], config: Config, **_unused: Any
+) -> list[SetConsensus]:
+    """One consensus per document, in the documents' order; what people said and label orders play no part."""
     rows, cast, labels = list(documents), list(votes), list(config.task.labels)
     ids = [row.document_id for row in rows]
     shares = shares_of_sets(ids, cast, labels, config.vote.method, correlation=config.vote.correlation)

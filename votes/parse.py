@@ -1,4 +1,4 @@
-"""Completion -> vote: a label, or the reason why there is none. Never a guess."""
+"""Completion -> vote: a label, or the reason why there is none. A label is never guessed."""
 
 import json
 import math
@@ -56,7 +56,7 @@ def label_of(completion: Completion, labels: list[str]) -> str | None:
 
 
 def parse(text: str, labels: list[str], *, truncated: bool = False) -> Parsed:
-    """Reads an answer: a JSON object with a label, or one label alone; anything else has no label.
+    """What an answer says: a JSON object with a label, or one label alone; anything else has no label.
 
     Around a label, spaces, pairs of quotes or emphasis marks and a full stop do not matter, nor does
     case. Around the answer, a code fence does not matter, nor does a thought between think tags before
@@ -81,7 +81,7 @@ def to_set_vote(completion: Completion, labels: list[str]) -> SetVote:
 
 
 def parse_set(text: str, labels: list[str], *, truncated: bool = False) -> ParsedSet:
-    """Reads an answer: a JSON list of labels, or a JSON object with one under the key "labels".
+    """What an answer to a multi task says: a JSON list of labels, or a JSON object with one under the key "labels".
 
     The labels come out in the task's order. A word that is no label, a label twice, and anything around
     the list that `parse` does not take off make the whole answer unreadable: half a set is another set.

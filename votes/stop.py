@@ -18,6 +18,7 @@ class Decided:
     labels: tuple[str, ...]
 
     def fewest(self, answers: Sequence[Completion], left: int) -> int:
+        """How many of the `left` answers are needed at least; 0 ends the document."""
         first, second = _two_most_frequent(answers, self.labels)
         # k further votes for the first settle it if first + k > second + (left - k).
         return min(left, max(0, (left + second - first) // 2 + 1))
@@ -37,6 +38,7 @@ class Confidence:
     threshold: float
 
     def fewest(self, answers: Sequence[Completion], left: int) -> int:
+        """How many of the `left` answers are needed at least; 0 ends the document."""
         first, second = _two_most_frequent(answers, self.labels)
         decided = Decided(self.labels).fewest(answers, left)
         enough = (k for k in range(decided) if _leads_with_probability(first + k, second) >= self.threshold)
@@ -45,20 +47,21 @@ class Confidence:
 
 @dataclass(frozen=True, slots=True)
 class StopButAskProbes:
-    """A stop rule for all documents but probes, which every persona answers."""
+    """A stop rule for all documents except for probes, which every persona answers."""
 
     rule: Decided | Confidence
 
     def fewest(self, answers: Sequence[Completion], left: int) -> int:
+        """As of the rule; of a probe all that are `left`."""
         if answers and is_probe(answers[0].document_id):
             return left
         return self.rule.fewest(answers, left)
 
 
 def stop_rule(config: Config) -> Decided | Confidence | None:
-    """The rule that `vote.stop` names; None where every vote is asked for."""
+    """The rule that `panel.stop` names; None where every vote is asked for."""
     labels = tuple(config.task.labels)
-    match config.vote.stop:
+    match config.panel.stop:
         case "never":
             return None
         case "decided":

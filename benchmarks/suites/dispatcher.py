@@ -41,7 +41,8 @@ def measure(parameters: Parameters) -> Iterator[Record]:
 
 def measure_once(documents: int, max_in_flight: int) -> Record:
     """One run into a temporary folder. Rates are over the time behind the engine's start."""
-    config = EngineConfig(backend="simulated", device="cpu", max_in_flight=max_in_flight, simulated={"time_scale": 0})
+    simulated = {"time_scale": 0}
+    config = EngineConfig(backend="simulated", device="cpu", max_in_flight=max_in_flight, simulated=simulated)  # type: ignore[call-arg]
     with tempfile.TemporaryDirectory() as folder:
         run = RunFolder(Path(folder))
         answers = answer_prompts(Workload(label_prompts(documents), documents, 1), config=config, folder=run)

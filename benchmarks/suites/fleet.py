@@ -120,7 +120,7 @@ def _poll(
         device="cpu",
         replicas=devices,
         max_in_flight=parameters["max_in_flight"],
-        simulated={**simulated, "max_num_seqs": parameters["max_num_seqs"], **(more or {})},
+        simulated={**simulated, "max_num_seqs": parameters["max_num_seqs"], **(more or {})},  # type: ignore[call-arg]
     )
     run = RunFolder(folder)
     hosts = Hosts(parameters["devices_per_process"])

@@ -79,7 +79,7 @@ def measure_once(arm: str, documents: int, max_in_flight: int, time_scale: float
         return made[-1]
 
     simulated = {"time_scale": time_scale, "max_num_seqs": max_in_flight}
-    config = EngineConfig(backend="simulated", device="cpu", max_in_flight=max_in_flight, simulated=simulated)
+    config = EngineConfig(backend="simulated", device="cpu", max_in_flight=max_in_flight, simulated=simulated)  # type: ignore[call-arg]
     with tempfile.TemporaryDirectory() as folder:
         run = RunFolder(Path(folder))
         job = Workload(label_prompts(documents), documents, 1)

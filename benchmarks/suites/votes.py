@@ -25,14 +25,15 @@ from xpoll.benchmarks.workloads import million_votes
 from xpoll.core.errors import ConfigError
 from xpoll.core.progress import say
 from xpoll.core.records import AnswerSchema, Completion, Consensus, Prompt, Sampling, Vote
-from xpoll.engine.backends.registry import BackendSettings
+from xpoll.engine.backends.backend import BackendSettings
 from xpoll.engine.backends.replay import ReplayBackend
 from xpoll.engine.devices.find import Device
 from xpoll.votes.ballots import Ballots, Shares, ballots_of
 from xpoll.votes.compare import calibration_error, effective_votes, scores
-from xpoll.votes.consensus import METHODS, winners
+from xpoll.votes.consensus import winners
 from xpoll.votes.methods import posterior
 from xpoll.votes.methods.recalibration import fitted_recalibration
+from xpoll.votes.methods.registry import METHODS
 from xpoll.votes.parse import to_vote
 from xpoll.votes.review.bound import Stratum, certify
 from xpoll.votes.review.label_errors import likely_errors, text_probabilities
@@ -152,7 +153,7 @@ def _correlation(ballots: Ballots, recording: Recording) -> Record:
 
 
 def _stopped(folder: Path, recording: Recording) -> Record:
-    """The poll with vote.stop = "decided": what is asked, and whether the majority is the same."""
+    """The poll with panel.stop = "decided": what is asked, and whether the majority is the same."""
     answers: dict[str, list[Completion]] = {document_id: [] for document_id in recording.document_ids}
     for completion in _replayed(folder, recording, RecordedPanel("chain_of_thought", SAMPLES)):
         answers[completion.document_id].append(completion)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from xpoll.core.config import EngineConfig
-from xpoll.engine.backends.registry import BackendSettings
+from xpoll.engine.backends.backend import BackendSettings
 from xpoll.engine.devices.find import Device
 from xpoll.engine.work import StopRule, WorkerReply
 from xpoll.engine.worker import Worker

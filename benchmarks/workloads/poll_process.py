@@ -33,6 +33,7 @@ labels = {labels}
 [panel]
 personas = ["annotator", "retail_investor"]
 samples = {samples}
+stop = "{stop}"
 [engine]
 backend = "simulated"
 device = "cpu"
@@ -42,8 +43,6 @@ max_in_flight = {max_in_flight}
 {address}
 [engine.simulated]
 time_scale = {time_scale}
-[vote]
-stop = "{stop}"
 """
 
 
@@ -52,7 +51,7 @@ class PollProcess:
 
     Args:
         folder: A folder of its own; made here.
-        stop: `vote.stop`.
+        stop: `panel.stop`.
         address: The Ray to use; None lets xpoll start one.
         parameters: Of the suite.
     """

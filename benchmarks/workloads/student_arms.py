@@ -16,7 +16,7 @@ from xpoll.benchmarks.suites.votes import (
 from xpoll.core.config import StudentConfig
 from xpoll.core.config_file import checked_section
 from xpoll.core.records import Consensus
-from xpoll.votes.consensus import METHODS
+from xpoll.votes.methods.registry import METHODS
 
 REASONS = ["reason_1", "reason_2", "reason_3"]
 CONFIDENT = 0.9

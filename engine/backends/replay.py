@@ -4,7 +4,8 @@ Options, in `[engine.replay]`:
     path            CSV, JSONL or Parquet file, or the completions folder of an earlier run; or a list of these
     id_column       column of the document id (default document_id)
     sample_columns  columns that hold the answers of sample 0, 1, 2 ...; every persona gets the same
-    Without sample_columns a row is one answer, with the columns persona_id, sample and text.
+
+Without sample_columns a row is one answer, with the columns persona_id, sample and text.
 
 Answers are held in memory, as an index by document, persona and sample.
 """
@@ -19,7 +20,7 @@ from xpoll.core.config_file import checked_section
 from xpoll.core.errors import InputError
 from xpoll.core.records import Completion, Prompt
 from xpoll.core.tables.readers import Row, stream_rows
-from xpoll.engine.backends.registry import BackendSettings, Load
+from xpoll.engine.backends.backend import BackendSettings, Load
 
 ANY_PERSONA = ""
 KEPT = ("text", "finish_reason", "choice_logprobs", "prompt_tokens", "cached_prompt_tokens", "output_tokens")
@@ -81,6 +82,7 @@ class ReplayBackend:
             self._answers[document_id, persona_id, sample] = {"finish_reason": "stop", **answer}
 
     async def answer(self, prompt: Prompt) -> Completion:
+        """The recorded answer to this prompt's key; one that was not recorded is an error row."""
         document_id, persona_id, sample = prompt.key
         recorded = self._answers.get((document_id, persona_id, sample))
         if recorded is None:
@@ -91,9 +93,11 @@ class ReplayBackend:
         return Completion(*prompt.key, worker=worker, device=device, started_unix_s=time.time(), **recorded)
 
     def load(self) -> Load | None:
+        """None: there is no queue."""
         return None
 
     def stop(self) -> None:
+        """Forgets the answers."""
         self._answers.clear()
 
 

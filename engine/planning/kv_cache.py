@@ -16,7 +16,7 @@ MEMORY_SHARE = 0.92  # vLLM's own gpu_memory_utilization
 
 def options_of(config: EngineConfig, device: Device) -> dict[str, Any]:
     """vLLM's options as the engine on a device is given them."""
-    return {**default_options(device), **config.vllm}
+    return {**default_options(device), **config.table("vllm")}
 
 
 def cache_of(config: EngineConfig, device: Device) -> Cache:

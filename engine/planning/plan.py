@@ -11,7 +11,7 @@ from xpoll.core.config import EngineConfig
 from xpoll.core.files import read_json
 from xpoll.core.records import Prompt
 from xpoll.core.results import Result
-from xpoll.engine.backends.registry import LOADS_MODEL, device_kind
+from xpoll.engine.backends.registry import device_kind, spec_of
 from xpoll.engine.devices.find import Device, find_intel_gpus, left_out
 from xpoll.engine.planning.fit import fit_of, tightest
 from xpoll.engine.planning.kv_cache import cache_of
@@ -76,6 +76,8 @@ class Plan(Result):
     """At most: a stop rule may spare some."""
     probes: int = 0
     """Texts without content that are asked about beside the documents."""
+    logprobs: bool = False
+    """Whether answers carry the labels' logprobs."""
     backend: str
     model: str
     address: str | None
@@ -150,7 +152,7 @@ def make_plan(
     first = next((document[0] for document in next(iter(samples.values()))), None)
     cache = counted_by = None
     predictions: dict[str, Prediction] = {}
-    if config.backend in LOADS_MODEL and first is not None:
+    if spec_of(config.backend).needs_model and first is not None:
         cache = cache_of(config, devices[0] if devices else ELSEWHERE)
         for name, sample in samples.items():
             tokens, counted_by = _tokens(sample, config.model)
@@ -196,7 +198,7 @@ def _left_out(config: EngineConfig, devices: Sequence[Device]) -> list[str]:
         return []
     unused = find_intel_gpus() if devices[0].kind == "cpu" and device_kind(config) == "cpu" else []
     cpu_only = [f"{gpu.name} at {gpu.pci_address}: the installed vLLM is made for CPUs" for gpu in unused]
-    return left_out() + (cpu_only if config.backend in LOADS_MODEL else [])
+    return left_out() + (cpu_only if spec_of(config.backend).needs_model else [])
 
 
 def _rate(

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from xpoll.votes.ballots import Ballots, Shares, ballots_of
-from xpoll.votes.consensus import METHODS
+from xpoll.votes.methods.registry import METHODS
 
 LABELS = ["a", "b", "c"]
 CHECKED = 200  # documents whose label a person has told, in the arms that use some

@@ -28,8 +28,8 @@ from xpoll.personas.probes import is_probe, probe_documents
 from xpoll.personas.prompts import build_prompts
 from xpoll.votes.ballots import Ballots, Shares, ballots_of
 from xpoll.votes.compare import scores
-from xpoll.votes.consensus import METHODS
 from xpoll.votes.methods.calibration import calibrated, calibrated_answers, contextual
+from xpoll.votes.methods.registry import METHODS
 from xpoll.votes.methods.reliability import reliability_weighted
 from xpoll.votes.parse import to_vote
 

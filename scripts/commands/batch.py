@@ -8,10 +8,9 @@ from typing import Any
 from xpoll.core.config_file import apply_overrides, checked_config
 from xpoll.core.errors import ConfigError, InputError
 from xpoll.core.progress import Waiting, say
-from xpoll.engine.backends.registry import check_backend
+from xpoll.engine.backends.registry import check_backend, devices_for
 from xpoll.engine.batch.run import BatchConfig, Summary, answer_batch, finished, open_batch, write_output
 from xpoll.engine.batch.survey import Survey, survey_requests
-from xpoll.engine.devices.find import find_devices
 from xpoll.pipeline.prepare import prepare_model
 from xpoll.pipeline.run import log_to
 from xpoll.scripts.arguments import add_set
@@ -35,7 +34,8 @@ def call(parsed: argparse.Namespace) -> int:
         survey = survey_requests(source)
     config = _config(parsed, source, output, survey)
     check_backend(config.engine)
-    find_devices(config.engine.device, config.engine.replicas, hierarchy=config.engine.device_hierarchy)
+    if not config.engine.address:
+        devices_for(config.engine)  # a machine that has too few says so before a folder is made
     prepare_model(config.engine)
     folder = open_batch(config, parsed.run_folder or Path(f"{output}.run"), survey)
     log_to(folder.log)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from xpoll.core.config import Config
 from xpoll.core.errors import ConfigError
+from xpoll.engine.backends.registry import BACKENDS, spec_of
 from xpoll.scripts.arguments import add_job, load_job
 
 
@@ -27,12 +28,14 @@ def serve_job(config: Config, *, host: str, port: int, as_json: bool) -> int:
     """Prints address and an example when every server is ready; returns when it is asked to end.
 
     Raises:
-        ConfigError: the job's backend is not vllm.
+        ConfigError: the job's backend cannot be served.
         EngineError: a server does not start.
     """
-    if config.engine.backend != "vllm":
+    if not spec_of(config.engine.backend).serves:
+        served = [name for name, spec in BACKENDS.items() if spec.serves]
         raise ConfigError(
-            f"engine.backend: only vllm can be served, not {config.engine.backend!r}", mend="--set engine.backend=vllm"
+            f"engine.backend: only {' and '.join(served)} can be served, not {config.engine.backend!r}",
+            mend=f"--set engine.backend={served[0]}",
         )
     from xpoll.engine.serve import serving
 

@@ -2,14 +2,16 @@
 
 import argparse
 import json
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from xpoll.core.config import Config
 from xpoll.core.run_folder import RunFolder
 from xpoll.scripts.arguments import add_job, load_job
 from xpoll.scripts.commands.run import run_step
-from xpoll.votes.compare import compare_run
+from xpoll.votes.check import check_votes
+from xpoll.votes.tasks.registry import kind_of
 
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
@@ -28,40 +30,50 @@ def call(parsed: argparse.Namespace) -> int:
 
 def compare_votes(config: Config, *, as_json: bool) -> int:
     """Counts a run's votes by every method and prints them side by side; writes nothing."""
-    return show_comparison(compare_run(RunFolder(Path(config.job.run_folder)), config), as_json=as_json)
+    check_votes(config)
+    found = kind_of(config.task.kind).compare(RunFolder(Path(config.job.run_folder)), config)
+    return show_comparison(found, as_json=as_json)
 
 
 def show_comparison(found: dict[str, Any], *, as_json: bool) -> int:
+    """Prints what `TaskKind.compare` found, as JSON or as a table of the figures that it has; returns the exit code."""
     if as_json:
         print(json.dumps(found))
         return 0
-    if found.get("kind") == "multi":
-        return _show_sets(found)
     print(f"{found['documents']} documents, {found['votes']} readable votes, {found['gold_rows']} gold rows")
-    worth = found["effective_votes"]
+    if "effective_votes" in found:
+        print(_effective_line(found["effective_votes"]))
+        print(position_line(found["position_bias"]))
+    _show_methods(found["methods"])
+    if "personas" in found:
+        _show_personas(found)
+    return 0
+
+
+def _effective_line(worth: dict[str, float] | None) -> str:
     if worth is None:
-        print("effective votes: not measured, because there are no gold labels or no two votes about one text")
-    else:
-        print(
-            f"effective votes: {worth['votes']:.2f} votes a text are worth {worth['effective']:.2f} independent ones "
-            f"(their errors correlate by {worth['correlation']:.2f})"
-        )
-    print(position_line(found["position_bias"]))
-    print(f"\n{'method':22}{'accuracy (95 % interval)':>28}{'macro F1':>10}{'ECE':>8}{'abstained':>11}{'s':>8}")
-    for row in found["methods"]:
+        return "effective votes: not measured, because there are no gold labels or no two votes about one text"
+    return (
+        f"effective votes: {worth['votes']:.2f} votes per text are worth {worth['effective']:.2f} independent ones "
+        f"(their errors correlate by {worth['correlation']:.2f})"
+    )
+
+
+def _show_methods(rows: list[dict[str, Any]]) -> None:
+    """A line per method; of the figures in COLUMNS those that a row has, then what else the kind of task says."""
+    counted = [row for row in rows if not row["left_out"]]
+    columns = [column for column in COLUMNS if any(column.key in row for row in counted)]
+    print(f"\n{'method':22}" + "".join(f"{column.title:>{column.width}}" for column in columns))
+    for row in rows:
         if row["left_out"]:
             print(f"{row['method']:22}left out: {row['left_out']}")
             continue
-        print(
-            f"{row['method']:22}{_interval(row):>28}{_percent(row['f1_macro']):>10}{_number(row['ece']):>8}"
-            f"{row['abstained']:>11}{row['wall_s']:>8.2f}"
-        )
-    print("Accuracy and F1 count an abstention as wrong. ECE is over the texts that got a label.")
-    for row in found["methods"]:
+        print(f"{row['method']:22}" + "".join(f"{column.shown(row):>{column.width}}" for column in columns))
+    if any("accuracy" in row for row in counted):
+        print("Accuracy and F1 count an abstention as wrong. ECE is over the texts that got a label.")
+    for row in counted:
         if row.get("mean_absolute_error") is not None:
             print(f"{row['method']:22}{row['mean_absolute_error']:.3f} steps of the scale off on average")
-    _show_personas(found)
-    return 0
 
 
 def position_line(bias: dict[str, Any] | None) -> str:
@@ -92,20 +104,6 @@ def _show_personas(found: dict[str, Any]) -> None:
         )
 
 
-def _show_sets(found: dict[str, Any]) -> int:
-    print(f"{found['documents']} documents, {found['votes']} readable votes, {found['gold_rows']} gold rows")
-    print(f"\n{'method':22}{'whole set right':>17}{'micro F1':>10}{'macro F1':>10}{'labels/text':>13}{'undecided':>11}")
-    for row in found["methods"]:
-        if row["left_out"]:
-            print(f"{row['method']:22}left out: {row['left_out']}")
-            continue
-        print(
-            f"{row['method']:22}{_percent(row['set_accuracy']):>17}{_percent(row['f1_micro']):>10}"
-            f"{_percent(row['f1_macro']):>10}{row['labels_each']:>13.2f}{row['undecided']:>11}"
-        )
-    return 0
-
-
 def _interval(row: dict[str, Any]) -> str:
     if row["accuracy"] is None:
         return "not measured"
@@ -119,3 +117,26 @@ def _percent(share: float | None) -> str:
 
 def _number(value: float | None) -> str:
     return "-" if value is None else f"{value:.3f}"
+
+
+class _Column(NamedTuple):
+    """A figure of a method: its key, the title over it, how wide it is, and how a row's is written."""
+
+    key: str
+    title: str
+    width: int
+    shown: Callable[[dict[str, Any]], str]
+
+
+COLUMNS = (
+    _Column("set_accuracy", "whole set right", 17, lambda row: _percent(row["set_accuracy"])),
+    _Column("accuracy", "accuracy (95 % interval)", 28, lambda row: _interval(row)),
+    _Column("f1_micro", "micro F1", 10, lambda row: _percent(row["f1_micro"])),
+    _Column("f1_macro", "macro F1", 10, lambda row: _percent(row["f1_macro"])),
+    _Column("ece", "ECE", 8, lambda row: _number(row["ece"])),
+    _Column("labels_each", "labels/text", 13, lambda row: f"{row['labels_each']:.2f}"),
+    _Column("undecided", "undecided", 11, lambda row: str(row["undecided"])),
+    _Column("abstained", "abstained", 11, lambda row: str(row["abstained"])),
+    _Column("wall_s", "s", 8, lambda row: f"{row['wall_s']:.2f}"),
+)
+"""Figures that a comparison may have, in order; a kind of task has some of them."""

@@ -4,12 +4,18 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from xpoll.core.config import Config, Section
+from xpoll.engine.backends.registry import BACKENDS
 
 HEAD = """# Configuration
 
 One TOML file a job. Defaults are below; then comes the file; then `--set section.key=value`, from left to right.
 Unknown keys are refused. Relative paths are relative to the current folder. Secrets come from the environment only
 (`HF_TOKEN`). This page is made from the code: `python -m xpoll.scripts.dev.config_page > docs/configuration.md`.
+"""
+
+VLLM = """### [engine.vllm]
+
+Passed to vLLM's engine arguments verbatim; wins over what xpoll would set. vLLM's own documentation has the keys.
 """
 
 
@@ -19,8 +25,16 @@ def page() -> str:
     for name, field in Config.model_fields.items():
         section = field.annotation
         assert isinstance(section, type) and issubclass(section, Section)
-        parts.append(f"## [{name}]\n\n| key | type | default | meaning |\n|---|---|---|---|\n{_rows(section)}\n")
+        parts.append(_table(f"## [{name}]", section))
+        if name == "engine":
+            options = {backend: spec.options() for backend, spec in BACKENDS.items() if spec.options}
+            parts += [_table(f"### [engine.{backend}]", section) for backend, section in options.items()]
+            parts.append(VLLM)
     return "\n".join(parts)
+
+
+def _table(title: str, section: type[BaseModel]) -> str:
+    return f"{title}\n\n| key | type | default | meaning |\n|---|---|---|---|\n{_rows(section)}\n"
 
 
 def _rows(section: type[BaseModel]) -> str:

@@ -39,8 +39,11 @@ def test_overrides_win_over_the_file_and_the_last_one_over_the_first(tmp_path: P
         ("panel.samples=0", "panel.samples: input should be greater than or equal to 1, got 0"),
         ("panel.answer=essay", "panel.answer: input should be 'label' or 'chain_of_thought', got 'essay'"),
         ("panel.samples", "is not of the form section.key=value"),
-        ("vote.stop=often", "vote.stop: must be 'never', 'decided' or a number between 0.5 and 1, got 'often'"),
-        ("vote.stop=0.3", "vote.stop: must be 'never', 'decided' or a number between 0.5 and 1, got 0.3"),
+        ("panel.stop=often", "panel.stop: must be 'never', 'decided' or a number between 0.5 and 1, got 'often'"),
+        ("panel.stop=0.3", "panel.stop: must be 'never', 'decided' or a number between 0.5 and 1, got 0.3"),
+        ("panel.logprobs=yes", "panel.logprobs: must be 'auto', true or false, got 'yes'"),
+        ("vote.stop=decided", "unknown config key vote.stop -> panel.stop took its place, because the poll reads it"),
+        ("engine.replays=2", "unknown config key engine.replays -> did you mean engine.replicas?"),
         ("task.labels=['only']", "labels must name at least 2 labels, got ['only']"),
         ("task.labels=['a', 'A ']", "labels must differ in more than case and spaces"),
         ("task.labels=['a', 'a']", "labels must differ from each other"),
@@ -75,7 +78,7 @@ def test_chain_of_thought_needs_examples_with_reasons(tmp_path: Path) -> None:
 def test_differences_name_the_dotted_keys(tmp_path: Path) -> None:
     path = write(tmp_path)
     first, second = load_config(path), load_config(path, ["panel.samples=2", "engine.vllm.block_size=64"])
-    assert second.differences(first.resolved()) == ["engine.vllm", "engine.vllm.block_size", "panel.samples"]
+    assert second.differences(first.resolved()) == ["engine.vllm.block_size", "panel.samples"]
     assert first.differences(first.resolved()) == []
 
 

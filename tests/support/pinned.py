@@ -12,7 +12,7 @@ from typing import Any
 
 from xpoll.core.config import EngineConfig
 from xpoll.core.records import AnswerSchema, Completion, Prompt, Sampling
-from xpoll.engine.backends.registry import BackendSettings, Load
+from xpoll.engine.backends.backend import BackendSettings, Load
 from xpoll.engine.cluster import begin_worker, end_worker, ray_session
 from xpoll.engine.devices.find import pinning
 from xpoll.engine.work import NeverStop, Work, WorkBatch

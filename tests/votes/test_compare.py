@@ -12,7 +12,7 @@ from xpoll.core.config_file import load_config
 from xpoll.core.records import Vote
 from xpoll.scripts.commands.vote import show_comparison
 from xpoll.votes.ballots import Ballots, ballots_of
-from xpoll.votes.compare import compare, compare_run, effective_votes
+from xpoll.votes.compare import compare, compare_labels, effective_votes
 
 LABELS = ["no", "yes"]
 
@@ -91,7 +91,7 @@ def test_without_gold_labels_nothing_is_measured_but_agreement(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = make_run(tmp_path / "run", gold=False)
-    found = compare_run(folder, load_config(tmp_path / "run"))
+    found = compare_labels(folder, load_config(tmp_path / "run"))
     assert found["effective_votes"] is None
     assert all(row["accuracy"] is None for row in found["methods"] if not row["left_out"])
     assert all(row["marginal_accuracy"] is None and row["labels_changed"] >= 0 for row in found["personas"])

@@ -15,6 +15,7 @@ from xpoll.engine.journal.journal import read_completions
 from xpoll.personas.label_order import Shown
 from xpoll.personas.probes import is_probe, probe_documents
 from xpoll.votes.ballots import ballots_of
+from xpoll.votes.check import carries_logprobs, check_votes
 from xpoll.votes.methods.calibration import contextual
 from xpoll.votes.stop import Decided, StopButAskProbes
 
@@ -31,13 +32,12 @@ personas = ["annotator", "auditor", "credit_analyst"]
 per_document = 2
 samples = 2
 content_free = ["N/A", ""]
+stop = "decided"
 [engine]
 backend = "simulated"
 device = "cpu"
 [engine.simulated]
 time_scale = 0
-[vote]
-stop = "decided"
 """
 
 
@@ -87,9 +87,10 @@ def test_without_answers_to_them_there_is_no_such_vote() -> None:
 def test_a_method_that_needs_them_is_refused_without_them(tmp_path: Path) -> None:
     (tmp_path / "job.toml").write_text(JOB)
     with pytest.raises(ConfigError, match=r"needs panel\.content_free"):
-        load_config(tmp_path / "job.toml", ["vote.method=contextual", "panel.content_free=[]"])
+        check_votes(load_config(tmp_path / "job.toml", ["vote.method=contextual", "panel.content_free=[]"]))
     config = load_config(tmp_path / "job.toml", ["vote.method=contextual"])
-    assert config.vote.needs_logprobs
+    check_votes(config)
+    assert carries_logprobs(config)
     assert [document.text for document in probe_documents(config)] == ["N/A", ""]
     permuted = load_config(tmp_path / "job.toml", ["panel.label_order=permuted"])
     ids = [document.document_id for document in probe_documents(permuted)]

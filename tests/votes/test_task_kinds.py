@@ -17,10 +17,12 @@ from xpoll.core.records import Document, SetConsensus, SetVote, Vote, from_table
 from xpoll.personas.documents import stream_documents
 from xpoll.personas.persona import Persona
 from xpoll.personas.prompts import answer_schema, build_prompts
+from xpoll.votes.check import check_votes
 from xpoll.votes.compare_sets import set_scores
 from xpoll.votes.consensus import consensus_of, medians
 from xpoll.votes.label_sets import set_consensus_of
 from xpoll.votes.parse import parse_set
+from xpoll.votes.tasks.registry import KINDS
 
 STEPS = ["low", "middle", "high"]
 TOPICS = ["price", "service", "quality"]
@@ -62,7 +64,8 @@ def config_of(tmp_path: Path, job: str, *overrides: str) -> Config:
 
 
 def first_prompt(config: Config) -> list[str]:
-    prompt = next(build_prompts([Document("1", "Hot.", "train")], [Persona("a", "an optimist")], config))
+    form, panel = KINDS[config.task.kind].form, [Persona("a", "an optimist")]
+    prompt = next(build_prompts([Document("1", "Hot.", "train")], panel, config, form=form))
     return [message["content"] for message in prompt.messages]
 
 
@@ -73,7 +76,7 @@ def test_a_scale_is_named_from_lowest_to_highest(tmp_path: Path, answer: str) ->
     assert "steps of a scale" in system
     assert system.endswith("from the lowest to the highest: low, middle, high.")
     assert shown == ("middle" if answer == "label" else '{"reason": "Neither.", "label": "middle"}')
-    assert answer_schema(config).choices == tuple(STEPS)
+    assert answer_schema(config, KINDS["ordinal"].form).choices == tuple(STEPS)
 
 
 @pytest.mark.parametrize("answer", ["label", "chain_of_thought"])
@@ -87,7 +90,7 @@ def test_several_labels_are_a_list_under_a_schema(tmp_path: Path, answer: str, s
     said = [turn if answer == "label" else turn["labels"] for turn in shown]
     assert said == [["price", "quality"], []][:shots]
     assert last == "Text:\n```\nHot.\n```"
-    answered = answer_schema(config)
+    answered = answer_schema(config, KINDS["multi"].form)
     schema = json.loads(answered.json_schema or "")
     listed = schema if answer == "label" else schema["properties"]["labels"]
     assert (listed["type"], listed["items"]["enum"], listed["maxItems"]) == ("array", TOPICS, 3)
@@ -157,7 +160,7 @@ def test_graded_votes_meet_in_the_middle(tmp_path: Path) -> None:
     config = config_of(tmp_path, ORDINAL, "panel.samples=5")
     said = ["low", "low", "middle", "high", "high"]
     votes = [Vote("1", "annotator", i, label) for i, label in enumerate(said)]
-    [row] = consensus_of([Document("1", "", "train")], votes, config)
+    [row] = KINDS["ordinal"].aggregate([Document("1", "", "train")], votes, config)
     assert (row.label, row.raw_label, row.confidence) == ("middle", "middle", pytest.approx(0.2))
     [single] = consensus_of(
         [Document("1", "", "train")],
@@ -211,9 +214,14 @@ def test_sets_are_scored_whole_and_label_by_label() -> None:
 @pytest.mark.parametrize(
     ("job", "override", "said"),
     [
-        (ORDINAL, "vote.stop=decided", "vote.stop"),
+        (ORDINAL, "panel.stop=decided", "panel.stop"),
         (ORDINAL, "panel.label_order=permuted", "panel.label_order"),
         (MULTI, "vote.method=calibrated", "vote.method"),
+        (MULTI, "panel.logprobs=true", "panel.logprobs"),
+        (MULTI, "vote.learn_from_review=true", "vote.learn_from_review"),
+        (MULTI, "task.kind=mulit", "unknown kind 'mulit' -> did you mean multi?"),
+        (ORDINAL, "vote.method=posteror", "unknown method 'posteror' -> did you mean posterior?"),
+        (ORDINAL, "vote.method=42x", "known methods: majority, confidence_weighted, calibrated"),
         (MULTI, "task.labels=['a|b','c']", "must not hold '|'"),
         (MULTI, "task.kind=single", "an example has label"),
         (ORDINAL, "task.kind=multi", "an example has labels, a list"),
@@ -222,7 +230,7 @@ def test_sets_are_scored_whole_and_label_by_label() -> None:
 def test_what_a_kind_does_not_know_is_refused(tmp_path: Path, job: str, override: str, said: str) -> None:
     examples = ("task.examples=[]",) if "labels=" in override else ()
     with pytest.raises(ConfigError) as raised:
-        config_of(tmp_path, job, override, *examples)
+        check_votes(config_of(tmp_path, job, override, *examples))
     assert said in str(raised.value)
 
 
@@ -232,7 +240,7 @@ def test_gold_sets_are_read_from_a_cell(tmp_path: Path) -> None:
     config = config_of(
         tmp_path, MULTI, f"documents.path='{tmp_path}/texts.csv'", f"documents.gold_path='{tmp_path}/gold.csv'"
     )
-    rows = list(stream_documents(config.documents, TOPICS, several=True))
+    rows = list(stream_documents(config.documents, TOPICS, read_gold=KINDS["multi"].read_gold))
     assert [row.gold_label for row in rows] == [None, "price|quality", "", None]
     assert rows[3].problem == "gold label 'hue' is not one of ['price', 'service', 'quality']"
 

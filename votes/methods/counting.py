@@ -7,7 +7,7 @@ from xpoll.votes.ballots import Ballots, Shares, normalised
 
 
 def majority(ballots: Ballots) -> Shares:
-    """Share of the readable votes that each label has."""
+    """(documents, labels): share of the readable votes that each label has."""
     return normalised(ballots.counts())
 
 
@@ -36,6 +36,6 @@ def with_logprobs(ballots: Ballots, method: str) -> np.ndarray:
     if ballots.distributions is None:
         raise InputError(
             f"vote.method = '{method}' needs the answers' logprobs and none is there",
-            mend="use vote.method = 'majority', or poll again with it set from the start",
+            mend="use vote.method = 'majority', or set panel.logprobs = true and poll into another job.run_folder",
         )
     return ballots.distributions

@@ -1,6 +1,6 @@
 """Documents with the same votes have the same posterior: each kind of document is computed once.
 
-A million votes of three personas are a few hundred kinds.
+A million votes of three personas fall into a few hundred kinds.
 """
 
 from dataclasses import replace

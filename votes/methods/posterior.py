@@ -15,7 +15,7 @@ are, and the confusion matrices are learnt as if every answer stood for itself.
 
 A matrix has a row for each label. Where a label is rare, the errors about frequent ones outnumber its
 texts, and a row learnt from them takes those errors for its own. So the same model is also fitted with
-one accuracy a persona, and the Bayesian information criterion says whether the matrices are worth their
+one accuracy per persona, and the Bayesian information criterion says whether the matrices are worth their
 parameters.
 """
 
@@ -36,7 +36,7 @@ PRIOR_OPINIONS = 10.0  # documents' worth by which it is held to the assumed one
 
 
 class PosteriorFit(NamedTuple):
-    """A fitted model. `confusion` is (personas, true label, label named); `right` one accuracy a persona."""
+    """A fitted model. `confusion` is (personas, true label, label named); `right` one accuracy per persona."""
 
     shares: Shares
     label_shares: np.ndarray
@@ -51,12 +51,12 @@ class PosteriorFit(NamedTuple):
 
 
 def posterior(ballots: Ballots) -> Shares:
-    """Probability of each label given the votes, under the better of the two models above."""
+    """(documents, labels): probability of each label given the votes, under the better of the two models above."""
     return fit(ballots).shares
 
 
 def fit(ballots: Ballots) -> PosteriorFit:
-    """The better of two models: a confusion matrix a persona, or one accuracy."""
+    """The better of two models: a confusion matrix per persona, or one accuracy per persona."""
     kinds = kinds_of(ballots)
     num_personas, num_labels = len(ballots.persona_ids), len(ballots.labels)
     answered = np.log(max(len(np.unique(ballots.document_of)), 1))
@@ -137,7 +137,7 @@ def _confusion(votes: Ballots, weights: np.ndarray) -> np.ndarray:
 
 
 def _one_accuracy(votes: Ballots, weights: np.ndarray) -> np.ndarray:
-    """(personas, true label, label named): one share of right answers a persona, wrong ones equally likely."""
+    """(personas, true label, label named): one share of right answers per persona, wrong ones equally likely."""
     size, num_personas = len(votes.labels), len(votes.persona_ids)
     rows = np.arange(len(votes.label_of))
     right = np.bincount(votes.persona_of, weights[rows, votes.label_of], minlength=num_personas)

@@ -11,9 +11,9 @@ FLOOR = 1e-10
 
 
 def reliability_weighted(ballots: Ballots) -> Shares:
-    """Learns one accuracy a persona and weighs its votes by their log-odds; below chance they count against.
+    """Learns one accuracy per persona and weighs its votes by their log-odds; below chance they count against.
 
-    This is Dawid-Skene with one parameter a persona. A persona that answers little learns from little:
+    This is Dawid-Skene with one parameter per persona. A persona that answers little learns from little:
     there is no prior but what documents of known label say.
 
     Source: Zhang et al., "Spectral Methods Meet EM", JMLR 17 (2016), the one-coin model.

@@ -162,7 +162,7 @@ def _csv_rows(path: Path) -> Iterator[Answer]:
 
 
 def _label_studio_item(place: str, item: dict[str, Any]) -> Iterator[Answer]:
-    """Label Studio's JSON export: one result an annotation, cancelled ones left out."""
+    """Label Studio's JSON export: one result per annotation, cancelled ones left out."""
     try:
         document_id = str(item["data"]["document_id"])
         for annotation in item["annotations"]:
@@ -177,7 +177,7 @@ def _label_studio_item(place: str, item: dict[str, Any]) -> Iterator[Answer]:
 
 
 def _argilla_item(place: str, item: dict[str, Any]) -> Iterator[Answer]:
-    """Argilla's JSON export: the responses to the question, one a person."""
+    """Argilla's JSON export: the responses to the question, one per person."""
     try:
         for response in item["responses"].get(QUESTION, []):
             yield Answer(place, str(item["id"]), str(response["value"]))

@@ -21,11 +21,11 @@ from xpoll.core.config import Section
 from xpoll.core.config_file import checked_section
 from xpoll.core.errors import ConfigError, EngineError
 from xpoll.core.records import Completion, Prompt
+from xpoll.engine.backends.backend import BackendSettings, EngineDeadError, Load
 from xpoll.engine.backends.openai.chat_api import Offers, completion_fields, error_message, is_too_long, request_body
 from xpoll.engine.backends.openai.concurrency import Limit, Permits
 from xpoll.engine.backends.openai.retries import HttpResponse, backoff_s, is_overload, retry_after_s, retry_kind
 from xpoll.engine.backends.openai.shared_requests import Outcome, SharedRequests
-from xpoll.engine.backends.registry import BackendSettings, EngineDeadError, Load
 
 NOT_ALLOWED = (401, 403)
 

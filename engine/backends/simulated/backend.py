@@ -19,7 +19,7 @@ from pathlib import Path
 from xpoll.core.config_file import checked_section
 from xpoll.core.errors import EngineError
 from xpoll.core.records import Completion, Prompt
-from xpoll.engine.backends.registry import BackendSettings, EngineDeadError, Load
+from xpoll.engine.backends.backend import BackendSettings, EngineDeadError, Load
 from xpoll.engine.backends.simulated.draws import (
     SimulatedOptions,
     draw_choice,

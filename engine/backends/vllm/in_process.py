@@ -12,9 +12,9 @@ from xpoll.core.environment import computes_bf16
 from xpoll.core.errors import EngineError
 from xpoll.core.models import resolve_model
 from xpoll.core.records import Completion, Prompt
+from xpoll.engine.backends.backend import BackendSettings, EngineDeadError, Load
 from xpoll.engine.backends.choice_logprobs import NUM_ALTERNATIVES, answer_logprobs
 from xpoll.engine.backends.openai.chat_api import fold_system
-from xpoll.engine.backends.registry import BackendSettings, EngineDeadError, Load
 from xpoll.engine.backends.vllm import versions
 from xpoll.engine.backends.vllm.encoding import encoder_of
 from xpoll.engine.backends.vllm.last_words import LastWords

@@ -19,6 +19,7 @@ from xpoll.core.control_tokens import control_tokens_in, messages_without_contro
 from xpoll.core.errors import EngineError
 from xpoll.core.models import model_file, resolve_model
 from xpoll.core.records import Completion, Prompt
+from xpoll.engine.backends.backend import BackendSettings, EngineDeadError, Load
 from xpoll.engine.backends.openai.chat_api import (
     Offers,
     completion_fields,
@@ -27,7 +28,6 @@ from xpoll.engine.backends.openai.chat_api import (
     is_too_long,
     request_body,
 )
-from xpoll.engine.backends.registry import BackendSettings, EngineDeadError, Load
 from xpoll.engine.backends.vllm.in_process import default_options, seed_problem, too_long
 from xpoll.engine.backends.vllm.server_process import VllmServer
 from xpoll.engine.backends.vllm.xpu import prepare_xpu

@@ -9,8 +9,8 @@ import pytest
 from tests.support.fake_endpoint import Answer, FakeEndpoint, Script, completion, refusal, serving
 from xpoll.core.errors import ConfigError, EngineError
 from xpoll.core.records import AnswerSchema, Completion, Prompt, Sampling
+from xpoll.engine.backends.backend import BackendSettings, EngineDeadError
 from xpoll.engine.backends.openai.backend import OpenAIBackend
-from xpoll.engine.backends.registry import BackendSettings, EngineDeadError
 from xpoll.engine.devices.find import Device
 
 CHOICES = AnswerSchema(("good", "bad"))

@@ -8,7 +8,7 @@ import pytest
 
 from xpoll.core.errors import ConfigError, InputError
 from xpoll.core.records import COMPLETION_SCHEMA, AnswerSchema, Completion, Prompt, Sampling, to_table
-from xpoll.engine.backends.registry import BackendSettings
+from xpoll.engine.backends.backend import BackendSettings
 from xpoll.engine.backends.replay import ReplayBackend
 from xpoll.engine.devices.find import Device
 from xpoll.engine.journal.journal import Journal

@@ -10,7 +10,7 @@ import psutil
 import pytest
 
 from xpoll.core.errors import EngineError
-from xpoll.engine.backends.registry import Load
+from xpoll.engine.backends.backend import Load
 from xpoll.engine.backends.vllm.server import load_of
 from xpoll.engine.backends.vllm.server_process import VllmServer, as_flags
 from xpoll.engine.failures import last_error

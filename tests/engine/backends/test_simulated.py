@@ -16,7 +16,7 @@ import pytest
 
 from xpoll.core.errors import ConfigError, EngineError
 from xpoll.core.records import AnswerSchema, Prompt, Sampling
-from xpoll.engine.backends.registry import BackendSettings
+from xpoll.engine.backends.backend import BackendSettings
 from xpoll.engine.backends.simulated.backend import SimulatedBackend
 from xpoll.engine.backends.simulated.draws import true_choice
 from xpoll.engine.devices.find import Device

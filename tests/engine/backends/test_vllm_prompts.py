@@ -9,7 +9,7 @@ from tests.support.tiny import CHAT_TEMPLATE, SPECIAL, make_tiny_llama
 from xpoll.core.config import EngineConfig
 from xpoll.core.control_tokens import control_tokens_in
 from xpoll.core.records import AnswerSchema, Prompt, Sampling
-from xpoll.engine.backends.registry import BackendSettings
+from xpoll.engine.backends.backend import BackendSettings
 from xpoll.engine.backends.vllm.encoding import encoder_of
 from xpoll.engine.backends.vllm.in_process import VllmBackend, control_tokens_of, sampling_params
 from xpoll.engine.devices.find import Device

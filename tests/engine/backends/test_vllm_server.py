@@ -15,8 +15,8 @@ import pytest
 from tests.conftest import Xpoll
 from tests.support.tiny import make_tiny_llama
 from xpoll.core.records import AnswerSchema, Completion, Prompt, Sampling
+from xpoll.engine.backends.backend import Backend, BackendSettings, EngineDeadError
 from xpoll.engine.backends.openai.backend import OpenAIBackend
-from xpoll.engine.backends.registry import Backend, BackendSettings, EngineDeadError
 from xpoll.engine.backends.vllm.command import serve_command
 from xpoll.engine.backends.vllm.server import VllmServerBackend
 from xpoll.engine.devices.find import find_devices, pinning

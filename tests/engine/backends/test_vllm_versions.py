@@ -18,7 +18,7 @@ from tests.support.fake_vllm import install
 from tests.support.record_vllm import FILE, record, recorded
 from xpoll.core.errors import EngineError
 from xpoll.core.records import AnswerSchema, Completion, Message, Prompt, Sampling
-from xpoll.engine.backends.registry import BackendSettings
+from xpoll.engine.backends.backend import BackendSettings
 from xpoll.engine.backends.vllm.in_process import VllmBackend, default_options
 from xpoll.engine.devices.find import Device, find_devices
 

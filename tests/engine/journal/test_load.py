@@ -7,7 +7,7 @@ import pytest
 
 from xpoll.core.errors import RunFolderError
 from xpoll.core.records import COMPLETION_SCHEMA, Completion, to_table
-from xpoll.engine.backends.registry import Load
+from xpoll.engine.backends.backend import Load
 from xpoll.engine.journal.load import Meters, latest_loads
 from xpoll.engine.scheduler import places
 from xpoll.engine.work import WorkerReply

@@ -1,0 +1,124 @@
+"""What a backend is: the methods that answer prompts, and the record of everything else that is known of one."""
+
+import importlib
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, Protocol
+
+from xpoll.core.config import EngineConfig, Section
+from xpoll.core.records import Completion, Prompt
+from xpoll.engine.devices.find import Device
+
+
+@dataclass(frozen=True, slots=True)
+class BackendSettings:
+    """What a backend needs to start; plain values, because they travel to another process.
+
+    Attributes:
+        model: `engine.model`.
+        device: Where the engine runs; the process is pinned to it already.
+        worker: Name of the worker, for its answers.
+        options: The config table named after the backend, or [engine.options].
+        server_command: `engine.server_command`; only the vllm backend reads it.
+    """
+
+    model: str
+    device: Device
+    worker: str
+    options: dict[str, Any] = field(default_factory=dict)
+    server_command: tuple[str, ...] = ()
+
+
+class Load(NamedTuple):
+    """What an engine says of its own queue: prompts in its batch, prompts that wait to get into it.
+
+    `kv_cache_usage` is a share from 0 to 1, None where the engine does not say.
+    """
+
+    running: int
+    waiting: int
+    kv_cache_usage: float | None = None
+
+
+class EngineDeadError(Exception):
+    """The engine behind a backend is gone; its prompts in flight have no answer."""
+
+
+class Backend(Protocol):
+    """Answers prompts, many at a time, each as soon as it is finished."""
+
+    async def start(self) -> None:
+        """Loads the model. Raises with a message for the user where that cannot work."""
+
+    async def answer(self, prompt: Prompt) -> Completion:
+        """The completion of one prompt; a prompt that cannot be answered ends as an error row.
+
+        Raises:
+            EngineDeadError: the engine is gone, and with it every prompt in flight.
+        """
+
+    def load(self) -> Load | None:
+        """What the engine said of its queue last; None where it does not say. Called often, so it must not wait.
+
+        Raises:
+            EngineDeadError: the engine is gone, even if prompts in flight were not told.
+        """
+
+    def stop(self) -> None:
+        """Ends every process that `start` began."""
+
+
+def _any_device(_: EngineConfig) -> bool:
+    return True
+
+
+@dataclass(frozen=True, slots=True)
+class BackendSpec:
+    """All that is known of a backend before it starts; the code behind it is imported when it is used.
+
+    Attributes:
+        factory: Makes the backend, in the worker's process; `imported` defers the import of its module.
+        options: The class that checks its table of options before anything starts; None where the backend checks them.
+        needs_model: Whether the files of `engine.model` must be on this machine, and fit into a device's memory.
+        runs_here: False if it computes on other machines: it takes no device, and one worker carries all requests.
+        runs_model: False if no model computes anywhere, so that there is no energy to measure.
+        invents_devices: Whether `engine.replicas` may be more than the devices of the machine, because none is used.
+        serves: Whether `xpoll serve` can put it behind an address.
+        takes_gpus: Whether `engine.device = "auto"` may take a GPU.
+        usual_start_s: How long a start takes, in seconds, for the progress line; None where it takes no time.
+    """
+
+    factory: Callable[[BackendSettings], Backend]
+    options: Callable[[], type[Section]] | None = None
+    needs_model: bool = False
+    runs_here: bool = True
+    runs_model: bool = True
+    invents_devices: bool = False
+    serves: bool = False
+    takes_gpus: Callable[[EngineConfig], bool] = _any_device
+    usual_start_s: float | None = None
+
+
+def imported(place: str) -> Callable[[BackendSettings], Backend]:
+    """A factory from "module:Class", whose module is imported when the factory is called."""
+
+    def make(settings: BackendSettings) -> Backend:
+        backend: Backend = _found(place)(settings)
+        return backend
+
+    return make
+
+
+def options_in(place: str) -> Callable[[], type[Section]]:
+    """A class of options from "module:Class", whose module is imported when it is asked for."""
+
+    def find() -> type[Section]:
+        section: type[Section] = _found(place)
+        return section
+
+    return find
+
+
+def _found(place: str) -> Any:
+    module, _, name = place.partition(":")
+    return getattr(importlib.import_module(module), name)

@@ -1,0 +1,88 @@
+"""Whether a job's vote can be held: its method and its kind of task are known, and what they need is there."""
+
+from typing import Any
+
+from xpoll.core.config import Config
+from xpoll.core.errors import ConfigError
+from xpoll.votes.methods.registry import METHODS, method_of
+from xpoll.votes.tasks.kind import TaskKind
+from xpoll.votes.tasks.registry import kind_of
+
+LIMITED = (
+    "panel.stop",
+    "panel.label_order",
+    "panel.content_free",
+    "panel.logprobs",
+    "task.label_priors",
+    "vote.learn_from_review",
+)
+"""Keys that not every kind of task knows; `TaskKind.allows` names those that it does."""
+
+
+def check_votes(config: Config) -> None:
+    """Refuses a vote that cannot be held, before anything starts.
+
+    Raises:
+        ConfigError: the method or the kind of task is not known, or lacks what it needs, or has what it does not know.
+    """
+    kind, method = kind_of(config.task.kind), method_of(config.vote.method)
+    _check_examples(config, kind)
+    kind.check(config.task)
+    wrong = [key for key in LIMITED if key not in kind.allows and _is_set(config, key)]
+    if method.needs_logprobs and "panel.logprobs" not in kind.allows:
+        wrong.append("vote.method")
+    if wrong:
+        raise ConfigError(
+            f"task.kind = {config.task.kind!r} knows no {', '.join(wrong)} but the default", mend="see docs/tasks.md"
+        )
+    if method.needs_content_free and not config.panel.content_free:
+        raise ConfigError(
+            f"vote.method = {config.vote.method!r} needs panel.content_free, set before the poll",
+            mend="--set \"panel.content_free=['N/A', '[MASK]', '']\"",
+        )
+    if method.needs_logprobs and config.panel.logprobs is False:
+        raise ConfigError(
+            f"vote.method = {config.vote.method!r} reads logprobs, and panel.logprobs is false",
+            mend="--set panel.logprobs=auto, before the poll",
+        )
+
+
+def carries_logprobs(config: Config, begun: bool | None = None) -> bool:
+    """Whether the answers of a run carry the labels' logprobs.
+
+    Args:
+        config: The job.
+        begun: Whether those that the run has already were asked for with them; None where it has none.
+
+    Raises:
+        ConfigError: `vote.method` reads them, and the answers that are there have none.
+    """
+    needed = method_of(config.vote.method).needs_logprobs
+    if begun is None:
+        return config.panel.carries_logprobs(needed=needed)
+    if needed and not begun:
+        without = ", ".join(name for name, method in METHODS.items() if not method.needs_logprobs)
+        raise ConfigError(
+            f"vote.method = {config.vote.method!r} reads logprobs, and the poll of {config.job.run_folder} did not ask "
+            f"for any; without them: {without}",
+            mend="set panel.logprobs = true and poll into another job.run_folder",
+        )
+    return begun
+
+
+def _check_examples(config: Config, kind: TaskKind) -> None:
+    for example in config.task.examples:
+        if (example.labels is None) != kind.form.one_label:
+            wanted = "label" if kind.form.one_label else "labels, a list"
+            raise ConfigError(
+                f"task.examples: with task.kind = {config.task.kind!r} an example has {wanted}, see {example.text!r}",
+                mend="see docs/tasks.md",
+            )
+
+
+def _is_set(config: Config, key: str) -> bool:
+    """Whether a key has another value than its default, and is not switched off."""
+    section_name, _, name = key.partition(".")
+    section: Any = getattr(config, section_name)
+    value, default = getattr(section, name), type(section).model_fields[name].default
+    return value is not False and value != default

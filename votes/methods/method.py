@@ -1,0 +1,30 @@
+"""What is known of a vote method beside its function."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from xpoll.votes.ballots import Ballots, Shares
+
+
+@dataclass(frozen=True, slots=True)
+class VoteMethod:
+    """A way to turn the votes about each document into a distribution over the labels.
+
+    Attributes:
+        function: From all votes of a run to the shares.
+        needs_logprobs: Whether it reads how likely the engine held each label to be; the poll then asks for that.
+        needs_content_free: Whether it reads the answers to `panel.content_free`, which the poll then has to ask about.
+        learns_from_known: Whether it uses the labels of documents that a person has labelled.
+        most_votes: Votes for which it takes half a minute or so; a comparison leaves it out above that. None if it
+            counts millions.
+    """
+
+    function: Callable[[Ballots], Shares]
+    needs_logprobs: bool = False
+    needs_content_free: bool = False
+    learns_from_known: bool = False
+    most_votes: int | None = None
+
+    def __call__(self, ballots: Ballots) -> Shares:
+        """(documents, labels): the shares, as `function` gives them."""
+        return self.function(ballots)

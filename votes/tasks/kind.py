@@ -1,0 +1,64 @@
+"""What is known of a kind of task: from the prompt to the label."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import pyarrow as pa
+
+from xpoll.core.config import Config
+from xpoll.core.records import CONSENSUS_SCHEMA, VOTE_SCHEMA, AnyRecord, Completion, Document
+from xpoll.core.run_folder import RunFolder
+from xpoll.core.task import TaskConfig
+from xpoll.personas.answer_format import AnswerFormat
+from xpoll.personas.documents import GoldReader, one_gold_label
+from xpoll.personas.label_order import Shown
+
+
+class Aggregate(Protocol):
+    """From the votes of a run to its labels."""
+
+    def __call__(
+        self,
+        documents: Iterable[Document],
+        votes: Iterable[Any],
+        config: Config,
+        *,
+        reviewed: Mapping[str, str] | None = None,
+        shown: Shown | None = None,
+        probes: Iterable[Any] = (),
+    ) -> Sequence[AnyRecord]:
+        """One record per document, in the documents' order; the arguments are those of `consensus_of`."""
+
+
+def _anything(_: TaskConfig) -> None:
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class TaskKind:
+    """Everything that prompts, votes and later steps ask of a kind of task.
+
+    Attributes:
+        form: What prompts say of the answer, and what the engine holds it to.
+        parse: From an answer and the task's labels to a vote; an answer that cannot be read is a vote that says why.
+        aggregate: From votes to labels.
+        compare: The votes of a run by every method, as plain JSON types, for `xpoll vote --compare`.
+        allows: Keys that may differ from their default, of those in `votes.check.LIMITED`.
+        vote_schema: Columns of votes.parquet: the fields of the record that `parse` gives.
+        label_schema: Columns of labels.parquet: the fields of the record that `aggregate` gives.
+        read_gold: Which labels a cell of the gold file names.
+        check: Raises ConfigError for a [task] section that does not fit the kind.
+        has_student: Whether `aggregate` gives `Consensus` rows, which student, report and review read.
+    """
+
+    form: AnswerFormat
+    parse: Callable[[Completion, list[str]], AnyRecord]
+    aggregate: Aggregate
+    compare: Callable[[RunFolder, Config], dict[str, Any]]
+    allows: frozenset[str] = frozenset()
+    vote_schema: pa.Schema = VOTE_SCHEMA
+    label_schema: pa.Schema = CONSENSUS_SCHEMA
+    read_gold: GoldReader = one_gold_label
+    check: Callable[[TaskConfig], None] = _anything
+    has_student: bool = True

@@ -1,0 +1,24 @@
+"""One label per text: the one with the largest share."""
+
+from xpoll.personas.answer_format import ONE_LABEL
+from xpoll.votes.compare import compare_labels
+from xpoll.votes.consensus import consensus_of
+from xpoll.votes.parse import to_vote
+from xpoll.votes.tasks.kind import TaskKind
+
+SINGLE = TaskKind(
+    ONE_LABEL,
+    to_vote,
+    consensus_of,
+    compare_labels,
+    allows=frozenset(
+        {
+            "panel.stop",
+            "panel.label_order",
+            "panel.content_free",
+            "panel.logprobs",
+            "task.label_priors",
+            "vote.learn_from_review",
+        }
+    ),
+)
