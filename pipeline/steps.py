@@ -128,21 +128,25 @@ def evaluate(config: Config, folder: RunFolder) -> None:
     others = [StudentModel(place) for place in other_seeds(folder.student)]
     wanted, forecast = config.student.wanted_accuracy, forecast_of(folder.student)
     scores = scores_of(consensus, labels, student, other_seeds=others, wanted=wanted, forecast=forecast)
-    write_json(folder.evaluation, scores | {"serving": student.serving()})
+    write_json(folder.evaluation, scores.with_serving(student.serving()).as_json())
 
 
 def report(config: Config, folder: RunFolder) -> None:
     require_one_label(config, "report")
-    from xpoll.report.metrics import collect_metrics
+    from xpoll.report.collect import collect_metrics
     from xpoll.report.page import write_report
-    from xpoll.student.card import write_card
+    from xpoll.report.panel import panel_size
+    from xpoll.student.card import EnergyUsed, write_card
+    from xpoll.student.evaluation import read_evaluation
 
     folder.require(folder.labels, step="vote")
-    write_json(folder.metrics, collect_metrics(folder, config.report))
+    metrics = collect_metrics(folder, config.report)
+    write_json(folder.metrics, metrics.as_json())
     write_report(folder)
     if folder.student.exists():
-        evaluation = read_json(folder.evaluation) if folder.evaluation.exists() else None
-        write_card(folder.student, config.resolved(), evaluation, read_json(folder.metrics))
+        resolved, energy = config.resolved(), EnergyUsed(metrics.energy.energy_j, metrics.energy.source)
+        personas = panel_size(folder, resolved)
+        write_card(folder.student, resolved, read_evaluation(folder), personas=personas, energy=energy)
 
 
 RUN: dict[str, Callable[[Config, RunFolder], None]] = {

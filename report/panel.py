@@ -7,7 +7,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from xpoll.core.files import read_json
 from xpoll.core.records import Vote, stream_records
+from xpoll.core.run_folder import RunFolder
 from xpoll.personas.persona_file import HUB
 from xpoll.report.decisions import Decisions
 
@@ -34,6 +36,17 @@ class PersonaFigures(NamedTuple):
 
 
 NAME_LENGTH = 40  # characters of a persona's own words that stand for it
+
+
+def personas_of(folder: RunFolder) -> list[dict[str, Any]]:
+    """Who was asked, as panel.json has it, those chosen from a file included; empty where nobody was asked yet."""
+    found: list[dict[str, Any]] = read_json(folder.panel)["personas"] if folder.panel.exists() else []
+    return found
+
+
+def panel_size(folder: RunFolder, config: Mapping[str, Any]) -> int:
+    """How many personas were asked; those that the config names where there is no panel.json."""
+    return len(personas_of(folder)) or len(config["panel"]["personas"])
 
 
 def names_of(personas: Sequence[Mapping[str, Any]]) -> dict[str, str]:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from xpoll.core.config import Config
+from xpoll.core.formatting import p_value, percent, points, share_with_interval
 from xpoll.core.run_folder import RunFolder
 from xpoll.scripts.arguments import add_job, load_job
 from xpoll.scripts.commands.run import run_step
@@ -13,7 +14,7 @@ from xpoll.votes.compare import compare_run
 
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
-    """A job, and whether to compare the methods."""
+    """Adds the job and --compare."""
     add_job(command)
     compare = "print every method on the votes there are; writes nothing"
     command.add_argument("--compare", action="store_true", help=compare)
@@ -53,7 +54,7 @@ def show_comparison(found: dict[str, Any], *, as_json: bool) -> int:
             print(f"{row['method']:22}left out: {row['left_out']}")
             continue
         print(
-            f"{row['method']:22}{_interval(row):>28}{_percent(row['f1_macro']):>10}{_number(row['ece']):>8}"
+            f"{row['method']:22}{_accuracy(row):>28}{_share(row['f1_macro']):>10}{_share(row['ece']):>8}"
             f"{row['abstained']:>11}{row['wall_s']:>8.2f}"
         )
     print("Accuracy and F1 count an abstention as wrong. ECE is over the texts that got a label.")
@@ -67,11 +68,10 @@ def show_comparison(found: dict[str, Any], *, as_json: bool) -> int:
 def position_line(bias: dict[str, Any] | None) -> str:
     if bias is None:
         return "position bias: not measured, because all prompts name the labels in one order (panel.label_order)"
-    shares = " ".join(f"{100 * share:.1f}" for share in bias["shares"])
-    equal = 100 / len(bias["shares"])
+    shares = ", ".join(map(percent, bias["shares"]))
     return (
-        f"position bias: {shares} % of the votes name the label in place 1 to {len(bias['shares'])} of the prompt, "
-        f"{equal:.1f} % each without one (p = {bias['p_value']:.2g})"
+        f"position bias: {shares} of the votes name the label in place 1 to {len(bias['shares'])} of the prompt, "
+        f"{percent(1 / len(bias['shares']))} each without one ({p_value(bias['p_value'])})"
     )
 
 
@@ -80,15 +80,13 @@ def _show_personas(found: dict[str, Any]) -> None:
         print(f"\nwithout it ({found['persona_method']}){'alone right':>24}{'it adds':>14}{'labels changed':>17}")
         for row in found["personas"]:
             adds = row["marginal_accuracy"]
-            points = "-" if adds is None else f"{100 * adds:+.1f} points"
-            print(
-                f"{row['persona']:32}{_percent(row['accuracy']):>12}{points:>16}{_percent(row['labels_changed']):>15}"
-            )
+            gain = points(adds, signed=True, none="-")
+            print(f"{row['persona']:32}{_share(row['accuracy']):>12}{gain:>16}{_share(row['labels_changed']):>15}")
     equal = found["equal_answers"]
     if equal is not None:
         print(
             f"\nmajority of {equal['answers']} answers: one persona asked {equal['answers']} times "
-            f"{_percent(equal['one_persona'])}, different personas asked once {_percent(equal['different_personas'])}"
+            f"{_share(equal['one_persona'])}, different personas asked once {_share(equal['different_personas'])}"
         )
 
 
@@ -100,22 +98,15 @@ def _show_sets(found: dict[str, Any]) -> int:
             print(f"{row['method']:22}left out: {row['left_out']}")
             continue
         print(
-            f"{row['method']:22}{_percent(row['set_accuracy']):>17}{_percent(row['f1_micro']):>10}"
-            f"{_percent(row['f1_macro']):>10}{row['labels_each']:>13.2f}{row['undecided']:>11}"
+            f"{row['method']:22}{_share(row['set_accuracy']):>17}{_share(row['f1_micro']):>10}"
+            f"{_share(row['f1_macro']):>10}{row['labels_each']:>13.2f}{row['undecided']:>11}"
         )
     return 0
 
 
-def _interval(row: dict[str, Any]) -> str:
-    if row["accuracy"] is None:
-        return "not measured"
-    low, high = row["accuracy_ci95"]
-    return f"{100 * row['accuracy']:.1f} % ({100 * low:.1f} to {100 * high:.1f})"
+def _accuracy(row: dict[str, Any]) -> str:
+    return share_with_interval(row["accuracy"], row.get("accuracy_ci95"))
 
 
-def _percent(share: float | None) -> str:
-    return "-" if share is None else f"{100 * share:.1f} %"
-
-
-def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:.3f}"
+def _share(share: float | None) -> str:
+    return percent(share, none="-")
