@@ -1,6 +1,6 @@
 """The sentences about an evaluation, made from its numbers; terminal, page, Markdown and card show the same ones."""
 
-from xpoll.core.formatting import counted, interval, noise, p_value, percent, points, share_with_interval
+from xpoll.core.formatting import counted, noise, p_value, percent, points, share_with_interval
 from xpoll.student.evaluation import Evaluation, SeedScores, TeacherComparison, Verdict, verdict_in
 
 MISSING = {
@@ -30,8 +30,8 @@ def verdict_sentence(evaluation: Evaluation | None) -> str:
             return f"{gets}, {goal} is wanted (student.wanted_accuracy).{_standing(verdict)}"
         case "teacher below wanted accuracy":
             return (
-                f"{gets}, {goal} is wanted, and its teacher gets {theirs}: more votes of this teacher teach its errors; "
-                "a larger model, better prompts or another vote.method come first."
+                f"{gets}, {goal} is wanted, and its teacher gets {theirs}: more votes of this teacher teach its "
+                "errors; a larger model, better prompts or another vote.method come first."
             )
         case "learning curve flat":
             return (
@@ -82,12 +82,12 @@ def comparison_sentence(evaluation: Evaluation) -> str | None:
 
 def votes_sentence(comparison: TeacherComparison | None) -> str | None:
     """How often the student gives the voted label, and who is right where it does not; None without voted rows."""
-    if comparison is None or comparison.agreement is None or comparison.agreement_ci95 is None:
+    if comparison is None or comparison.agreement is None:
         return None
-    rows = (
-        "the one row that has one" if comparison.voted_rows == 1 else f"the {comparison.voted_rows} rows that have one"
-    )
-    said = f"It gives the voted label on {percent(comparison.agreement)} ({interval(*comparison.agreement_ci95)}) of {rows}"
+    voted = comparison.voted_rows
+    rows = "the one row that has one" if voted == 1 else f"the {voted} rows that have one"
+    share = share_with_interval(comparison.agreement, comparison.agreement_ci95)
+    said = f"It gives the voted label on {share} of {rows}"
     if comparison.apart and comparison.apart.rows:
         apart = comparison.apart
         said += f"; on the other {apart.rows} the student is right {_times(apart.student)}, "

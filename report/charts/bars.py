@@ -126,7 +126,7 @@ def confusion(key: str, title: str, counts: Sequence[Sequence[int]], labels: Seq
 
 
 def reliability(key: str, title: str, bins: Sequence[Bin]) -> Chart:
-    """Reliability diagram: share right over stated confidence with 95 % intervals; calibrated answers lie on its line."""
+    """Reliability diagram: share right over stated confidence, with 95 % intervals; on the diagonal they are equal."""
     left, side = 40, WIDTH - 52
     spoken = "; ".join(f"confidence {percent(b.confidence)}: {percent(b.right.value)} of {b.rows} right" for b in bins)
     svg = drawing(key, title, spoken, WIDTH, side + 58)
