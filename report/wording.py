@@ -31,7 +31,7 @@ def estimate_sentence(estimate: EnergyEstimate) -> str:
 
 def assumption_sentences(said: Assumptions) -> list[str]:
     """What the cost depends on, and what is missing where there is none."""
-    sentences = [f"{said.hours:.4f} h of {', '.join(said.stages)}", _price(said), *_carbon(said)]
+    sentences = [f"{with_unit(said.hours, 'h')} of {', '.join(said.stages)}", _price(said), *_carbon(said)]
     if said.student_texts_per_s is not None:
         rate = with_unit(said.student_texts_per_s, "texts/s")
         sentences.append(f"the student labels {rate}, as measured in this run, on the same machine")

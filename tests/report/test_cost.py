@@ -33,7 +33,7 @@ def test_a_price_by_the_hour_pays_for_every_stage() -> None:
     assert (found.by_stage["train"].usd, found.by_stage["train"].co2_kg) == (pytest.approx(1.0), None)
     assert found.teacher_usd_per_million == pytest.approx(200.0)
     assert "2 USD per hour (report.usd_per_hour)" in said(found)
-    assert "1.5000 h of poll, vote, train" in said(found)
+    assert "1.50 h of poll, vote, train" in said(found)
 
 
 def test_a_price_of_energy_pays_for_measured_joules_only() -> None:

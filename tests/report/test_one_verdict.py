@@ -132,9 +132,7 @@ def test_one_word_on_terminal_page_markdown_and_card(
     assert read_json(run.metrics)["verdict"] == SITUATIONS[name].word
 
 
-def test_a_run_that_is_not_evaluated_says_so_in_all_four(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_run_that_is_not_evaluated_says_so_in_all_four(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = make_run(tmp_path, gold=False)
     write_json(folder.student / "training.json", TRAINING)
     texts = places(folder, None, capsys)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from xpoll.student.learning_curve import Forecast, Point, forecast, sizes
+from xpoll.student.learning_curve import Point, forecast, sizes
 
 
 def test_a_forecast_finds_the_curve_that_the_points_lie_on() -> None:

@@ -90,7 +90,8 @@ def test_an_audit_in_three_commands(folder: RunFolder, xpoll: Xpoll) -> None:
     assert xpoll("report", folder.path).returncode == 0
     review = read_json(folder.metrics)["review"]
     assert review["at_least"] is None
-    assert "uses them up" in review["no_bound_because"]
+    assert review["no_bound_because"] == "answers used up"
+    assert "which uses them up" in folder.report.read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("form", ["labelstudio", "argilla"])
