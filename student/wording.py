@@ -48,12 +48,13 @@ def _not_better(evaluation: Evaluation) -> str:
     assert evaluation.most_frequent is not None and evaluation.teacher is not None
     label, share = evaluation.most_frequent.label, percent(evaluation.most_frequent.share)
     said = f"it is not shown to do better than always answering '{label}', which is right on {share}."
+    theirs = percent(evaluation.teacher.accuracy)
     if "teacher not above the most frequent label" in evaluation.verdict.reasons:
-        return f"{said} Neither is its teacher, at {percent(evaluation.teacher.accuracy)}: mend that first."
-    return (
-        f"{said} Its teacher is, at {percent(evaluation.teacher.accuracy)}: "
-        "more voted texts of the rarer labels would teach the student more."
-    )
+        return f"{said} Neither is its teacher, at {theirs}: fix the teacher first."
+    if "teacher below wanted accuracy" in evaluation.verdict.reasons:
+        wanted = percent(evaluation.verdict.wanted_accuracy, digits=0)
+        return f"{said} Its teacher is, at {theirs}, but {wanted} is wanted: fix the teacher first."
+    return f"{said} Its teacher is, at {theirs}: more voted texts of the rarer labels would teach the student more."
 
 
 def _standing(verdict: Verdict) -> str:
