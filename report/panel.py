@@ -75,7 +75,11 @@ def short_phrase(words: str) -> str:
 
 
 class PanelFigures:
-    """votes.parquet, read once: how each persona answers, how much two of them agree, and reasons for the sample."""
+    """votes.parquet, read once: how each persona answers, how often two of them agree, and reasons for the sample.
+
+    `personas` are in the order of the config; `agreement[a][b]` is the share of their answers about one document that
+    name the same label, None where they share no document. `reasons` are by document id.
+    """
 
     def __init__(
         self,
