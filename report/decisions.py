@@ -17,8 +17,8 @@ T = TypeVar("T")
 class Decisions:
     """labels.parquet, read once: the label of every document as a number, the gold rows, and a sample of the texts.
 
-    `row_of` maps document id to row. `final` and `raw` (int16, one per row) are the places of the voted label and of the
-    plain majority among the labels, -1 for none. `abstained` counts the reasons.
+    `row_of` maps document id to row. `final` and `raw` (int16, one per row) are the places of the voted label and of
+    the plain majority among the labels, -1 for none. `abstained` counts the reasons.
     """
 
     def __init__(self, path: Path, labels: Sequence[str], sample_rows: int) -> None:
