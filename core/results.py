@@ -1,57 +1,62 @@
-"""JSON files of a run folder that later steps read: typed, versioned, numbers and names only.
+"""Typed results: what a step leaves for later steps as JSON, checked when it is read.
 
-Sentences are made of them by what shows them. A file of another version is refused in one line.
+A result holds numbers, names and words of a closed set; sentences are made from it where it is shown.
 """
 
 import json
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from xpoll.core.errors import RunFolderError
-from xpoll.core.files import write_json
 
 
-class Result(BaseModel):
-    """What a step found out; frozen, and compared by value.
+class Part(BaseModel):
+    """A part of a result: frozen, and without keys that it does not name."""
 
-    Attributes:
-        VERSION: Of the fields; raised when one of them changes its name or meaning.
-        STEP: Command that writes the file, for errors.
-    """
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, protected_namespaces=())
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, protected_namespaces=())
-    VERSION: ClassVar[int] = 1
-    STEP: ClassVar[str] = "run"
+
+class Result(Part):
+    """A result that is a file of its own. Each one sets the version that it writes and reads as the default."""
+
+    schema_version: int
 
     def as_json(self) -> dict[str, Any]:
-        """The fields as plain JSON types, led by `schema_version`."""
-        return {"schema_version": self.VERSION, **self.model_dump(mode="json")}
+        """Plain JSON types, every key."""
+        return self.model_dump(mode="json")
 
-    def write(self, path: Path) -> None:
-        """Writes the file whole or not at all.
 
-        Raises:
-            RunFolderError: it cannot be written.
-        """
-        write_json(path, self.as_json())
+ResultT = TypeVar("ResultT", bound=Result)
 
-    @classmethod
-    def read(cls, path: Path) -> Self:
-        """What `write` wrote.
 
-        Raises:
-            RunFolderError: the file is missing, damaged, or of another version; the step that makes it is named.
-        """
-        mend = f"run the step before it: xpoll {cls.STEP}"
-        if not path.exists():
-            raise RunFolderError(f"{path} is not there yet", mend=mend)
-        try:
-            held = json.loads(path.read_text(encoding="utf-8"))
-            version = held.pop("schema_version", None)
-            if version != cls.VERSION:
-                raise RunFolderError(f"{path} is of version {version}, this xpoll reads {cls.VERSION}", mend=mend)
-            return cls.model_validate(held)
-        except (OSError, ValueError, AttributeError, ValidationError) as error:
-            raise RunFolderError(f"{path} cannot be read: {error}", mend=mend) from error
+def read_result(path: Path, result: type[ResultT], *, step: str) -> ResultT:
+    """The result in `path`.
+
+    Args:
+        path: A JSON file.
+        result: What it holds.
+        step: The step that writes it, for errors.
+
+    Raises:
+        RunFolderError: the file is missing, of another version, or does not hold such a result.
+    """
+    again = f"run the step again: xpoll {step} {path.parent}"
+    if not path.exists():
+        raise RunFolderError(f"{path} is not there yet", mend=f"run the step before it: xpoll {step} {path.parent}")
+    try:
+        held = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise RunFolderError(f"{path} is not JSON: {error}", mend=again) from error
+    version = result.model_fields["schema_version"].default
+    found = held.get("schema_version") if isinstance(held, dict) else None
+    if found != version:
+        theirs = f"has schema_version {found}" if found is not None else "has no schema_version"
+        raise RunFolderError(f"{path} {theirs}, this xpoll reads {version}", mend=again)
+    try:
+        return result.model_validate(held)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(map(str, first["loc"]))
+        raise RunFolderError(f"{path} cannot be read: {key}: {first['msg']}", mend=again) from error

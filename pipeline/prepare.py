@@ -21,7 +21,7 @@ from xpoll.engine.devices.intel_cards import cards_as_json
 from xpoll.engine.journal.journal import count_answers
 from xpoll.engine.journal.session import is_settled
 from xpoll.engine.planning.fit import require_fit
-from xpoll.engine.planning.plan import NAMED, Chosen, Plan, make_plan
+from xpoll.engine.planning.plan import NAMED, Chosen, Plan, make_plan, read_plan
 from xpoll.personas.documents import Inputs, read_inputs
 from xpoll.personas.panel import ChosenPanel, find_panel, planned_panel, write_panel
 from xpoll.personas.persona import Persona
@@ -92,7 +92,7 @@ def prepare(config: Config, *, whole: bool = False) -> Prepared:
     prepared = Prepared(config, folder, inputs, panel, devices, plan)
     if not prepared.is_settled:
         write_panel(folder.panel, panel)
-        plan.write(folder.plan)
+        write_json(folder.plan, plan.as_json())
         write_json(folder.environment, {**capture(), "intel_gpus": cards_as_json()})
     return prepared
 
@@ -154,7 +154,7 @@ def _logprobs(config: Config, folder: RunFolder) -> bool:
         ConfigError: `vote.method` reads them, and the answers that are there have none.
     """
     begun = folder.plan.exists() and count_answers(folder.completions) > 0
-    return carries_logprobs(config, Plan.read(folder.plan).logprobs if begun else None)
+    return carries_logprobs(config, read_plan(folder.plan).logprobs if begun else None)
 
 
 def _begun(config: Config, folder: RunFolder) -> Chosen | None:
@@ -163,7 +163,7 @@ def _begun(config: Config, folder: RunFolder) -> Chosen | None:
         return Chosen(config.panel.order, NAMED)
     if not folder.plan.exists() or not folder.config.exists() or differs_before_votes(config, folder):
         return None
-    begun = Plan.read(folder.plan)
+    begun = read_plan(folder.plan)
     return Chosen(begun.prompt_order, begun.prompt_order_reason)
 
 

@@ -15,13 +15,13 @@ from typing import Any, NamedTuple, cast
 
 from xpoll.core.config import Config, PromptOrder
 from xpoll.core.errors import ConfigError, RunFolderError
-from xpoll.core.files import read_json, write_json, write_table
+from xpoll.core.files import write_json, write_table
 from xpoll.core.progress import counted
 from xpoll.core.records import AnyRecord, Document, stream_records, to_table, with_labels
 from xpoll.core.run_folder import RunFolder
 from xpoll.engine.journal.journal import count_answers, read_completions
 from xpoll.engine.journal.session import is_settled
-from xpoll.engine.planning.plan import Plan
+from xpoll.engine.planning.plan import read_plan
 from xpoll.personas.label_order import shown_in
 from xpoll.personas.panel import read_panel
 from xpoll.personas.probes import asked_of_probe, is_probe
@@ -38,7 +38,7 @@ def poll(config: Config, folder: RunFolder) -> bool:
     from xpoll.engine.run import Workload, answer_prompts
     from xpoll.engine.work import NeverStop
 
-    plan = Plan.read(folder.plan)
+    plan = read_plan(folder.plan)
     panel = read_panel(folder.require(folder.panel, step="poll"))
     documents = _documents(folder)
     rule = stop_rule(config)
@@ -54,7 +54,7 @@ def poll(config: Config, folder: RunFolder) -> bool:
 def vote(config: Config, folder: RunFolder) -> bool:
     """Reads the answers and counts them into one label per document."""
     answered = count_answers(folder.completions)
-    plan = Plan.read(folder.plan)
+    plan = read_plan(folder.plan)
     if not is_settled(folder.engine, plan.to_settle):
         raise RunFolderError(
             f"the poll is not finished: {answered} answers are there, up to {plan.prompts} are wanted",
@@ -103,23 +103,27 @@ def evaluate(config: Config, folder: RunFolder) -> bool:
     others = [StudentModel(place) for place in other_seeds(folder.student)]
     wanted, forecast = config.student.wanted_accuracy, forecast_of(folder.student)
     scores = scores_of(consensus, labels, student, other_seeds=others, wanted=wanted, forecast=forecast)
-    write_json(folder.evaluation, scores | {"serving": student.serving()})
+    write_json(folder.evaluation, scores.with_serving(student.serving()).as_json())
     return True
 
 
 def report(config: Config, folder: RunFolder) -> bool:
     """Writes metrics.json, the page, and the student's card."""
     require_one_label(config, "report")
-    from xpoll.report.metrics import collect_metrics
+    from xpoll.report.collect import collect_metrics
     from xpoll.report.page import write_report
-    from xpoll.student.card import write_card
+    from xpoll.report.panel import panel_size
+    from xpoll.student.card import EnergyUsed, write_card
+    from xpoll.student.evaluation import read_evaluation
 
     folder.require(folder.labels, step="vote")
-    write_json(folder.metrics, collect_metrics(folder, config.report))
+    metrics = collect_metrics(folder, config.report)
+    write_json(folder.metrics, metrics.as_json())
     write_report(folder)
     if folder.student.exists():
-        evaluation = read_json(folder.evaluation) if folder.evaluation.exists() else None
-        write_card(folder.student, config.resolved(), evaluation, read_json(folder.metrics))
+        resolved, energy = config.resolved(), EnergyUsed(metrics.energy.energy_j, metrics.energy.source)
+        personas = panel_size(folder, resolved)
+        write_card(folder.student, resolved, read_evaluation(folder), personas=personas, energy=energy)
     return True
 
 

@@ -17,7 +17,7 @@ SOURCE = "Our World in Data, as in codecarbon 3.3.2"
 
 
 class CarbonIntensity(NamedTuple):
-    """Of one country: grams of CO2 equivalent a kWh, the year they are of, and where they are from."""
+    """Grams of CO2 equivalent per kWh in one country: the mean of a year, and the source of the figure."""
 
     country: str
     g_per_kwh: float

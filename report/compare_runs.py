@@ -3,13 +3,13 @@
 Reads metrics.json and labels.parquet of both; writes nothing.
 """
 
-from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from xpoll.core import statistics
-from xpoll.core.files import read_json
 from xpoll.core.records import Consensus, stream_records
 from xpoll.core.run_folder import RunFolder
+from xpoll.report.metrics import Metrics, read_metrics
+from xpoll.student.evaluation import SIGNIFICANT_P
 
 FIGURES = (
     ("teacher.accuracy", "teacher, accuracy"),
@@ -31,16 +31,25 @@ FIGURES = (
 
 
 class Paired(NamedTuple):
-    """Teachers on the gold rows that both runs have: rows, how many each has right, and an exact McNemar p."""
+    """Teachers on the gold rows that both runs have: rows, how many each has right, and an exact McNemar p-value."""
 
     rows: int
     first_right: int
     second_right: int
     p_value: float
 
+    @property
+    def within_noise(self) -> bool:
+        """Whether the test finds no difference."""
+        return self.p_value >= SIGNIFICANT_P
+
 
 class RunComparison(NamedTuple):
-    """Figures as (name, first, second); None where a run has none. `paired` is None without common gold rows."""
+    """Two runs side by side.
+
+    `figures` are (name, first, second), None where a run has none. `paired` is None without common gold rows.
+    `agreement` is the share of the documents in both that have the same label; None where there are none.
+    """
 
     figures: list[tuple[str, float | None, float | None]]
     paired: Paired | None
@@ -48,12 +57,12 @@ class RunComparison(NamedTuple):
 
 
 def compare_runs(first: RunFolder, second: RunFolder) -> RunComparison:
-    """Both runs.
+    """The figures of both runs, and whether their teachers differ.
 
     Raises:
-        RunFolderError: a run has no metrics yet.
+        RunFolderError: a run has no metrics yet, or they are of another version.
     """
-    metrics = [read_json(each.require(each.metrics, step="report")) for each in (first, second)]
+    metrics = [read_metrics(each) for each in (first, second)]
     rows = [_rows(each) for each in (first, second)]
     common = [(rows[0][key], rows[1][key]) for key in rows[0] if key in rows[1]]
     agreeing = sum(a.label == b.label for a, b in common)
@@ -78,9 +87,9 @@ def _paired(common: list[tuple[Consensus, Consensus]]) -> Paired | None:
     return Paired(len(gold), sum(right[0]), sum(right[1]), statistics.mcnemar_p(*right))
 
 
-def _at(metrics: Mapping[str, Any], path: str) -> float | None:
+def _at(metrics: Metrics, path: str) -> float | None:
     value: Any = metrics
     for key in path.split("."):
-        value = value.get(key) if isinstance(value, dict) else None
+        value = getattr(value, key) if value is not None else None
     figure: float | None = value
     return figure

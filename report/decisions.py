@@ -15,9 +15,20 @@ T = TypeVar("T")
 
 
 class Decisions:
-    """labels.parquet, read once: the label of every document as a number, the gold rows, and a sample of the texts."""
+    """labels.parquet, read once: the label of every document as a number, the gold rows, and a sample of the texts.
+
+    `row_of` maps document id to row. `final` and `raw` (int16, one per row) are the places of the voted label and of
+    the plain majority among the labels, -1 for none. `abstained` counts the reasons.
+    """
 
     def __init__(self, path: Path, labels: Sequence[str], sample_rows: int) -> None:
+        """Reads the labels.
+
+        Args:
+            path: labels.parquet.
+            labels: The task's labels in their order.
+            sample_rows: Most rows of `sample`.
+        """
         code: dict[str | None, int] = {label: i for i, label in enumerate(labels)} | {None: -1}
         self.row_of: dict[str, int] = {}
         self.abstained: Counter[str] = Counter()

@@ -1,18 +1,19 @@
-"""The `energy` part of metrics.json: what the stages of a run needed, and what that is an answer and a label."""
+"""The `energy` part of metrics.json: what the steps of a run needed, in all and per answer and label."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from xpoll.core.config import ReportConfig
 from xpoll.energy.stages import latest
+from xpoll.report.metrics import EnergyEstimate, EnergyFigures
 
 TEACHING = ("poll", "vote")
 
 
 def energy_of(
     stages: Sequence[Mapping[str, Any]], *, answers: int, decided: int, right: float | None, config: ReportConfig
-) -> dict[str, Any]:
-    """Joules by stage and in all; null with its reason where a stage was not measured.
+) -> EnergyFigures:
+    """Joules by step and in all; null with its reason where a step was not measured.
 
     Args:
         stages: Entries of stages.json.
@@ -22,12 +23,10 @@ def energy_of(
         config: The report section.
 
     Returns:
-        source, energy_j, idle_w, idle_spread, stages (joules by stage), wall_s (seconds by stage), why,
-        joules per answer, per label and per correct label (of poll and vote), and estimate: None unless
-        report.estimate_energy_tdp_w is set, and then no measurement.
+        The figures; `estimate` is None unless report.estimate_energy_tdp_w is set, and is then no measurement.
     """
     chosen = latest(stages)
-    joules = {stage: _sum(entries) for stage, entries in chosen.items()}
+    joules = {stage: _total([each["energy"]["energy_j"] for each in entries]) for stage, entries in chosen.items()}
     wall_s = {stage: round(sum(entry["wall_s"] for entry in entries), 3) for stage, entries in chosen.items()}
     known = bool(joules) and all(value is not None for value in joules.values())
     sources = [e["energy"]["source"] for entries in chosen.values() for e in entries if e["energy"]["source"] != "none"]
@@ -35,23 +34,19 @@ def energy_of(
     idle: Mapping[str, Any] = next(
         (entry["idle"] for entries in chosen.values() for entry in entries if entry["idle"]["idle_w"]), {}
     )
-    return {
-        "source": " / ".join(dict.fromkeys(sources)) or "none",
-        "energy_j": _total(list(joules.values())) if known else None,
-        "idle_w": idle.get("idle_w"),
-        "idle_spread": idle.get("spread"),
-        "stages": joules,
-        "wall_s": wall_s,
-        "why": _reasons(chosen) or ("" if chosen else "no stage of this run was measured"),
-        "per_answer_j": _each(joules.get("poll"), answers),
-        "per_label_j": _each(teaching_j, decided),
-        "per_correct_label_j": _each(teaching_j, right),
-        "estimate": _estimate(wall_s, config),
-    }
-
-
-def _sum(entries: Sequence[Mapping[str, Any]]) -> float | None:
-    return _total([entry["energy"]["energy_j"] for entry in entries])
+    return EnergyFigures(
+        source=" / ".join(dict.fromkeys(sources)) or "none",
+        energy_j=_total(list(joules.values())) if known else None,
+        idle_w=idle.get("idle_w"),
+        idle_spread=idle.get("spread"),
+        stages=joules,
+        wall_s=wall_s,
+        why=_reasons(chosen),
+        per_answer_j=_each(joules.get("poll"), answers),
+        per_label_j=_each(teaching_j, decided),
+        per_correct_label_j=_each(teaching_j, right),
+        estimate=_estimate(wall_s, config),
+    )
 
 
 def _total(parts: Sequence[float | None]) -> float | None:
@@ -63,18 +58,17 @@ def _each(joules: float | None, number: float | None) -> float | None:
     return round(joules / number, 4) if joules is not None and number else None
 
 
-def _reasons(chosen: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
-    by_reason: dict[str, list[str]] = {}
-    for stage, entries in chosen.items():
-        for entry in entries:
-            if why := entry["energy"]["why"]:
-                by_reason.setdefault(why, []).append(stage)
-    return "; ".join(f"{', '.join(dict.fromkeys(stages))}: {why}" for why, stages in by_reason.items())
+def _reasons(chosen: Mapping[str, Sequence[Mapping[str, Any]]]) -> dict[str, tuple[str, ...]]:
+    """What the counters said of each step that they could not measure."""
+    said = {
+        stage: tuple(dict.fromkeys(each["energy"]["why"] for each in entries if each["energy"]["why"]))
+        for stage, entries in chosen.items()
+    }
+    return {stage: reasons for stage, reasons in said.items() if reasons}
 
 
-def _estimate(wall_s: Mapping[str, float], config: ReportConfig) -> dict[str, Any] | None:
-    tdp_w = config.estimate_energy_tdp_w
-    if tdp_w is None or not wall_s:
+def _estimate(wall_s: Mapping[str, float], config: ReportConfig) -> EnergyEstimate | None:
+    power_w = config.estimate_energy_tdp_w
+    if power_w is None or not wall_s:
         return None
-    how = f"an estimate, not a measurement: {tdp_w:g} W (report.estimate_energy_tdp_w) for the whole wall time"
-    return {"energy_j": round(tdp_w * sum(wall_s.values()), 3), "how": how}
+    return EnergyEstimate(energy_j=round(power_w * sum(wall_s.values()), 3), power_w=power_w)

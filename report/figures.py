@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Literal
 
 import numpy as np
 
@@ -14,7 +14,7 @@ from xpoll.report.charts.lines import Line, lines
 from xpoll.report.charts.matrix import agreement
 from xpoll.report.decisions import Decisions
 from xpoll.report.panel import PanelFigures
-from xpoll.report.verdict import most_frequent
+from xpoll.student.evaluation import Evaluation, Score
 from xpoll.student.folder import forecast_of, learning_curve_of
 from xpoll.student.learning_curve import Forecast, Point
 
@@ -23,25 +23,38 @@ RATERS = {"teacher_raw": "raw majority", "teacher": "voted teacher", "student": 
 COLOURS = {"teacher_raw": "raw", "teacher": "teacher", "student": "student"}
 
 
+def scores_of(evaluation: Evaluation | None) -> dict[str, Score]:
+    """The scores there are, by rater, in the order in which they are shown."""
+    found = {rater: getattr(evaluation, rater) for rater in RATERS} if evaluation else {}
+    return {rater: score for rater, score in found.items() if score}
+
+
 def charts_of(
-    evaluation: Mapping[str, Any], labels: Sequence[str], decisions: Decisions, panel: PanelFigures, student: Path
+    evaluation: Evaluation | None, labels: Sequence[str], decisions: Decisions, panel: PanelFigures, student: Path
 ) -> dict[str, Chart]:
-    """The drawings by the name under which the templates look for them; one without numbers is left out."""
+    """The drawings by the name under which the templates look for them; one without numbers is left out.
+
+    Args:
+        evaluation: evaluation.json, if there is one.
+        labels: The task's labels in their order.
+        decisions: The labels of all documents.
+        panel: The answers of the personas.
+        student: The student's folder, for its learning curve; it need not exist.
+    """
     drawn = {"label_mix": _label_mix(labels, decisions)}
     if panel.personas:
         drawn["persona_mix"] = _persona_mix(labels, decisions, panel)
         names = [persona.name for persona in panel.personas]
         drawn["agreement"] = agreement("agreement", "Personas that name the same label", names, panel.agreement)
-    scores = {rater: evaluation[rater] for rater in RATERS if evaluation.get(rater)}
-    if scores:
-        label, share = most_frequent(evaluation["labels"], next(iter(scores.values()))["confusion"])
-        reference = (f"always '{label}'", share)
+    scores = scores_of(evaluation)
+    if evaluation and evaluation.most_frequent:
+        reference = (f"always '{evaluation.most_frequent.label}'", evaluation.most_frequent.share)
         drawn["accuracy"] = charts.bars("accuracy", "Accuracy", _bars(scores, "accuracy"), reference=reference)
         drawn["f1_macro"] = charts.bars("f1", "Macro F1", _bars(scores, "f1_macro"))
     for rater in [rater for rater in ("teacher", "student") if rater in scores]:
         title = f"Confusion matrix of the {RATERS[rater]}"
-        counts = scores[rater]["confusion"]
-        drawn[f"confusion_{rater}"] = charts.confusion(f"confusion-{rater}", title, counts, evaluation["labels"])
+        counts = scores[rater].confusion
+        drawn[f"confusion_{rater}"] = charts.confusion(f"confusion-{rater}", title, counts, labels)
     if points := learning_curve_of(student):
         drawn["learning_curve"] = _learning_curve(points, forecast_of(student))
     if bins := _bins(decisions.gold):
@@ -49,11 +62,12 @@ def charts_of(
     return drawn
 
 
-def _bars(scores: Mapping[str, Any], name: str) -> list[Bar]:
+def _bars(scores: Mapping[str, Score], name: Literal["accuracy", "f1_macro"]) -> list[Bar]:
     bars = []
     for rater, score in scores.items():
-        low, high = score[f"{name}_ci95"]
-        bars.append(Bar(RATERS[rater], score[name], low, high, COLOURS[rater]))
+        share: float = getattr(score, name)
+        low, high = getattr(score, f"{name}_ci95")
+        bars.append(Bar(RATERS[rater], share, low, high, COLOURS[rater]))
     return bars
 
 

@@ -1,155 +1,183 @@
-"""metrics.json: the stable, versioned summary of a run. Made from the run folder alone."""
+"""metrics.json, typed: the stable, versioned summary of a run.
 
-from array import array
-from collections import Counter
-from typing import Any
+A figure that was not measured is null, never left out and never made up. Figures are numbers and words of closed sets;
+report/wording.py makes sentences of them.
+"""
 
-import numpy as np
-import pyarrow.parquet as pq
-
-from xpoll.core.config import ReportConfig
-from xpoll.core.files import read_json
-from xpoll.core.records import Consensus, Vote, from_table, stream_records
+from xpoll.core.results import Part, Result, read_result
 from xpoll.core.run_folder import RunFolder
-from xpoll.energy.stages import read_stages
-from xpoll.engine.journal.journal import read_completions
-from xpoll.engine.planning.plan import read_plan
-from xpoll.personas.label_order import position_bias, shown_in
-from xpoll.report.cost import cost_of
-from xpoll.report.energy import energy_of
-from xpoll.votes.review.sample import answers_of, certificate_of, read_review
-
-SCHEMA_VERSION = 1
-PERCENTILES = (50, 95, 99)
+from xpoll.student.evaluation import Score, Word
+from xpoll.votes.review.sample import NoBound
 
 
-def collect_metrics(folder: RunFolder, config: ReportConfig) -> dict[str, Any]:
-    """All keys of the contract; a figure that was not measured is null, never left out or made up."""
-    answers = _answers(folder)
-    votes, labels = pq.read_table(folder.votes), pq.read_table(folder.labels)
-    evaluation = read_json(folder.evaluation) if folder.evaluation.exists() else {}
-    unparsable = votes.column("unparsable").drop_null().to_pylist()
-    saved = sum(labels.column("votes_saved").to_pylist())
-    abstained = labels.column("label").null_count
-    engine = _engine(folder, answers, labels.num_rows)
-    teacher = evaluation.get("teacher")
-    energy = energy_of(
-        read_stages(folder.stages),
-        answers=answers["completions"],
-        decided=labels.num_rows - abstained,
-        right=teacher["accuracy"] * labels.num_rows if teacher else None,
-        config=config,
-    )
-    return {
-        "schema_version": SCHEMA_VERSION,
-        "documents": labels.num_rows,
-        "prompts": votes.num_rows + saved,
-        "completions": answers["completions"],
-        "errors": dict(sorted(answers["errors"].items())),
-        "votes": {
-            "counted": votes.num_rows - len(unparsable),
-            "saved": saved,
-            # An error row has no answer to parse; it is counted under `errors`.
-            "unparsable": sum(not reason.startswith("error: ") for reason in unparsable),
-            "position_bias": _position_bias(folder),
-        },
-        "labels": {"decided": labels.num_rows - abstained, "abstained": abstained},
-        "review": review_of(folder),
-        "engine": engine,
-        "teacher": teacher,
-        "teacher_raw": evaluation.get("teacher_raw"),
-        "student": evaluation.get("student"),
-        "energy": energy,
-        "cost": cost_of(
-            energy,
-            config,
-            engine_s=engine["wall_s"] + engine["startup_s"],
-            documents=labels.num_rows,
-            texts_per_s=(evaluation.get("serving") or {}).get("texts_per_s"),
-        ),
-    }
+class PositionFigures(Part):
+    """Shares of the votes by the place in which the prompt names the label, and a chi-square test for equal shares."""
+
+    shares: tuple[float, ...]
+    largest_gap: float
+    p_value: float
 
 
-def _position_bias(folder: RunFolder) -> dict[str, Any] | None:
-    """How the voted labels depend on their places in the prompt; None where the labels stood in one order."""
-    shown = shown_in(folder)
-    bias = position_bias(stream_records(folder.votes, Vote), shown) if shown else None
-    return bias.as_json() if bias else None
+class VoteCounts(Part):
+    """Votes by what became of them. `position_bias` is None where all prompts name the labels in one order."""
+
+    counted: int
+    saved: int
+    """Not asked, because the stop rule made them unnecessary."""
+    unparsable: int
+    """Answers without a label; an error row has no answer and is counted under `errors`."""
+    position_bias: PositionFigures | None = None
 
 
-def review_of(folder: RunFolder) -> dict[str, Any] | None:
-    """What people checked, and how accurate the labels are at least, with 95 % confidence; None without a sample.
+class LabelCounts(Part):
+    """Documents with a label and without one."""
 
-    `voted_at_least` is of the labels as voted, `at_least` of the labels with the corrections. Both are
-    None where `no_bound_because` says why. Documents of the sample that nobody answered count as wrong.
+    decided: int
+    abstained: int
+
+
+class ReviewFigures(Part):
+    """What people checked, and how accurate the labels are at least, with 95 % confidence.
+
+    `voted_at_least` is of the labels as voted, `at_least` of the labels with the corrections. Both are None where
+    `no_bound_because` says why. Documents of the sample that nobody answered count as wrong.
     """
-    review = read_review(folder.review)
-    if review is None:
-        return None
-    consensus = from_table(pq.read_table(folder.labels), Consensus)
-    learnt_from = read_json(folder.config)["vote"]["learn_from_review"]
-    certificate, reason = certificate_of(review, consensus, learnt_from=learnt_from)
-    answers = answers_of(review)
-    wrong = sum(row["label"] not in (None, row["voted_label"]) for row in review["rows"])
-    return {
-        "documents": review["documents"],
-        "sampled": review["sampled"],
-        "answered": len(answers),
-        "corrected": wrong,
-        "estimate": certificate.estimate if certificate else None,
-        "voted_at_least": certificate.voted_at_least if certificate else None,
-        "at_least": certificate.at_least if certificate else None,
-        "no_bound_because": reason,
-    }
+
+    documents: int
+    sampled: int
+    answered: int
+    corrected: int
+    estimate: float | None
+    voted_at_least: float | None
+    at_least: float | None
+    no_bound_because: NoBound | None
 
 
-def _answers(folder: RunFolder) -> dict[str, Any]:
-    totals = {"completions": 0, "prompt_tokens": 0, "cached_prompt_tokens": 0, "output_tokens": 0}
-    errors: Counter[str] = Counter()
-    latencies = array("d")
-    for completion in read_completions(folder.completions):
-        if completion.error_kind is not None:
-            errors[completion.error_kind] += 1
-            continue
-        totals["completions"] += 1
-        for name in ("prompt_tokens", "cached_prompt_tokens", "output_tokens"):
-            totals[name] += getattr(completion, name)
-        latencies.append(completion.latency_s or 0.0)
-    return {**totals, "errors": errors, **_latency(latencies)}
+class EngineFigures(Part):
+    """What answered, and how fast. Rates are over the time in which the engines are up; starts are counted apart.
+
+    Latency is from being handed to the engine to the whole answer, the wait in the engine's queue included.
+    """
+
+    backend: str
+    model: str
+    device: str
+    device_name: str | None = None
+    replicas: int | None = None
+    starts: int | None = None
+    wall_s: float | None = None
+    startup_s: float | None = None
+    prompt_tokens: int | None = None
+    cached_prompt_tokens: int | None = None
+    cached_share: float | None = None
+    predicted_cached_share: float | None = None
+    prompt_order: str | None = None
+    output_tokens: int | None = None
+    output_tokens_per_s: float | None = None
+    latency_p50_s: float | None = None
+    latency_p95_s: float | None = None
+    latency_p99_s: float | None = None
+    documents_per_s: float | None = None
 
 
-def _latency(latencies: "array[float]") -> dict[str, float | None]:
-    """Seconds from being handed to the engine to the whole answer, its wait in the engine's queue included."""
-    named = {percent: f"latency_p{percent}_s" for percent in PERCENTILES}
-    if not latencies or not any(latencies):  # recorded answers have none
-        return dict.fromkeys(named.values())
-    values = np.percentile(np.frombuffer(latencies), PERCENTILES)
-    return {name: round(float(value), 4) for name, value in zip(named.values(), values, strict=True)}
+class EnergyEstimate(Part):
+    """No measurement: `power_w` (report.estimate_energy_tdp_w) for the whole wall time."""
+
+    energy_j: float
+    power_w: float
 
 
-def _engine(folder: RunFolder, answers: dict[str, Any], documents: int) -> dict[str, Any]:
-    """Rates are over the time in which the engine was up; its starts are counted apart."""
-    state = read_json(folder.engine)
-    sessions = state["sessions"]
-    wall_s = sum(session["wall_s"] for session in sessions)
-    plan = read_plan(folder.plan) if folder.plan.exists() else None
-    prompt_tokens, cached_prompt_tokens = answers["prompt_tokens"], answers["cached_prompt_tokens"]
-    return {
-        "backend": state["backend"],
-        "model": state["model"],
-        "device": state["device"],
-        "device_name": state["device_name"],
-        "replicas": state["replicas"],
-        "starts": len(sessions),
-        "wall_s": round(wall_s, 3),
-        "startup_s": round(sum(session["startup_s"] for session in sessions), 3),
-        "prompt_tokens": prompt_tokens,
-        "cached_prompt_tokens": cached_prompt_tokens,
-        "cached_share": round(cached_prompt_tokens / prompt_tokens, 4) if prompt_tokens else None,
-        "predicted_cached_share": plan.predicted_cached_share if plan else None,
-        "prompt_order": plan.prompt_order if plan else None,
-        "output_tokens": answers["output_tokens"],
-        "output_tokens_per_s": round(answers["output_tokens"] / wall_s, 3) if wall_s else None,
-        **{name: answers[name] for name in answers if name.startswith("latency_")},
-        "documents_per_s": round(documents / wall_s, 3) if wall_s else None,
-    }
+class EnergyFigures(Part):
+    """Joules of the run, by step and per answer and label; null where a step was not measured.
+
+    `why` has what the counters said of each step that they could not measure. Energy per label is that of poll and
+    vote for each document with a label; how many labels are correct is known from the gold rows.
+    """
+
+    source: str
+    energy_j: float | None
+    idle_w: float | None
+    idle_spread: float | None = None
+    stages: dict[str, float | None]
+    wall_s: dict[str, float]
+    why: dict[str, tuple[str, ...]]
+    per_answer_j: float | None = None
+    per_label_j: float | None = None
+    per_correct_label_j: float | None = None
+    estimate: EnergyEstimate | None = None
+
+
+class StageCost(Part):
+    """Dollars and CO2 of one step."""
+
+    usd: float | None
+    co2_kg: float | None
+
+
+class GridMix(Part):
+    """Where a carbon intensity is from: country, year of the mean, source of the table."""
+
+    country: str
+    year: int
+    source: str
+
+
+class Assumptions(Part):
+    """What a cost depends on; null where it is not used.
+
+    `carbon_of` is None where report.carbon_g_per_kwh gives the intensity. `estimated_power_w` is the power taken where
+    energy was not measured.
+    """
+
+    hours: float
+    stages: tuple[str, ...]
+    usd_per_hour: float | None = None
+    usd_per_kwh: float | None = None
+    carbon_g_per_kwh: float | None = None
+    carbon_of: GridMix | None = None
+    energy_known: bool = False
+    estimated_power_w: float | None = None
+    student_texts_per_s: float | None = None
+
+
+class CostFigures(Part):
+    """What the run cost, what a million texts cost by teacher and by student, and when the student pays off."""
+
+    usd: float | None
+    co2_kg: float | None
+    by_stage: dict[str, StageCost]
+    teacher_usd_per_million: float | None = None
+    teacher_co2_kg_per_million: float | None = None
+    student_usd_per_million: float | None = None
+    break_even_texts: int | None = None
+    assumptions: Assumptions
+
+
+class Metrics(Result):
+    """metrics.json. Scores are null without gold rows; `verdict` is the word of evaluation.json."""
+
+    schema_version: int = 2
+    documents: int
+    prompts: int
+    completions: int
+    errors: dict[str, int]
+    """Prompts that ended without an answer, by the kind of error."""
+    votes: VoteCounts
+    labels: LabelCounts
+    review: ReviewFigures | None = None
+    engine: EngineFigures
+    verdict: Word
+    teacher: Score | None = None
+    teacher_raw: Score | None = None
+    student: Score | None = None
+    energy: EnergyFigures
+    cost: CostFigures
+
+
+def read_metrics(folder: RunFolder) -> Metrics:
+    """The run's metrics.
+
+    Raises:
+        RunFolderError: the report step has not run, or the file is of another version.
+    """
+    return read_result(folder.metrics, Metrics, step="report")

@@ -1,88 +1,66 @@
 """report.html: a run on one page, for people.
 
-Reads config.resolved.json, environment.json, metrics.json, evaluation.json, panel.json and the student's training.json
-(where there are any), labels.parquet and votes.parquet. Writes report.html: one file that loads nothing and runs
+Reads config.resolved.json, environment.json, metrics.json, labels.parquet and votes.parquet, and where they are there
+evaluation.json, panel.json and the student's training.json. Writes report.html: one file that loads nothing and runs
 nothing, the same bytes for the same inputs. Text of documents, models and files is hostile and always escaped.
-Labels and votes are streamed; kept are the id of a document and a number for each of its votes, and the
-text of gold rows and of the sample.
+Labels and votes are streamed; what is kept per document is its id and a number for each of its votes, and the
+text only of gold rows and of the sample.
 """
 
 import json
-import math
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from xpoll.core import formatting
 from xpoll.core.files import read_json, write_text
+from xpoll.core.formatting import NOT_MEASURED, number, percent
+from xpoll.core.results import Result
 from xpoll.core.run_folder import RunFolder
-from xpoll.report.charts.bars import label_colour, percent
-from xpoll.report.cost import PUBLISHED, PUBLISHED_SOURCE
+from xpoll.report import wording
+from xpoll.report.charts.bars import label_colour
 from xpoll.report.decisions import Decisions
-from xpoll.report.figures import RATERS, charts_of
-from xpoll.report.panel import PanelFigures, names_of
-from xpoll.report.verdict import verdict
-
-NOT_MEASURED = "not measured"
+from xpoll.report.figures import RATERS, charts_of, scores_of
+from xpoll.report.metrics import read_metrics
+from xpoll.report.panel import PanelFigures, names_of, panel_size, personas_of
+from xpoll.student.evaluation import read_evaluation, verdict_in
+from xpoll.student.wording import comparison_sentence, verdict_sentence, votes_sentence
 
 
 def write_report(folder: RunFolder) -> Path:
     """Writes the page of a run and returns where it is.
 
     Raises:
-        RunFolderError: an input is missing, or the page cannot be written.
+        RunFolderError: an input is missing or of another version, or the page cannot be written.
     """
     config = read_json(folder.require(folder.config, step="run"))
     labels = list(config["task"]["labels"])
     decisions = Decisions(folder.require(folder.labels, step="vote"), labels, config["report"]["sample_rows"])
-    people = read_json(folder.panel)["personas"] if folder.panel.exists() else []
     votes = folder.require(folder.votes, step="vote")
-    panel = PanelFigures(votes, labels, decisions, config["panel"], names_of(people))
-    metrics = read_json(folder.require(folder.metrics, step="report"))
-    evaluation = (read_json(folder.evaluation) if folder.evaluation.exists() else None) or {}
-    scores = {rater: evaluation.get(rater) for rater in RATERS}
-    template = templates().get_template("report.html.jinja")
-    page = template.render(
-        config=config,
-        environment=read_json(folder.require(folder.environment, step="poll")),
-        metrics=metrics,
-        evaluation=evaluation,
-        labels=labels,
-        scores={rater: score for rater, score in scores.items() if score},
-        raters=RATERS,
-        verdict=verdict(evaluation, decisions.gold),
-        decisions=decisions,
-        panel=panel,
-        published=PUBLISHED,
-        published_source=PUBLISHED_SOURCE,
-        panel_size=len(people) or len(config["panel"]["personas"]),
-        charts=charts_of(evaluation, labels, decisions, panel, folder.student),
+    panel = PanelFigures(votes, labels, decisions, config["panel"], names_of(personas_of(folder)))
+    evaluation = read_evaluation(folder)
+    page = (
+        templates()
+        .get_template("report.html.jinja")
+        .render(
+            config=config,
+            environment=read_json(folder.require(folder.environment, step="poll")),
+            metrics=read_metrics(folder),
+            evaluation=evaluation,
+            labels=labels,
+            scores=scores_of(evaluation),
+            raters=RATERS,
+            verdict=verdict_in(evaluation),
+            decisions=decisions,
+            panel=panel,
+            panel_size=panel_size(folder, config),
+            charts=charts_of(evaluation, labels, decisions, panel, folder.student),
+        )
     )
     write_text(folder.report, page)
     return folder.report
-
-
-def number(value: float | None) -> str:
-    """Counts in full, other figures with three to four digits; "not measured" for None."""
-    if value is None:
-        return NOT_MEASURED
-    if isinstance(value, int) or value == int(value):
-        return f"{int(value):,}"
-    digits = max(0, 2 - math.floor(math.log10(abs(value))))
-    return f"{value:,.{digits}f}"
-
-
-def duration(seconds: float | None) -> str:
-    """Seconds, and from two minutes on also hours and minutes."""
-    if seconds is None or seconds < 120:
-        return NOT_MEASURED if seconds is None else f"{number(seconds)} s"
-    minutes = round(seconds / 60)
-    spoken = f"{minutes // 60} h {minutes % 60} min" if minutes >= 60 else f"{minutes} min"
-    return f"{number(round(seconds))} s (about {spoken})"
-
-
-def with_unit(value: float | None, unit: str) -> str:
-    """A figure and its unit; "not measured" for None."""
-    return NOT_MEASURED if value is None else f"{number(value)} {unit}"
 
 
 def ratio(part: float | None, whole: float | None) -> float | None:
@@ -97,16 +75,35 @@ def visible(text: str, length: int = 600) -> str:
 
 
 def templates() -> Environment:
-    """The pages' templates: escaping, with the filters that turn figures into words."""
+    """The pages' templates: escaping, with the filters and functions that turn figures into text."""
     loader = FileSystemLoader(Path(__file__).parent / "templates")
     environment = Environment(
         loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    environment.filters |= {"percent": percent, "number": number, "duration": duration, "visible": visible}
-    environment.filters["with_unit"] = with_unit
-    environment.filters["percent_or_dash"] = lambda share: "-" if share is None else percent(share)
-    environment.filters["counted"] = lambda pair: (pair[0], number(pair[1]))
-    environment.filters["unbroken"] = lambda text: text.replace(" %", "\u00a0%").replace("p = ", "p\u00a0=\u00a0")
-    environment.filters["as_json"] = lambda value: json.dumps(value, indent=2, ensure_ascii=False)
+    named = (formatting.percent, formatting.number, formatting.duration, formatting.with_unit, formatting.points)
+    environment.filters |= {function.__name__: function for function in named}
+    further: dict[str, Callable[..., Any]] = {
+        "visible": visible,
+        "unbroken": _unbroken,
+        "as_json": _as_json,
+        "percent_or_dash": lambda share: percent(share, none="-"),
+        "counted": lambda pair: (pair[0], number(pair[1])),
+        "p_value": formatting.p_value,
+        "noise": formatting.noise,
+        "interval": lambda ends: formatting.interval(*ends),
+    }
+    environment.filters |= further
+    sentences = (verdict_sentence, comparison_sentence, votes_sentence)
+    environment.globals |= {function.__name__: function for function in sentences}
     environment.globals |= {"label_colour": label_colour, "ratio": ratio, "NOT_MEASURED": NOT_MEASURED}
+    environment.globals |= {"words": wording, "plural": formatting.counted}
     return environment
+
+
+def _unbroken(text: str) -> str:
+    """The text with spaces that do not break before a percent sign and in a p-value."""
+    return text.replace(" %", "\u00a0%").replace("p = ", "p\u00a0=\u00a0").replace("p < ", "p\u00a0<\u00a0")
+
+
+def _as_json(value: Any) -> str:
+    return json.dumps(value.as_json() if isinstance(value, Result) else value, indent=2, ensure_ascii=False)

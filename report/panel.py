@@ -7,7 +7,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from xpoll.core.files import read_json
 from xpoll.core.records import Vote, stream_records
+from xpoll.core.run_folder import RunFolder
 from xpoll.personas.persona_file import HUB
 from xpoll.report.decisions import Decisions
 
@@ -36,6 +38,17 @@ class PersonaFigures(NamedTuple):
 NAME_LENGTH = 40  # characters of a persona's own words that stand for it
 
 
+def personas_of(folder: RunFolder) -> list[dict[str, Any]]:
+    """Who was asked, as panel.json has it, those chosen from a file included; empty where nobody was asked yet."""
+    found: list[dict[str, Any]] = read_json(folder.panel)["personas"] if folder.panel.exists() else []
+    return found
+
+
+def panel_size(folder: RunFolder, config: Mapping[str, Any]) -> int:
+    """How many personas were asked; those that the config names where there is no panel.json."""
+    return len(personas_of(folder)) or len(config["panel"]["personas"])
+
+
 def names_of(personas: Sequence[Mapping[str, Any]]) -> dict[str, str]:
     """What to call personas that have no name but a hash: the beginning of their words, with the hash if two are alike.
 
@@ -62,7 +75,11 @@ def short_phrase(words: str) -> str:
 
 
 class PanelFigures:
-    """votes.parquet, read once: how each persona answers, how much two of them agree, and reasons for the sample."""
+    """votes.parquet, read once: how each persona answers, how often two of them agree, and reasons for the sample.
+
+    `personas` are in the order of the config; `agreement[a][b]` is the share of their answers about one document that
+    name the same label, None where they share no document. `reasons` are by document id.
+    """
 
     def __init__(
         self,

@@ -4,6 +4,7 @@ import json
 
 from xpoll.benchmarks.runner.compare import Comparison, compare, read_document
 from xpoll.core.errors import ConfigError
+from xpoll.core.formatting import number
 
 
 def compare_documents(names: list[str], *, as_json: bool) -> int:
@@ -29,14 +30,9 @@ def _print(comparison: Comparison) -> None:
     for each in comparison.differences:
         if each.tolerance is None:
             continue
-        change = (
-            "" if each.change is None else f" ({100 * each.change:+.1f} %, tolerance {100 * each.tolerance[0]:g} %)"
-        )
-        print(f"{each.verdict:7} {each.what}: {each.figure} {_figure(each.before)} -> {_figure(each.after)}{change}")
+        tolerance = f"{100 * each.tolerance[0]:g} %"
+        change = "" if each.change is None else f" ({100 * each.change:+.1f} %, tolerance {tolerance})"
+        print(f"{each.verdict:7} {each.what}: {each.figure} {number(each.before)} -> {number(each.after)}{change}")
     judged = [each for each in comparison.differences if each.tolerance is not None]
     worse = sum(each.verdict in ("worse", "gone") for each in judged)
     print(f"{len(judged)} figures judged, {worse} worse; {len(comparison.differences) - len(judged)} not judged")
-
-
-def _figure(value: float | None) -> str:
-    return "not measured" if value is None else f"{value:.6g}"

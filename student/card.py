@@ -7,48 +7,59 @@ was not measured is said to be so. Nothing here imports torch.
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from xpoll.core.files import read_json, write_text
+from xpoll.core.formatting import counted, interval, percent, with_unit
+from xpoll.student.evaluation import Evaluation, verdict_in
 from xpoll.student.folder import MARKER
+from xpoll.student.wording import comparison_sentence, verdict_sentence, votes_sentence
 
 FILE = "README.md"
-NOT_MEASURED = "not measured"
+
+
+class EnergyUsed(NamedTuple):
+    """Joules of labelling and training, None where they were not measured, and what counted them."""
+
+    joules: float | None
+    source: str
 
 
 def write_card(
     student: Path,
     config: Mapping[str, Any],
-    evaluation: Mapping[str, Any] | None,
-    metrics: Mapping[str, Any] | None,
+    evaluation: Evaluation | None,
+    *,
+    personas: int,
+    energy: EnergyUsed,
 ) -> Path:
-    """Writes the card from what the run folder holds.
+    """Writes the card into the student's folder and returns where it is.
 
     Args:
         student: Student folder, with its training.json.
         config: The run's resolved config.
         evaluation: evaluation.json, if there is one.
-        metrics: metrics.json, if there is one; for energy and the teacher.
+        personas: How many personas were asked.
+        energy: What labelling and training needed.
     """
     training = read_json(student / MARKER)
     parts = [
         _front_matter(training, evaluation),
         f"# {config['job']['name']}\n",
         _purpose(config),
-        _data(training, config, metrics),
+        _data(training, config, personas, energy),
         _quality(evaluation),
-        _limits(training, evaluation),
+        _limits(training),
         _use(training),
     ]
     write_text(student / FILE, "\n".join(parts))
     return student / FILE
 
 
-def _front_matter(training: Mapping[str, Any], evaluation: Mapping[str, Any] | None) -> str:
+def _front_matter(training: Mapping[str, Any], evaluation: Evaluation | None) -> str:
     lines = ["---", "library_name: transformers", "pipeline_tag: text-classification", "tags:", "- xpoll"]
     lines += ["- distilled-from-votes", f"base_model: {json.dumps(training['encoder'])}"]
-    scores = (evaluation or {}).get("student")
-    if scores:
+    if evaluation and evaluation.student:
         lines += ["metrics:", "- accuracy", "- f1"]
     return "\n".join([*lines, "---", ""])
 
@@ -62,7 +73,7 @@ def _purpose(config: Mapping[str, Any]) -> str:
     return "\n".join([*lines, ""])
 
 
-def _data(training: Mapping[str, Any], config: Mapping[str, Any], metrics: Mapping[str, Any] | None) -> str:
+def _data(training: Mapping[str, Any], config: Mapping[str, Any], personas: int, energy: EnergyUsed) -> str:
     teacher = config["engine"]["model"]
     counts = ", ".join(f"{_line(label)} {count}" for label, count in training["label_counts"].items())
     lines = [
@@ -70,17 +81,15 @@ def _data(training: Mapping[str, Any], config: Mapping[str, Any], metrics: Mappi
         f"- {training['rows']} texts from `{_line(config['documents']['path'])}`, labelled by votes, not by people; "
         f"on {training['abstained']} texts the votes abstained, {training['held_out_rows']} were kept out of training.",
         *_targets(training),
-        f"- The votes are answers of {_line(teacher)} to {len(config['panel']['personas']) or 1} persona(s), "
+        f"- The votes are answers of {_line(teacher)} to {counted(personas, 'persona')}, "
         f"counted by `{config['vote']['method']}`.",
         f"- Labels: {counts}.",
         f"- Trained from {_line(training['encoder'])}, seed {training['seed']}, {training['epochs']} passes, "
         f"{training['precision']} on {_line(training['device'])}, {training['wall_s']} s.",
         "- The licence of the texts and of the teacher's answers decides who may use this model.",
     ]
-    energy = (metrics or {}).get("energy") or {}
-    joules = energy.get("energy_j")
-    source = energy.get("source")
-    measured = NOT_MEASURED if joules is None else f"{joules:.0f} J ({_line(source)})"
+    source = "" if energy.joules is None else f" ({_line(energy.source)})"
+    measured = f"{with_unit(energy.joules, 'J')}{source}"
     return "\n".join([*lines, f"- Energy of labelling and training: {measured}.", ""])
 
 
@@ -108,33 +117,34 @@ def _targets(training: Mapping[str, Any]) -> list[str]:
     return lines
 
 
-def _quality(evaluation: Mapping[str, Any] | None) -> str:
-    scores = (evaluation or {}).get("student")
-    if not evaluation or not scores:
-        return f"## Quality\nAccuracy: {NOT_MEASURED}; there were no texts with known labels.\n"
-    low, high = scores["accuracy_ci95"]
+def _quality(evaluation: Evaluation | None) -> str:
+    verdict = f"Verdict: **{verdict_in(evaluation).word}**. {_cell(verdict_sentence(evaluation))}"
+    if evaluation is None or evaluation.student is None or evaluation.teacher is None:
+        return f"## Quality\n{verdict}\n"
     lines = [
         "## Quality",
-        f"On {evaluation['gold_rows']} texts with known labels that it was not trained on:",
+        verdict,
+        "",
+        f"On {counted(evaluation.gold_rows, 'text')} with known labels that it was not trained on:",
         "",
         "| | accuracy | macro F1 | calibration error |",
         "|---|---|---|---|",
     ]
-    for name, key in (("this model", "student"), ("the votes that taught it", "teacher")):
-        found = evaluation[key]
-        ece = NOT_MEASURED if found["ece"] is None else f"{found['ece']:.3f}"
-        lines.append(f"| {name} | {100 * found['accuracy']:.1f} % | {100 * found['f1_macro']:.1f} % | {ece} |")
-    lines += ["", f"95 % interval of its accuracy: {100 * low:.1f} to {100 * high:.1f} %.", ""]
-    comparison = evaluation.get("comparison") or {}
-    if said := [comparison[name] for name in ("sentence", "votes_sentence") if comparison.get(name)]:
-        lines += [" ".join(said), ""]
+    for name, score in (("this model", evaluation.student), ("the votes that taught it", evaluation.teacher)):
+        lines.append(f"| {name} | {percent(score.accuracy)} | {percent(score.f1_macro)} | {percent(score.ece)} |")
+    lines += ["", f"95 % interval of its accuracy: {interval(*evaluation.student.accuracy_ci95)}.", ""]
+    said = comparison_sentence(evaluation), votes_sentence(evaluation.comparison)
+    if any(said):
+        lines += [" ".join(filter(None, said)), ""]
     lines += ["| label | precision | recall | texts |", "|---|---|---|---|"]
-    for label, found in scores["per_class"].items():
-        lines.append(f"| {_cell(label)} | {found['precision']:.2f} | {found['recall']:.2f} | {found['support']} |")
+    lines += [
+        f"| {_cell(label)} | {percent(found.precision)} | {percent(found.recall)} | {found.support} |"
+        for label, found in evaluation.student.per_class.items()
+    ]
     return "\n".join([*lines, ""])
 
 
-def _limits(training: Mapping[str, Any], evaluation: Mapping[str, Any] | None) -> str:
+def _limits(training: Mapping[str, Any]) -> str:
     lines = [
         "## Limits",
         "- It repeats the errors that its teacher makes systematically.",
@@ -146,9 +156,6 @@ def _limits(training: Mapping[str, Any], evaluation: Mapping[str, Any] | None) -
         for label, count in training["label_counts"].items()
         if not count
     ]
-    step = (evaluation or {}).get("next_step")
-    if step:
-        lines.append(f"- Verdict: {step['decision']}. {step['why']}")
     return "\n".join([*lines, ""])
 
 

@@ -1,4 +1,4 @@
-"""Scores the teacher and its student against the gold rows, and says whether they differ.
+"""Scores the teacher and its student against the gold rows, and gives the verdict.
 
 Reads the records of labels.parquet and a loaded student. Gold rows are never trained on. Nothing here
 imports torch.
@@ -7,18 +7,30 @@ imports torch.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from xpoll.core import statistics
 from xpoll.core.errors import InputError, ModelError
 from xpoll.core.records import Consensus
+from xpoll.core.statistics import Estimate
+from xpoll.student.evaluation import (
+    SIGNIFICANT_P,
+    Apart,
+    Calibration,
+    Evaluation,
+    Interval,
+    LabelScore,
+    MostFrequent,
+    Score,
+    SeedScores,
+    TeacherComparison,
+    Verdict,
+)
 from xpoll.student.learning_curve import Forecast
-from xpoll.student.next_step import next_step
+from xpoll.student.verdict import decide
 
 if TYPE_CHECKING:
     from xpoll.student.inference.model import StudentModel
-
-SIGNIFICANT_P = 0.05
 
 
 class _Rating(NamedTuple):
@@ -26,6 +38,10 @@ class _Rating(NamedTuple):
 
     labels: list[str | None]
     confidence: list[float] | None
+
+    def right(self, truth: Sequence[str]) -> list[bool]:
+        """Whether each label is the gold label."""
+        return [label == real for label, real in zip(self.labels, truth, strict=True)]
 
 
 def evaluate(
@@ -36,50 +52,52 @@ def evaluate(
     other_seeds: Sequence[StudentModel] = (),
     wanted: float = 0.9,
     forecast: Forecast | None = None,
-) -> dict[str, Any]:
-    """Scores on the gold rows, as plain JSON types.
+) -> Evaluation:
+    """The scores on the gold rows, the student against its teacher, and the verdict.
 
-    An abstention counts as not right: it stays in the denominator of accuracy and recall, and has the
-    last column of `confusion`. The calibration error `ece` is over the rows that were decided.
-
-    Returns:
-        gold_rows, labels; teacher (the votes as xpoll decides them), teacher_raw (the plain majority)
-        and student, each None without gold rows, the last also without a student; student_seeds, the
-        accuracy of each seed with mean and spread, None with one seed; comparison, the student's
-        accuracy minus its teacher's with an interval for pairs and an exact McNemar test, and how often it
-        gives its teacher's label; and next_step, what to do about it.
+    Args:
+        consensus: The rows of labels.parquet; those of the gold split with a gold label are scored.
+        labels: The task's labels in their order.
+        student: The trained student, if there is one.
+        other_seeds: Students that differ from it only in the seed.
+        wanted: Accuracy that the student must have, 0 to 1.
+        forecast: What more voted texts would bring, if a learning curve was made.
 
     Raises:
         InputError: a gold label is not one of `labels`.
         ModelError: the student's labels are not `labels`.
     """
     gold = [row for row in consensus if row.split == "gold" and row.gold_label is not None]
-    scores: dict[str, Any] = {"gold_rows": len(gold), "labels": list(labels)}
-    nothing = {"teacher": None, "teacher_raw": None, "student": None, "student_seeds": None, "comparison": None}
-    nothing |= {"next_step": None}
     if not gold:
-        return scores | nothing
+        verdict = Verdict(word="not measured", reasons=("no gold rows",))
+        return Evaluation(gold_rows=0, labels=tuple(labels), verdict=verdict)
     truth = _truth(gold, labels)
     teacher = _Rating([row.label for row in gold], [row.confidence for row in gold])
     raw = _Rating([row.raw_label for row in gold], None)
-    scores |= nothing | {"teacher": _scores(teacher, truth, labels), "teacher_raw": _scores(raw, truth, labels)}
-    if student is not None:
-        predicted = _predict(student, gold, labels)
-        scores["student"] = _scores(predicted, truth, labels)
-        scores["comparison"] = _comparison(predicted, teacher, truth)
-        if other_seeds:
-            others = [_predict(other, gold, labels) for other in other_seeds]
-            scores["student_seeds"] = _seeds([predicted, *others], truth)
-        step = next_step(scores, wanted, forecast)
-        scores["next_step"] = step._asdict() if step else None
-    return scores
-
-
-def _seeds(students: Sequence[_Rating], truth: Sequence[str]) -> dict[str, Any]:
-    """The accuracy of each seed's student, their mean and their sample standard deviation."""
-    each = [statistics.accuracy(answers.labels, truth).value for answers in students]
-    mean, spread = statistics.mean_and_spread(each)
-    return {"accuracy": each, "accuracy_mean": mean, "accuracy_sd": spread}
+    scores = Evaluation(
+        gold_rows=len(gold),
+        labels=tuple(labels),
+        most_frequent=_most_frequent(truth, labels),
+        teacher=_score(teacher, truth, labels),
+        teacher_raw=_score(raw, truth, labels),
+        calibration=_calibration(teacher, raw, truth),
+        verdict=Verdict(word="not measured", reasons=("no student",)),
+    )
+    if student is None:
+        return scores
+    predicted = _predict(student, gold, labels)
+    others = [_predict(other, gold, labels) for other in other_seeds]
+    found, comparison = _score(predicted, truth, labels), _comparison(predicted, teacher, truth)
+    assert scores.teacher is not None and scores.most_frequent is not None
+    verdict = decide(scores.teacher, found, comparison, scores.most_frequent, wanted=wanted, forecast=forecast)
+    return scores.model_copy(
+        update={
+            "student": found,
+            "student_seeds": _seeds([predicted, *others], truth) if others else None,
+            "comparison": comparison,
+            "verdict": verdict,
+        }
+    )
 
 
 def _truth(gold: Sequence[Consensus], labels: Sequence[str]) -> list[str]:
@@ -90,6 +108,11 @@ def _truth(gold: Sequence[Consensus], labels: Sequence[str]) -> list[str]:
             f"gold label {unknown!r} is not one of {list(labels)}", mend="correct the gold file or task.labels"
         )
     return truth
+
+
+def _most_frequent(truth: Sequence[str], labels: Sequence[str]) -> MostFrequent:
+    counts = [truth.count(label) for label in labels]
+    return MostFrequent(label=labels[counts.index(max(counts))], share=max(counts) / len(truth))
 
 
 def _predict(student: StudentModel, gold: Sequence[Consensus], labels: Sequence[str]) -> _Rating:
@@ -103,21 +126,26 @@ def _predict(student: StudentModel, gold: Sequence[Consensus], labels: Sequence[
     return _Rating([student.labels[i] for i in best], [float(share) for share in probabilities.max(1)])
 
 
-def _scores(answers: _Rating, truth: Sequence[str], labels: Sequence[str]) -> dict[str, Any]:
+def _score(answers: _Rating, truth: Sequence[str], labels: Sequence[str]) -> Score:
     accuracy = statistics.accuracy(answers.labels, truth)
     f1_macro = statistics.f1_macro(answers.labels, truth, labels)
     abstained = sum(label is None for label in answers.labels)
-    return {
-        "accuracy": accuracy.value,
-        "accuracy_ci95": accuracy.as_list(),
-        "f1_macro": f1_macro.value,
-        "f1_macro_ci95": f1_macro.as_list(),
-        "per_class": statistics.per_label(answers.labels, truth, labels),
-        "ece": _calibration_error(answers, truth),
-        "confusion": statistics.confusion(answers.labels, truth, labels),
-        "abstained": abstained,
-        "abstention_rate": abstained / len(truth),
-    }
+    per_label = statistics.per_label(answers.labels, truth, labels)
+    return Score(
+        accuracy=accuracy.value,
+        accuracy_ci95=_ends(accuracy),
+        f1_macro=f1_macro.value,
+        f1_macro_ci95=_ends(f1_macro),
+        per_class={label: LabelScore.model_validate(found) for label, found in per_label.items()},
+        ece=_calibration_error(answers, truth),
+        confusion=tuple(map(tuple, statistics.confusion(answers.labels, truth, labels))),
+        abstained=abstained,
+        abstention_rate=abstained / len(truth),
+    )
+
+
+def _ends(found: Estimate) -> Interval:
+    return found.low, found.high
 
 
 def _calibration_error(answers: _Rating, truth: Sequence[str]) -> float | None:
@@ -130,59 +158,40 @@ def _calibration_error(answers: _Rating, truth: Sequence[str]) -> float | None:
     return statistics.expected_calibration_error([c for c, _ in decided], [right for _, right in decided])
 
 
-def _comparison(student: _Rating, teacher: _Rating, truth: Sequence[str]) -> dict[str, Any]:
-    student_right = [label == real for label, real in zip(student.labels, truth, strict=True)]
-    teacher_right = [label == real for label, real in zip(teacher.labels, truth, strict=True)]
-    n = len(truth)
-    ours, theirs = sum(student_right) / n, sum(teacher_right) / n
-    difference = statistics.paired_difference(student_right, teacher_right)
-    p_value = statistics.mcnemar_p(student_right, teacher_right)
-    return {
-        "difference": difference.value,
-        "difference_ci95": difference.as_list(),
-        "p_value": p_value,
-        "within_noise": p_value >= SIGNIFICANT_P,
-        "sentence": _sentence(ours, theirs, n, p_value),
-        **_against_votes(student, teacher, truth),
-    }
+def _seeds(students: Sequence[_Rating], truth: Sequence[str]) -> SeedScores:
+    each = [statistics.accuracy(answers.labels, truth).value for answers in students]
+    mean, spread = statistics.mean_and_spread(each)
+    return SeedScores(accuracy=tuple(each), accuracy_mean=mean, accuracy_sd=spread)
 
 
-def _against_votes(student: _Rating, teacher: _Rating, truth: Sequence[str]) -> dict[str, Any]:
-    """How often the student gives its teacher's label, where that has one, and who is right where it does not."""
+def _calibration(teacher: _Rating, raw: _Rating, truth: Sequence[str]) -> Calibration:
+    voted, plain = teacher.right(truth), raw.right(truth)
+    p_value = statistics.mcnemar_p(voted, plain)
+    difference = (sum(voted) - sum(plain)) / len(truth)
+    return Calibration(difference=difference, p_value=p_value, within_noise=p_value >= SIGNIFICANT_P)
+
+
+def _comparison(student: _Rating, teacher: _Rating, truth: Sequence[str]) -> TeacherComparison:
+    ours, theirs = student.right(truth), teacher.right(truth)
+    difference = statistics.paired_difference(ours, theirs)
+    p_value = statistics.mcnemar_p(ours, theirs)
     rows = zip(student.labels, teacher.labels, truth, strict=True)
-    decided = [(mine, voted, real) for mine, voted, real in rows if voted is not None]
-    if not decided:
-        return {"agreement": None, "agreement_ci95": None, "apart": None, "votes_sentence": None}
-    found = statistics.accuracy([mine for mine, _, _ in decided], [voted for _, voted, _ in decided])
-    apart = [(mine == real, voted == real) for mine, voted, real in decided if mine != voted]
-    right = {"student": sum(mine for mine, _ in apart), "teacher": sum(voted for _, voted in apart)}
-    right["neither"] = len(apart) - sum(right.values())
-    rows_with_one = "the one row that has one" if len(decided) == 1 else f"the {len(decided)} rows that have one"
-    sentence = f"It gives the voted label on {found.value:.1%} ({found.low:.1%} to {found.high:.1%}) of {rows_with_one}"
-    if apart:
-        sentence += f"; on the other {len(apart)} the student is right {_times(right['student'])}, "
-        sentence += f"its teacher {_times(right['teacher'])}, neither {_times(right['neither'])}"
-    return {
-        "agreement": found.value,
-        "agreement_ci95": found.as_list(),
-        "apart": right,
-        "votes_sentence": f"{sentence}.".replace("%", " %"),
-    }
+    voted = [(mine, label, real) for mine, label, real in rows if label is not None]
+    agreement = statistics.accuracy([mine for mine, _, _ in voted], [str(v) for _, v, _ in voted]) if voted else None
+    return TeacherComparison(
+        difference=difference.value,
+        difference_ci95=_ends(difference),
+        p_value=p_value,
+        within_noise=p_value >= SIGNIFICANT_P,
+        voted_rows=len(voted),
+        agreement=agreement.value if agreement else None,
+        agreement_ci95=_ends(agreement) if agreement else None,
+        apart=_apart(voted) if voted else None,
+    )
 
 
-def _times(number: int) -> str:
-    return "once" if number == 1 else f"{number} times"
-
-
-def _sentence(student: float, teacher: float, num_rows: int, p_value: float) -> str:
-    """E.g. "The student is 2.5 points below its teacher (71.7 % against 74.2 %) on 120 gold rows; p = 0.61, ..."."""
-    points = abs(student - teacher) * 100
-    if student == teacher:
-        standing = f"is level with its teacher ({student:.1%} both)"
-    else:
-        side = "below" if student < teacher else "above"
-        standing = f"is {points:.1f} points {side} its teacher ({student:.1%} against {teacher:.1%})"
-    rows = "1 gold row" if num_rows == 1 else f"{num_rows} gold rows"
-    chance = "p < 0.001" if p_value < 0.001 else f"p = {p_value:.2f}"
-    verdict = "within noise" if p_value >= SIGNIFICANT_P else "more than noise"
-    return f"The student {standing} on {rows}; {chance}, {verdict}.".replace("%", " %")
+def _apart(voted: Sequence[tuple[str | None, str | None, str]]) -> Apart:
+    """Of the rows on which student and vote differ, who is right."""
+    rows = [(mine == real, label == real) for mine, label, real in voted if mine != label]
+    student, teacher = sum(mine for mine, _ in rows), sum(label for _, label in rows)
+    return Apart(student=student, teacher=teacher, neither=len(rows) - student - teacher)

@@ -11,9 +11,10 @@ from typing import Any
 
 from xpoll.benchmarks.runner.measurement import COUNTERS
 from xpoll.core.files import write_text
+from xpoll.core.formatting import number
 from xpoll.report.charts.bars import Chart
 from xpoll.report.charts.lines import Dot, Line, lines, roofline
-from xpoll.report.page import number, templates
+from xpoll.report.page import templates
 
 Records = Sequence[Mapping[str, Any]]
 LATENCIES = {"first_token": "Time to first token", "per_token": "Time per output token", "latency": "Whole answer"}

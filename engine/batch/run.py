@@ -25,7 +25,7 @@ from xpoll.engine.batch.requests import read_requests
 from xpoll.engine.batch.responses import Responses
 from xpoll.engine.batch.survey import Survey
 from xpoll.engine.journal.session import is_settled
-from xpoll.engine.planning.plan import BatchPlan, Chosen, make_plan
+from xpoll.engine.planning.plan import BatchPlan, Chosen, make_plan, read_batch_plan
 from xpoll.engine.run import Workload, answer_prompts
 
 
@@ -58,7 +58,7 @@ def open_batch(config: BatchConfig, path: Path, survey: Survey) -> RunFolder:
     if config.input == config.output or (output.exists() and Path(config.input).exists() and _same(config)):
         raise InputError(f"output {output} is the input file itself", mend="name another output")
     ours = folder.config.exists() and folder.plan.exists() and not config.differences(read_json(folder.config))
-    if ours and BatchPlan.read(folder.plan).input_digest != survey.digest:
+    if ours and read_batch_plan(folder.plan).input_digest != survey.digest:
         raise RunFolderError(
             f"{config.input} has changed since {path} was begun", mend="delete that folder, or name another output"
         )
@@ -83,7 +83,7 @@ def answer_batch(config: BatchConfig, folder: RunFolder, survey: Survey) -> None
         EngineError: the engine does not start, or no device is left.
         RunFolderError: answers can no longer be written.
     """
-    _plan(config, survey).write(folder.plan)
+    write_json(folder.plan, _plan(config, survey).as_json())
     write_json(folder.environment, capture())
     if survey.asked:
         answer_prompts(Workload(_prompts(config), survey.asked, survey.choices_of), config=config.engine, folder=folder)

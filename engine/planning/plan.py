@@ -5,12 +5,10 @@ from itertools import groupby, islice
 from pathlib import Path
 from typing import NamedTuple
 
-from pydantic import BaseModel, ConfigDict
-
 from xpoll.core.config import EngineConfig
 from xpoll.core.files import read_json
 from xpoll.core.records import Prompt
-from xpoll.core.results import Result
+from xpoll.core.results import Part, Result, read_result
 from xpoll.engine.backends.registry import device_kind, spec_of
 from xpoll.engine.devices.find import Device, find_intel_gpus, left_out
 from xpoll.engine.planning.fit import fit_of, tightest
@@ -30,20 +28,18 @@ ELSEWHERE = Device("xpu", 0, "a node of the cluster")
 """Stands for devices that only the cluster knows; how much memory they have is not known either."""
 
 
-class PredictedTokens(BaseModel):
+class PredictedTokens(Part):
     """Of one order of prompts, per prompt, from the first documents."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
     prompt_tokens_each: float
     computed_tokens_each: float
     cached_share: float
     prefixes_fit: bool | None
 
 
-class PlannedFit(BaseModel):
+class PlannedFit(Part):
     """As `MemoryFit`."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
     fits: bool | None
     memory_gib: float | None = None
     weights_gib: float | None = None
@@ -54,10 +50,9 @@ class PlannedFit(BaseModel):
     why: str = ""
 
 
-class PlannedRate(BaseModel):
+class PlannedRate(Part):
     """The rate that the devices allow at most; `why` says so where it cannot be told."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
     prompts_per_s: float | None
     wall_s: float | None = None
     running: list[int] = []
@@ -69,8 +64,7 @@ class PlannedRate(BaseModel):
 class Plan(Result):
     """plan.json: what a run will ask, of what, and in which order. None where something is not known."""
 
-    VERSION = 2
-    STEP = "poll"
+    schema_version: int = 2
     documents: int
     prompts: int
     """At most: a stop rule may spare some."""
@@ -107,7 +101,6 @@ class Plan(Result):
 class BatchPlan(Plan):
     """plan.json of a batch file."""
 
-    STEP = "batch"
     lines: int
     input_digest: str
 
@@ -119,7 +112,12 @@ def read_plan(path: Path) -> Plan:
         RunFolderError: it is missing, damaged, or of another version.
     """
     held = read_json(path) if path.exists() else {}
-    return (BatchPlan if "input_digest" in held else Plan).read(path)
+    return read_batch_plan(path) if "input_digest" in held else read_result(path, Plan, step="poll")
+
+
+def read_batch_plan(path: Path) -> BatchPlan:
+    """The plan of a batch file; raises as `read_plan`."""
+    return read_result(path, BatchPlan, step="batch")
 
 
 class Chosen(NamedTuple):

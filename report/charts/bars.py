@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 from xml.etree.ElementTree import Element
 
+from xpoll.core.formatting import percent, share_with_interval
 from xpoll.core.statistics import Estimate
 from xpoll.report.charts.svg import WIDTH, Svg, add, drawing, line, short, text, written
 
@@ -43,16 +44,11 @@ class Bar(NamedTuple):
 
 
 class Bin(NamedTuple):
-    """The answers of one range of confidence: their mean confidence, the share that is right, how many."""
+    """Answers of one range of confidence: their mean confidence, the share that is right, and how many there are."""
 
     confidence: float
     right: Estimate
     rows: int
-
-
-def percent(share: float | None) -> str:
-    """A share of 0..1 in percent with one decimal; "not measured" for None."""
-    return "not measured" if share is None else f"{100 * share:.1f} %"
 
 
 def label_colour(index: int) -> str:
@@ -89,7 +85,7 @@ def bars(
 
 
 def stacked(key: str, title: str, rows: Sequence[tuple[str, Sequence[float]]], labels: Sequence[str]) -> Chart:
-    """One bar a row, split by the shares of the labels, which sum to 1 or are all 0."""
+    """One bar per row, split by the shares of the labels, which sum to 1 or are all 0."""
     table = Table(["", *labels], [[name, *map(percent, shares)] for name, shares in rows])
     spoken = (f"{name}: {', '.join(map(' '.join, zip(labels, cells, strict=True)))}" for name, *cells in table.rows)
     svg = drawing(key, title, "; ".join(spoken), WIDTH, 46 * len(rows))
@@ -100,7 +96,7 @@ def stacked(key: str, title: str, rows: Sequence[tuple[str, Sequence[float]]], l
             width = WIDTH * share
             add(svg, "rect", x=x, y=y + 21, width=width, height=18, class_=f"segment {label_colour(index)}")
             if width >= 36:
-                text(svg, x + width / 2, y + 34, f"{100 * share:.0f} %", "on-fill", "middle")
+                text(svg, x + width / 2, y + 34, percent(share, digits=0), "on-fill", "middle")
             x += width
     return Chart(title, written(svg), table, [(label_colour(i), label) for i, label in enumerate(labels)])
 
@@ -130,7 +126,7 @@ def confusion(key: str, title: str, counts: Sequence[Sequence[int]], labels: Seq
 
 
 def reliability(key: str, title: str, bins: Sequence[Bin]) -> Chart:
-    """Share right over stated confidence with 95 % intervals; on the diagonal, confidence can be taken at its word."""
+    """Reliability diagram: share right over stated confidence, with 95 % intervals; on the diagonal they are equal."""
     left, side = 40, WIDTH - 52
     spoken = "; ".join(f"confidence {percent(b.confidence)}: {percent(b.right.value)} of {b.rows} right" for b in bins)
     svg = drawing(key, title, spoken, WIDTH, side + 58)
@@ -160,8 +156,8 @@ def _percent_axis(svg: Element, bottom: float) -> None:
 
 
 def _figures(bar: Bar) -> str:
-    between = f" ({100 * bar.low:.1f} to {100 * bar.high:.1f})" if bar.low is not None and bar.high is not None else ""
-    return f"{percent(bar.share)}{between}"
+    ends = (bar.low, bar.high) if bar.low is not None and bar.high is not None else None
+    return share_with_interval(bar.share, ends)
 
 
 def _spoken(bar: Bar) -> str:

@@ -1,6 +1,6 @@
 """Charts with numbers on both axes: latency over load, accuracy over texts, operators under a roofline.
 
-Axes are logarithmic, but for shares.
+Axes are logarithmic, except for shares.
 """
 
 import math
@@ -8,7 +8,8 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 from xml.etree.ElementTree import Element
 
-from xpoll.report.charts.bars import Chart, Table, label_colour, percent
+from xpoll.core.formatting import percent
+from xpoll.report.charts.bars import Chart, Table, label_colour
 from xpoll.report.charts.svg import WIDTH, add, drawing, line, text, written
 
 LEFT, TOP, RIGHT, BOTTOM = 46.0, 26.0, 10.0, 44.0
@@ -32,7 +33,7 @@ class Dot(NamedTuple):
 
 
 class Scale:
-    """From values to pixels on a logarithmic axis over whole powers of `base`."""
+    """A logarithmic axis over whole powers of `base`: maps values to pixels."""
 
     def __init__(self, values: Sequence[float], begin: float, end: float, base: float = 10.0) -> None:
         self._base = base
@@ -45,7 +46,7 @@ class Scale:
         return self._begin + share * (self._end - self._begin)
 
     def ticks(self) -> list[float]:
-        """The powers, every second one where there are many."""
+        """The powers of the base; every second one, or fewer, where there are many."""
         step = max(1, math.ceil((self.high - self.low) / 7))
         return [self._base**power for power in range(self.low, self.high + 1, step)]
 
@@ -55,7 +56,7 @@ class Scale:
 
 
 class ShareScale:
-    """From shares to pixels on an even axis from 0 to 100 %."""
+    """A linear axis from 0 to 100 %: maps shares to pixels."""
 
     def __init__(self, begin: float, end: float) -> None:
         self._begin, self._end = begin, end
@@ -69,7 +70,7 @@ class ShareScale:
 
     def label(self, tick: float) -> str:
         """In percent."""
-        return f"{100 * tick:.0f} %"
+        return percent(tick, digits=0)
 
 
 def lines(
@@ -108,7 +109,7 @@ def roofline(key: str, title: str, dots: Sequence[Dot], *, peaks: dict[str, floa
     Args:
         key: Prefix of the drawing's ids.
         title: Name of the chart.
-        dots: x in flop a byte, y in Gflop/s.
+        dots: x in flop per byte, y in Gflop/s.
         peaks: Gflop/s by dtype.
         gb_per_s: Bandwidth.
     """
@@ -118,7 +119,7 @@ def roofline(key: str, title: str, dots: Sequence[Dot], *, peaks: dict[str, floa
     groups = list(dict.fromkeys(dot.group for dot in dots))
     spoken = "; ".join(f"{dot.name}: {dot.y:.4g} Gflop/s at {dot.x:.3g} flop/byte" for dot in dots)
     y_scale = Scale(ys, HEIGHT - BOTTOM, TOP)
-    svg, x_scale = _axes(key, title, spoken, xs, y_scale, x_name="flop a byte", y_name="Gflop/s")
+    svg, x_scale = _axes(key, title, spoken, xs, y_scale, x_name="flop per byte", y_name="Gflop/s")
     right = 10.0**x_scale.high
     lowest = max(10.0**x_scale.low, 10.0**y_scale.low / gb_per_s)
     for name, peak in sorted(peaks.items(), key=lambda pair: pair[1]):
@@ -139,7 +140,7 @@ def roofline(key: str, title: str, dots: Sequence[Dot], *, peaks: dict[str, floa
             class_=f"dot {label_colour(groups.index(dot.group))}",
         )
     rows = [[dot.name, f"{dot.x:.3g}", f"{dot.y:.4g}"] for dot in dots]
-    table = Table(["operator", "flop a byte", "Gflop/s"], rows)
+    table = Table(["operator", "flop per byte", "Gflop/s"], rows)
     return Chart(title, written(svg), table, [(label_colour(i), group) for i, group in enumerate(groups)])
 
 

@@ -1,15 +1,23 @@
-"""A square of shares, darker where they are larger: which two of a panel answer alike."""
+"""Agreement matrix of a panel: how often each two personas name the same label; darker is more often."""
 
 from collections.abc import Sequence
 
-from xpoll.report.charts.bars import Chart, Table, percent
+from xpoll.core.formatting import percent
+from xpoll.report.charts.bars import Chart, Table
 from xpoll.report.charts.svg import WIDTH, add, drawing, short, text, written
 
 LEFT, CELL = 118.0, 34.0
 
 
 def agreement(key: str, title: str, names: Sequence[str], shares: Sequence[Sequence[float | None]]) -> Chart:
-    """Rows and columns are the same names; the columns carry the numbers of the rows. None is an empty cell."""
+    """The agreement matrix.
+
+    Args:
+        key: Prefix of the drawing's ids.
+        title: Name of the chart.
+        names: Personas, for rows and columns alike.
+        shares: Square matrix of shares of 0 to 1 in the order of `names`; None is an empty cell.
+    """
     across = max(CELL, (WIDTH - LEFT) / max(1, len(names)))
     svg = drawing(key, title, _spoken(names, shares), LEFT + across * len(names), 20 + CELL * len(names))
     known = [share for row in shares for share in row if share is not None]
@@ -28,10 +36,7 @@ def agreement(key: str, title: str, names: Sequence[str], shares: Sequence[Seque
             shade = 0.5 * (share - least) / (1 - least) if least < 1 else 0.5
             add(svg, "rect", **box, class_="right", fill_opacity=shade)
             text(svg, x + across / 2, y + 21, f"{100 * share:.0f}", "count", "middle")
-    rows = [
-        [name, *("-" if share is None else percent(share) for share in row)]
-        for name, row in zip(names, shares, strict=True)
-    ]
+    rows = [[name, *(percent(share, none="-") for share in row)] for name, row in zip(names, shares, strict=True)]
     return Chart(title, written(svg), Table(["Persona", *names], rows))
 
 

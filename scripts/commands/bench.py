@@ -7,13 +7,14 @@ from typing import Any
 
 from xpoll.benchmarks.runner.suite import find_suite, read_suite, run_suite, suite_names
 from xpoll.core.errors import ConfigError
+from xpoll.core.formatting import NOT_MEASURED, figure, number, with_unit
 from xpoll.core.progress import say
 from xpoll.scripts.arguments import add_set
 from xpoll.scripts.comparison import compare_documents
 
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
-    """A suite and its parameters, or what to compare."""
+    """Adds the suite, its parameters, and what to compare."""
     command.add_argument("suite", nargs="?", help="name of a suite, or `compare`; without one, lists them")
     command.add_argument("files", nargs="*", help="with `compare`: two files of records, or names of baselines")
     command.add_argument("--list", action="store_true", help="list the suites")
@@ -38,7 +39,7 @@ def call(parsed: argparse.Namespace) -> int:
 
 
 def show_suites(suites: dict[str, dict[str, Any]], *, as_json: bool) -> int:
-    """What suites there are, with their bounds and parameters."""
+    """Prints the suites with their bounds and parameters; 0."""
     if as_json:
         print(json.dumps(suites))
         return 0
@@ -60,13 +61,13 @@ def show_suite(result: dict[str, Any], *, as_json: bool) -> int:
     if result["changed"]:
         print("changed: " + ", ".join(f"{name} = {value}" for name, value in result["changed"].items()))
     for record in result["records"]:
-        print("  " + ", ".join(f"{name} {_figure(value)}" for name, value in record.items()))
+        print("  " + ", ".join(f"{name} {figure(value)}" for name, value in record.items()))
     for check in result["checks"]:
         verdict = "holds" if check["holds"] else "DOES NOT HOLD"
-        found = "not measured"
+        found = NOT_MEASURED
         if check["value"] is not None:
-            spread = f"({_figure(check['lowest'])} to {_figure(check['highest'])})"
-            found = f"{check.get('over', 'median')} {_figure(check['value'])} {check['unit']} {spread}"
+            spread = f"({number(check['lowest'])} to {number(check['highest'])})"
+            found = f"{check.get('over', 'median')} {with_unit(check['value'], check['unit'])} {spread}"
         print(f"{check['name']}: {found}, {_bound(check)}: {verdict}")
     if not result["environment"]["commit"]:
         print("no commit is known, so that these figures cannot be compared with others")
@@ -78,7 +79,3 @@ def show_suite(result: dict[str, Any], *, as_json: bool) -> int:
 def _bound(check: dict[str, Any]) -> str:
     words = (word for word in ("at_least", "at_most") if word in check)
     return ", ".join(f"{word.replace('_', ' ')} {check[word]:g}" for word in words)
-
-
-def _figure(value: Any) -> str:
-    return f"{value:.6g}" if isinstance(value, int | float) and not isinstance(value, bool) else str(value)

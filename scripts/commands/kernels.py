@@ -8,6 +8,7 @@ from typing import Any
 
 from xpoll.benchmarks.runner.suite import find_suite, run_suite
 from xpoll.benchmarks.suites.kernels import efficiencies
+from xpoll.core.formatting import with_unit
 from xpoll.scripts.arguments import add_set
 
 
@@ -35,7 +36,7 @@ def show_kernels(document: Mapping[str, Any], *, as_json: bool) -> int:
     _print_operators([record for record in records if record["role"] == "operator"])
     for check in document["checks"]:
         verdict = "holds" if check["holds"] else "DOES NOT HOLD"
-        print(f"{check['name']}: {_figure(check['value'])} {check['unit']}: {verdict}")
+        print(f"{check['name']}: {with_unit(check['value'], check['unit'])}: {verdict}")
     print(f"records: {document['output']}")
     if shares := efficiencies(records):
         options = ", ".join(f"{name} = {value:g}" for name, value in shares.items())
@@ -49,15 +50,15 @@ def _print_ceilings(records: Sequence[Mapping[str, Any]]) -> None:
     for record in records:
         if record["role"] == "ceiling" and record["status"] == "ok":
             rate = (
-                f"{record['gflop_per_s']:.0f} Gflop/s"
+                with_unit(record["gflop_per_s"], "Gflop/s")
                 if record["kernel"] == "gemm"
-                else f"{record['gb_per_s']:.1f} GB/s"
+                else with_unit(record["gb_per_s"], "GB/s")
             )
             print(f"  ceiling {record['kernel']:6} {record['dtype']:5} {record['shape']:24} {rate}")
     opinion = next((record for record in records if record["role"] == "second opinion"), {})
     print(
-        f"  second opinion: numpy's fp32 GEMM {_figure(opinion.get('gemm_gflop_per_s'))} Gflop/s, "
-        f"numba's triad {_figure(opinion.get('triad_gb_per_s'))} GB/s"
+        f"  second opinion: numpy's fp32 GEMM {with_unit(opinion.get('gemm_gflop_per_s'), 'Gflop/s')}, "
+        f"numba's triad {with_unit(opinion.get('triad_gb_per_s'), 'GB/s')}"
     )
 
 
@@ -72,7 +73,3 @@ def _print_operators(operators: Sequence[Mapping[str, Any]]) -> None:
         share = record.get("percent_of_ceiling")
         held = "unknown" if share is None else f"{share:.0f} % {record['bound'][:3]}"
         print(f"{about} {record['warm_median_us']:10.1f} {record['cold_median_us']:10.1f} {held:>11}")
-
-
-def _figure(value: float | None) -> str:
-    return "not measured" if value is None else f"{value:.4g}"

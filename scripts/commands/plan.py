@@ -7,6 +7,7 @@ from typing import Any
 
 from xpoll.core.config_file import load_config
 from xpoll.core.errors import UserError
+from xpoll.core.formatting import percent
 from xpoll.pipeline.prepare import outline
 from xpoll.scripts.arguments import JOB, add_set
 
@@ -76,4 +77,4 @@ def _rate_line(rate: dict[str, Any] | None) -> str:
 def _predicted(figures: dict[str, Any]) -> str:
     tokens = f"{figures['computed_tokens_each']:g} of {figures['prompt_tokens_each']:g} tokens of a prompt computed"
     unfit = " (prefixes do not all fit into it)" if figures["prefixes_fit"] is False else ""
-    return f"{tokens}, {100 * figures['cached_share']:.1f} % from the prefix cache{unfit}"
+    return f"{tokens}, {percent(figures['cached_share'])} from the prefix cache{unfit}"

@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 
 from xpoll.core.config_file import load_config
+from xpoll.core.formatting import noise, number, p_value, percent
 from xpoll.core.run_folder import RunFolder
 from xpoll.report.compare_runs import RunComparison, compare_runs
 from xpoll.report.markdown import write_markdown
@@ -13,7 +14,7 @@ from xpoll.scripts.commands.run import run_step
 
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
-    """A job, and what beside the page is wanted."""
+    """Adds the job, another run to compare with, and --markdown."""
     add_job(command)
     command.add_argument("other", type=Path, nargs="?", help="another run, to see the two side by side")
     command.add_argument("--markdown", action="store_true", help="write report.md, too")
@@ -49,16 +50,11 @@ def _print(comparison: RunComparison, first: str, second: str) -> None:
     print(f"{'':38} {'A':>14} {'B':>14}   A = {first}, B = {second}")
     for name, a, b in comparison.figures:
         if a is not None or b is not None:
-            print(f"{name:38} {_figure(a):>14} {_figure(b):>14}")
+            print(f"{name:38} {number(a):>14} {number(b):>14}")
     if comparison.agreement is None:
         print("the runs have no document in common")
     else:
-        print(f"labels that agree: {100 * comparison.agreement:.1f} % of the documents in both")
+        print(f"labels that agree: {percent(comparison.agreement)} of the documents in both")
     if paired := comparison.paired:
-        noise = "within noise" if paired.p_value >= 0.05 else "more than noise"
         right = f"A has {paired.first_right} and B {paired.second_right} of {paired.rows} gold rows right"
-        print(f"teachers: {right}; p = {paired.p_value:.2g}, {noise}")
-
-
-def _figure(value: float | None) -> str:
-    return "not measured" if value is None else f"{value:.5g}"
+        print(f"teachers: {right}; {p_value(paired.p_value)}, {noise(paired.within_noise)}")

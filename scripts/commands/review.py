@@ -18,11 +18,13 @@ import pyarrow.parquet as pq
 from xpoll.core.config import Config
 from xpoll.core.config_file import load_config
 from xpoll.core.errors import RunFolderError
+from xpoll.core.formatting import percent
 from xpoll.core.records import Consensus, from_table
 from xpoll.core.run_folder import RunFolder
 from xpoll.pipeline.state import remove_after
 from xpoll.pipeline.steps import require_one_label, vote
-from xpoll.report.metrics import review_of
+from xpoll.report.collect import review_of
+from xpoll.report.wording import NO_BOUND
 from xpoll.scripts.arguments import JOB, add_json
 from xpoll.votes.review.forms import SUFFIXES, label_studio_config, read_answers, write_form
 from xpoll.votes.review.label_errors import likely_errors, text_probabilities
@@ -100,18 +102,20 @@ def _import(parsed: argparse.Namespace, config: Config, folder: RunFolder) -> in
     write_review(folder.review, found)
     vote(config, folder)
     remove_after(folder, "vote")
-    result = {"imported": len(answers.labels), "skipped": answers.skipped, **(review_of(folder) or {})}
+    checked = review_of(folder)
+    assert checked is not None
+    result = {"imported": len(answers.labels), "skipped": answers.skipped, **checked.model_dump(mode="json")}
     if parsed.json:
         print(json.dumps(result))
         return 0
     print(f"review: {len(answers.labels)} labels read, {len(answers.skipped)} rows left out")
     print(f"{result['corrected']} of {result['answered']} checked labels were wrong and are corrected")
-    if result["at_least"] is None:
-        print(f"no bound: {result['no_bound_because']}")
+    if checked.no_bound_because is not None:
+        print(f"no bound: {NO_BOUND[checked.no_bound_because]}")
     else:
         print(
-            f"with 95 % confidence at least {100 * result['at_least']:.1f} % of the {result['documents']} labels are "
-            f"right now; as voted at least {100 * result['voted_at_least']:.1f} %"
+            f"with 95 % confidence at least {percent(checked.at_least)} of the {checked.documents} labels are "
+            f"right now; as voted at least {percent(checked.voted_at_least)}"
         )
     print(f"what was made from the old labels is removed -> xpoll run {parsed.job}")
     return 0

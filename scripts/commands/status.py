@@ -7,17 +7,31 @@ from typing import Any
 
 from xpoll.core.config_file import load_config
 from xpoll.core.files import read_json
+from xpoll.core.formatting import (
+    NOT_MEASURED,
+    counted,
+    duration,
+    number,
+    percent,
+    share_with_interval,
+    with_unit,
+)
 from xpoll.core.run_folder import RunFolder
 from xpoll.engine.journal.journal import count_answers
 from xpoll.engine.journal.load import latest_loads
 from xpoll.engine.planning.plan import BatchPlan, read_plan
 from xpoll.pipeline.state import is_done
 from xpoll.pipeline.steps import STEPS
+from xpoll.report.figures import RATERS, scores_of
+from xpoll.report.metrics import CostFigures, EnergyFigures, read_metrics
+from xpoll.report.wording import assumption_sentences, estimate_sentence
 from xpoll.scripts.arguments import JOB
+from xpoll.student.evaluation import Evaluation, read_evaluation, verdict_in
+from xpoll.student.wording import comparison_sentence, seeds_sentence, verdict_sentence, votes_sentence
 
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
-    """A job, and whether to serve its load."""
+    """Adds the job and --metrics-port."""
     command.add_argument("job", type=Path, help=JOB)
     port = "serve the run's load as Prometheus metrics on this port until Ctrl-C (board: docs/grafana.json)"
     command.add_argument("--metrics-port", type=int, help=port)
@@ -37,6 +51,11 @@ def call(parsed: argparse.Namespace) -> int:
 
 
 def show_status(folder: RunFolder, *, as_json: bool) -> int:
+    """Prints how far a run is: answers, rate, the engines' load, and the steps that are done; 0.
+
+    Raises:
+        RunFolderError: the poll has not begun.
+    """
     plan = read_plan(folder.plan)
     wanted = plan.prompts
     answered = count_answers(folder.completions)
@@ -55,7 +74,7 @@ def show_status(folder: RunFolder, *, as_json: bool) -> int:
     if as_json:
         print(json.dumps(state))
         return 0
-    speed = f", {rate['answers_per_s']:.1f} answers/s in the last session" if rate["answers_per_s"] else ""
+    speed = f", {number(rate['answers_per_s'])} answers/s in the last session" if rate["answers_per_s"] else ""
     print(f"{folder.path}: {answered} of at most {wanted} answers{speed}")
     for load in loads if "poll" not in done else []:
         print(_load_line(load))
@@ -66,9 +85,9 @@ def show_status(folder: RunFolder, *, as_json: bool) -> int:
 
 def _load_line(load: dict[str, Any]) -> str:
     queue = f"{load['running']} running, {load['waiting']} waiting" if load["running"] is not None else "no queue known"
-    cache = "" if load["kv_cache_usage"] is None else f", KV cache {100 * load['kv_cache_usage']:.0f} % full"
-    share = 100 * load["cached_prompt_tokens"] / load["prompt_tokens"] if load["prompt_tokens"] else 0
-    reused = f"{share:.0f} % of prompt tokens from the cache"
+    cache = "" if load["kv_cache_usage"] is None else f", KV cache {percent(load['kv_cache_usage'], digits=0)} full"
+    share = load["cached_prompt_tokens"] / load["prompt_tokens"] if load["prompt_tokens"] else 0.0
+    reused = f"{percent(share, digits=0)} of prompt tokens from the cache"
     return f"  {load['worker']} on {load['device']}: {load['answers']} answers, {queue}{cache}, {reused}"
 
 
@@ -80,60 +99,57 @@ def _last_rate(folder: RunFolder) -> dict[str, float | None]:
 
 
 def show_metrics(folder: RunFolder, *, as_json: bool) -> int:
-    metrics = read_json(folder.require(folder.metrics, step="report"))
+    """Prints what came of a run, in words or as metrics.json has it; 0.
+
+    Raises:
+        RunFolderError: the report step has not run, or metrics.json or evaluation.json is of another version.
+    """
+    metrics = read_metrics(folder)
     if as_json:
-        print(json.dumps(metrics))
+        print(json.dumps(metrics.as_json()))
         return 0
-    engine, labels = metrics["engine"], metrics["labels"]
-    errors = sum(metrics["errors"].values())
-    print(f"\n{metrics['documents']} documents, {metrics['completions']} answers, {errors} errors")
-    print(f"labels: {labels['decided']} decided, {labels['abstained']} abstained")
-    rates = f"{engine['documents_per_s']:.2f} documents/s, {engine['output_tokens_per_s']:.1f} output tokens/s"
-    print(f"engine: {engine['model']} on {engine['device']}, start {engine['startup_s']:.0f} s, {rates}")
-    if engine["cached_share"] is not None:
-        predicted = engine["predicted_cached_share"]
-        expected = "not predicted" if predicted is None else f"predicted {100 * predicted:.1f} %"
-        print(f"prefix cache: {expected}, measured {100 * engine['cached_share']:.1f} % ({engine['prompt_order']})")
-    _show_energy_and_cost(metrics)
-    if metrics["teacher"] is None:
-        print("quality: not measured, because there are no gold labels (documents.gold_path)")
-    else:
-        _show_scores(metrics, read_json(folder.evaluation))
+    engine, labels = metrics.engine, metrics.labels
+    errors = sum(metrics.errors.values())
+    print(f"\n{metrics.documents} documents, {metrics.completions} answers, {errors} errors")
+    print(f"labels: {labels.decided} decided, {labels.abstained} abstained")
+    rates = f"{number(engine.documents_per_s)} documents/s, {number(engine.output_tokens_per_s)} output tokens/s"
+    print(f"engine: {engine.model} on {engine.device}, start {duration(engine.startup_s)}, {rates}")
+    if engine.cached_share is not None:
+        predicted = engine.predicted_cached_share
+        expected = "not predicted" if predicted is None else f"predicted {percent(predicted)}"
+        print(f"prefix cache: {expected}, measured {percent(engine.cached_share)} ({engine.prompt_order})")
+    _show_energy_and_cost(metrics.energy, metrics.cost)
+    _show_quality(read_evaluation(folder))
     print(f"report: {folder.report}")
     return 0
 
 
-def _show_energy_and_cost(metrics: dict[str, Any]) -> None:
-    energy, cost = metrics["energy"], metrics["cost"]
-    if energy["energy_j"] is not None:
-        each = "" if energy["per_label_j"] is None else f", {energy['per_label_j']:.3g} J a label"
-        print(f"energy: {energy['energy_j']:.6g} J ({energy['source']}){each}")
-    elif energy["estimate"]:
-        print(f"energy: not measured; {energy['estimate']['energy_j']:.6g} J is {energy['estimate']['how']}")
-    if cost["usd"] is not None or cost["co2_kg"] is not None:
-        shown = {"USD": cost["usd"], "kg CO2": cost["co2_kg"]}
-        figures = ", ".join(f"{value:.4g} {unit}" for unit, value in shown.items() if value is not None)
-        print(f"cost: {figures}; assumptions: {'; '.join(cost['assumptions'])}")
+def _show_energy_and_cost(energy: EnergyFigures, cost: CostFigures) -> None:
+    if energy.energy_j is not None:
+        each = "" if energy.per_label_j is None else f", {with_unit(energy.per_label_j, 'J')} per label"
+        print(f"energy: {with_unit(energy.energy_j, 'J')} ({energy.source}){each}")
+    elif energy.estimate:
+        estimate = with_unit(energy.estimate.energy_j, "J")
+        print(f"energy: {NOT_MEASURED}; {estimate} is {estimate_sentence(energy.estimate)}")
+    if cost.usd is not None or cost.co2_kg is not None:
+        shown = {"USD": cost.usd, "kg CO2": cost.co2_kg}
+        figures = ", ".join(with_unit(value, unit) for unit, value in shown.items() if value is not None)
+        print(f"cost: {figures}; assumptions: {'; '.join(assumption_sentences(cost.assumptions))}")
 
 
-def _show_scores(metrics: dict[str, Any], evaluation: dict[str, Any]) -> None:
-    print(
-        f"\non {evaluation['gold_rows']} gold rows    accuracy (95 % interval)    macro F1 (95 % interval)    abstained"
-    )
-    for name, key in (("raw majority", "teacher_raw"), ("voted teacher", "teacher"), ("student", "student")):
-        score = metrics[key]
-        accuracy, f1 = _with_interval(score, "accuracy"), _with_interval(score, "f1_macro")
-        print(f"{name:16} {accuracy:>27} {f1:>27} {100 * score['abstention_rate']:>10.1f} %")
-    comparison = evaluation["comparison"]
-    print(*filter(None, (comparison["sentence"], comparison.get("votes_sentence"))), sep="\n")
-    if seeds := evaluation.get("student_seeds"):
-        mean, spread = 100 * seeds["accuracy_mean"], 100 * seeds["accuracy_sd"]
-        print(f"{len(seeds['accuracy'])} seeds: mean accuracy {mean:.1f} %, standard deviation {spread:.1f} points")
-    if step := evaluation.get("next_step"):
-        print(f"next step: {step['decision']}. {step['why']}")
-    print()
-
-
-def _with_interval(score: dict[str, Any], name: str) -> str:
-    low, high = score[f"{name}_ci95"]
-    return f"{100 * score[name]:.1f} % ({100 * low:.1f} to {100 * high:.1f})"
+def _show_quality(evaluation: Evaluation | None) -> None:
+    if evaluation and evaluation.gold_rows:
+        rows = counted(evaluation.gold_rows, "gold row")
+        print(f"\n{f'on {rows}':16} {'accuracy (95 %)':>27} {'macro F1 (95 %)':>27} {'abstained':>12}")
+        for rater, score in scores_of(evaluation).items():
+            accuracy = share_with_interval(score.accuracy, score.accuracy_ci95)
+            f1 = share_with_interval(score.f1_macro, score.f1_macro_ci95)
+            print(f"{RATERS[rater]:16} {accuracy:>27} {f1:>27} {percent(score.abstention_rate):>12}")
+        seeds = evaluation.student_seeds
+        said = [
+            comparison_sentence(evaluation),
+            votes_sentence(evaluation.comparison),
+            seeds_sentence(seeds) if seeds else None,
+        ]
+        print(*filter(None, said), sep="\n")
+    print(f"verdict: {verdict_in(evaluation).word}. {verdict_sentence(evaluation)}\n")

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from xpoll.core.config import Config
+from xpoll.core.formatting import p_value, percent, points, share_with_interval
 from xpoll.core.run_folder import RunFolder
 from xpoll.scripts.arguments import add_job, load_job
 from xpoll.scripts.commands.run import run_step
@@ -15,7 +16,7 @@ from xpoll.votes.tasks.registry import kind_of
 
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
-    """A job, and whether to compare the methods."""
+    """Adds the job and --compare."""
     add_job(command)
     compare = "print every method on the votes there are; writes nothing"
     command.add_argument("--compare", action="store_true", help=compare)
@@ -79,11 +80,10 @@ def _show_methods(rows: list[dict[str, Any]]) -> None:
 def position_line(bias: dict[str, Any] | None) -> str:
     if bias is None:
         return "position bias: not measured, because all prompts name the labels in one order (panel.label_order)"
-    shares = " ".join(f"{100 * share:.1f}" for share in bias["shares"])
-    equal = 100 / len(bias["shares"])
+    shares = ", ".join(map(percent, bias["shares"]))
     return (
-        f"position bias: {shares} % of the votes name the label in place 1 to {len(bias['shares'])} of the prompt, "
-        f"{equal:.1f} % each without one (p = {bias['p_value']:.2g})"
+        f"position bias: {shares} of the votes name the label in place 1 to {len(bias['shares'])} of the prompt, "
+        f"{percent(1 / len(bias['shares']))} each without one ({p_value(bias['p_value'])})"
     )
 
 
@@ -92,31 +92,22 @@ def _show_personas(found: dict[str, Any]) -> None:
         print(f"\nwithout it ({found['persona_method']}){'alone right':>24}{'it adds':>14}{'labels changed':>17}")
         for row in found["personas"]:
             adds = row["marginal_accuracy"]
-            points = "-" if adds is None else f"{100 * adds:+.1f} points"
-            print(
-                f"{row['persona']:32}{_percent(row['accuracy']):>12}{points:>16}{_percent(row['labels_changed']):>15}"
-            )
+            gain = points(adds, signed=True, none="-")
+            print(f"{row['persona']:32}{_share(row['accuracy']):>12}{gain:>16}{_share(row['labels_changed']):>15}")
     equal = found["equal_answers"]
     if equal is not None:
         print(
             f"\nmajority of {equal['answers']} answers: one persona asked {equal['answers']} times "
-            f"{_percent(equal['one_persona'])}, different personas asked once {_percent(equal['different_personas'])}"
+            f"{_share(equal['one_persona'])}, different personas asked once {_share(equal['different_personas'])}"
         )
 
 
-def _interval(row: dict[str, Any]) -> str:
-    if row["accuracy"] is None:
-        return "not measured"
-    low, high = row["accuracy_ci95"]
-    return f"{100 * row['accuracy']:.1f} % ({100 * low:.1f} to {100 * high:.1f})"
+def _accuracy(row: dict[str, Any]) -> str:
+    return share_with_interval(row["accuracy"], row.get("accuracy_ci95"))
 
 
-def _percent(share: float | None) -> str:
-    return "-" if share is None else f"{100 * share:.1f} %"
-
-
-def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:.3f}"
+def _share(share: float | None) -> str:
+    return percent(share, none="-")
 
 
 class _Column(NamedTuple):
@@ -129,11 +120,11 @@ class _Column(NamedTuple):
 
 
 COLUMNS = (
-    _Column("set_accuracy", "whole set right", 17, lambda row: _percent(row["set_accuracy"])),
-    _Column("accuracy", "accuracy (95 % interval)", 28, lambda row: _interval(row)),
-    _Column("f1_micro", "micro F1", 10, lambda row: _percent(row["f1_micro"])),
-    _Column("f1_macro", "macro F1", 10, lambda row: _percent(row["f1_macro"])),
-    _Column("ece", "ECE", 8, lambda row: _number(row["ece"])),
+    _Column("set_accuracy", "whole set right", 17, lambda row: _share(row["set_accuracy"])),
+    _Column("accuracy", "accuracy (95 % interval)", 28, lambda row: _accuracy(row)),
+    _Column("f1_micro", "micro F1", 10, lambda row: _share(row["f1_micro"])),
+    _Column("f1_macro", "macro F1", 10, lambda row: _share(row["f1_macro"])),
+    _Column("ece", "ECE", 8, lambda row: _share(row["ece"])),
     _Column("labels_each", "labels/text", 13, lambda row: f"{row['labels_each']:.2f}"),
     _Column("undecided", "undecided", 11, lambda row: str(row["undecided"])),
     _Column("abstained", "abstained", 11, lambda row: str(row["abstained"])),

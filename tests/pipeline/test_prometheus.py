@@ -13,6 +13,7 @@ import pytest
 from tests.conftest import ROOT
 from tests.support.plans import make_plan
 from xpoll.core.errors import EngineError
+from xpoll.core.files import write_json
 from xpoll.core.run_folder import RunFolder
 from xpoll.pipeline.prometheus import COUNTERS, GAUGES, serve_metrics
 
@@ -37,7 +38,7 @@ def run(tmp_path: Path) -> RunFolder:
     folder = RunFolder(tmp_path)
     silent = LOAD | {"worker": "worker-1", "device": "xpu:1", "running": None, "waiting": None, "kv_cache_usage": None}
     folder.load.write_text("".join(json.dumps(load) + "\n" for load in (LOAD, silent)))
-    make_plan(prompts=2400, documents=800).write(folder.plan)
+    write_json(folder.plan, make_plan(prompts=2400, documents=800).as_json())
     return folder
 
 

@@ -57,6 +57,6 @@ def test_two_runs_are_compared_on_the_gold_rows_both_have(run: RunFolder, tmp_pa
 def test_the_command_prints_them_side_by_side(run: RunFolder, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["report", str(run.path), str(run.path)]) == 0
     said = capsys.readouterr().out
-    assert "teachers: A has 100 and B 100 of 120 gold rows right; p = 1, within noise" in said
+    assert "teachers: A has 100 and B 100 of 120 gold rows right; p = 1.00, within noise" in said
     assert main(["report", str(run.path), str(run.path), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["agreement"] == 1.0

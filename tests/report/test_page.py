@@ -13,10 +13,11 @@ from tests.support.example_run import LABELS, make_run
 from tests.support.page import Page
 from xpoll.core.errors import RunFolderError
 from xpoll.core.files import read_json, write_json
-from xpoll.report.charts.bars import percent
+from xpoll.core.formatting import number, percent
 from xpoll.report.markdown import write_markdown
-from xpoll.report.page import number, write_report
+from xpoll.report.page import write_report
 from xpoll.report.panel import names_of
+from xpoll.student.evaluation import Evaluation, Verdict
 
 HOSTILE = {
     "doc-002": "<script>alert(1)</script>",
@@ -25,8 +26,8 @@ HOSTILE = {
     "gold-005": "\u202e\u05e9\u05dc\u05d5\u05dd \u0645\u0631\u062d\u0628\u0627 \U0001f4c8\U0001f469\u200d\U0001f4bb",
 }
 NOTHING_READ = {
-    "energy": {"source": "none", "energy_j": None, "idle_w": None, "stages": {}},
-    "cost": {"usd": None, "co2_kg": None, "assumptions": ["report.usd_per_hour is not set"]},
+    "energy": {"source": "none", "energy_j": None, "idle_w": None, "stages": {}, "wall_s": {}, "why": {}},
+    "cost": {"usd": None, "co2_kg": None, "by_stage": {}, "assumptions": {"hours": 0.064, "stages": ["poll"]}},
 }
 
 
@@ -142,7 +143,9 @@ def test_every_figure_of_the_metrics_is_shown(page: Page, tmp_path: Path) -> Non
     missing = []
     for key, value in figures({k: v for k, v in metrics.items() if k != "schema_version"}):
         name = next((part for part in reversed(key.split(".")) if not part.isdigit()), "")
-        shown = percent(value) if name.removesuffix("_ci95").removeprefix("predicted_") in shares else shown_as(value)
+        shown = percent(value) if name.removeprefix("predicted_") in shares else shown_as(value)
+        if name.endswith("_ci95"):
+            shown = f"{100 * value:.1f}"  # an interval has its unit once
         if not re.search(rf"(?<![\w.,]){re.escape(shown)}(?![\w]|[.,]\d)", page.text):
             missing.append((key, shown))
     assert missing == []
@@ -161,53 +164,39 @@ def shown_as(value: Any) -> str:
 
 
 def test_the_verdict_names_teacher_student_and_their_difference(page: Page) -> None:
-    assert "labels 83.3 % of 120 gold rows right (95 % interval 75.7 % to 88.9 %)" in page.text
+    assert "labels 83.3 % of 120 gold rows right (95 % interval 75.7 to 88.9 %)" in page.text
     assert "raw majority of the same answers is right on 60.8 %: calibration adds 22.5 points" in page.text
     assert "The student is 5.0 points below its teacher" in page.text
-    assert "always answering 'neutral' is right on 55.0 %" in page.text
-
-
-@pytest.mark.parametrize(
-    ("teacher", "student", "difference", "within_noise", "words"),
-    [
-        (
-            0.70,
-            0.68,
-            -0.02,
-            True,
-            ["weak teacher", "A weak teacher: 30 of 100 labels", "not to decide about single texts"],
-        ),
-        (0.90, 0.80, -0.10, False, ["teacher at 90.0 %", "Do not put the student in its teacher's place"]),
-        (0.90, 0.89, -0.01, True, ["student may be used", "a difference within noise is no proof"]),
-        (0.90, 0.58, -0.32, False, ["do not use the student"]),
-        (0.60, 0.58, -0.02, True, ["the teacher is not shown to do better", "Do not use the student"]),
-    ],
-)
-def test_the_verdict_follows_the_figures(
-    tmp_path: Path, teacher: float, student: float, difference: float, within_noise: bool, words: list[str]
-) -> None:
-    folder = make_run(tmp_path)
-    evaluation = read_json(folder.evaluation)
-    for rater, accuracy in (("teacher", teacher), ("student", student)):
-        evaluation[rater] |= {"accuracy": accuracy, "accuracy_ci95": [accuracy - 0.08, accuracy + 0.06]}
-    evaluation["comparison"] |= {"difference": difference, "within_noise": within_noise}
-    write_json(folder.evaluation, evaluation)
-    text = Page(write_report(folder)).text
-    assert [word for word in words if word not in text] == []
+    assert "Always answering 'neutral' is right on 55.0 %" in page.text
 
 
 def test_without_gold_labels_quality_is_not_measured_and_the_page_says_how_to(tmp_path: Path) -> None:
     page = Page(write_report(make_run(tmp_path, gold=False)))
-    assert "teacher: not measured" in page.text and "student: not measured" in page.text
+    assert "Verdict not measured Nothing says how often a label is right" in page.text
     assert "Set documents.gold_path" in page.text
     assert "Confusion matrix" not in page.text and page.problems == []
 
 
-def test_an_evaluation_of_nulls_reads_like_none(tmp_path: Path) -> None:
+def test_an_evaluation_without_gold_rows_reads_like_none(tmp_path: Path) -> None:
     folder = make_run(tmp_path, gold=False)
-    nulls = {"teacher": None, "teacher_raw": None, "student": None, "comparison": None}
-    write_json(folder.evaluation, {"gold_rows": 0, "labels": LABELS, **nulls})
-    assert "Quality is not measured" in Page(write_report(folder)).text
+    verdict = Verdict(word="not measured", reasons=("no gold rows",))
+    write_json(folder.evaluation, Evaluation(gold_rows=0, labels=tuple(LABELS), verdict=verdict).as_json())
+    assert "there are no texts with known labels (documents.gold_path)" in Page(write_report(folder)).text
+
+
+@pytest.mark.parametrize(("name", "step"), [("evaluation", "evaluate"), ("metrics", "report")])
+@pytest.mark.parametrize("version", [None, 0, 99])
+def test_a_file_of_another_version_is_one_line_with_the_step_to_run_again(
+    tmp_path: Path, name: str, step: str, version: int | None
+) -> None:
+    folder = make_run(tmp_path)
+    path = tmp_path / f"{name}.json"
+    held = {key: value for key, value in read_json(path).items() if key != "schema_version"}
+    write_json(path, held if version is None else held | {"schema_version": version})
+    theirs = "has no schema_version" if version is None else f"has schema_version {version}"
+    said = rf"{name}\.json {theirs}, this xpoll reads \d -> run the step again: xpoll {step} {tmp_path}$"
+    with pytest.raises(RunFolderError, match=said):
+        write_report(folder)
 
 
 def test_gold_labels_without_scores_name_the_step_that_is_missing(tmp_path: Path) -> None:
@@ -216,9 +205,13 @@ def test_gold_labels_without_scores_name_the_step_that_is_missing(tmp_path: Path
     assert "xpoll evaluate RUN_FOLDER" in Page(write_report(folder)).text
 
 
+def test_no_figure_of_others_is_on_the_page(page: Page) -> None:
+    assert "Published" not in page.text and "GPT-4" not in page.text
+
+
 def test_what_could_not_be_read_is_not_measured(tmp_path: Path) -> None:
     page = Page(write_report(make_run(tmp_path, metrics=NOTHING_READ)))
-    assert "Energy is not measured : no energy counter" in page.text
+    assert "Energy is not measured : no step of this run was timed" in page.text
     for name in (
         "Energy not measured source: none",
         "Idle power not measured",
@@ -243,12 +236,10 @@ def test_the_predicted_share_of_the_prefix_cache_stands_beside_the_measured_one(
 def test_any_engine_figure_may_be_null(tmp_path: Path) -> None:
     folder = make_run(tmp_path)
     metrics = read_json(folder.metrics)
-    metrics["engine"] = {k: v if isinstance(v, str) else None for k, v in metrics["engine"].items()} | {
-        "new_figure": 4.5
-    }
+    metrics["engine"] = {k: v if isinstance(v, str) else None for k, v in metrics["engine"].items()}
     write_json(folder.metrics, metrics)
     text = Page(write_report(folder)).text
-    assert "Polling not measured" in text and "Cached share not measured" in text and "new_figure 4.50" in text
+    assert "Polling not measured" in text and "Cached share not measured" in text
 
 
 def test_the_panel_is_counted_from_the_votes(page: Page) -> None:
@@ -294,22 +285,6 @@ def test_a_missing_input_names_the_step_that_makes_it(tmp_path: Path) -> None:
         write_report(folder)
 
 
-@pytest.mark.parametrize(
-    ("value", "shown"),
-    [
-        (None, "not measured"),
-        (0, "0"),
-        (0.0, "0"),
-        (1440, "1,440"),
-        (0.00208, "0.00208"),
-        (1.283, "1.28"),
-        (-5.25, "-5.25"),
-    ],
-)
-def test_numbers_are_short_and_never_made_up(value: float | None, shown: str) -> None:
-    assert number(value) == shown
-
-
 def test_personas_of_a_file_are_called_by_their_words() -> None:
     long = "a retired schoolteacher from Ohio who keeps bees and reads the paper twice"
     rows = [
@@ -340,3 +315,4 @@ def test_a_panel_from_a_file_is_counted_and_named_on_the_page(tmp_path: Path) ->
     assert "3 personas, each asked once" in page.text
     assert "keeper of bees" in page.text
     assert "hub-7" not in page.text
+    assert "240 documents, 3 personas, " in write_markdown(folder).read_text(encoding="utf-8")

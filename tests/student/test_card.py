@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 import yaml
 
-from xpoll.student.card import write_card
+from xpoll.student.card import EnergyUsed, write_card
+from xpoll.student.evaluation import Evaluation, Score, TeacherComparison, Verdict
 
 TRAINING = {
     "encoder": "all-minilm-l6-v2",
@@ -31,50 +32,82 @@ CONFIG: dict[str, Any] = {
     "panel": {"personas": ["a", "b"]},
     "vote": {"method": "posterior"},
 }
-SCORES = {
-    "accuracy": 0.9,
-    "accuracy_ci95": [0.85, 0.93],
-    "f1_macro": 0.88,
-    "ece": None,
-    "per_class": {"bad": {"precision": 0.9, "recall": 0.8, "support": 60}},
-}
+NO_ENERGY = EnergyUsed(None, "none")
 
 
-def card(folder: Path, evaluation: dict[str, Any] | None, metrics: dict[str, Any] | None = None) -> str:
+def score(**changes: Any) -> Score:
+    found: dict[str, Any] = {
+        "accuracy": 0.9,
+        "accuracy_ci95": (0.85, 0.93),
+        "f1_macro": 0.88,
+        "f1_macro_ci95": (0.8, 0.9),
+        "ece": None,
+        "per_class": {"bad": {"precision": 0.9, "recall": 0.8, "f1": 0.85, "support": 60}},
+        "confusion": (),
+        "abstained": 0,
+        "abstention_rate": 0.0,
+    }
+    return Score.model_validate(found | changes)
+
+
+def evaluation(**changes: Any) -> Evaluation:
+    found: dict[str, Any] = {
+        "gold_rows": 200,
+        "labels": ("bad", "good", "fair"),
+        "teacher": score(ece=0.05),
+        "student": score(),
+        "verdict": Verdict(word="ship", reasons=("wanted accuracy met",), wanted_accuracy=0.9),
+    }
+    return Evaluation.model_validate(found | changes)
+
+
+def written(folder: Path, **training: Any) -> str:
+    """The card of a student without scores whose training.json has these keys."""
+    (folder / "training.json").write_text(json.dumps(TRAINING | training))
+    return write_card(folder, CONFIG, None, personas=2, energy=NO_ENERGY).read_text(encoding="utf-8")
+
+
+def card(folder: Path, found: Evaluation | None, *, personas: int = 2, energy: EnergyUsed = NO_ENERGY) -> str:
     (folder / "training.json").write_text(json.dumps(TRAINING))
-    return write_card(folder, CONFIG, evaluation, metrics).read_text(encoding="utf-8")
+    return write_card(folder, CONFIG, found, personas=personas, energy=energy).read_text(encoding="utf-8")
 
 
 def test_a_card_without_gold_rows_says_that_nothing_was_measured(tmp_path: Path) -> None:
     text = card(tmp_path, None)
-    assert "Accuracy: not measured" in text and "Energy of labelling and training: not measured" in text
+    assert "Verdict: **not measured**." in text and "Energy of labelling and training: not measured" in text
     assert "No text was voted 'fair'" in text
     assert "first student" not in text and "mean answers" not in text
 
 
 def test_a_card_says_how_the_student_stands_to_its_votes(tmp_path: Path) -> None:
-    said = {"sentence": "The student is level with its teacher.", "votes_sentence": "It gives the voted label on 90 %."}
-    evaluation = {"gold_rows": 200, "student": SCORES, "teacher": SCORES, "comparison": said}
-    text = card(tmp_path, evaluation)
-    assert "\n\nThe student is level with its teacher. It gives the voted label on 90 %.\n\n" in text
-    assert "level with" not in card(tmp_path, evaluation | {"comparison": None})
+    comparison = TeacherComparison(
+        difference=0.0,
+        difference_ci95=(-0.1, 0.1),
+        p_value=1.0,
+        within_noise=True,
+        voted_rows=200,
+        agreement=0.9,
+        agreement_ci95=(0.85, 0.93),
+        apart=None,
+    )
+    text = card(tmp_path, evaluation(comparison=comparison))
+    assert (
+        "\n\nThe student is level with its teacher (90.0 % both) on 200 gold rows; p = 1.00, within noise. "
+        "It gives the voted label on 90.0 % (85.0 to 93.0) of the 200 rows that have one.\n\n"
+    ) in text
+    assert "level with" not in card(tmp_path, evaluation())
 
 
 def test_a_card_says_what_abstentions_weigh(tmp_path: Path) -> None:
-    (tmp_path / "training.json").write_text(json.dumps(TRAINING | {"abstained_trained": 4, "abstained_weight": 0.5}))
-    text = write_card(tmp_path, CONFIG, None, None).read_text(encoding="utf-8")
+    text = written(tmp_path, **{"abstained_trained": 4, "abstained_weight": 0.5})
     assert "- 4 texts on which the votes abstained weigh 0.5 of one with a label" in text
     assert "that taught it" not in text
-    (tmp_path / "training.json").write_text(
-        json.dumps(TRAINING | {"abstained_trained": 4, "abstained_weight": 0.5, "ensemble": 3})
-    )
-    text = write_card(tmp_path, CONFIG, None, None).read_text(encoding="utf-8")
+    text = written(tmp_path, **{"abstained_trained": 4, "abstained_weight": 0.5, "ensemble": 3})
     assert "with the voted distribution as target, for the students that taught it." in text
 
 
 def test_a_card_says_how_many_labels_a_student_gave_itself(tmp_path: Path) -> None:
-    (tmp_path / "training.json").write_text(json.dumps(TRAINING | {"self_trained": 7}))
-    text = write_card(tmp_path, CONFIG, None, None).read_text(encoding="utf-8")
+    text = written(tmp_path, **{"self_trained": 7})
     assert "- 7 texts without a vote bear labels of a first student." in text
     head = yaml.safe_load(text.split("---")[1])
     assert head["base_model"] == "all-minilm-l6-v2" and head["pipeline_tag"] == "text-classification"
@@ -82,11 +115,9 @@ def test_a_card_says_how_many_labels_a_student_gave_itself(tmp_path: Path) -> No
 
 
 def test_a_card_says_that_an_ensemble_taught(tmp_path: Path) -> None:
-    (tmp_path / "training.json").write_text(json.dumps(TRAINING | {"ensemble": 5}))
-    text = write_card(tmp_path, CONFIG, None, None).read_text(encoding="utf-8")
+    text = written(tmp_path, **{"ensemble": 5})
     assert "- It was trained on the mean answers of 5 students of these." in text
-    (tmp_path / "training.json").write_text(json.dumps(TRAINING | {"ensemble": 5, "variants": 2}))
-    text = write_card(tmp_path, CONFIG, None, None).read_text(encoding="utf-8")
+    text = written(tmp_path, **{"ensemble": 5, "variants": 2})
     assert "5 students of these, also to 2 texts made of the words of each." in text
 
 
@@ -100,19 +131,22 @@ def test_a_card_says_that_an_ensemble_taught(tmp_path: Path) -> None:
     ],
 )
 def test_a_card_says_what_became_of_the_votes(tmp_path: Path, refine: str, said: str | None) -> None:
-    (tmp_path / "training.json").write_text(json.dumps(TRAINING | {"refine": refine, "pruned": 9}))
-    text = write_card(tmp_path, CONFIG, None, None).read_text(encoding="utf-8")
+    text = written(tmp_path, **{"refine": refine, "pruned": 9})
     assert said in text if said else "students of other texts" not in text
 
 
 def test_a_card_has_scores_energy_and_the_verdict(tmp_path: Path) -> None:
-    evaluation = {"gold_rows": 120, "student": SCORES, "teacher": SCORES | {"ece": 0.05}}
-    evaluation["next_step"] = {"decision": "ship", "why": "It gets 90 %."}
-    text = card(tmp_path, evaluation, {"energy": {"energy_j": 1234.4, "source": "rapl"}})
+    text = card(tmp_path, evaluation(), energy=EnergyUsed(1234.4, "rapl"))
     assert "| this model | 90.0 % | 88.0 % | not measured |" in text
-    assert "| the votes that taught it | 90.0 % | 88.0 % | 0.050 |" in text
-    assert "85.0 to 93.0 %" in text and "1234 J (rapl)" in text and "Verdict: ship. It gets 90 %." in text
-    assert "| bad | 0.90 | 0.80 | 60 |" in text
+    assert "| the votes that taught it | 90.0 % | 88.0 % | 5.0 % |" in text
+    assert "95 % interval of its accuracy: 85.0 to 93.0 %." in text and "1,234 J (rapl)" in text
+    assert "Verdict: **ship**. The student gets 90.0 % (85.0 to 93.0) on 200 gold rows, 90 % is wanted" in text
+    assert "| bad | 90.0 % | 80.0 % | 60 |" in text
+
+
+def test_a_card_counts_the_personas_that_were_asked(tmp_path: Path) -> None:
+    assert "answers of a-teacher to 8 personas" in card(tmp_path, None, personas=8)
+    assert "answers of a-teacher to 1 persona," in card(tmp_path, None, personas=1)
 
 
 def test_text_of_a_config_breaks_no_structure(tmp_path: Path) -> None:

@@ -15,7 +15,9 @@ from xpoll.core.records import CONSENSUS_SCHEMA, VOTE_SCHEMA, Consensus, Documen
 from xpoll.core.run_folder import RunFolder
 from xpoll.report.cost import cost_of
 from xpoll.report.energy import energy_of
+from xpoll.report.metrics import EngineFigures, LabelCounts, Metrics, VoteCounts
 from xpoll.student.evaluate import evaluate
+from xpoll.student.evaluation import Evaluation, verdict_in
 from xpoll.votes.consensus import consensus_of
 
 ROOT = Path(__file__).parents[2]
@@ -73,11 +75,11 @@ def make_run(
     write_json(folder.environment, ENVIRONMENT)
     write_table(folder.votes, to_table(votes, with_labels(VOTE_SCHEMA, LABELS)))
     write_table(folder.labels, to_table(consensus, with_labels(CONSENSUS_SCHEMA, LABELS)))
-    evaluation: dict[str, Any] = {}
+    evaluation: Evaluation | None = None
     if gold:
         evaluation = evaluate(consensus, LABELS, _Student(truth))  # type: ignore[arg-type]
-        write_json(folder.evaluation, evaluation)
-    write_json(folder.metrics, _metrics(votes, consensus, evaluation) | dict(metrics or {}))
+        write_json(folder.evaluation, evaluation.as_json())
+    write_json(folder.metrics, _metrics(votes, consensus, evaluation).as_json() | dict(metrics or {}))
     return folder
 
 
@@ -147,50 +149,46 @@ def _votes(documents: Sequence[Document], truth: Mapping[str, str], config: Conf
                 yield Vote(*key, label, None, float(shares.max()), tuple(shares.tolist()), reason)
 
 
-def _metrics(votes: Sequence[Vote], consensus: Sequence[Consensus], evaluation: Mapping[str, Any]) -> dict[str, Any]:
+def _metrics(votes: Sequence[Vote], consensus: Sequence[Consensus], evaluation: Evaluation | None) -> Metrics:
     reasons = [vote.unparsable for vote in votes if vote.unparsable is not None]
     errors = [reason.removeprefix("error: ") for reason in reasons if reason.startswith("error: ")]
     decided = sum(row.label is not None for row in consensus)
     config = ReportConfig(usd_per_hour=0.72, carbon_g_per_kwh=350.0)
-    right = evaluation["teacher"]["accuracy"] * len(consensus) if evaluation else None
+    teacher = evaluation.teacher if evaluation else None
+    right = teacher.accuracy * len(consensus) if teacher else None
     energy = energy_of(_stages(), answers=len(votes) - len(errors), decided=decided, right=right, config=config)
-    return {
-        "schema_version": 1,
-        "documents": len(consensus),
-        "prompts": len(votes),
-        "completions": len(votes) - len(errors),
-        "errors": {kind: errors.count(kind) for kind in sorted(set(errors))},
-        "votes": {
-            "counted": len(votes) - len(reasons),
-            "saved": 0,
-            "unparsable": len(reasons) - len(errors),
-            "position_bias": None,
-        },
-        "labels": {"decided": decided, "abstained": len(consensus) - decided},
-        "engine": {
-            "backend": "vllm",
-            "model": "smollm2-135m-instruct",
-            "device": "cpu",
-            "replicas": 2,
-            "wall_s": 187.028,
-            "startup_s": 44.274,
-            "prompt_tokens": 352_617,
-            "cached_prompt_tokens": 301_264,
-            "cached_share": 0.8544,
-            "predicted_cached_share": 0.8459,
-            "prompt_order": "persona_first",
-            "output_tokens": 2_913,
-            "output_tokens_per_s": 15.575,
-            "latency_p50_s": 8.112,
-            "latency_p95_s": 14.903,
-            "latency_p99_s": 17.255,
-            "documents_per_s": 1.283,
-        },
-        "teacher": evaluation.get("teacher"),
-        "student": evaluation.get("student"),
-        "energy": energy,
-        "cost": cost_of(energy, config, engine_s=231.3, documents=len(consensus), texts_per_s=48.0),
-    }
+    return Metrics(
+        documents=len(consensus),
+        prompts=len(votes),
+        completions=len(votes) - len(errors),
+        errors={kind: errors.count(kind) for kind in sorted(set(errors))},
+        votes=VoteCounts(counted=len(votes) - len(reasons), saved=0, unparsable=len(reasons) - len(errors)),
+        labels=LabelCounts(decided=decided, abstained=len(consensus) - decided),
+        engine=EngineFigures(
+            backend="vllm",
+            model="smollm2-135m-instruct",
+            device="cpu",
+            replicas=2,
+            wall_s=187.028,
+            startup_s=44.274,
+            prompt_tokens=352_617,
+            cached_prompt_tokens=301_264,
+            cached_share=0.8544,
+            predicted_cached_share=0.8459,
+            prompt_order="persona_first",
+            output_tokens=2_913,
+            output_tokens_per_s=15.575,
+            latency_p50_s=8.112,
+            latency_p95_s=14.903,
+            latency_p99_s=17.255,
+            documents_per_s=1.283,
+        ),
+        verdict=verdict_in(evaluation).word,
+        teacher=teacher,
+        student=evaluation.student if evaluation else None,
+        energy=energy,
+        cost=cost_of(energy, config, engine_s=231.3, documents=len(consensus), texts_per_s=48.0),
+    )
 
 
 def _stages() -> list[dict[str, Any]]:

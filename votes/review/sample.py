@@ -13,7 +13,7 @@ import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -21,6 +21,9 @@ from xpoll.core.errors import InputError, RunFolderError
 from xpoll.core.files import read_json, write_json
 from xpoll.core.records import Consensus
 from xpoll.votes.review.bound import Certificate, Stratum, certify
+
+NoBound = Literal["nobody answered", "answers used up", "labels changed"]
+"""Why no bound on the labels' accuracy can be stated; report/wording.py has the sentences."""
 
 SCHEMA_VERSION = 1
 STRATA = 10
@@ -103,7 +106,7 @@ def answers_of(review: Mapping[str, Any] | None) -> dict[str, str]:
 
 def certificate_of(
     review: Mapping[str, Any], consensus: Iterable[Consensus], *, learnt_from: bool
-) -> tuple[Certificate | None, str | None]:
+) -> tuple[Certificate | None, NoBound | None]:
     """The bound on the labels' accuracy, or why there is none.
 
     Args:
@@ -113,11 +116,11 @@ def certificate_of(
     """
     answers = answers_of(review)
     if not answers:
-        return None, "nobody has labelled a document of the sample yet"
+        return None, "nobody answered"
     if learnt_from:
-        return None, "the votes were weighted by the answers (vote.learn_from_review), which uses them up"
+        return None, "answers used up"
     if _fingerprint(_accepted(consensus)) != review["fingerprint"]:
-        return None, "the labels have changed since the sample was drawn; draw a new one"
+        return None, "labels changed"
     strata = [Stratum(stratum["documents"], stratum["sampled"]) for stratum in review["strata"]]
     wrong = sum(row["label"] not in (None, row["voted_label"]) for row in review["rows"])
     return certify(strata, wrong=wrong, unanswered=review["sampled"] - len(answers)), None

@@ -36,7 +36,7 @@ def folder(tmp_path: Path) -> RunFolder:
     about = {"backend": "replay", "model": "m", "device": "cpu", "device_name": "cpu", "replicas": 1}
     documents = len(labels_of(folder))
     write_json(folder.engine, {**about, "sessions": [session], "settled_documents": documents})
-    make_plan(documents=documents, prompts=len(answers)).write(folder.plan)
+    write_json(folder.plan, make_plan(documents=documents, prompts=len(answers)).as_json())
     read = [Document(row.document_id, row.text, row.split, row.gold_label) for row in labels_of(folder).values()]
     write_table(folder.documents, to_table(read, DOCUMENT_SCHEMA))
     folder.evaluation.unlink()
@@ -102,7 +102,8 @@ def test_an_audit_in_three_commands(folder: RunFolder, xpoll: Xpoll) -> None:
     assert xpoll("report", folder.path).returncode == 0
     review = read_json(folder.metrics)["review"]
     assert review["at_least"] is None
-    assert "uses them up" in review["no_bound_because"]
+    assert review["no_bound_because"] == "answers used up"
+    assert "which uses them up" in folder.report.read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("form", ["labelstudio", "argilla"])
