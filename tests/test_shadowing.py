@@ -37,9 +37,7 @@ def trapped(tmp_path: Path) -> Path:
 
 def call(command: tuple[str, ...], *arguments: object, cwd: Path) -> "subprocess.CompletedProcess[str]":
     """Runs a command to its end, which must be a good one."""
-    done = subprocess.run(
-        [*command, *map(str, arguments)], cwd=cwd, capture_output=True, text=True, timeout=START_S
-    )
+    done = subprocess.run([*command, *map(str, arguments)], cwd=cwd, capture_output=True, text=True, timeout=START_S)
     assert done.returncode == 0, done.stderr
     return done
 
