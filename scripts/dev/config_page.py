@@ -26,8 +26,12 @@ def page() -> str:
     for name, field in Config.model_fields.items():
         section = field.annotation
         assert isinstance(section, type) and issubclass(section, Section)
-        parts.append(f"## [{name}]\n\n| key | type | default | meaning |\n|---|---|---|---|\n{_rows(section)}\n")
+        parts.append(_table(f"## [{name}]", section))
     return "\n".join(parts)
+
+
+def _table(title: str, section: type[BaseModel]) -> str:
+    return f"{title}\n\n| key | type | default | meaning |\n|---|---|---|---|\n{_rows(section)}\n"
 
 
 def _rows(section: type[BaseModel]) -> str:

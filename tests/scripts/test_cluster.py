@@ -40,7 +40,6 @@ class Slurm:
         self.environment = {
             **kept,
             "PATH": f"{COMMANDS}:{os.environ['PATH']}",
-            "PYTHONPATH": str(ROOT),
             "STUB_FOLDER": str(folder),
             "STUB_WHEN": str(folder / "works"),
             "STUB_LIMITED": "1",
