@@ -1,39 +1,56 @@
-# Two commands: `make demo` and `make test`. Both set up .venv first, once. `make examples` makes docs/examples anew.
+# `make` lists what there is. .venv is set up once, before whatever needs it first.
 
 SHELL := bash
-.PHONY: demo test test-ipex test-docker lint-deploy ipex examples check setup clean
+.DEFAULT_GOAL := help
+.PHONY: help demo setup lint unit test ipex test-ipex lint-deploy test-docker examples clean
+PYTEST := .venv/bin/python -m pytest --durations=12
+# Further arguments of pytest: make unit ARGS="tests/votes -k majority"
+ARGS ?=
 
-demo: .venv/.ready
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-12s %s\n", $$1, $$2 }' Makefile
+
+demo: .venv/.ready ## runs the whole path on examples/investor_sentiment: 3 to 6 minutes
 	@start=$$SECONDS; .venv/bin/xpoll run examples/investor_sentiment/job.toml && echo "demo: $$((SECONDS - start)) s"
 
-# Makes the reports in docs/examples anew: the demo run, and the suite `quick`, whose records become its baseline.
-examples: demo
+setup: .venv/.ready ## makes .venv: what a run on a CPU needs
+
+lint: .venv/.ready-test ## format, lint rules and types: under a minute
+	@start=$$SECONDS; .venv/bin/ruff format --check . && .venv/bin/ruff check . \
+		&& .venv/bin/python scripts/dev/link_tree.py && .venv/bin/mypy && echo "lint: $$((SECONDS - start)) s"
+
+# Two processes: starting Ray and vLLM is mostly imports, which take one core each. Without a bound PyTorch would take
+# all cores in both, and wait for its own threads most of the time.
+unit: .venv/.ready-test ## tests that start no engine: under 4 minutes
+	@start=$$SECONDS; OMP_NUM_THREADS=1 $(PYTEST) -m "not engine and not ipex" -n 2 --dist loadfile $(ARGS) \
+		&& echo "unit: $$((SECONDS - start)) s"
+
+# In the order of tests/conftest.py: the longest files first, which are not those with the most tests.
+test: lint unit ## lint, unit, and the tests that start Ray and engines
+	@start=$$SECONDS; $(PYTEST) -m engine -n 2 --dist loadfile --no-loadscope-reorder $(ARGS) \
+		&& echo "tests with an engine: $$((SECONDS - start)) s"
+
+# Trains with IPEX (student.backend = "ipex") and exports to OpenVINO.
+ipex: .venv-ipex/.ready ## makes .venv-ipex, the Intel environment: about 8 GB
+
+test-ipex: .venv/.ready-test .venv-ipex/.ready ## tests in the Intel environment
+	@$(PYTEST) -m ipex $(ARGS)
+
+lint-deploy: .venv-lint/.ready ## makes .venv-lint: hadolint, shellcheck and kubernetes-validate, for tests/scripts
+
+test-docker: .venv/.ready-test lint-deploy ## the steps of Dockerfile.xpu for the CPU outside of Docker: 4 minutes, 3 GB
+	@XPOLL_TEST_DOCKER=1 $(PYTEST) tests/scripts/test_dockerfile.py tests/scripts/test_cluster.py $(ARGS)
+
+# The demo's run, and the suite `quick`, whose records become its baseline.
+examples: demo ## makes the reports in docs/examples anew
 	@.venv/bin/xpoll report runs/investor_sentiment --markdown
 	@mkdir -p docs/examples && cp runs/investor_sentiment/report.html docs/examples/investor_sentiment.html
 	@cp runs/investor_sentiment/report.md docs/examples/investor_sentiment.md
 	@.venv/bin/xpoll bench quick --output benchmarks/baselines/quick.json; code=$$?; \
 		mv benchmarks/baselines/quick.html docs/examples/quick.html; exit $$code
 
-test: .venv/.ready-test
-	@scripts/check.sh
-
-# The Intel environment: trains with IPEX (student.backend = "ipex") and exports to OpenVINO. About 8 GB.
-ipex: .venv-ipex/.ready
-
-test-ipex: .venv/.ready-test .venv-ipex/.ready
-	@.venv/bin/python -m pytest -m ipex
-
-# Runs the steps of Dockerfile.xpu for the CPU outside of Docker (4 minutes and 3 GB), and all linters.
-test-docker: .venv/.ready-test lint-deploy
-	@XPOLL_TEST_DOCKER=1 .venv/bin/python -m pytest tests/scripts/test_dockerfile.py tests/scripts/test_cluster.py
-
-# hadolint, shellcheck and kubernetes-validate, for the tests of Dockerfile, batch scripts and manifests.
-lint-deploy: .venv-lint/.ready
-
-.venv-lint/.ready: requirements/lint.txt
-	@$${PYTHON:-python3} -m venv .venv-lint && .venv-lint/bin/python -m pip install -q -r requirements/lint.txt && touch $@
-
-setup: .venv/.ready
+clean: ## removes environments, runs and built files
+	rm -rf .venv .venv-ipex .venv-lint runs build dist *.egg-info
 
 .venv/.ready: requirements/cpu.txt pyproject.toml scripts/setup.sh
 	@scripts/setup.sh && touch $@
@@ -44,5 +61,5 @@ setup: .venv/.ready
 .venv-ipex/.ready: requirements/ipex-cpu.txt scripts/setup.sh
 	@scripts/setup.sh ipex && touch $@
 
-clean:
-	rm -rf .venv .venv-ipex .venv-lint runs build *.egg-info
+.venv-lint/.ready: requirements/lint.txt
+	@$${PYTHON:-python3} -m venv .venv-lint && .venv-lint/bin/python -m pip install -q -r requirements/lint.txt && touch $@

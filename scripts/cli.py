@@ -1,4 +1,4 @@
-"""`xpoll`: one command a step. Figures go to stdout, progress and errors to stderr.
+"""`xpoll`: one command per step. Figures go to stdout, progress and errors to stderr.
 
 Exit codes: 0 done, 1 `doctor` warns or a check of `bench` does not hold, 2 a mistake the user can mend
 (one line says what, why and what to type), 130 stopped by Ctrl-C or SIGTERM (the same command resumes).

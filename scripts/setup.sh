@@ -20,7 +20,8 @@ if ! "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null
     exit 2
 fi
 
-# Runs a command with its output in $env/setup.log, says every 20 s that it is still at it, and shows the log's end if it fails.
+# Runs a command with its output in $env/setup.log, says every 20 s how far it is, and shows the end
+# of that log if it fails.
 step() {
     local what=$1 start=$SECONDS
     shift

@@ -5,7 +5,7 @@
 #   sbatch -p pvc --nodes=4 scripts/cluster/slurm.sh run job.toml
 #
 # Submit from the checkout, on a file system that all nodes share. Before the time limit Slurm sends USR1 to this
-# script; xpoll then finishes what is in flight, and the next job goes on from there. What is given to sbatch beside
+# script; xpoll then finishes what is in flight, and the next job resumes there. What is given to sbatch beside
 # the script (partition, account, nodes) is kept for the next job in SBATCH_AGAIN:
 #
 #   export SBATCH_AGAIN="-p pvc --nodes=4"; sbatch $SBATCH_AGAIN scripts/cluster/slurm.sh run job.toml

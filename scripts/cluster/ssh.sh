@@ -28,7 +28,7 @@ on() {
 }
 
 again() {
-    echo "xpoll: stopped -> the same command goes on from here"
+    echo "xpoll: stopped -> the same command resumes"
 }
 
 end_ray() {

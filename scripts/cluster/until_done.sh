@@ -26,11 +26,11 @@ until_done() {
     fi
     local number=${XPOLL_JOB_NUMBER:-1} most=${XPOLL_MAX_JOBS:-50}
     if [ "$number" -ge "$most" ]; then
-        echo "xpoll: stopped in job $number of at most XPOLL_MAX_JOBS=$most -> submit it again to go on" >&2
+        echo "xpoll: stopped in job $number of at most XPOLL_MAX_JOBS=$most -> submit it again to resume" >&2
         return "$code"
     fi
     export XPOLL_JOB_NUMBER=$((number + 1))
-    echo "xpoll: stopped in job $number; submitting job $XPOLL_JOB_NUMBER, which goes on from here"
+    echo "xpoll: stopped in job $number; submitting job $XPOLL_JOB_NUMBER, which resumes here"
     "$again" "$@"
 }
 
@@ -41,7 +41,7 @@ start_ray() {
     address=$head:$port
     # Ray asks for its token wherever ~/.ray/auth_token is there for the head, and sends it only where it is told to.
     export RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO=0 RAY_USAGE_STATS_ENABLED=0 RAY_AUTH_MODE=token
-    "$root/.venv/bin/ray" get-auth-token --generate >/dev/null || echo "xpoll: this Ray has no tokens, goes on without" >&2
+    "$root/.venv/bin/ray" get-auth-token --generate >/dev/null || echo "xpoll: this Ray has no tokens: continuing without" >&2
     on "$head" "$root/.venv/bin/ray" start --head --port "$port" --include-dashboard=false --block &
     sleep "${XPOLL_RAY_HEAD_S:-10}"
     shift
@@ -53,7 +53,7 @@ start_ray() {
 
 # wait_for_nodes NUMBER: returns when so many nodes have joined, or fails after two minutes.
 wait_for_nodes() {
-    "$root/.venv/bin/python" - "$address" "$1" <<'PYTHON'
+    "$root/.venv/bin/python" -P - "$address" "$1" <<'PYTHON'
 import sys
 import time
 

@@ -1,1 +1,1 @@
-"""One command of xpoll a file."""
+"""One command of xpoll per file: `add_arguments` says what it takes, `call` runs it."""

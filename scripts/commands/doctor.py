@@ -19,6 +19,7 @@ def call(parsed: argparse.Namespace) -> int:
 
 
 def show_doctor(*, as_json: bool, probe: bool = False) -> int:
+    """Prints the findings, those of PyTorch itself with `probe`; returns the exit code."""
     found = findings()
     if probe:
         from xpoll.scripts.doctor.probe import probe_findings

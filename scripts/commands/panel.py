@@ -3,6 +3,7 @@
 import argparse
 import json
 from pathlib import Path
+from typing import Any
 
 from xpoll.core.config import Config
 from xpoll.core.errors import ModelError
@@ -29,18 +30,32 @@ def show_panel(config: Config, *, as_json: bool) -> int:
     kept = RunFolder(Path(config.job.run_folder)).panel
     panel = find_panel(config.panel, seed=config.job.seed, kept=kept)
     diversity = panel.diversity or _measured(panel)
-    asked = {"personas_each": config.panel.per_document or config.panel.size, "prompts_each": config.panel.asked_each}
     if as_json:
-        rows = [{"persona_id": p.persona_id, "persona": p.persona, "source": p.source} for p in panel.personas]
-        selection = panel.selection._asdict() if panel.selection else None
-        figures = diversity._asdict() if diversity else None
-        print(json.dumps({"personas": rows, **asked, "selection": selection, "diversity": figures}))
-        return 0
+        print(json.dumps(_as_json(config, panel, diversity)))
+    else:
+        _print(config, panel, diversity)
+    return 0
+
+
+def _as_json(config: Config, panel: ChosenPanel, diversity: Diversity | None) -> dict[str, Any]:
+    return {
+        "personas": [
+            {"persona_id": each.persona_id, "persona": each.persona, "source": each.source} for each in panel.personas
+        ],
+        "personas_each": config.panel.per_document or config.panel.size,
+        "prompts_each": config.panel.asked_each,
+        "selection": panel.selection._asdict() if panel.selection else None,
+        "diversity": diversity._asdict() if diversity else None,
+    }
+
+
+def _print(config: Config, panel: ChosenPanel, diversity: Diversity | None) -> None:
     width = max(len(persona.persona_id) for persona in panel.personas)
     for persona in panel.personas:
         print(f"{persona.persona_id:{width}}  {persona.persona}")
-    print(f"\n{len(panel.personas)} personas, each text is put to {asked['personas_each']} of them", end=", ")
-    print(f"{asked['prompts_each']} prompts a text")
+    each = config.panel.per_document or config.panel.size
+    print(f"\n{len(panel.personas)} personas, each text is put to {each} of them", end=", ")
+    print(f"{config.panel.asked_each} prompts per text")
     if panel.selection:
         made = panel.selection
         print(
@@ -52,7 +67,6 @@ def show_panel(config: Config, *, as_json: bool) -> int:
             f"cosine distance: mean {diversity.mean_distance:.3f}, closest two {diversity.closest_distance:.3f} "
             f"(0 alike, about 1 unrelated); near-duplicates: {100 * (diversity.near_duplicate_share or 0):.0f} %"
         )
-    return 0
 
 
 def _measured(panel: ChosenPanel) -> Diversity | None:

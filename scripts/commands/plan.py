@@ -40,6 +40,7 @@ def call(parsed: argparse.Namespace) -> int:
 
 
 def show_plan(made: dict[str, Any], *, as_json: bool) -> int:
+    """Prints a plan, a figure per line or as JSON; returns the exit code."""
     if as_json:
         print(json.dumps(made))
         return 0

@@ -13,5 +13,5 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 
 
 def call(parsed: argparse.Namespace) -> int:
-    """Runs the step; what is answered already is not asked."""
+    """Runs the step; what is answered already is not asked again."""
     return run_step("poll", parsed)

@@ -46,7 +46,7 @@ def probe_findings() -> list[Finding]:
     environment.pop("ONEAPI_DEVICE_SELECTOR", None)
     try:
         done = subprocess.run(
-            [sys.executable, "-c", PROBE], env=environment, capture_output=True, text=True, timeout=LIMIT_S
+            [sys.executable, "-P", "-c", PROBE], env=environment, capture_output=True, text=True, timeout=LIMIT_S
         )
     except subprocess.TimeoutExpired:
         return [_wrong(f"hangs for more than {LIMIT_S:g} s", "sudo dmesg | tail")]

@@ -86,7 +86,7 @@ def test_a_tool_that_ends_stops_its_counters_with_its_last_words(tmp_path: Path)
     command = printing(tmp_path, *lines, then="time.sleep(0.5)\nprint('Device lost', flush=True)")
     (counter,) = find_xpu_smi(command).counters
     deadline_s = time.monotonic() + 20
-    with pytest.raises(CounterError, match=r"has ended \(Device lost\)"):  # noqa: PT012
+    with pytest.raises(CounterError, match=r"has ended \(Device lost\)"):
         while time.monotonic() < deadline_s:
             counter.read_j()
             time.sleep(0.02)

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -66,7 +67,7 @@ def test_sections_stand_in_order_and_headings_skip_no_level(page: Page) -> None:
     assert sections == ["Verdict", "Quality", "Panel", "Speed", "Energy and cost", "Data", "Provenance"]
     levels = [level for level, _ in page.headings]
     assert levels[0] == 1 and levels.count(1) == 1
-    assert all(after <= before + 1 for before, after in zip(levels, levels[1:], strict=False)), page.headings
+    assert all(after <= before + 1 for before, after in pairwise(levels)), page.headings
 
 
 def test_tables_and_drawings_can_be_read_without_eyes(page: Page) -> None:

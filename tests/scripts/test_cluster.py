@@ -40,7 +40,6 @@ class Slurm:
         self.environment = {
             **kept,
             "PATH": f"{COMMANDS}:{os.environ['PATH']}",
-            "PYTHONPATH": str(ROOT),
             "STUB_FOLDER": str(folder),
             "STUB_WHEN": str(folder / "works"),
             "STUB_LIMITED": "1",
@@ -83,7 +82,7 @@ def test_a_job_that_runs_into_its_limit_submits_itself_until_the_run_is_done(slu
         "options": ["--export=ALL", "-p", "pvc"],
         "rest": ["run", "job.toml", "--set", "panel.samples=3"],
     }
-    assert "job 2, which goes on from here" in (batch.folder / "1.log").read_text()
+    assert "job 2, which resumes here" in (batch.folder / "1.log").read_text()
 
 
 @pytest.mark.parametrize("code", [2, 1])

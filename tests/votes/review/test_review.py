@@ -220,7 +220,7 @@ def test_no_text_is_judged_by_a_classifier_that_was_trained_on_it() -> None:
     assert probabilities.sum(1) == pytest.approx(1)
     assert (probabilities[:60].argmax(1) == labels[:60]).all()
     assert probabilities[60].argmax() == 0
-    assert [error.row for error in likely_errors(labels, probabilities)][0] == 60
+    assert likely_errors(labels, probabilities)[0].row == 60
 
 
 def test_answers_are_those_that_were_given() -> None:
