@@ -21,6 +21,7 @@ from xpoll.personas.panel import check_panel, planned_panel
 from xpoll.personas.persona import Persona
 from xpoll.personas.probes import asked_of_probe, probe_documents
 from xpoll.personas.prompts import build_prompts, orders_of
+from xpoll.student.train import check_student
 
 
 def check_inputs(config: Config) -> Inputs:
@@ -32,6 +33,7 @@ def check_inputs(config: Config) -> Inputs:
         require_fit(config.engine, devices)
     inputs = checked_documents(config)
     resolve_model(config.student.encoder, key="student.encoder")
+    check_student(config.student)
     check_can_be_made(Path(config.job.run_folder))
     prepare_model(config.engine)  # last: the first time it takes half a minute
     return inputs

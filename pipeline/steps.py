@@ -106,14 +106,11 @@ def _vote_on_sets(config: Config, folder: RunFolder, completions: Iterable[Compl
 
 def train(config: Config, folder: RunFolder) -> None:
     require_one_label(config, "student")
-    from xpoll.student.dataset import read_labels, read_reasons
+    from xpoll.student.dataset import read_labels
     from xpoll.student.train import train_student
 
     consensus, labels = read_labels(folder.require(folder.labels, step="vote"))
-    reasons = read_reasons(folder.require(folder.votes, step="vote")) if config.student.refine == "cotrain" else None
-    train_student(
-        consensus, labels, config=config.student, seed=config.job.seed, output=folder.student, reasons=reasons
-    )
+    train_student(consensus, labels, config=config.student, seed=config.job.seed, output=folder.student)
 
 
 def evaluate(config: Config, folder: RunFolder) -> None:

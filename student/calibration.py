@@ -8,6 +8,7 @@ Source: Guo, Pleiss, Sun, Weinberger, "On Calibration of Modern Neural Networks"
 
 import json
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -42,12 +43,24 @@ def softmax(logits: np.ndarray, temperature: float = 1.0) -> np.ndarray:
     return made
 
 
-def write(student: Path, logits: np.ndarray, targets: np.ndarray) -> dict[str, float]:
-    """Fits the temperature on held-out rows and writes it; returns it with the share of rows that agree."""
+class Calibration(NamedTuple):
+    """The fitted temperature, and the share of the rows that it was fitted on whose label the student gives."""
+
+    temperature: float
+    accuracy: float | None
+
+
+def write(student: Path, logits: np.ndarray, targets: np.ndarray) -> Calibration:
+    """Fits the temperature on held-out rows and writes it to calibration.json.
+
+    Args:
+        student: Folder.
+        logits: (rows, labels).
+        targets: (rows, labels) distributions.
+    """
     temperature = fitted_temperature(logits.astype(np.float64), targets)
     write_json(student / FILE, {"temperature": temperature, "held_out_rows": len(targets)})
-    agree = float((logits.argmax(1) == targets.argmax(1)).mean())
-    return {"temperature": temperature, "held_out_accuracy": agree}
+    return Calibration(temperature, float((logits.argmax(1) == targets.argmax(1)).mean()))
 
 
 def read_temperature(student: Path) -> float:
