@@ -79,12 +79,12 @@ def train_student(
         RunFolderError: the folder cannot be written.
     """
     recipe = check_student(config, recipe)
+    backend = chosen_backend(config, recipe)
     chosen = training_rows(consensus, labels)
     check_place(output)
     for label, count in label_counts(chosen.rows, labels).items():
         if not count:
             say(f"no text was voted {label!r}; the student will not answer so")
-    backend = chosen_backend(config, recipe)
     parts = split(chosen.rows, share=config.held_out, seed=seed)
     voted = targets(chosen.rows, labels, soft=config.soft_labels)
     votes = np.array(voted)
@@ -158,14 +158,10 @@ def _deciding(task: TrainingTask, seed: int) -> dict[str, Any]:
 def _training(
     task: TrainingTask, done: FineTuning, seed: int, num_texts: int, calibrated: calibration.Calibration
 ) -> Training:
-    config, ensemble = task.config, task.recipe.ensemble
+    ensemble = task.recipe.ensemble
+    settings = {"encoder", "recipe", "soft_labels", "learning_rate", "batch_size", "max_length"}
     return Training(
-        encoder=config.encoder,
-        recipe=config.recipe,
-        soft_labels=config.soft_labels,
-        learning_rate=config.learning_rate,
-        batch_size=config.batch_size,
-        max_length=config.max_length,
+        **task.config.model_dump(include=settings),
         seed=seed,
         backend=task.backend,
         rows=len(task.chosen.rows),

@@ -7,11 +7,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from tests.student.conftest import Trained
 from tests.support.toy import LABELS, TELLING, documents, make_encoder, row, settings
 from xpoll.core.errors import ConfigError, InputError, ModelError, RunFolderError
+from xpoll.student.calibration import fitted_temperature, softmax
 from xpoll.student.folder import read_training
 from xpoll.student.inference.model import StudentModel
 from xpoll.student.train import train_student
@@ -73,6 +75,14 @@ def test_texts_on_which_the_votes_abstained_are_counted_and_not_trained_on(encod
     rows = [*documents(60), row(60, None, text="loss")]
     training = train_student(rows, LABELS, config=settings(encoder, epochs=1), seed=0, output=tmp_path / "student")
     assert (training.rows, training.abstained) == (60, 1)
+
+
+def test_probabilities_are_the_softmax_of_the_logits_over_the_temperature() -> None:
+    logits = np.array([[2.0, 0.0, -1.0], [500.0, 0.0, 1.0]], np.float32)
+    shares = np.exp(logits[0] / 2.5) / np.exp(logits[0] / 2.5).sum()
+    np.testing.assert_allclose(softmax(logits, 2.5), [shares, [1, 0, 0]], atol=1e-6)
+    truth = np.random.default_rng(0).normal(size=(500, 3))
+    assert fitted_temperature(4 * truth, softmax(truth)) == pytest.approx(4, abs=0.01)
 
 
 def test_soft_targets_teach_doubt_and_hard_targets_do_not(encoder: Path, tmp_path: Path) -> None:

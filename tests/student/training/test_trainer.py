@@ -172,7 +172,7 @@ def test_accumulated_batches_learn_as_one_large_batch_does(encoder: Path, tmp_pa
         config = settings(encoder, epochs=4, **changes)
         train_student(same_length, LABELS, config=config, seed=0, output=tmp_path / name)
         made[name] = StudentModel(tmp_path / name).probabilities(TEXTS)
-    np.testing.assert_allclose(made.large, made.added, atol=1e-3)
+    np.testing.assert_allclose(made["large"], made["added"], atol=1e-3)
 
 
 def test_frozen_parts_keep_their_weights_and_the_rest_learns(encoder: Path, tmp_path: Path) -> None:
@@ -206,7 +206,7 @@ def test_frozen_parts_give_the_same_student_computed_once_or_in_every_step(
         config = settings(encoder, frozen=2, held_out=0.5)
         train_student(documents(90), LABELS, config=config, seed=0, output=tmp_path / name)
         made[name] = StudentModel(tmp_path / name).probabilities(TEXTS)
-    np.testing.assert_allclose(made.once, made["every step"], atol=1e-3)
+    np.testing.assert_allclose(made["once"], made["every step"], atol=1e-3)
 
 
 def test_dropout_of_the_recipe_stands_in_place_of_the_encoders(encoder: Path, tmp_path: Path) -> None:
