@@ -5,7 +5,9 @@ from pathlib import Path
 import pytest
 
 from tests.support.toy import LABELS, documents, settings
+from xpoll.core.config_file import load_config
 from xpoll.core.errors import ConfigError
+from xpoll.pipeline.prepare import check_inputs
 from xpoll.student import recipe as module
 from xpoll.student.recipe import Ensemble, Prune, Recipe, load_recipe, recipe_names
 from xpoll.student.train import train_student
@@ -65,3 +67,24 @@ def test_an_unknown_recipe_is_refused_before_any_training(encoder: Path, tmp_pat
             documents(30), LABELS, config=settings(encoder, recipe="robst"), seed=0, output=tmp_path / "student"
         )
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        ("student.recipe=robst", "there is no recipe 'robst'"),
+        ("student.trainer={seed = 1}", "student.trainer.seed cannot be set"),
+    ],
+)
+def test_a_run_refuses_what_training_would_before_it_polls(
+    tmp_path: Path, encoder: Path, override: str, said: str
+) -> None:
+    (tmp_path / "texts.csv").write_text("text\nup\ndown\n")
+    job = tmp_path / "job.toml"
+    job.write_text(
+        f"[documents]\npath = '{tmp_path / 'texts.csv'}'\n[task]\nlabels = ['a', 'b']\n"
+        f"[engine]\nbackend = 'simulated'\n[student]\nencoder = '{encoder}'\n"
+    )
+    with pytest.raises(ConfigError, match=said):
+        check_inputs(load_config(job, [override, f"job.run_folder={tmp_path / 'run'}"]))
+    assert not (tmp_path / "run").exists()
