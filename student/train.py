@@ -36,13 +36,12 @@ from xpoll.student.training_task import TrainingTask, fine_tuned
 
 
 def check_student(config: StudentConfig, recipe: Recipe | None = None) -> Recipe:
-    """The recipe of the section, after all checks that need neither texts nor a model.
+    """The recipe of the section, after all checks that need neither texts nor a model, nor the machine that trains.
 
     Raises:
-        ConfigError: there is no such recipe, [student.trainer] cannot be passed on, or the backend cannot do it.
+        ConfigError: there is no such recipe, or [student.trainer] cannot be passed on.
     """
     recipe = recipe or load_recipe(config.recipe)
-    chosen_backend(config, recipe)
     if config.trainer:
         from xpoll.student.training.arguments import check_trainer
 

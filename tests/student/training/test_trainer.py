@@ -62,7 +62,7 @@ def test_a_training_that_was_killed_goes_on_to_the_same_student(encoder: Path, t
     assert sorted(path.name for path in tmp_path.iterdir()) == ["student", "whole"]
 
 
-def wait_for(there: object, child: "subprocess.Popen[bytes]", timeout_s: float = 60) -> None:
+def wait_for(there: object, child: "subprocess.Popen[bytes]", timeout_s: float = 240) -> None:
     end_s = time.monotonic() + timeout_s
     while not there():  # type: ignore[operator]
         assert child.poll() is None, "the training ended before it was killed"
