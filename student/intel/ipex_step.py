@@ -125,7 +125,7 @@ def rate(step: int, num_steps: int) -> float:
 
 
 def steps_of(rows: list[dict[str, Any]], size: int, draw: random.Random) -> list[list[dict[str, Any]]]:
-    """A pass: batches of texts of like length, in random order."""
+    """A pass: batches of texts of similar length, in random order."""
     order = list(rows)
     draw.shuffle(order)
     window = 16 * size  # as batches.py has it, which needs the other Transformers

@@ -1,4 +1,4 @@
-"""A training goes on after a kill, stops when held-out votes say so, and can be repeated and varied."""
+"""A training resumes after a kill, stops when held-out votes say so, and can be repeated and varied."""
 
 import json
 import os
