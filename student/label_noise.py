@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from xpoll.core.confident_learning import confident_labels
+from xpoll.core.errors import InputError
 from xpoll.student.training_task import TrainingTask, answers_of, sub_seed
 
 
@@ -21,6 +22,9 @@ def without_label_noise(task: TrainingTask, seed: int, scratch: Path) -> Trainin
         task: Before any training.
         seed: Of the folds; judges have seeds of their own.
         scratch: Keeps the answers of judges that are done, for a call after a kill.
+
+    Raises:
+        InputError: they contradict every vote.
     """
     if (prune := task.recipe.prune) is None:
         return task
@@ -42,6 +46,11 @@ def without_label_noise(task: TrainingTask, seed: int, scratch: Path) -> Trainin
     whole = task.votes.copy()
     whole[numbers] = np.maximum(unseen, 1e-9)
     num_pruned = sum(not targets[i].any() for i in numbers)
+    if num_pruned == len(numbers):
+        raise InputError(
+            f"students of other texts contradict all {num_pruned} votes, so nothing is left to train on",
+            mend="poll more texts, or --set student.recipe=plain",
+        )
     return task._replace(targets=targets, unseen=whole, num_pruned=num_pruned)
 
 

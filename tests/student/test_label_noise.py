@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from tests.support.toy import LABELS, documents, settings
+from xpoll.core.errors import InputError
 from xpoll.student import label_noise
 from xpoll.student.inference.model import StudentModel
 from xpoll.student.recipe import Prune, Recipe
@@ -72,3 +73,15 @@ def test_the_recipe_robust_learns_past_wrong_votes(encoder: Path, tmp_path: Path
     found = StudentModel(tmp_path / "student").probabilities([row.text for row in rows]).argmax(1)
     truth = [i % 3 for i in range(150)]
     assert np.mean(found == truth) > 0.95, "the student answers what the wrong votes should have been"
+
+
+def test_votes_that_are_all_contradicted_are_one_line(
+    encoder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(label_noise, "answers_of", lambda _, __, texts, *___: np.full((len(texts), 3), 1 / 3))
+    monkeypatch.setattr(label_noise, "pruned", lambda targets, _: np.zeros_like(targets))
+    with pytest.raises(InputError, match="contradict all 12 votes, .* -> poll more texts, or"):
+        train_student(
+            documents(12), LABELS, config=settings(encoder, recipe="robust"), seed=0, output=tmp_path / "student"
+        )
+    assert not list(tmp_path.iterdir())
