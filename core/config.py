@@ -209,18 +209,13 @@ class VoteConfig(Section):
     labels' accuracy is then stated, because the audit is used up."""
 
 
-class Member(Section):
-    """What one member of an ensemble has in place of the [student] section's."""
-
-    frozen: Annotated[int, Field(ge=0)] | None = None
-    dropout: Annotated[float, Field(ge=0, lt=1)] | None = None
-    learning_rate: Annotated[float, Field(gt=0)] | None = None
-    epochs: Annotated[float, Field(gt=0)] | None = None
-
-
 class StudentConfig(Section):
     encoder: str = "all-minilm-l6-v2"
     """Packaged model, folder, or Hugging Face name of the encoder to fine-tune, e.g. FacebookAI/roberta-base."""
+    recipe: str = "plain"
+    """What is done beside plain training: `plain` nothing, `robust` leaves out votes that students of other texts
+    contradict, `ensemble` also trains the student on the mean answers of four others; or the path of a TOML file of
+    the same form. See docs/student.md."""
     soft_labels: bool = True
     """Train on the voted distribution instead of the voted label alone."""
     epochs: Annotated[float, Field(gt=0)] = 3
@@ -230,62 +225,16 @@ class StudentConfig(Section):
     learning_rate: Annotated[float, Field(gt=0)] = 1e-4
     """Peak learning rate; warms up over the first tenth of the steps and decays linearly."""
     batch_size: Annotated[int, Field(ge=1)] = 16
-    """Texts a training step and device."""
-    accumulation: Annotated[int, Field(ge=1)] = 1
-    """Batches whose gradients are added up to one step: a larger batch in the same memory."""
-    dropout: Annotated[float, Field(ge=0, lt=1)] | None = None
-    """Share of activations dropped while training; without it what the encoder's config says. 0 trains some
-    percent faster on a CPU, where the random numbers cost time."""
+    """Texts per training step and device."""
     frozen: Annotated[int, Field(ge=0)] = 0
     """Parts of the encoder that keep their weights, from below: 1 the embeddings, 2 also the first layer, ...
     What they make of a text is computed once, so that a step costs the upper layers alone."""
-    linear_probe: bool = False
-    """Begin with a head that is fitted to what the untrained encoder makes of the texts, in place of random weights:
-    rare labels are learned from the first step on, which counts in short trainings and with `contrast`."""
-    contrast: Annotated[float, Field(ge=0)] = 0.0
-    """Weight of a further aim of training, e.g. 0.3: what the head reads of texts of one label is to be more alike than
-    what it reads of others (supervised contrastive learning)."""
-    mixup: Annotated[float, Field(ge=0)] = 0.0
-    """Half of the loss comes of mixtures of two texts, in what the head reads, and of their targets; each one's share
-    is drawn from the beta distribution with this number twice, e.g. 0.5. 0 mixes none."""
     held_out: Annotated[float, Field(ge=0, le=0.5)] = 0.1
-    """Share of the voted texts that is kept out of training: their votes decide when to stop and how sure the
-    student is. None are kept out where that would be fewer than 30 texts."""
-    patience: Annotated[int, Field(ge=0)] = 2
-    """Stop after this many passes without a better loss on the held-out votes, and keep the best pass; 0 never."""
-    refine: Literal["none", "prune", "distil", "cotrain"] = "none"
-    """What is done with what students say of voted texts that they have not seen: `prune` leaves out texts whose
-    vote they are confidently against; `distil` multiplies their distribution into the voted one; `cotrain` takes, in
-    place of the vote, the mean of theirs and of what a classifier of other texts' stated reasons makes of this one's
-    (needs panel.answer = "chain_of_thought")."""
-    folds: Annotated[int, Field(ge=2)] = 3
-    """Parts that the voted texts are cut into for `refine`; one more student is trained for each."""
-    judges: Annotated[int, Field(ge=1)] = 1
-    """Students whose mean judges each of these parts, alike but for the seed: less luck in what `refine` doubts."""
-    trust: Annotated[float, Field(gt=0, le=1)] = 0.5
-    """Weight of those students beside the vote: 1 takes them to err independently of it."""
-    abstained_weight: Annotated[float, Field(ge=0, le=1)] = 0.0
-    """Weight in training of a text on which the votes abstained, e.g. a tie of two labels; its target is the voted
-    distribution. A text with a voted label weighs 1. With 0 they are left out. The members of `ensemble` are trained on
-    them so; the student then on what the members make of them."""
-    self_training: bool = False
-    """Have a student of the votes label the texts that have none to train on, because the votes abstained or `prune`
-    left them out, and train on those it is sure of, too. Takes one more training."""
-    average: Annotated[int, Field(ge=1)] = 1
-    """Trainings, alike but for the order of the texts, whose weights are averaged into the student."""
-    ensemble: Annotated[int, Field(ge=1)] = 1
-    """Students of the votes whose mean distribution the student is trained on in their place, for each text, those
-    that `prune` left out too. 1 trains it on the votes. Takes that many more trainings."""
-    members: list[Member] = []
-    """What the members of `ensemble` have in place of this section's, in turn, e.g. [{}, {frozen = 1, dropout = 0.1}]:
-    frozen, dropout, learning_rate and epochs. Unlike members know more together than like ones."""
-    variants: Annotated[int, Field(ge=0)] = 0
-    """Further texts made of each text, with words masked or its beginning and the end of another, which `ensemble`
-    labels and the student is trained on, too: it learns what the ensemble makes of texts it has not seen."""
+    """Share of the voted texts that is kept out of training: their votes say how sure the student is, and stop the
+    training after two passes without a better loss. None are kept out where that would be fewer than 30 texts."""
     seeds: Annotated[int, Field(ge=1)] = 1
-    """How many students to train, alike but for the seed. The first one is the student; the others show the spread."""
-    deterministic: bool = False
-    """Take only algorithms that give the same bits each time; slower on GPUs."""
+    """How many students to train that differ in their seed alone. The first one is the student; the others show the
+    spread."""
     learning_curve: list[Annotated[float, Field(gt=0, lt=1)]] = []
     """Shares of the voted texts that further students are trained on, e.g. [0.25, 0.5]: the report then says what
     more texts would bring. Needs held-out texts."""
@@ -298,12 +247,13 @@ class StudentConfig(Section):
     """Python of the environment that holds intel-extension-for-pytorch."""
     devices: Annotated[int, Field(ge=0)] = 1
     """Devices to train on, each with its own batch; 0 takes all accelerators."""
-    tensorboard: bool = False
-    """Write TensorBoard logs to `student-logs/` beside the student; needs the package tensorboardX."""
     max_length: Annotated[int, Field(ge=8)] = 256
     """Longest text in tokens; longer ones are cut at the end."""
     precision: Literal["auto", "bf16", "fp32"] = "auto"
     """`auto` takes bf16 autocast where the processor computes bf16 in hardware."""
+    trainer: dict[str, Any] = {}
+    """Passed to transformers.TrainingArguments verbatim, e.g. {gradient_accumulation_steps = 4, weight_decay = 0.1,
+    report_to = "tensorboard"}; names that xpoll sets itself are refused. Native training only."""
 
 
 class ReportConfig(Section):

@@ -14,7 +14,21 @@ from xpoll.core.errors import ConfigError
 RootT = TypeVar("RootT", bound=Root)
 SectionT = TypeVar("SectionT", bound=Section)
 
+_IN_RECIPES = 'a recipe decides it: student.recipe = "robust", "ensemble" or the path of a recipe\'s TOML file'
+_NO_GAIN = 'it gained nothing and was removed; student.recipe = "robust" leaves out wrong votes'
 REMOVED_KEYS: dict[str, str] = {
+    "student.refine": 'student.recipe = "robust" leaves out votes that students of other texts contradict',
+    **dict.fromkeys(
+        [f"student.{name}" for name in ("folds", "judges", "ensemble", "members", "variants")], _IN_RECIPES
+    ),
+    **dict.fromkeys([f"student.{name}" for name in ("dropout", "linear_probe", "contrast", "mixup")], _IN_RECIPES),
+    **dict.fromkeys(
+        [f"student.{name}" for name in ("average", "self_training", "trust", "abstained_weight")], _NO_GAIN
+    ),
+    "student.accumulation": "set gradient_accumulation_steps in [student.trainer]",
+    "student.deterministic": "set full_determinism = true in [student.trainer]",
+    "student.tensorboard": 'set report_to = "tensorboard" in [student.trainer]',
+    "student.patience": "training stops after two passes without a better held-out loss; held_out=0 never stops",
     "vote.stop": "panel.stop took its place, because the poll reads it",
 }
 """Dotted key that was there once to what took its place; the error of an unknown key says it."""

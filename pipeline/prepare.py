@@ -30,6 +30,7 @@ from xpoll.personas.prompts import orders_of
 from xpoll.pipeline.prompts import prompts_of
 from xpoll.pipeline.state import differs_before_votes, remove_after, remove_outdated
 from xpoll.pipeline.steps import STEPS
+from xpoll.student.train import check_student
 from xpoll.votes.check import carries_logprobs, check_votes
 from xpoll.votes.tasks.registry import kind_of
 
@@ -81,6 +82,7 @@ def prepare(config: Config, *, whole: bool = False) -> Prepared:
     with made_or_removed(folder.path), replacing(folder.documents) as copy:
         inputs = _inputs(config, folder, copy)
         resolve_model(config.student.encoder, key="student.encoder")
+        check_student(config.student)
         prepare_model(config.engine)  # last: the first time it takes half a minute
         plan = _plan(config, panel.personas, inputs, devices, _begun(config, folder), logprobs)
         later = STEPS["vote"].own_sections

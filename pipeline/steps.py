@@ -79,14 +79,11 @@ def vote(config: Config, folder: RunFolder) -> bool:
 def train(config: Config, folder: RunFolder) -> bool:
     """Fine-tunes the student on the labels."""
     require_one_label(config, "student")
-    from xpoll.student.dataset import read_labels, read_reasons
+    from xpoll.student.dataset import read_labels
     from xpoll.student.train import train_student
 
     consensus, labels = read_labels(folder.require(folder.labels, step="vote"))
-    reasons = read_reasons(folder.require(folder.votes, step="vote")) if config.student.refine == "cotrain" else None
-    train_student(
-        consensus, labels, config=config.student, seed=config.job.seed, output=folder.student, reasons=reasons
-    )
+    train_student(consensus, labels, config=config.student, seed=config.job.seed, output=folder.student)
     return True
 
 

@@ -8,6 +8,7 @@ Source: Guo, Pleiss, Sun, Weinberger, "On Calibration of Modern Neural Networks"
 
 import json
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -26,28 +27,41 @@ def fitted_temperature(logits: np.ndarray, targets: np.ndarray) -> float:
         targets: (rows, labels) distributions.
     """
     from scipy.optimize import minimize_scalar
+    from scipy.special import log_softmax
 
-    # Cross entropy is convex in the inverse temperature.
-    found = minimize_scalar(
-        lambda inverse: _cross_entropy(inverse * logits, targets), bounds=(1 / _HIGHEST, 1 / _LOWEST), method="bounded"
-    )
-    return float(1 / found.x)
+    def cross_entropy(inverse: float) -> float:
+        """Convex in the inverse temperature."""
+        return float(-(targets * log_softmax(inverse * logits, axis=-1)).sum(-1).mean())
+
+    return float(1 / minimize_scalar(cross_entropy, bounds=(1 / _HIGHEST, 1 / _LOWEST), method="bounded").x)
 
 
 def softmax(logits: np.ndarray, temperature: float = 1.0) -> np.ndarray:
     """(rows, labels) float32 probabilities."""
-    scaled = logits.astype(np.float64) / temperature
-    shares = np.exp(scaled - scaled.max(-1, keepdims=True))
-    made: np.ndarray = (shares / shares.sum(-1, keepdims=True)).astype(np.float32)
+    from scipy.special import softmax as scipy_softmax
+
+    made: np.ndarray = scipy_softmax(logits.astype(np.float64) / temperature, axis=-1).astype(np.float32)
     return made
 
 
-def write(student: Path, logits: np.ndarray, targets: np.ndarray) -> dict[str, float]:
-    """Fits the temperature on held-out rows and writes it; returns it with the share of rows that agree."""
+class Calibration(NamedTuple):
+    """The fitted temperature, and the share of the rows that it was fitted on whose label the student gives."""
+
+    temperature: float
+    accuracy: float | None
+
+
+def write(student: Path, logits: np.ndarray, targets: np.ndarray) -> Calibration:
+    """Fits the temperature on held-out rows and writes it to calibration.json.
+
+    Args:
+        student: Folder.
+        logits: (rows, labels).
+        targets: (rows, labels) distributions.
+    """
     temperature = fitted_temperature(logits.astype(np.float64), targets)
     write_json(student / FILE, {"temperature": temperature, "held_out_rows": len(targets)})
-    agree = float((logits.argmax(1) == targets.argmax(1)).mean())
-    return {"temperature": temperature, "held_out_accuracy": agree}
+    return Calibration(temperature, float((logits.argmax(1) == targets.argmax(1)).mean()))
 
 
 def read_temperature(student: Path) -> float:
@@ -66,9 +80,3 @@ def read_temperature(student: Path) -> float:
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ModelError(f"{path} says no temperature", mend="remove it, or train anew with xpoll train") from error
     return temperature
-
-
-def _cross_entropy(logits: np.ndarray, targets: np.ndarray) -> float:
-    shifted = logits - logits.max(-1, keepdims=True)
-    logs = shifted - np.log(np.exp(shifted).sum(-1, keepdims=True))
-    return float(-(targets * logs).sum(-1).mean())

@@ -94,24 +94,12 @@ def _data(training: Mapping[str, Any], config: Mapping[str, Any], personas: int,
 
 
 def _targets(training: Mapping[str, Any]) -> list[str]:
-    """What it was trained on in place of the votes; nothing for a student of votes alone, and of an earlier version."""
-    number, members, made_up = (training.get(name, 0) for name in ("self_trained", "ensemble", "variants"))
-    unsure = training.get("abstained_trained", 0)
-    refined = {
-        "prune": f"- {training.get('pruned', 0)} texts were left out: students of other texts contradict their votes.",
-        "distil": "- The targets are the votes times what students of other texts say.",
-        "cotrain": "- The targets are not the votes, but the mean of what students of other texts make of each text, "
-        "and a classifier of the reasons stated for other texts of the reasons stated for this one.",
-    }
-    lines = [line for name, line in refined.items() if name == training.get("refine")]
-    if unsure:
-        lines.append(
-            f"- {unsure} texts on which the votes abstained weigh {training['abstained_weight']} of one with a label, "
-            f"with the voted distribution as target{', for the students that taught it' if members > 1 else ''}."
-        )
-    if number:
-        lines.append(f"- {number} texts without a vote bear labels of a first student.")
-    if members > 1:
+    """What it was trained on in place of the votes; nothing for a student of all votes."""
+    pruned, members, made_up = training["pruned"], training["members"], training["variants"]
+    lines = []
+    if pruned:
+        lines.append(f"- {pruned} texts were left out: students of other texts contradict their votes.")
+    if members:
         further = f", also to {made_up} texts made of the words of each" if made_up else ""
         lines.append(f"- It was trained on the mean answers of {members} students of these{further}.")
     return lines

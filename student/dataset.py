@@ -1,9 +1,10 @@
-"""From voted labels to training rows and targets.
+"""From voted labels to training rows and targets, and which rows are held out.
 
 Reads labels.parquet. A document whose panel abstained is left out of training and counted, never
 given a label.
 """
 
+import random
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,6 +15,26 @@ import pyarrow.parquet as pq
 
 from xpoll.core.errors import InputError
 from xpoll.core.records import Consensus, from_table, labels_of
+
+FEWEST_HELD_OUT = 30
+"""Fewer rows than this say less about a student than they are worth to train on."""
+
+PATIENCE = 2
+"""Passes without a better held-out loss after which a training stops."""
+
+
+class Rows(NamedTuple):
+    """Texts with one target per label each; the targets of a row add up to its weight."""
+
+    texts: Sequence[str]
+    targets: Sequence[Sequence[float]]
+
+
+class HeldOut(NamedTuple):
+    """Numbers of rows, each ascending."""
+
+    train: list[int]
+    held_out: list[int]
 
 
 class TrainingRows(NamedTuple):
@@ -42,23 +63,6 @@ def read_labels(path: Path) -> tuple[list[Consensus], list[str]]:
     if not labels:
         raise InputError(f"{path} does not note the order of its labels", mend="write it anew with xpoll vote")
     return consensus, labels
-
-
-def read_reasons(path: Path) -> dict[str, list[str]]:
-    """The reasons stated for the readable votes on each document, by its id, in the order of votes.parquet.
-
-    Raises:
-        InputError: the file cannot be read as votes.
-    """
-    try:
-        votes = pq.read_table(path, columns=["document_id", "label", "stated_reason"])
-    except (OSError, pa.ArrowException, KeyError) as error:
-        raise InputError(f"{path} cannot be read as votes: {error}", mend="write it anew with xpoll vote") from error
-    reasons: dict[str, list[str]] = {}
-    for document_id, label, reason in zip(*(column.to_pylist() for column in votes.columns), strict=True):
-        if label is not None and reason:
-            reasons.setdefault(document_id, []).append(reason)
-    return reasons
 
 
 def training_rows(consensus: Sequence[Consensus], labels: Sequence[str]) -> TrainingRows:
@@ -104,3 +108,20 @@ def label_counts(rows: Sequence[Consensus], labels: Sequence[str]) -> dict[str, 
     """Number of rows voted for each label, in label order; 0 for a label that nobody got."""
     counts = Counter(row.label for row in rows)
     return {label: counts[label] for label in labels}
+
+
+def split(rows: Sequence[Consensus], *, share: float, seed: int) -> HeldOut:
+    """Draws `share` of the rows of each label; none if that would be fewer than FEWEST_HELD_OUT in all.
+
+    A label keeps more rows than it gives: one that has a single row gives none.
+    """
+    by_label: dict[str | None, list[int]] = {}
+    for number, row in enumerate(rows):
+        by_label.setdefault(row.label, []).append(number)
+    draw = random.Random(f"held out {seed}")
+    drawn: set[int] = set()
+    for _, numbers in sorted(by_label.items(), key=lambda item: str(item[0])):
+        drawn.update(draw.sample(numbers, min(round(share * len(numbers)), (len(numbers) - 1) // 2)))
+    if len(drawn) < FEWEST_HELD_OUT:
+        drawn = set()
+    return HeldOut([i for i in range(len(rows)) if i not in drawn], sorted(drawn))

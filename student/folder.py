@@ -13,11 +13,12 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
-from xpoll.core.errors import RunFolderError, UserError
-from xpoll.core.files import cannot_write, read_json, sync_folder
-from xpoll.student.learning_curve import Forecast, Point
+from pydantic import ValidationError
+
+from xpoll.core.errors import ModelError, RunFolderError, UserError
+from xpoll.core.files import cannot_write, read_json, sync_folder, write_json
+from xpoll.student.training_record import Forecast, Point, Training
 
 MARKER = "training.json"
 """The file that tells a student folder from any other folder."""
@@ -33,18 +34,30 @@ def other_seeds(student: Path) -> list[Path]:
 
 def forecast_of(student: Path) -> Forecast | None:
     """What more voted texts would bring, if the student was trained with a learning curve."""
-    found = _training(student).get("forecast")
-    return Forecast(**found) if found else None
+    return read_training(student).forecast if (student / MARKER).exists() else None
 
 
 def learning_curve_of(student: Path) -> list[Point]:
     """Students trained on parts of the voted texts and on all, by their number; empty if there are none."""
-    return [Point(**point) for point in _training(student).get("learning_curve", ())]
+    return list(read_training(student).learning_curve) if (student / MARKER).exists() else []
 
 
-def _training(student: Path) -> dict[str, Any]:
-    found: dict[str, Any] = read_json(student / MARKER) if (student / MARKER).exists() else {}
-    return found
+def read_training(student: Path) -> Training:
+    """What the training of a student says of itself.
+
+    Raises:
+        ModelError: the file is missing, cut, or of another version.
+    """
+    try:
+        return Training.model_validate(read_json(student / MARKER))
+    except (OSError, ValueError) as error:  # a ValidationError is a ValueError
+        reason = f"{error.error_count()} keys are not of this version" if isinstance(error, ValidationError) else error
+        raise ModelError(f"{student / MARKER} cannot be read: {reason}", mend="train anew with xpoll train") from error
+
+
+def write_training(student: Path, training: Training) -> None:
+    """Writes what the training of a student says of itself into its folder."""
+    write_json(student / MARKER, training.model_dump(mode="json"))
 
 
 def check_place(path: Path) -> None:

@@ -1,108 +1,93 @@
-"""Students that are trained beside the one that is kept: on other rows, to judge votes, or on fewer, for the curve."""
+"""Finds votes that are likely wrong by students that have not seen them, and leaves these out of training.
 
-from collections.abc import Sequence
+The voted texts are cut into folds. For each fold, students are trained on the others and say what they make of the
+fold. A vote and a student that never saw that text err for different reasons, so a vote that the students are
+confidently against is more often wrong than right (confident learning). No gold label is used.
+"""
+
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from xpoll.core.errors import ConfigError
-from xpoll.core.files import read_json, write_json
-from xpoll.student import learning_curve, refine
-from xpoll.student.reasons import reason_probabilities
-from xpoll.student.training_task import TrainingTask, aside
-
-BETWEEN = 3_000_017
-"""Step from the seed of one judge to the next: far from the seeds of other students, which count up by one."""
+from xpoll.core.confident_learning import confident_labels
+from xpoll.core.errors import InputError
+from xpoll.student.training_task import TrainingTask, answers_of, sub_seed
 
 
-def refined(task: TrainingTask, seed: int, scratch: Path) -> TrainingTask:
-    """The task with targets that students of other rows had a say in, as `student.refine` wants it."""
-    if task.config.refine == "none":
+def without_label_noise(task: TrainingTask, seed: int, scratch: Path) -> TrainingTask:
+    """The task without the votes that students of other texts contradict, where the recipe prunes.
+
+    Args:
+        task: Before any training.
+        seed: Of the folds; judges have seeds of their own.
+        scratch: Keeps the answers of judges that are done, for a call after a kill.
+
+    Raises:
+        InputError: they contradict every vote.
+    """
+    if (prune := task.recipe.prune) is None:
         return task
     numbers = task.parts.train
-    # Students that judge a vote need not be averages: each would take `average` times as long.
-    judged_by = task._replace(config=task.config.model_copy(update={"average": 1}))
 
     def predict(outside: Sequence[int], inside: Sequence[int]) -> np.ndarray:
         rows = task.rows([numbers[i] for i in outside], task.targets)
         texts = task.texts([numbers[i] for i in inside])
-        answers = []
-        for number in range(task.config.judges):
-            kept = scratch / f"unseen-{inside[0]}-{number}.json"
-            if not kept.exists():
-                found = aside(judged_by, rows, texts, seed + number * BETWEEN, scratch / kept.stem)
-                write_json(kept, found.tolist())
-            answers.append(read_json(kept))
-        found_by_all: np.ndarray = np.mean(answers, axis=0)
-        return found_by_all
+        answers = [
+            answers_of(task, rows, texts, sub_seed(seed, "judge", judge), scratch / f"judge-{inside[0]}-{judge}")
+            for judge in range(prune.judges)
+        ]
+        mean: np.ndarray = np.mean(answers, axis=0)
+        return mean
 
-    unseen = refine.unseen_probabilities(len(numbers), len(task.labels), predict, folds=task.config.folds, seed=seed)
-    better = task.targets.copy()
-    if task.config.refine == "prune":
-        better[numbers] = refine.pruned(task.targets[numbers], unseen)
-    elif task.config.refine == "cotrain":
-        reasons, folds = [task.reasons[i] for i in numbers], task.config.folds
-        reasoned = reason_probabilities(reasons, task.targets[numbers], folds=folds, seed=seed)
-        better[numbers] = refine.cotrained(unseen, reasoned)
-    else:
-        better[numbers] = refine.distilled(task.targets[numbers], unseen, trust=task.config.trust)
+    unseen = unseen_probabilities(len(numbers), len(task.labels), predict, folds=prune.folds, seed=seed)
+    targets = task.targets.copy()
+    targets[numbers] = pruned(task.targets[numbers], unseen)
     whole = task.votes.copy()
     whole[numbers] = np.maximum(unseen, 1e-9)
-    num_pruned = sum(not better[i].any() for i in numbers)
-    return task._replace(targets=better, unseen=whole, num_pruned=num_pruned)
+    num_pruned = sum(not targets[i].any() for i in numbers)
+    if num_pruned == len(numbers):
+        raise InputError(
+            f"students of other texts contradict all {num_pruned} votes, so nothing is left to train on",
+            mend="poll more texts, or --set student.recipe=plain",
+        )
+    return task._replace(targets=targets, unseen=whole, num_pruned=num_pruned)
 
 
-def check_reasons(task: TrainingTask) -> None:
-    """Finds out before any training whether there are reasons to read.
+def unseen_probabilities(
+    num_rows: int,
+    num_labels: int,
+    predict: Callable[[Sequence[int], Sequence[int]], np.ndarray],
+    *,
+    folds: int,
+    seed: int,
+) -> np.ndarray:
+    """(rows, labels) float64: for each row what a student says that was trained on the other folds.
 
-    Raises:
-        ConfigError: `student.refine` wants them, and the panel states none.
+    Args:
+        num_rows: How many voted rows there are.
+        num_labels: Labels of the task.
+        predict: From numbers of training rows and of held-out rows to (held-out rows, labels) probabilities.
+        folds: At least 2.
+        seed: Of the assignment of rows to folds.
     """
-    if task.config.refine == "cotrain" and not any(task.reasons):
-        raise ConfigError(
-            "student.refine is cotrain, which reads the reasons that the panel states, and it states none",
-            mend="set panel.answer to chain_of_thought and poll again, or --set student.refine=prune",
-        )
+    fold_of = np.random.default_rng(seed).permutation(num_rows) % folds
+    found = np.zeros((num_rows, num_labels))
+    for fold in range(folds):
+        outside, inside = np.flatnonzero(fold_of != fold), np.flatnonzero(fold_of == fold)
+        if len(inside):
+            found[inside] = predict(outside.tolist(), inside.tolist())
+    return found
 
 
-def check_curve(task: TrainingTask) -> None:
-    """Finds out before any training whether a learning curve can be made.
+def pruned(targets: np.ndarray, unseen: np.ndarray) -> np.ndarray:
+    """(rows, labels): the targets, all 0 where the students are confidently against the voted label.
 
-    Raises:
-        ConfigError: there are no held-out texts to score its points on, or students are not trained on votes.
+    Args:
+        targets: (rows, labels) voted distributions.
+        unseen: (rows, labels) probabilities of students that did not see the row.
     """
-    if task.config.learning_curve and task.config.ensemble > 1:
-        raise ConfigError(
-            "student.learning_curve is of students that are trained on votes, "
-            f"and student.ensemble is {task.config.ensemble}",
-            mend="--set student.ensemble=1, or --set student.learning_curve=[]",
-        )
-    if task.config.learning_curve and not task.parts.held_out:
-        raise ConfigError(
-            "student.learning_curve needs held-out texts, and there are none",
-            mend="raise student.held_out or poll more texts, or --set student.learning_curve=[]",
-        )
-
-
-def curve_of(task: TrainingTask, whole: dict[str, Any], seed: int, scratch: Path) -> dict[str, Any]:
-    """Points and forecast as training.json has them; the last point is the student itself."""
-    if not task.config.learning_curve:
-        return {}
-    order = np.random.default_rng(seed).permutation(task.parts.train)
-    *smaller, everything = learning_curve.sizes(len(order), task.config.learning_curve)
-    points = []
-    voted = task.votes[task.parts.held_out].argmax(1)
-    for size in smaller:
-        kept = scratch / f"curve-{size}.json"
-        if not kept.exists():
-            texts = task.texts(task.parts.held_out)
-            found = aside(task, task.rows(order[:size].tolist(), task.targets), texts, seed, scratch / kept.stem)
-            write_json(kept, float((found.argmax(1) == voted).mean()))
-        points.append(learning_curve.Point(size, read_json(kept)))
-    points.append(learning_curve.Point(everything, whole["held_out_accuracy"]))
-    expected = learning_curve.forecast(points)
-    return {
-        "learning_curve": [point._asdict() for point in points],
-        "forecast": expected._asdict() if expected else None,
-    }
+    voted = targets.argmax(1)
+    likely = confident_labels(voted, unseen)
+    made: np.ndarray = targets * ((likely < 0) | (likely == voted))[:, None]
+    return made

@@ -5,29 +5,62 @@ falls as a power of the number of examples, down to what cannot be learnt from s
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from pathlib import Path
 
 import numpy as np
+
+from xpoll.core.errors import ConfigError
+from xpoll.student.training_record import Forecast as Forecast
+from xpoll.student.training_record import Point as Point
+from xpoll.student.training_record import Training
+from xpoll.student.training_task import TrainingTask, answers_of
 
 _POWERS = np.linspace(0.1, 1.0, 19)
 FEWEST_POINTS = 3
 
 
-class Point(NamedTuple):
-    """A student trained on `rows` voted texts, and its share of held-out votes met."""
+def check_curve(task: TrainingTask) -> None:
+    """Finds out before any training whether a learning curve can be made.
 
-    rows: int
-    accuracy: float
+    Raises:
+        ConfigError: there are no held-out texts to score its points on, or students are not trained on votes.
+    """
+    if not task.config.learning_curve:
+        return
+    if task.recipe.ensemble is not None:
+        raise ConfigError(
+            "student.learning_curve is of students that are trained on votes, "
+            f"and student.recipe = {task.config.recipe!r} has an ensemble",
+            mend="--set student.recipe=robust, or --set student.learning_curve=[]",
+        )
+    if not task.parts.held_out:
+        raise ConfigError(
+            "student.learning_curve needs held-out texts, and there are none",
+            mend="raise student.held_out or poll more texts, or --set student.learning_curve=[]",
+        )
 
 
-class Forecast(NamedTuple):
-    """What a student trained on `rows` texts is expected to get; `floor` is the error that no number removes."""
+def with_curve(training: Training, task: TrainingTask, scratch: Path) -> Training:
+    """What a student's training says of itself, with points and forecast; the last point is the student itself.
 
-    rows: int
-    accuracy: float
-    gain: float
-    """Beyond the largest point's fitted accuracy, 0 to 1."""
-    floor: float
+    Args:
+        training: Of the student.
+        task: What it was trained on.
+        scratch: Keeps the answers of students that are done, for a call after a kill.
+    """
+    if not task.config.learning_curve:
+        return training
+    assert training.held_out_accuracy is not None
+    order = np.random.default_rng(training.seed).permutation(task.parts.train)
+    *smaller, everything = sizes(len(order), task.config.learning_curve)
+    voted, texts = task.votes[task.parts.held_out].argmax(1), task.texts(task.parts.held_out)
+    points = []
+    for size in smaller:
+        rows = task.rows(order[:size].tolist(), task.targets)
+        found = answers_of(task, rows, texts, training.seed, scratch / f"curve-{size}")
+        points.append(Point(size, float((found.argmax(1) == voted).mean())))
+    points.append(Point(everything, training.held_out_accuracy))
+    return training.model_copy(update={"learning_curve": tuple(points), "forecast": forecast(points)})
 
 
 def sizes(num_rows: int, shares: Sequence[float]) -> list[int]:

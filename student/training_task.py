@@ -3,19 +3,21 @@
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 
 from xpoll.core.config import StudentConfig
-from xpoll.student import calibration
-from xpoll.student.dataset import TrainingRows
-from xpoll.student.held_out import HeldOut
+from xpoll.core.files import read_json, write_json
+from xpoll.student.calibration import softmax
+from xpoll.student.dataset import HeldOut, Rows, TrainingRows
 from xpoll.student.intel.ipex import fine_tune_with_ipex
+from xpoll.student.recipe import Recipe
 from xpoll.student.training.encoder import Encoder, load_for_training
+from xpoll.student.training_record import FineTuning
 
-if TYPE_CHECKING:
-    from xpoll.student.training.rows import FineTuning, Rows
+PURPOSES = ("judge", "member")
+"""What further students are trained for; the place of a purpose is part of their seeds."""
 
 
 class TrainingTask(NamedTuple):
@@ -24,104 +26,95 @@ class TrainingTask(NamedTuple):
     chosen: TrainingRows
     labels: Sequence[str]
     targets: np.ndarray
-    """(rows, labels) that training aims at."""
+    """(rows, labels) that training aims at; all 0 for a pruned row."""
     votes: np.ndarray
     """(rows, labels) as voted."""
-    reasons: Sequence[Sequence[str]]
-    """What was stated for the votes of each row; none of them without a chain of thought."""
     parts: HeldOut
     unseen: np.ndarray | None
-    """(rows, labels) of students that did not see the row; None without `student.refine`."""
-    further: "Rows | None"
-    """Texts without a voted label, with targets all the same: abstentions with a weight, what a student says of texts
-    (`student.self_training`), and made-up texts (`student.variants`)."""
+    """(rows, labels) of students that did not see the row; None unless the recipe prunes."""
+    made_up: Rows | None
+    """Texts that nobody wrote, with what an ensemble says of them."""
     num_pruned: int
-    """Rows whose vote was left out."""
     config: StudentConfig
-    backend: str
+    recipe: Recipe
+    backend: Literal["native", "ipex"]
 
-    @property
-    def num_further(self) -> int:
-        """Texts without a voted label that are trained on; made-up ones do not count."""
-        made_up = self.config.variants * len(self.parts.train)
-        return len(self.further.texts) - made_up if self.further else 0
-
-    def with_targets(self) -> list[int]:
-        """Numbers of the train rows that have targets: pruned ones have none."""
-        return [i for i in self.parts.train if self.targets[i].any()]
-
-    def trained_on(self) -> "Rows":
-        """Rows with targets, and further texts."""
-        from xpoll.student.training.rows import Rows
-
-        rows = self.rows(self.with_targets(), self.targets)
-        if self.further is None:
+    def trained_on(self) -> Rows:
+        """Train rows that have targets, and made-up texts."""
+        rows = self.rows([i for i in self.parts.train if self.targets[i].any()], self.targets)
+        if self.made_up is None:
             return rows
-        return Rows([*rows.texts, *self.further.texts], [*rows.targets, *self.further.targets])
+        return Rows([*rows.texts, *self.made_up.texts], [*rows.targets, *self.made_up.targets])
 
     def texts(self, numbers: Sequence[int]) -> list[str]:
+        """The texts of these rows."""
         return [self.chosen.rows[i].text for i in numbers]
 
-    def rows(self, numbers: Sequence[int], targets: np.ndarray) -> "Rows":
-        from xpoll.student.training.rows import Rows
-
+    def rows(self, numbers: Sequence[int], targets: np.ndarray) -> Rows:
+        """These rows with their targets; `targets` is (rows, labels) of all rows."""
         return Rows(self.texts(numbers), targets[list(numbers)].tolist())
+
+
+def sub_seed(seed: int, purpose: Literal["judge", "member"], number: int) -> int:
+    """The seed of a further student, independent of `seed`, which trains the student itself."""
+    spawned = np.random.SeedSequence(seed, spawn_key=(PURPOSES.index(purpose), number))
+    return int(spawned.generate_state(1)[0])
 
 
 def fine_tuned(
     task: TrainingTask,
     encoder: Encoder,
-    rows: "Rows",
-    held_out: "Rows | None",
+    rows: Rows,
+    held_out: Rows | None,
+    *,
     seed: int,
     scratch: Path,
-    logs: Path | None,
-) -> "FineTuning":
-    """Trains `encoder.model` in place, as often as `student.average` says."""
-    if task.config.linear_probe:
+    logs: Path | None = None,
+) -> FineTuning:
+    """Trains `encoder.model` in place, here or in the environment of IPEX.
+
+    Args:
+        task: Its settings and recipe.
+        encoder: What to train.
+        rows: What to train on.
+        held_out: What early stopping looks at.
+        seed: Of the order of rows and of dropout.
+        scratch: Folder of this training's checkpoints.
+        logs: Folder for what `report_to` in [student.trainer] writes; nothing is reported without it.
+    """
+    if task.recipe.linear_probe:
         from xpoll.student.training.head import fit_head
 
         fit_head(encoder, rows, seed=seed)
-    if task.config.average == 1:
-        return _once(task, encoder, rows, held_out, seed, scratch, logs)
-    from xpoll.student.training.average import averaged
-
-    def train(member_seed: int, folder: Path) -> "FineTuning":
-        return _once(task, encoder, rows, held_out, member_seed, folder, logs and logs / folder.name)
-
-    return averaged(encoder, train, times=task.config.average, seed=seed, scratch=scratch)
-
-
-def _once(
-    task: TrainingTask,
-    encoder: Encoder,
-    rows: "Rows",
-    held_out: "Rows | None",
-    seed: int,
-    scratch: Path,
-    logs: Path | None,
-) -> "FineTuning":
-    """Here, or in the environment of IPEX."""
     if task.backend == "ipex":
         return fine_tune_with_ipex(encoder, rows, held_out, config=task.config, seed=seed, scratch=scratch)
-    # Behind all checks, because they import torch and that takes seconds.
+    # Imported behind all checks, because torch takes seconds to import.
     from xpoll.student.training.distributed import fine_tune_on_devices, num_devices
-    from xpoll.student.training.fine_tune import fine_tune
+    from xpoll.student.training.fine_tune import Settings, fine_tune
 
-    devices = num_devices(task.config)
-    if devices > 1:
-        return fine_tune_on_devices(
-            encoder, rows, held_out, config=task.config, seed=seed, checkpoints=scratch, devices=devices
-        )
-    return fine_tune(encoder, rows, held_out, config=task.config, seed=seed, checkpoints=scratch, logs=logs)
+    settings = Settings(task.config, task.recipe, seed, scratch, logs)
+    if (devices := num_devices(task.config)) > 1:
+        return fine_tune_on_devices(encoder, rows, held_out, settings, devices=devices)
+    return fine_tune(encoder, rows, held_out, settings)
 
 
-def aside(task: TrainingTask, rows: "Rows", texts: Sequence[str], seed: int, checkpoints: Path) -> np.ndarray:
-    """(texts, labels): what a student that is trained on these rows makes of other texts."""
+def answers_of(task: TrainingTask, rows: Rows, texts: Sequence[str], seed: int, scratch: Path) -> np.ndarray:
+    """(texts, labels): what a student that is trained on these rows makes of other texts.
+
+    Args:
+        task: Its settings and recipe.
+        rows: What to train on; no held-out rows stop it.
+        texts: What to ask.
+        seed: Of the training.
+        scratch: Folder of its checkpoints; the answers are kept beside it, so that a call after a kill reads them.
+    """
     from xpoll.student.inference.logits import logits
 
-    encoder = load_for_training(task.config, task.labels, seed=seed)
-    fine_tuned(task, encoder, rows, None, seed, checkpoints, None)
-    encoder.model.eval()
-    shutil.rmtree(checkpoints, ignore_errors=True)
-    return calibration.softmax(logits(encoder, texts))
+    kept = scratch.with_name(f"{scratch.name}.json")
+    if not kept.exists():
+        encoder = load_for_training(task.config, task.labels, seed=seed, dropout=task.recipe.dropout)
+        fine_tuned(task, encoder, rows, None, seed=seed, scratch=scratch)
+        encoder.model.eval()
+        shutil.rmtree(scratch, ignore_errors=True)
+        write_json(kept, softmax(logits(encoder, texts)).tolist())
+    return np.array(read_json(kept))

@@ -77,7 +77,7 @@ def test_killed_and_run_again_no_finished_answer_is_lost_and_none_is_asked_twice
     tmp_path: Path, models: Path, xpoll: Xpoll
 ) -> None:
     job, run = write_job(tmp_path, models, FEW), tmp_path / "run"
-    changes = ("--set", "panel.answer=chain_of_thought", "--set", "student.refine=cotrain")
+    changes = ("--set", "panel.answer=chain_of_thought", "--set", "student.recipe=robust")
     command = [sys.executable, "-P", "-m", "xpoll", "run", str(job), *changes]
     with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True) as driver:
         until_s = time.monotonic() + START_S
@@ -113,7 +113,7 @@ def test_killed_and_run_again_no_finished_answer_is_lost_and_none_is_asked_twice
     assert metrics["prompts"] == wanted
     assert metrics["engine"]["starts"] == 2
     assert metrics["votes"]["counted"] == len(read)
-    assert read_json(run / "student/training.json")["refine"] == "cotrain"
+    assert read_json(run / "student/training.json")["recipe"] == "robust"
 
     again = xpoll("run", job, *changes, cwd=tmp_path)
     assert again.returncode == 0

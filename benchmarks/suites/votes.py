@@ -253,7 +253,12 @@ def _replayed(folder: Path, recording: Recording, panel: RecordedPanel) -> list[
 
 
 def recording_folder(named: str) -> Path:
-    folder = Path(named or os.environ.get("XPOLL_DATA") or "../shared/data") / "phrasebank"
+    if not (given := named or os.environ.get("XPOLL_DATA")):
+        raise ConfigError(
+            "the folder of the recorded answers is not given, and their licence keeps them out of the project",
+            mend="--set parameters.data=FOLDER with phrasebank/ in it, or set XPOLL_DATA",
+        )
+    folder = Path(given) / "phrasebank"
     if missing := [path for path in _paths(folder) if not path.is_file()]:
         raise ConfigError(
             f"the recorded answers are not there: {missing[0]}, and their licence keeps them out of the project",

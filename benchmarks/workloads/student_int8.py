@@ -1,4 +1,4 @@
-"""What INT8 costs in accuracy: several students alike but for the seed, each exported and asked the same sentences.
+"""What INT8 costs in accuracy: students that differ in their seed alone, each exported and asked the same sentences.
 
 Of 453 sentences one is 0.22 points, and the few that INT8 changes are those that a student is unsure of, so
 what one student loses is mostly luck.
@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from xpoll.benchmarks.runner.records import Record
 from xpoll.benchmarks.suites.votes import LABELS
-from xpoll.benchmarks.workloads.student_arms import Sentences
+from xpoll.benchmarks.workloads.student_sentences import Sentences
 from xpoll.core import statistics
 from xpoll.core.progress import say
 

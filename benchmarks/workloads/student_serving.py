@@ -14,14 +14,15 @@ import numpy as np
 
 from xpoll.benchmarks.runner.records import Parameters, Record
 from xpoll.benchmarks.suites.votes import LABELS
-from xpoll.benchmarks.workloads.student_arms import Sentences, rows_of, settings
 from xpoll.benchmarks.workloads.student_int8 import measure_points_lost
+from xpoll.benchmarks.workloads.student_sentences import Sentences, settings, voted_rows
 from xpoll.core.errors import UserError
 from xpoll.core.progress import say
 from xpoll.energy.sources import find_counters
 from xpoll.energy.window import Energy, Window
 from xpoll.student.folder import other_seeds
 from xpoll.student.inference.openvino_runtime import RUNTIMES
+from xpoll.student.recipe import Recipe
 
 PIPELINE, PYTORCH = "pipeline", "pytorch"
 SMALL_BATCH = 8
@@ -31,7 +32,7 @@ Classify = Callable[[Sequence[str]], list[str]]
 
 
 def measure_serving(train: Sentences, test: Sentences, parameters: Parameters) -> Iterator[Record]:
-    """A first pass of each way, which is not compared, one a way and repeat, and each way against the pipeline.
+    """A first pass of each way, which is not compared, one per way and repeat, and each way against the pipeline.
 
     In the first pass OpenVINO compiles for every length of batch that it meets, and everything allocates. What is
     compared passes over the sentences until `serving_window_s` are full: a fast way has them done in half a second,
@@ -145,8 +146,8 @@ def _export(student: Path, texts: Sequence[str], python: str) -> bool:
 def _trained(student: Path, train: Sentences, parameters: Parameters) -> None:
     from xpoll.student.train import train_student
 
-    config = settings(parameters, seeds=parameters["seeds"])
-    train_student(rows_of("soft", train), LABELS, config=config, seed=0, output=student)
+    config, recipe = settings(parameters, seeds=parameters["seeds"]), Recipe.model_validate(parameters["recipe"])
+    train_student(voted_rows(train), LABELS, config=config, seed=0, output=student, recipe=recipe)
 
 
 def _random_roberta(student: Path, tokenizer_of: str) -> None:

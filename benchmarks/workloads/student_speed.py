@@ -40,7 +40,7 @@ def train_and_serve(parameters: Parameters) -> Record:
         student_folder = Path(folder) / "student"
         training = train_student(rows, labels, config=config, seed=0, output=student_folder)
         records = [
-            {"arm": "train", "train_texts_per_s": training["rows_per_s"], "train_wall_s": training["wall_s"]},
+            {"arm": "train", "train_texts_per_s": training.rows_per_s, "train_wall_s": training.wall_s},
         ]
         student = StudentModel(student_folder)
         student.probabilities(texts)  # warm-up

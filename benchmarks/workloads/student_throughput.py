@@ -14,6 +14,7 @@ from xpoll.benchmarks.runner.records import Parameters, Record, alternating
 from xpoll.core.config import StudentConfig
 from xpoll.core.errors import ConfigError
 from xpoll.core.records import Consensus
+from xpoll.student.recipe import Recipe
 from xpoll.student.training.encoder import Encoder
 
 PLAIN, BUCKETED, UPPER = "plain loop", "xpoll", "xpoll, lower layers frozen"
@@ -89,8 +90,8 @@ def _xpoll(frozen: int | None, texts: Sequence[str], labels: Sequence[str], para
         for i, (text, label) in enumerate(zip(texts, labels, strict=True))
     ]
     with tempfile.TemporaryDirectory() as folder:
-        training = train_student(rows, names, config=config, seed=seed, output=Path(folder) / "student")
-    return float(training["rows_per_s"])
+        output, recipe = Path(folder) / "student", Recipe.model_validate(parameters["recipe"])
+        return train_student(rows, names, config=config, seed=seed, output=output, recipe=recipe).rows_per_s
 
 
 RATES: dict[str, Any] = {

@@ -22,7 +22,7 @@ def longest_text(encoder: Encoder) -> int:
 def logits(
     encoder: Encoder, texts: Sequence[str], *, forward: Forward | None = None, batch: int = INFERENCE_BATCH
 ) -> np.ndarray:
-    """(texts, labels) float32 in input order. Long texts are cut; texts of like length share a batch.
+    """(texts, labels) float32 in input order. Long texts are cut; texts of similar length share a batch.
 
     Args:
         encoder: Its model is in eval mode.
@@ -46,7 +46,7 @@ def logits(
 def length_batches(
     encoder: Encoder, texts: Sequence[str], *, batch: int = INFERENCE_BATCH
 ) -> list[tuple[list[int], dict[str, np.ndarray]]]:
-    """Texts of like length together, shortest first: their numbers, and token ids and masks, each (texts, tokens)."""
+    """Texts of similar length together, shortest first: their numbers; token ids and masks, each (texts, tokens)."""
     encoded = encoder.tokenizer(list(texts), truncation=True, max_length=longest_text(encoder))
     by_length = sorted(range(len(texts)), key=lambda i: len(encoded["input_ids"][i]))
     made = []

@@ -40,7 +40,7 @@ def predict_file(
 ) -> int:
     """Labels every row of `source`; memory does not grow with their number.
 
-    What was computed is kept beside the output until that is written, so a call that was killed goes on.
+    What was computed is kept beside the output until that is written, so a call that was killed resumes.
 
     Args:
         student: Student folder.

@@ -1,4 +1,4 @@
-"""Probabilities that were computed before a prediction was killed, so that the same call goes on.
+"""Probabilities that were computed before a prediction was killed, so that the same call resumes.
 
 They lie in a hidden folder beside the output, one file a batch, named after the batch's texts and the
 student: what is found is right whatever changed meanwhile.

@@ -9,30 +9,27 @@ import shutil
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Literal
 
 from xpoll.core.config import StudentConfig
 from xpoll.core.errors import ConfigError, ModelError
 from xpoll.core.progress import Progress, say
+from xpoll.student.dataset import PATIENCE, Rows
+from xpoll.student.recipe import Recipe
 from xpoll.student.training.encoder import Encoder
-
-if TYPE_CHECKING:
-    from xpoll.student.training.rows import FineTuning, Rows
+from xpoll.student.training_record import FineTuning
 
 STEP = "xpoll.student.intel.ipex_step"
-WHY_NATIVE = "native: IPEX ended at 2.8 in March 2026, and its optimisations are in PyTorch itself"
 
 
-def chosen_backend(config: StudentConfig) -> tuple[str, str]:
-    """native or ipex, and why.
+def chosen_backend(config: StudentConfig, recipe: Recipe) -> Literal["native", "ipex"]:
+    """What trains; `auto` is native: IPEX ended at 2.8 in March 2026, and its optimisations are in PyTorch itself.
 
     Raises:
         ConfigError: ipex is asked for and its environment is not there, or it cannot do what is asked.
     """
-    if config.backend == "auto":
-        return "native", WHY_NATIVE
-    if config.backend == "native":
-        return "native", "native: student.backend says so"
+    if config.backend != "ipex":
+        return "native"
     python = Path(config.ipex_python)
     if not python.exists():
         raise ConfigError(
@@ -41,17 +38,23 @@ def chosen_backend(config: StudentConfig) -> tuple[str, str]:
         )
     if config.devices != 1:
         raise ConfigError("student.backend is ipex, which trains on one device here", mend="--set student.devices=1")
-    if config.contrast or config.mixup:
+    if recipe.contrast or recipe.mixup:
         raise ConfigError(
-            "student.backend is ipex, and student.contrast and student.mixup are of native training",
-            mend="--set student.contrast=0 --set student.mixup=0, or --set student.backend=native",
+            f"student.backend is ipex, and student.recipe = {config.recipe!r} has contrast or mixup, "
+            "which only native training has",
+            mend="--set student.recipe=robust, or --set student.backend=native",
         )
-    return "ipex", "ipex: student.backend says so"
+    if config.trainer:
+        raise ConfigError(
+            "student.backend is ipex, whose loop is no transformers.Trainer, and [student.trainer] is given",
+            mend="leave [student.trainer] out, or --set student.backend=native",
+        )
+    return "ipex"
 
 
 def fine_tune_with_ipex(
-    encoder: Encoder, rows: "Rows", held_out: "Rows | None", *, config: StudentConfig, seed: int, scratch: Path
-) -> "FineTuning":
+    encoder: Encoder, rows: Rows, held_out: Rows | None, *, config: StudentConfig, seed: int, scratch: Path
+) -> FineTuning:
     """What `fine_tune` does, in the environment of `student.ipex_python`; it begins anew after a kill.
 
     Args:
@@ -67,8 +70,6 @@ def fine_tune_with_ipex(
     """
     from safetensors.torch import load_file
 
-    from xpoll.student.training.rows import FineTuning
-
     folder = scratch / "ipex"
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
@@ -83,29 +84,14 @@ def fine_tune_with_ipex(
 
 
 def _write_task(folder: Path, encoder: Encoder, config: StudentConfig, seed: int) -> None:
-    wanted = config.model_dump(
-        include={
-            "learning_rate",
-            "batch_size",
-            "accumulation",
-            "frozen",
-            "patience",
-            "precision",
-            "deterministic",
-        }
-    )
+    wanted = config.model_dump(include={"learning_rate", "batch_size", "frozen", "precision", "epochs", "min_steps"})
     # With its untrained head, whose first weights would differ between versions of torch.
     encoder.model.save_pretrained(folder / "encoder")
-    task = wanted | {
-        "encoder": str(folder / "encoder"),
-        "seed": seed,
-        "epochs": config.epochs,
-        "min_steps": config.min_steps,
-    }
+    task = wanted | {"encoder": str(folder / "encoder"), "seed": seed, "patience": PATIENCE}
     (folder / "task.json").write_text(json.dumps(task), encoding="utf-8")
 
 
-def _write_rows(folder: Path, tokenizer: Any, parts: Sequence[tuple["Rows", bool]]) -> None:
+def _write_rows(folder: Path, tokenizer: Any, parts: Sequence[tuple[Rows, bool]]) -> None:
     """Token ids rather than texts: a tokenizer that transformers 5 has saved cannot be read by transformers 4."""
     with (folder / "rows.jsonl").open("w", encoding="utf-8") as file:
         for rows, held_out in parts:

@@ -32,7 +32,6 @@ def train(task: dict[str, Any], rows: list[dict[str, Any]], output: Path) -> dic
     import torch
     from transformers import AutoModelForSequenceClassification, set_seed
 
-    torch.use_deterministic_algorithms(bool(task["deterministic"]), warn_only=True)
     set_seed(task["seed"])
     device = torch.device("xpu" if hasattr(torch, "xpu") and torch.xpu.is_available() else "cpu")
     model = AutoModelForSequenceClassification.from_pretrained(task["encoder"]).to(device)
@@ -40,7 +39,7 @@ def train(task: dict[str, Any], rows: list[dict[str, Any]], output: Path) -> dic
     model.train()
     trained = [row for row in rows if not row["held_out"]]
     held_out = [row for row in rows if row["held_out"]]
-    steps_a_pass = math.ceil(len(trained) / (task["batch_size"] * task["accumulation"]))
+    steps_a_pass = math.ceil(len(trained) / task["batch_size"])
     num_steps = max(1, task["min_steps"], math.ceil(task["epochs"] * steps_a_pass))
     kept = [parameter for parameter in model.parameters() if parameter.requires_grad]
     optimizer = torch.optim.AdamW(kept, lr=task["learning_rate"], weight_decay=0.01)
@@ -54,13 +53,10 @@ def train(task: dict[str, Any], rows: list[dict[str, Any]], output: Path) -> dic
     best: dict[str, Any] | None = None
     started_s = time.monotonic()
     while state["step"] < num_steps:
-        for accumulated in steps_of(trained, task, draw):
-            total = sum(map(len, accumulated))
-            summed = 0.0
-            for batch in accumulated:
-                loss = batch_loss(model, batch, device, dtype) / total
-                loss.backward()
-                summed += loss.item()
+        for batch in steps_of(trained, task["batch_size"], draw):
+            loss = batch_loss(model, batch, device, dtype) / len(batch)
+            loss.backward()
+            summed = loss.item()
             torch.nn.utils.clip_grad_norm_(kept, 1.0)
             optimizer.step()
             optimizer.zero_grad()
@@ -84,7 +80,7 @@ def train(task: dict[str, Any], rows: list[dict[str, Any]], output: Path) -> dic
                 best = {name: value.detach().clone() for name, value in model.state_dict().items()}
             else:
                 state["worse"] += 1
-                if task["patience"] and state["worse"] >= task["patience"]:
+                if state["worse"] >= task["patience"]:
                     break
     wall_s = time.monotonic() - started_s
     # IPEX changes the modules, but not what their state dict says.
@@ -128,18 +124,16 @@ def rate(step: int, num_steps: int) -> float:
     return (step + 1) / warm if step < warm else max(0.0, (num_steps - step) / max(1, num_steps - warm))
 
 
-def steps_of(rows: list[dict[str, Any]], task: dict[str, Any], draw: random.Random) -> list[list[list[dict[str, Any]]]]:
-    """A pass: steps of `accumulation` batches of texts of like length, in random order."""
+def steps_of(rows: list[dict[str, Any]], size: int, draw: random.Random) -> list[list[dict[str, Any]]]:
+    """A pass: batches of texts of similar length, in random order."""
     order = list(rows)
     draw.shuffle(order)
-    size = task["batch_size"]
-    window = 16 * size * task["accumulation"]  # as batches.py has it, which needs the other Transformers
+    window = 16 * size  # as batches.py has it, which needs the other Transformers
     made = []
     for start in range(0, len(order), window):
         made += batches(sorted(order[start : start + window], key=lambda row: len(row["ids"])), size)
     draw.shuffle(made)
-    count = task["accumulation"]
-    return [made[start : start + count] for start in range(0, len(made), count)]
+    return made
 
 
 def batches(rows: list[dict[str, Any]], size: int) -> list[list[dict[str, Any]]]:

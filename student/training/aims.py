@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch.nn import functional
 
-from xpoll.core.config import StudentConfig
+from xpoll.student.recipe import Recipe
 from xpoll.student.training.head import last_linear
 
 TEMPERATURE = 0.1
@@ -24,11 +24,11 @@ class Aims:
     """Losses of a batch, from what the last linear layer of the model's head reads.
 
     Args:
-        config: Its `contrast` is the weight of that aim, its `mixup` says how texts are mixed.
+        recipe: Its `contrast` is the weight of that aim, its `mixup` says how texts are mixed.
     """
 
-    def __init__(self, config: StudentConfig) -> None:
-        self._contrast, self._mixup = config.contrast, config.mixup
+    def __init__(self, recipe: Recipe) -> None:
+        self._contrast, self._mixup = recipe.contrast, recipe.mixup
         self._read: torch.Tensor | None = None
         self._head: Any = None
 
@@ -42,11 +42,7 @@ class Aims:
         if not self._contrast and not self._mixup:
             yield
             return
-        self._head = last_linear(
-            model,
-            asked_by="student.contrast and student.mixup are",
-            mend="--set student.contrast=0 --set student.mixup=0",
-        )
+        self._head = last_linear(model, asked_by="contrast and mixup are")
         hook = self._head.register_forward_pre_hook(self._keep)
         try:
             yield

@@ -1,4 +1,4 @@
-"""Steps of texts of like length, in random order. Imports torch: import it where it is needed.
+"""Steps of texts of similar length, in random order. Imports torch: import it where it is needed.
 
 Texts of one length need no padding, and on a CPU padding costs as much as text. Transformers'
 `group_by_length` sorts a quarter of a pass, at most 50 steps, from long to short and trains in that order,
@@ -24,7 +24,7 @@ class LikeLengths(Sampler[int]):  # type: ignore[misc]
     Args:
         lengths: Of the texts, in tokens.
         step: Texts of one step: batch size times accumulation times devices.
-        seed: Of the order; with the number of the pass it decides it, so a training that goes on meets
+        seed: Of the order; with the number of the pass it decides it, so a resumed training meets
             the same batches.
     """
 

@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from xpoll.core.config import StudentConfig
 from xpoll.core.progress import Progress
+from xpoll.student.recipe import Recipe
 from xpoll.student.training.aims import Aims
 
 CHECKPOINT_EVERY_S = 60.0
@@ -22,7 +22,7 @@ class DistributionLoss:
     """
 
     def __init__(self, aims: Aims | None = None) -> None:
-        self._aims = aims or Aims(StudentConfig())
+        self._aims = aims or Aims(Recipe())
         self._right = self._rows = 0
 
     def __call__(self, outputs: Any, labels: torch.Tensor, num_items_in_batch: Any = None) -> torch.Tensor:

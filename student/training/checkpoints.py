@@ -1,6 +1,6 @@
-"""Checkpoints of a training that is under way, so that one that was killed goes on.
+"""Checkpoints of a training that is under way, so that one that was killed resumes.
 
-They lie in a hidden folder beside the student and are removed when it is written. A training goes on
+They lie in a hidden folder beside the student and are removed when it is written. A training resumes
 from them only if everything that decides its result is the same: rows, targets, settings, versions.
 Nothing here imports torch.
 """
@@ -53,13 +53,13 @@ def last_checkpoint(folder: Path) -> Path | None:
     for checkpoint in sorted(folder.glob("checkpoint-*"), key=_step, reverse=True):
         if _is_whole(checkpoint):
             return checkpoint
-        say(f"{checkpoint.name} is cut or broken, so training goes on from the one before it, or anew")
+        say(f"{checkpoint.name} is cut or broken, so training resumes from the one before it, or begins anew")
         shutil.rmtree(checkpoint, ignore_errors=True)
     return None
 
 
 def remove_checkpoints(folder: Path) -> None:
-    """Removes the folder; what cannot be removed is an error, because it would be gone on from.
+    """Removes the folder; what cannot be removed is an error, because a training would resume from it.
 
     Raises:
         RunFolderError: a file in it cannot be removed.

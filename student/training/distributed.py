@@ -1,7 +1,7 @@
 """Trains one student on several devices: torchrun starts a process each, and transformers.Trainer joins them.
 
 Also what each of these processes runs: `python -m xpoll.student.training.distributed FOLDER`. The contract is a folder:
-task.json (settings, seed), rows.json and encoder/ in; model/ and done.json out, from the first process.
+task.json (settings), rows.json and encoder/ in; model/ and done.json out, from the first process.
 """
 
 import json
@@ -15,9 +15,11 @@ from typing import Any
 from xpoll.core.config import StudentConfig
 from xpoll.core.errors import ConfigError, ModelError
 from xpoll.core.files import read_json, write_json
+from xpoll.student.dataset import Rows
+from xpoll.student.recipe import Recipe
 from xpoll.student.training.encoder import Encoder, quiet
-from xpoll.student.training.fine_tune import fine_tune
-from xpoll.student.training.rows import FineTuning, Rows
+from xpoll.student.training.fine_tune import Settings, fine_tune
+from xpoll.student.training_record import FineTuning
 
 
 def num_devices(config: StudentConfig) -> int:
@@ -39,14 +41,7 @@ def num_devices(config: StudentConfig) -> int:
 
 
 def fine_tune_on_devices(
-    encoder: Encoder,
-    rows: Rows,
-    held_out: Rows | None,
-    *,
-    config: StudentConfig,
-    seed: int,
-    checkpoints: Path,
-    devices: int,
+    encoder: Encoder, rows: Rows, held_out: Rows | None, settings: Settings, *, devices: int
 ) -> FineTuning:
     """What `fine_tune` does, on `devices` devices; the batch size counts for each.
 
@@ -55,13 +50,19 @@ def fine_tune_on_devices(
     """
     from safetensors.torch import load_file
 
-    folder = checkpoints / "distributed"
+    folder = settings.checkpoints / "distributed"
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     with quiet():
         encoder.model.save_pretrained(folder / "encoder")
         encoder.tokenizer.save_pretrained(folder / "encoder")
-    task = {"student": config.model_dump(mode="json"), "seed": seed, "checkpoints": str(checkpoints)}
+    task = {
+        "student": settings.config.model_dump(mode="json"),
+        "recipe": settings.recipe.model_dump(mode="json"),
+        "seed": settings.seed,
+        "checkpoints": str(settings.checkpoints),
+        "logs": str(settings.logs) if settings.logs else None,
+    }
     write_json(folder / "task.json", task)
     write_json(folder / "rows.json", {"rows": rows, "held_out": held_out})
     _start(folder, devices)
@@ -98,15 +99,16 @@ def main(folder: Path) -> None:
     model = AutoModelForSequenceClassification.from_pretrained(folder / "encoder")
     held_out = Rows(*texts["held_out"]) if texts["held_out"] else None
     first = os.environ.get("RANK", "0") == "0"
+    settings = Settings(
+        StudentConfig.model_validate(task["student"]),
+        Recipe.model_validate(task["recipe"]),
+        task["seed"],
+        Path(task["checkpoints"]),
+        Path(task["logs"]) if task["logs"] else None,
+    )
     try:
-        done: dict[str, Any] = fine_tune(
-            Encoder(tokenizer, model),
-            Rows(*texts["rows"]),
-            held_out,
-            config=StudentConfig.model_validate(task["student"]),
-            seed=task["seed"],
-            checkpoints=Path(task["checkpoints"]),
-        )._asdict()
+        rows = Rows(*texts["rows"])
+        done: dict[str, Any] = fine_tune(Encoder(tokenizer, model), rows, held_out, settings)._asdict()
     except ModelError as error:
         done = {"error": str(error)}
     if first:

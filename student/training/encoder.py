@@ -33,13 +33,16 @@ def quiet() -> Iterator[None]:
             logging.enable_progress_bar()
 
 
-def load_for_training(config: StudentConfig, labels: Sequence[str], *, seed: int) -> Encoder:
+def load_for_training(
+    config: StudentConfig, labels: Sequence[str], *, seed: int, dropout: float | None = None
+) -> Encoder:
     """The encoder named by the config, with a new classification head for `labels`.
 
     Args:
         config: Names the encoder and the longest text.
         labels: Names and order of the head's outputs.
         seed: Seed of the head's first weights.
+        dropout: Share of activations dropped while training; the encoder's own without it.
 
     Raises:
         ModelError: the encoder cannot be found or loaded.
@@ -58,7 +61,7 @@ def load_for_training(config: StudentConfig, labels: Sequence[str], *, seed: int
             label2id={label: i for i, label in enumerate(labels)},
             problem_type="single_label_classification",
             ignore_mismatched_sizes=True,  # a head for other labels is replaced
-            **_dropouts(folder, config.dropout),
+            **_dropouts(folder, dropout),
         )
     _check_body(encoder.model, loading, config.encoder)
     longest = num_positions(encoder.model)

@@ -1,70 +1,76 @@
 """Fine-tunes a loaded encoder with transformers.Trainer. Imports torch: import it where it is needed."""
 
 import math
+import os
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from transformers import (
-    DataCollatorWithPadding,
-    EarlyStoppingCallback,
-    PrinterCallback,
-)
+from transformers import DataCollatorWithPadding, EarlyStoppingCallback, PrinterCallback
 
 from xpoll.core.config import StudentConfig
-from xpoll.core.errors import ConfigError, ModelError
+from xpoll.core.errors import ModelError
+from xpoll.student.dataset import PATIENCE, Rows
+from xpoll.student.recipe import Recipe
 from xpoll.student.training import callbacks, frozen
 from xpoll.student.training.aims import Aims
-from xpoll.student.training.arguments import arguments, chosen_precision, num_processes
-from xpoll.student.training.attention import attention_for_training
+from xpoll.student.training.arguments import arguments, attention_for_training, chosen_precision, num_processes
 from xpoll.student.training.batches import LengthTrainer
 from xpoll.student.training.checkpoints import last_checkpoint
 from xpoll.student.training.encoder import Encoder, quiet
 from xpoll.student.training.first_token import last_layer_at_first_token
-from xpoll.student.training.rows import FineTuning, Rows
 from xpoll.student.training.used_tokens import used_tokens_alone
+from xpoll.student.training_record import FineTuning
 
 
-def fine_tune(
-    encoder: Encoder,
-    rows: Rows,
-    held_out: Rows | None = None,
-    *,
-    config: StudentConfig,
-    seed: int,
-    checkpoints: Path,
-    logs: Path | None = None,
-) -> FineTuning:
+class Settings(NamedTuple):
+    """How to train."""
+
+    config: StudentConfig
+    recipe: Recipe
+    seed: int
+    """Of the order of rows and of dropout."""
+    checkpoints: Path
+    """Folder of checkpoints; training resumes from a whole one that lies there."""
+    logs: Path | None = None
+    """Folder for what `report_to` in [student.trainer] writes; nothing is reported without it."""
+
+
+def fine_tune(encoder: Encoder, rows: Rows, held_out: Rows | None, settings: Settings) -> FineTuning:
     """Trains `encoder.model` in place.
 
     Args:
         encoder: What to train.
         rows: What to train on.
         held_out: What is looked at after each pass to stop early; the weights of the best pass are kept.
-        config: The [student] section.
-        seed: Of the order of rows and of dropout.
-        checkpoints: Folder for checkpoints; a whole one that lies there is gone on from.
-        logs: Folder for TensorBoard's files, or None.
+        settings: How to train.
 
     Raises:
-        ConfigError: student.precision is one that the GPU does not compute, a package for logs is missing, or an aim
-            is none for this encoder's head.
+        ConfigError: student.precision is one that the GPU does not compute, or the recipe does not go with the
+            encoder's head.
         ModelError: the loss left the numbers.
     """
+    config = settings.config
     precision = chosen_precision(config.precision)
     frozen.freeze(encoder.model, config.frozen)
     started_s = time.monotonic()
     data = _data(encoder, rows, held_out, config.frozen)
     made = arguments(
-        config, precision, seed=seed, num_rows=len(rows.texts), judged=held_out is not None, checkpoints=checkpoints
+        config,
+        precision,
+        seed=settings.seed,
+        num_rows=len(rows.texts),
+        judged=held_out is not None,
+        checkpoints=settings.checkpoints,
+        reported=settings.logs is not None,
     )
-    begun = last_checkpoint(checkpoints)
-    aims = Aims(config)
+    begun = last_checkpoint(settings.checkpoints)
+    aims = Aims(settings.recipe)
     loss = callbacks.DistributionLoss(aims)
-    with quiet(), attention_for_training(encoder.model, precision), ExitStack() as stack:
+    with quiet(), attention_for_training(encoder.model, precision), _logging_to(settings.logs), ExitStack() as stack:
         if data.kept:
             stack.enter_context(frozen.upper_part(encoder.model, config.frozen))
         else:
@@ -81,10 +87,8 @@ def fine_tune(
             data_collator=data.collate,
             processing_class=encoder.tokenizer,
             compute_loss_func=loss,
-            callbacks=[report, *_checkpoints_between(), *_logging(logs)],
+            callbacks=[report, *_checkpoints_between(), *([EarlyStoppingCallback(PATIENCE)] if held_out else [])],
         )
-        if held_out and config.patience:
-            trainer.add_callback(EarlyStoppingCallback(config.patience))
         trainer.remove_callback(PrinterCallback)
         trainer.train(resume_from_checkpoint=str(begun) if begun else None)
         wall_s = time.monotonic() - started_s
@@ -141,16 +145,15 @@ def _checkpoints_between() -> list[Any]:
     return [callbacks.TimedCheckpoint()] if num_processes() == 1 else []
 
 
-def _logging(folder: Path | None) -> list[Any]:
-    if folder is None:
-        return []
-    from transformers.integrations import TensorBoardCallback
-
+@contextmanager
+def _logging_to(folder: Path | None) -> Iterator[None]:
+    """Within the block Transformers writes TensorBoard's files there; it reads the place from the environment."""
+    name = "TENSORBOARD_LOGGING_DIR"
+    before = os.environ.get(name)
+    if folder is not None and before is None:
+        os.environ[name] = str(folder)
     try:
-        from tensorboardX import SummaryWriter
-    except ImportError as error:
-        raise ConfigError(
-            "student.tensorboard is true, and the package tensorboardX is not installed",
-            mend="pip install tensorboardX, or --set student.tensorboard=false",
-        ) from error
-    return [TensorBoardCallback(SummaryWriter(logdir=str(folder)))]
+        yield
+    finally:
+        if before is None:
+            os.environ.pop(name, None)

@@ -6,7 +6,7 @@ makes of the texts (Kumar et al. 2022, "Fine-tuning can distort pretrained featu
 out-of-distribution": a linear probe, then fine-tuning). Imports torch: import it where it is needed.
 """
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,11 +14,9 @@ from torch.nn import functional
 
 from xpoll.core.device import best_device
 from xpoll.core.errors import ConfigError
+from xpoll.student.dataset import Rows
 from xpoll.student.inference.logits import length_batches
 from xpoll.student.training.encoder import Encoder
-
-if TYPE_CHECKING:
-    from xpoll.student.training.rows import Rows
 
 MOST_TEXTS = 5000
 """More tell the regression little that is new, and each costs a forward pass."""
@@ -27,13 +25,12 @@ PENALTY = 1.0
 _MOST_STEPS = 200
 
 
-def last_linear(model: Any, *, asked_by: str, mend: str) -> Any:
+def last_linear(model: Any, *, asked_by: str) -> Any:
     """The layer that gives the logits.
 
     Args:
         model: Of AutoModelForSequenceClassification.
-        asked_by: What needs it, e.g. "student.contrast is".
-        mend: What to set where there is none.
+        asked_by: What of a recipe needs it, e.g. "linear_probe is".
 
     Raises:
         ConfigError: the model's head does not end with a linear layer.
@@ -42,13 +39,14 @@ def last_linear(model: Any, *, asked_by: str, mend: str) -> Any:
     layers = [each for each in model.modules() if isinstance(each, torch.nn.Linear) and each.out_features == labels]
     if not layers:
         raise ConfigError(
-            f"{asked_by} about a head that ends with a linear layer, and that of a {type(model).__name__} does not",
-            mend=mend,
+            f"the recipe's {asked_by} about a head that ends with a linear layer, "
+            f"and that of a {type(model).__name__} does not",
+            mend="--set student.recipe=robust",
         )
     return layers[-1]
 
 
-def fit_head(encoder: Encoder, rows: "Rows", *, seed: int) -> None:
+def fit_head(encoder: Encoder, rows: Rows, *, seed: int) -> None:
     """Sets the weights of the last linear layer of `encoder.model` to those of a logistic regression.
 
     Args:
@@ -59,7 +57,7 @@ def fit_head(encoder: Encoder, rows: "Rows", *, seed: int) -> None:
     Raises:
         ConfigError: the model's head does not end with a linear layer.
     """
-    layer = last_linear(encoder.model, asked_by="student.linear_probe is", mend="--set student.linear_probe=false")
+    layer = last_linear(encoder.model, asked_by="linear_probe is")
     chosen = np.random.default_rng(seed).permutation(len(rows.texts))[:MOST_TEXTS].tolist()
     read = _read(encoder, layer, [rows.texts[i] for i in chosen])
     targets = torch.tensor([list(rows.targets[i]) for i in chosen], dtype=read.dtype)

@@ -6,7 +6,7 @@ import pytest
 
 from tests.conftest import ROOT
 from xpoll.core.config import Config
-from xpoll.core.config_file import load_config
+from xpoll.core.config_file import REMOVED_KEYS, load_config
 from xpoll.core.errors import ConfigError
 
 MINIMAL = '[documents]\npath = "texts.csv"\n[task]\nlabels = ["spam", "ham"]\n'
@@ -93,3 +93,27 @@ def test_every_shipped_job_parses() -> None:
     assert jobs
     for job in jobs:
         load_config(job)
+
+
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        ("student.average=2", "unknown config key student.average -> it gained nothing and was removed;"),
+        ("student.refine=prune", 'unknown config key student.refine -> student.recipe = "robust" leaves out votes'),
+        ("student.tensorboard=true", 'student.tensorboard -> set report_to = "tensorboard" in [student.trainer]'),
+        ("student.mixup=0.5", 'a recipe decides it: student.recipe = "robust", "ensemble" or the path'),
+    ],
+)
+def test_a_key_that_was_removed_says_what_took_its_place(tmp_path: Path, override: str, said: str) -> None:
+    with pytest.raises(ConfigError) as raised:
+        load_config(write(tmp_path), [override])
+    assert said in str(raised.value), raised.value
+    assert "\n" not in str(raised.value)
+
+
+def test_removed_keys_are_no_keys_and_the_student_has_few() -> None:
+    sections = Config.model_fields
+    for key in REMOVED_KEYS:
+        section, _, name = key.partition(".")
+        assert name not in sections[section].annotation.model_fields
+    assert len(sections["student"].annotation.model_fields) <= 18

@@ -125,7 +125,7 @@ def test_one_word_on_terminal_page_markdown_and_card(
     write_json(run.metrics, read_metrics(run).model_copy(update=scores).as_json())
     texts = places(run, evaluation, capsys)
     words = {place: re.findall(pattern, texts[place], re.MULTILINE) for place, pattern in WORD_IN.items()}
-    assert words == dict.fromkeys(WORD_IN, [SITUATIONS[name].word])
+    assert words == {place: [SITUATIONS[name].word] for place in WORD_IN}
     sentence = verdict_sentence(evaluation)
     assert sentence in texts["terminal"] and sentence in texts["card"]
     assert sentence in texts["markdown"].replace("\\", "") and sentence in Page(run.report).text

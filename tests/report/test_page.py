@@ -12,6 +12,7 @@ import pytest
 
 from tests.support.example_run import LABELS, make_run
 from tests.support.page import Page
+from tests.support.toy import a_training
 from xpoll.core.errors import RunFolderError
 from xpoll.core.files import read_json, write_json
 from xpoll.core.formatting import number, percent
@@ -19,6 +20,7 @@ from xpoll.report.markdown import write_markdown
 from xpoll.report.page import write_report
 from xpoll.report.panel import names_of
 from xpoll.student.evaluation import Evaluation, Verdict
+from xpoll.student.folder import write_training
 
 HOSTILE = {
     "doc-002": "<script>alert(1)</script>",
@@ -85,7 +87,7 @@ def test_a_learning_curve_is_drawn_with_its_forecast(tmp_path: Path) -> None:
     folder.student.mkdir()
     points = [{"rows": 30, "accuracy": 0.5}, {"rows": 60, "accuracy": 0.625}, {"rows": 120, "accuracy": 0.7}]
     forecast = {"rows": 240, "accuracy": 0.74, "gain": 0.04, "floor": 0.2}
-    write_json(folder.student / "training.json", {"learning_curve": points, "forecast": forecast})
+    write_training(folder.student, a_training(learning_curve=points, forecast=forecast))
     drawn = Page(write_report(folder))
     assert (3, "Learning curve") in drawn.headings
     table = drawn.source[drawn.source.index("Learning curve of the student") :]

@@ -1,16 +1,17 @@
 """One tiny encoder and one student trained from it, shared by the tests of this folder."""
 
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import pytest
 
 from tests.support.toy import LABELS, documents, make_encoder, row, settings
+from xpoll.student.training_record import Training
 
 
 class Trained(NamedTuple):
     folder: Path
-    training: dict[str, Any]
+    training: Training
 
 
 @pytest.fixture(scope="session")

@@ -7,11 +7,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from tests.student.conftest import Trained
 from tests.support.toy import LABELS, TELLING, documents, make_encoder, row, settings
 from xpoll.core.errors import ConfigError, InputError, ModelError, RunFolderError
+from xpoll.student.calibration import fitted_temperature, softmax
+from xpoll.student.folder import read_training
 from xpoll.student.inference.model import StudentModel
 from xpoll.student.train import train_student
 
@@ -34,8 +37,11 @@ def test_transformers_pipeline_names_the_tasks_labels_and_cuts_long_texts(traine
 
 
 def test_training_json_says_what_was_trained_on_what(trained: Trained, encoder: Path) -> None:
-    assert json.loads((trained.folder / "training.json").read_text()) == trained.training
+    assert read_training(trained.folder) == trained.training
     expected = {
+        "schema_version": 1,
+        "recipe": "plain",
+        "backend": "native",
         "encoder": str(encoder),
         "rows": 150,
         "abstained": 2,
@@ -48,9 +54,35 @@ def test_training_json_says_what_was_trained_on_what(trained: Trained, encoder: 
         "seed": 1,
         "precision": "fp32",
     }
-    assert trained.training.items() >= expected.items()
-    assert trained.training["wall_s"] > 0 and trained.training["rows_per_s"] > 0
-    assert trained.training["final_loss"] < 0.3 < math.log(3)
+    assert trained.training.model_dump().items() >= expected.items()
+    assert trained.training.wall_s > 0 and trained.training.rows_per_s > 0
+    assert trained.training.final_loss < 0.3 < math.log(3)
+
+
+def test_a_training_json_of_another_version_or_cut_is_one_line(trained: Trained, tmp_path: Path) -> None:
+    known = json.loads((trained.folder / "training.json").read_text())
+    for text, reason in (
+        (json.dumps(known | {"refine": "cotrain", "schema_version": 0}), "2 keys are not of this version"),
+        ('{"rows": 1', "Expecting"),
+    ):
+        (tmp_path / "training.json").write_text(text)
+        with pytest.raises(ModelError, match=f"training.json cannot be read: {reason}.* -> train anew") as refused:
+            read_training(tmp_path)
+        assert "\n" not in str(refused.value)
+
+
+def test_texts_on_which_the_votes_abstained_are_counted_and_not_trained_on(encoder: Path, tmp_path: Path) -> None:
+    rows = [*documents(60), row(60, None, text="loss")]
+    training = train_student(rows, LABELS, config=settings(encoder, epochs=1), seed=0, output=tmp_path / "student")
+    assert (training.rows, training.abstained) == (60, 1)
+
+
+def test_probabilities_are_the_softmax_of_the_logits_over_the_temperature() -> None:
+    logits = np.array([[2.0, 0.0, -1.0], [500.0, 0.0, 1.0]], np.float32)
+    shares = np.exp(logits[0] / 2.5) / np.exp(logits[0] / 2.5).sum()
+    np.testing.assert_allclose(softmax(logits, 2.5), [shares, [1, 0, 0]], atol=1e-6)
+    truth = np.random.default_rng(0).normal(size=(500, 3))
+    assert fitted_temperature(4 * truth, softmax(truth)) == pytest.approx(4, abs=0.01)
 
 
 def test_soft_targets_teach_doubt_and_hard_targets_do_not(encoder: Path, tmp_path: Path) -> None:
@@ -66,7 +98,7 @@ def test_soft_targets_teach_doubt_and_hard_targets_do_not(encoder: Path, tmp_pat
     confidence, loss = {}, {}
     for soft in (True, False):
         config = settings(encoder, soft_labels=soft, epochs=15)
-        loss[soft] = train_student(doubtful, LABELS, config=config, seed=0, output=tmp_path / str(soft))["final_loss"]
+        loss[soft] = train_student(doubtful, LABELS, config=config, seed=0, output=tmp_path / str(soft)).final_loss
         probabilities = StudentModel(tmp_path / str(soft)).probabilities([document.text for document in doubtful])
         confidence[soft] = float(probabilities.max(1).mean())
     entropy = -(0.7 * math.log(0.7) + 0.3 * math.log(0.15))
@@ -79,8 +111,8 @@ def test_the_same_seed_gives_the_same_student_and_bf16_is_recorded(encoder: Path
     losses = []
     for name, seed in (("first", 3), ("again", 3), ("other", 4)):
         training = train_student(documents(24), LABELS, config=config, seed=seed, output=tmp_path / name)
-        assert training["precision"] == "bf16"
-        losses.append(training["final_loss"])
+        assert training.precision == "bf16"
+        losses.append(training.final_loss)
     assert losses[0] == losses[1] != losses[2]
 
 
@@ -124,7 +156,7 @@ def test_a_full_disk_is_one_line_and_leaves_the_old_student(encoder: Path, tmp_p
     before = train_student(documents(6), LABELS, config=config, seed=0, output=output)
     with largest_file(4000), pytest.raises(RunFolderError, match=r"cannot write .*File too large"):
         train_student(documents(6), LABELS, config=config, seed=1, output=output)
-    assert json.loads((output / "training.json").read_text()) == before
+    assert read_training(output) == before
     assert [path.name for path in tmp_path.iterdir()] == ["student"]
 
 
@@ -177,7 +209,7 @@ def test_a_class_without_an_example_is_named_counted_and_never_answered(
 ) -> None:
     rows = [document for document in documents(90) if document.label != "fair"]
     training = train_student(rows, LABELS, config=settings(encoder), seed=0, output=tmp_path / "student")
-    assert training["label_counts"] == {"bad": 30, "fair": 0, "good": 30}
+    assert training.label_counts == {"bad": 30, "fair": 0, "good": 30}
     assert capsys.readouterr().err.count("no text was voted 'fair'; the student will not answer so") == 1
     student = StudentModel(tmp_path / "student")
     assert student.labels == LABELS

@@ -3,9 +3,11 @@
 import random
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from xpoll.core.config import StudentConfig
 from xpoll.core.records import Consensus, Split
+from xpoll.student.training_record import Training
 
 LABELS = ["bad", "fair", "good"]
 TELLING = {"bad": "loss", "fair": "flat", "good": "gain"}
@@ -46,6 +48,38 @@ def settings(encoder: Path, **changes: object) -> StudentConfig:
         "precision": "fp32",
     }
     return StudentConfig.model_validate(values | changes)
+
+
+def a_training(**changes: Any) -> Training:
+    """What a training of 100 texts could say of itself."""
+    values: dict[str, Any] = {
+        "encoder": "an-encoder",
+        "recipe": "plain",
+        "soft_labels": True,
+        "learning_rate": 1e-4,
+        "batch_size": 16,
+        "max_length": 256,
+        "seed": 0,
+        "backend": "native",
+        "rows": 100,
+        "held_out_rows": 0,
+        "abstained": 0,
+        "label_counts": {"bad": 50, "fair": 0, "good": 50},
+        "pruned": 0,
+        "members": 0,
+        "variants": 0,
+        "epochs": 3.0,
+        "precision": "fp32",
+        "device": "cpu",
+        "wall_s": 10.0,
+        "rows_per_s": 30.0,
+        "resumed_at_step": 0,
+        "final_loss": 0.2,
+        "held_out_loss": None,
+        "held_out_accuracy": None,
+        "temperature": 1.0,
+    }
+    return Training.model_validate(values | changes)
 
 
 def text_of(label: str, draw: random.Random) -> str:

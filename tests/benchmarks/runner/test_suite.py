@@ -14,7 +14,7 @@ from xpoll.benchmarks.runner import suite
 from xpoll.benchmarks.runner.fresh import in_fresh_process
 from xpoll.benchmarks.runner.records import Parameters, Record, alternating
 from xpoll.benchmarks.runner.suite import SUITES, check, find_suite, read_suite, run_suite, suite_names
-from xpoll.benchmarks.suites import journal, quick, student
+from xpoll.benchmarks.suites import journal, quick
 from xpoll.core.errors import ConfigError, EngineError
 from xpoll.core.files import read_json
 from xpoll.scripts.cli import main
@@ -37,7 +37,6 @@ def test_what_may_be_chosen_is_what_the_code_knows() -> None:
     chosen = {name: read_suite(name).get("choices", {}) for name in suite_names()}
     assert set(chosen["kernels"]["models"]) == set(SHAPES)
     assert set(chosen["kernels"]["dtypes"]) == set(DTYPES)
-    assert set(chosen["student"]["arms"]) == set(student.ARMS)
     assert set(chosen["journal"]["arms"]) == set(journal.JOURNALS)
     assert set(chosen["quick"]["parts"]) == set(quick.PARTS)
     for name in suite_names():

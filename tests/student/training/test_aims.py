@@ -10,14 +10,14 @@ import pytest
 import torch
 
 from tests.support.toy import LABELS, documents, settings
-from xpoll.core.config import StudentConfig
 from xpoll.core.errors import ConfigError
+from xpoll.student.dataset import Rows
 from xpoll.student.inference.logits import logits
 from xpoll.student.intel.ipex import chosen_backend
+from xpoll.student.recipe import Recipe
 from xpoll.student.training.aims import TEMPERATURE, Aims, contrast
 from xpoll.student.training.encoder import load_for_training
-from xpoll.student.training.fine_tune import fine_tune
-from xpoll.student.training.rows import Rows
+from xpoll.student.training.fine_tune import Settings, fine_tune
 
 READ = torch.tensor([[1.0, 0.0], [2.0, 0.0], [0.0, 3.0]])
 
@@ -44,7 +44,7 @@ def test_a_mixture_of_two_texts_is_asked_for_the_mixture_of_their_targets() -> N
     torch.manual_seed(0)
     head = torch.nn.Linear(2, 2)
     model = Model(head)
-    aims = Aims(StudentConfig.model_validate({"mixup": 0.5}))
+    aims = Aims(Recipe(mixup=0.5))
     read, targets = torch.eye(2), torch.eye(2)
     expected = []
     with aims.of(model):
@@ -78,9 +78,10 @@ def test_contrast_makes_what_the_head_reads_of_one_label_alike(encoder: Path, tm
     targets = [[float(each.label == label) for label in LABELS] for each in rows]
     apart = {}
     for name, more in (("plain", {}), ("contrast", {"contrast": 1.0}), ("both", {"contrast": 0.3, "mixup": 0.5})):
-        config = settings(encoder, epochs=6, **more)
+        config = settings(encoder, epochs=6)
         trained = load_for_training(config, LABELS, seed=1)
-        done = fine_tune(trained, Rows(texts, targets), config=config, seed=1, checkpoints=tmp_path / name)
+        how = Settings(config, Recipe.model_validate(more), seed=1, checkpoints=tmp_path / name)
+        done = fine_tune(trained, Rows(texts, targets), None, how)
         assert math.isfinite(done.final_loss)
         trained.model.eval()
         read: list[Any] = []
@@ -106,8 +107,8 @@ def within(read: torch.Tensor) -> float:
 
 
 def test_ipex_is_refused_and_so_is_a_head_that_is_not_linear() -> None:
-    config = StudentConfig.model_validate({"backend": "ipex", "ipex_python": sys.executable, "mixup": 0.5})
-    with pytest.raises(ConfigError, match="of native training -> --set student.contrast=0"):
-        chosen_backend(config)
-    with pytest.raises(ConfigError, match="a Model does not -> "), Aims(config).of(Model(torch.nn.ReLU())):
+    config = settings(Path("encoder"), backend="ipex", ipex_python=sys.executable)
+    with pytest.raises(ConfigError, match="only native training has -> --set student.recipe=robust"):
+        chosen_backend(config, Recipe(mixup=0.5))
+    with pytest.raises(ConfigError, match="a Model does not -> "), Aims(Recipe(mixup=0.5)).of(Model(torch.nn.ReLU())):
         pass

@@ -9,12 +9,13 @@ from sklearn.linear_model import LogisticRegression
 
 from tests.support.toy import LABELS, documents, settings
 from xpoll.core.errors import ConfigError
+from xpoll.student.dataset import Rows
 from xpoll.student.inference.logits import logits
+from xpoll.student.recipe import Recipe
 from xpoll.student.train import train_student
 from xpoll.student.training import head
 from xpoll.student.training.encoder import Encoder, load_for_training
 from xpoll.student.training.head import fit_head, logistic_regression
-from xpoll.student.training.rows import Rows
 
 
 def toy_rows(number: int) -> Rows:
@@ -76,14 +77,17 @@ def test_a_student_learns_in_fewer_passes_with_a_fitted_head(encoder: Path, tmp_
     """One pass at a rate at which a random head learns nothing."""
     losses = {}
     for fitted in (False, True):
-        config = settings(encoder, epochs=1, learning_rate=1e-4, linear_probe=fitted)
-        made = train_student(documents(240), LABELS, config=config, seed=0, output=tmp_path / str(fitted))
-        losses[fitted] = made["final_loss"]
+        config, output = settings(encoder, epochs=1, learning_rate=1e-4), tmp_path / str(fitted)
+        recipe = Recipe(linear_probe=fitted)
+        made = train_student(documents(240), LABELS, config=config, seed=0, output=output, recipe=recipe)
+        losses[fitted] = made.final_loss
     assert losses[True] < losses[False] - 0.2
 
 
 def test_a_head_that_does_not_end_with_a_linear_layer_is_refused(encoder: Path) -> None:
     untrained = load_for_training(settings(encoder), LABELS, seed=1)
     untrained.model.classifier = torch.nn.Identity()
-    with pytest.raises(ConfigError, match="student.linear_probe is about a head .* -> --set student.linear_probe=fal"):
+    with pytest.raises(
+        ConfigError, match="the recipe's linear_probe is about a head .* -> --set student.recipe=robust"
+    ):
         fit_head(Encoder(untrained.tokenizer, untrained.model), toy_rows(9), seed=0)

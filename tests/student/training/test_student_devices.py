@@ -14,6 +14,7 @@ import torch
 from tests.support.toy import LABELS, documents, settings
 from xpoll.core.device import best_device
 from xpoll.core.errors import ConfigError
+from xpoll.student.dataset import Rows
 from xpoll.student.inference.model import StudentModel
 from xpoll.student.inference.openvino_runtime import _check_device
 from xpoll.student.inference.torch_forward import TorchForward
@@ -21,7 +22,6 @@ from xpoll.student.intel import ipex, ipex_step
 from xpoll.student.train import train_student
 from xpoll.student.training import arguments
 from xpoll.student.training.encoder import load_for_training
-from xpoll.student.training.rows import Rows
 
 XPU = torch.device("xpu")
 Calls = list[tuple[Any, ...]]
@@ -189,4 +189,4 @@ def test_a_student_is_trained_on_cuda_by_the_same_keys(encoder: Path, tmp_path: 
     training = train_student(
         documents(60), LABELS, config=settings(encoder, precision="auto"), seed=0, output=tmp_path / "student"
     )
-    assert training["device"].startswith("cuda")
+    assert training.device.startswith("cuda")

@@ -1,4 +1,4 @@
-"""Votes that unseen students are against are found and weakened, without a gold label."""
+"""Votes that students of other texts contradict are left out, without a gold label."""
 
 from pathlib import Path
 
@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from tests.support.toy import LABELS, documents, settings
-from xpoll.student import label_noise as others
-from xpoll.student import refine
+from xpoll.core.errors import InputError
+from xpoll.student import label_noise
 from xpoll.student.inference.model import StudentModel
+from xpoll.student.recipe import Prune, Recipe
 from xpoll.student.train import train_student
 
 
@@ -21,27 +22,15 @@ def test_each_row_is_judged_once_by_a_student_that_did_not_see_it() -> None:
         judged.extend(inside)
         return np.array([[i, 1.0] for i in inside])
 
-    found = refine.unseen_probabilities(10, 2, predict, folds=3, seed=0)
+    found = label_noise.unseen_probabilities(10, 2, predict, folds=3, seed=0)
     assert sorted(judged) == list(range(10))
     assert found[:, 0].tolist() == list(range(10))
-
-
-def test_distilled_targets_lean_to_the_students_as_far_as_they_are_trusted() -> None:
-    votes = np.array([[0.9, 0.1], [0.9, 0.1], [1.0, 0.0]])
-    unseen = np.array([[0.95, 0.05], [0.05, 0.95], [0.05, 0.95]])
-    half, full = (refine.distilled(votes, unseen, trust=trust) for trust in (0.5, 1.0))
-    np.testing.assert_allclose(half.sum(1), 1)
-    assert half[0, 0] > 0.9, "a student that agrees makes the vote surer"
-    assert 0.1 < half[1, 1] < full[1, 1]
-    assert full[2, 1] > 0.05, "a unanimous vote can be doubted too"
-    no_news = refine.distilled(votes, np.tile(unseen.mean(0), (3, 1)), trust=1.0)
-    np.testing.assert_allclose(no_news[:2], votes[:2])
 
 
 def test_pruning_leaves_out_votes_that_the_students_are_confidently_against() -> None:
     votes = np.array([[0.9, 0.1], [0.8, 0.2], [0.6, 0.4], [0.1, 0.9]])
     unseen = np.array([[0.9, 0.1], [0.8, 0.2], [0.1, 0.9], [0.2, 0.8]])
-    assert refine.pruned(votes, unseen).any(1).tolist() == [True, True, False, True]
+    assert label_noise.pruned(votes, unseen).any(1).tolist() == [True, True, False, True]
 
 
 def test_several_judges_of_a_part_are_heard_by_their_mean(
@@ -51,7 +40,7 @@ def test_several_judges_of_a_part_are_heard_by_their_mean(
     seeds: list[int] = []
     heard: list[np.ndarray] = []
 
-    def aside(task: object, rows: object, texts: list[str], seed: int, checkpoints: Path) -> np.ndarray:
+    def answers_of(task: object, rows: object, texts: list[str], seed: int, checkpoints: Path) -> np.ndarray:
         seeds.append(seed)
         first = (1 + len(seeds) % 2) / 10
         return np.tile([first, 1 - first, 0.0], (len(texts), 1))
@@ -60,27 +49,39 @@ def test_several_judges_of_a_part_are_heard_by_their_mean(
         heard.append(unseen)
         return targets
 
-    monkeypatch.setattr(others, "aside", aside)
-    monkeypatch.setattr(refine, "pruned", pruned)
-    config = settings(encoder, refine="prune", folds=2, judges=2, held_out=0.0)
-    train_student(documents(30), LABELS, config=config, seed=4, output=tmp_path / "student")
+    monkeypatch.setattr(label_noise, "answers_of", answers_of)
+    monkeypatch.setattr(label_noise, "pruned", pruned)
+    config, recipe = settings(encoder, held_out=0.0), Recipe(prune=Prune(folds=2, judges=2))
+    train_student(documents(30), LABELS, config=config, seed=4, output=tmp_path / "student", recipe=recipe)
     assert len(seeds) == 4
-    assert seeds[0] == seeds[2] == 4 != seeds[1] == seeds[3]
+    assert seeds[0] == seeds[2] != seeds[1] == seeds[3], "each judge has a seed of its own"
+    assert 4 not in seeds, "and so has the student"
     np.testing.assert_allclose(heard[0], np.tile([0.15, 0.85, 0.0], (30, 1)))
 
 
-@pytest.mark.parametrize("how", ["prune", "distil"])
-def test_a_refined_training_learns_past_wrong_votes(encoder: Path, tmp_path: Path, how: str) -> None:
+def test_the_recipe_robust_learns_past_wrong_votes(encoder: Path, tmp_path: Path) -> None:
     rows = documents(150)
     for i in range(0, 150, 7):
         wrong = (LABELS.index(str(rows[i].label)) + 1) % 3
         rows[i] = rows[i]._replace(
             label=LABELS[wrong], distribution=tuple(0.9 if k == wrong else 0.05 for k in range(3))
         )
-    config = settings(encoder, refine=how, trust=1.0, held_out=0.0)
+    config = settings(encoder, recipe="robust", held_out=0.0)
     training = train_student(rows, LABELS, config=config, seed=0, output=tmp_path / "student")
-    assert training["pruned"] >= 18 if how == "prune" else training["pruned"] == 0
+    assert training.pruned >= 18 and training.recipe == "robust"
     assert (tmp_path / "student" / "calibration.json").exists(), "unseen rows fit the temperature"
     found = StudentModel(tmp_path / "student").probabilities([row.text for row in rows]).argmax(1)
     truth = [i % 3 for i in range(150)]
     assert np.mean(found == truth) > 0.95, "the student answers what the wrong votes should have been"
+
+
+def test_votes_that_are_all_contradicted_are_one_line(
+    encoder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(label_noise, "answers_of", lambda _, __, texts, *___: np.full((len(texts), 3), 1 / 3))
+    monkeypatch.setattr(label_noise, "pruned", lambda targets, _: np.zeros_like(targets))
+    with pytest.raises(InputError, match="contradict all 12 votes, .* -> poll more texts, or"):
+        train_student(
+            documents(12), LABELS, config=settings(encoder, recipe="robust"), seed=0, output=tmp_path / "student"
+        )
+    assert not list(tmp_path.iterdir())

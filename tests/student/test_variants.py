@@ -3,13 +3,11 @@
 import random
 from pathlib import Path
 
-import pytest
-
 from tests.support.toy import LABELS, documents, settings
-from xpoll.core.errors import ConfigError
+from xpoll.student import ensemble as variants
 from xpoll.student.inference.model import StudentModel
+from xpoll.student.recipe import Recipe
 from xpoll.student.train import train_student
-from xpoll.student.training import variants
 
 TEXTS = ["one two three four five six seven eight nine ten", "a b c d e f g h i j"]
 
@@ -47,18 +45,10 @@ def test_without_a_mask_words_are_left_out_and_something_stays() -> None:
 
 
 def test_a_student_of_unlike_members_and_made_up_texts(encoder: Path, tmp_path: Path) -> None:
-    members = [{}, {"frozen": 1, "learning_rate": 5e-3}]
-    config = settings(encoder, ensemble=3, members=members, variants=2, held_out=0.0)
-    rows = documents(90)
-    training = train_student(rows, LABELS, config=config, seed=0, output=tmp_path / "student")
-    assert (training["ensemble"], training["variants"], training["self_trained"]) == (3, 2, 0)
-    assert training["rows"] == 90
+    members = [{}, {"frozen": 1, "learning_rate_factor": 0.5}, {}]
+    config, recipe = settings(encoder, held_out=0.0), {"ensemble": {"members": members, "variants": 2}}
+    rows, output = documents(90), tmp_path / "student"
+    training = train_student(rows, LABELS, config=config, seed=0, output=output, recipe=Recipe.model_validate(recipe))
+    assert (training.members, training.variants, training.rows) == (3, 2, 90)
     found = StudentModel(tmp_path / "student").probabilities([each.text for each in rows]).argmax(1)
     assert (found == [i % 3 for i in range(90)]).mean() > 0.95
-
-
-@pytest.mark.parametrize("asked", [{"variants": 2}, {"members": [{"frozen": 1}]}])
-def test_what_is_asked_of_an_ensemble_needs_one(encoder: Path, tmp_path: Path, asked: dict[str, object]) -> None:
-    with pytest.raises(ConfigError, match=rf"student.{next(iter(asked))} is about the members of an ensemble"):
-        train_student(documents(30), LABELS, config=settings(encoder, **asked), seed=0, output=tmp_path / "student")
-    assert not list(tmp_path.iterdir())

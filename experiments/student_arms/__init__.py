@@ -1,0 +1,1 @@
+"""Which ways of training a student of recorded votes are more accurate."""
