@@ -12,7 +12,7 @@ from xpoll.core.errors import EngineError
 from xpoll.core.files import read_json
 from xpoll.core.run_folder import RunFolder
 from xpoll.engine.journal.journal import count_answers
-from xpoll.engine.journal.load import latest_loads
+from xpoll.engine.journal.load_metrics import latest_loads
 from xpoll.pipeline.state import STEPS, is_done
 
 COUNTERS = {

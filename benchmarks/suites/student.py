@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from xpoll.benchmarks.runner.records import Parameters, Record
-from xpoll.benchmarks.suites.votes import LABELS
+from xpoll.benchmarks.workloads.recording import LABELS
 from xpoll.benchmarks.workloads.student_arms import (
     ARMS,
     IPEX,

@@ -6,7 +6,7 @@ import pytest
 
 from tests.support.fake_sysfs import Scripted, found
 from xpoll.energy import window as windows
-from xpoll.energy.counters import Found
+from xpoll.energy.counters import SourceCounters
 from xpoll.energy.sources import find_counters
 from xpoll.energy.window import Window, idle_power, judge
 
@@ -103,17 +103,27 @@ def test_repeats_are_valid_only_under_the_stated_spread(
 
 def test_the_first_source_that_can_be_read_is_taken_and_the_processor_counted_beside() -> None:
     taken, host = Scripted([1.0], name="second"), Scripted([1.0], name="package")
-    sources = {"xpu": {"first": lambda: Found([], "no permission"), "second": lambda: Found([taken])}, "cpu": {}}
-    both = find_counters("xpu", sources, {"rapl": lambda: Found([host])})
+    sources = {
+        "xpu": {"first": lambda: SourceCounters([], "no permission"), "second": lambda: SourceCounters([taken])},
+        "cpu": {},
+    }
+    both = find_counters("xpu", sources, {"rapl": lambda: SourceCounters([host])})
     assert ([c.name for c in both.counters], both.source, both.why) == (["second", "package"], "second + rapl", "")
-    alone = find_counters("xpu", sources, {"rapl": lambda: Found([], "no RAPL")})
+    alone = find_counters("xpu", sources, {"rapl": lambda: SourceCounters([], "no RAPL")})
     assert (alone.source, alone.why) == ("second", "the processor is not counted: no RAPL")
-    assert [c.name for c in find_counters("cpu", sources, {"rapl": lambda: Found([host])}).counters] == ["package"]
+    assert [c.name for c in find_counters("cpu", sources, {"rapl": lambda: SourceCounters([host])}).counters] == [
+        "package"
+    ]
 
 
 def test_a_gpu_that_cannot_be_read_is_not_replaced_by_its_processor() -> None:
     host = Scripted([1.0])
-    sources = {"xpu": {"first": lambda: Found([], "no permission"), "second": lambda: Found([], "not installed")}}
-    nothing = find_counters("xpu", sources, {"rapl": lambda: Found([host])})
+    sources = {
+        "xpu": {
+            "first": lambda: SourceCounters([], "no permission"),
+            "second": lambda: SourceCounters([], "not installed"),
+        }
+    }
+    nothing = find_counters("xpu", sources, {"rapl": lambda: SourceCounters([host])})
     assert (nothing.counters, nothing.source, nothing.why) == ([], "none", "no permission; not installed")
     assert host.closed

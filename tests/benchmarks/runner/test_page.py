@@ -87,7 +87,7 @@ def test_charts_are_drawn_from_what_is_there() -> None:
         "Time to first token",
         "Time per output token",
         "Whole answer",
-        "Requests a second",
+        "Requests per second",
         "Operators with cold caches under the measured roofline",
     ]
     assert charts_of([{"arm": "rate", "answers_per_s": 3.0}]) == []

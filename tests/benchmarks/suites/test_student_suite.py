@@ -12,8 +12,8 @@ import pytest
 from tests.support.toy import make_encoder
 from xpoll.benchmarks.suites import student as module
 from xpoll.benchmarks.suites.student import measure as measure_student
-from xpoll.benchmarks.suites.votes import LABELS, SAMPLES
 from xpoll.benchmarks.workloads import student_int8, student_serving
+from xpoll.benchmarks.workloads.recording import LABELS, SAMPLES
 from xpoll.benchmarks.workloads.student_arms import ARMS, read_sentences, rows_of, settings
 from xpoll.benchmarks.workloads.student_throughput import BUCKETED, PLAIN, UPPER, measure_throughput
 
