@@ -17,7 +17,8 @@ def test_a_window_is_the_difference_of_its_ends_over_all_counters() -> None:
         time.sleep(0.01)
     energy = window.energy
     assert (energy.energy_j, energy.by_counter, energy.why) == (32.5, {"a": 30.0, "b": 2.5}, "")
-    assert energy.source == "scripted" and energy.wall_s >= 0.01
+    assert energy.source == "scripted"
+    assert energy.wall_s >= 0.01
 
 
 def test_the_device_is_synchronised_before_each_reading_at_the_ends() -> None:
@@ -38,7 +39,8 @@ def test_counters_are_read_in_between_so_that_no_round_is_missed() -> None:
     counter = Scripted([float(i) for i in range(1000)])
     with Window(found(counter), synchronise=lambda: None, every_s=0.005) as window:
         time.sleep(0.2)
-    assert window.energy.energy_j is not None and window.energy.energy_j > 5
+    assert window.energy.energy_j is not None
+    assert window.energy.energy_j > 5
 
 
 def test_a_counter_that_fails_leaves_no_figure() -> None:
@@ -60,7 +62,8 @@ def test_a_counter_that_stands_still_leaves_no_figure(monkeypatch: pytest.Monkey
 def test_a_window_that_is_too_short_for_its_counter_leaves_no_figure() -> None:
     with Window(found(Scripted([1.0, 5.0], resolution_s=1.0)), synchronise=lambda: None) as window:
         pass
-    assert window.energy.energy_j is None and "too short for a counter that needs 10 s" in window.energy.why
+    assert window.energy.energy_j is None
+    assert "too short for a counter that needs 10 s" in window.energy.why
 
 
 def test_without_counters_the_reason_stands_in_place_of_the_figure() -> None:

@@ -88,7 +88,7 @@ def test_a_broken_device_beside_poison_is_told_from_it() -> None:
 
 
 def test_without_a_device_left_the_run_ends_with_a_resumable_error() -> None:
-    with pytest.raises(EngineError, match="no device is left.*resumes from the answers kept"):
+    with pytest.raises(EngineError, match=r"no device is left.*resumes from the answers kept"):
         World(broken=frozenset({0})).run(names(20))
 
 

@@ -257,7 +257,7 @@ def too_long(prompt_tokens: int, max_tokens: int, context: int) -> str:
 
 
 def default_options(device: Device) -> dict[str, Any]:
-    """vLLM's engine options that xpoll sets where [engine.vllm] does not.
+    """Engine options of vLLM that xpoll sets where [engine.vllm] does not.
 
     Eager mode: compilation costs a minute per start and gains about 15 % on a CPU; turn it on for long jobs.
     Block size: the smallest that the device's attention kernel takes, since only whole blocks of a shared
@@ -282,7 +282,7 @@ def _more(prompt: Prompt) -> dict[str, Any]:
 
 
 def sampling_params(prompt: Prompt, max_tokens: int) -> Any:
-    """vLLM's SamplingParams of a prompt.
+    """The SamplingParams of a prompt, for vLLM.
 
     Args:
         prompt: The prompt.

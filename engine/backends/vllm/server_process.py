@@ -13,9 +13,9 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 from collections import deque
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 import aiohttp
@@ -107,7 +107,7 @@ class VllmServer:
 
     async def _until_healthy(self) -> None:
         async with aiohttp.ClientSession() as session:
-            while not await self.is_healthy(session):  # noqa: ASYNC110  (there is no event: the server is polled)
+            while not await self.is_healthy(session):
                 if (why := self.exit_reason()) is not None:
                     mend = OTHER_COMMAND if "metadata was found for vllm" in why else "see xpoll.log"
                     if (failure := failure_in("\n".join(self._output_tail))) is not None:
@@ -136,9 +136,9 @@ class VllmServer:
 
     async def exit_reason_soon(self) -> str | None:
         """`exit_reason` of a server that just stopped answering; None if it still runs EXIT_FOLLOWS_WITHIN_S later."""
-        until_s = time.monotonic() + EXIT_FOLLOWS_WITHIN_S
-        while self._process is not None and self._process.poll() is None and time.monotonic() < until_s:
-            await asyncio.sleep(0.05)
+        if self._process is not None:
+            with suppress(subprocess.TimeoutExpired):
+                await asyncio.to_thread(self._process.wait, EXIT_FOLLOWS_WITHIN_S)
         return await asyncio.to_thread(self.exit_reason)  # may wait for the last output
 
     def stop(self) -> None:

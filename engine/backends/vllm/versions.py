@@ -22,7 +22,7 @@ def version() -> str:
 
 
 def engine_args(model: str, defaults: Mapping[str, Any], asked: Mapping[str, Any]) -> Any:
-    """vLLM's AsyncEngineArgs.
+    """The AsyncEngineArgs of an engine.
 
     Args:
         model: Folder or hub name.

@@ -88,7 +88,7 @@ def test_a_server_that_stops_answering_has_a_moment_to_say_how_it_ended(tmp_path
 
 
 def test_a_server_that_ends_early_says_why(tmp_path: Path) -> None:
-    with pytest.raises(EngineError, match="exit code 3: ValueError: the model is of no known kind -> see xpoll.log"):
+    with pytest.raises(EngineError, match=r"exit code 3: ValueError: the model is of no known kind -> see xpoll.log"):
         asyncio.run(server(BROKEN, tmp_path / "log").start())
 
 

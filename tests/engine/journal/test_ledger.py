@@ -12,7 +12,7 @@ from xpoll.engine.work import NeverStop, Work
 
 @dataclass(frozen=True)
 class SettledByTwo:
-    def fewest(self, answers: Sequence[Completion], left: int) -> int:
+    def fewest(self, answers: Sequence[Completion], left: int) -> int:  # noqa: ARG002  (the protocol's signature)
         return max(0, 2 - len(answers))
 
 
