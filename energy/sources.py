@@ -51,15 +51,15 @@ def find_counters(
         processor: Sources of the processor, in order of preference.
     """
     on_device = _first(sources[kind])
-    beside = _first(processor)
-    needed = on_device if sources[kind] else beside
+    host = _first(processor)
+    needed = on_device if sources[kind] else host
     if not needed.counters:
-        for counter in beside.counters:
+        for counter in host.counters:
             counter.close()
         return Counters([], "none", needed.why)
-    parts = [part for part in (on_device, beside) if part.counters]
+    parts = [part for part in (on_device, host) if part.counters]
     counters = [counter for part in parts for counter in part.counters]
-    why = "" if beside.counters else f"the processor is not counted: {beside.why}"
+    why = "" if host.counters else f"the processor is not counted: {host.why}"
     return Counters(counters, " + ".join(part.source for part in parts), why)
 
 

@@ -61,7 +61,7 @@ class Idle(NamedTuple):
     spread: float | None
 
 
-class Judged(NamedTuple):
+class RepeatedEnergy(NamedTuple):
     """Agreement of the repeats of one measurement.
 
     Attributes:
@@ -183,7 +183,9 @@ def idle_power(found: Counters, *, seconds: float = IDLE_S, parts: int = IDLE_PA
     return Idle(round(median_w, 3), None if spread is None else round(spread, 4))
 
 
-def judge(repeats: list[float | None], *, max_spread: float = MAX_SPREAD, min_repeats: int = MIN_REPEATS) -> Judged:
+def repeated_energy(
+    repeats: list[float | None], *, max_spread: float = MAX_SPREAD, min_repeats: int = MIN_REPEATS
+) -> RepeatedEnergy:
     """Whether the repeats of one measurement agree: (max - min) / median is at most `max_spread`.
 
     Args:
@@ -193,9 +195,10 @@ def judge(repeats: list[float | None], *, max_spread: float = MAX_SPREAD, min_re
     """
     measured = [joules for joules in repeats if joules is not None]
     if len(measured) < len(repeats) or not measured:
-        return Judged(None, None, "not measured")
+        return RepeatedEnergy(None, None, "not measured")
     median_j = statistics.median(measured)
     spread = round((max(measured) - min(measured)) / median_j, 4) if median_j else None
     if len(measured) < min_repeats:
-        return Judged(median_j, spread, "too few repeats")
-    return Judged(median_j, spread, "valid" if spread is not None and spread <= max_spread else "spread too wide")
+        return RepeatedEnergy(median_j, spread, "too few repeats")
+    agrees = spread is not None and spread <= max_spread
+    return RepeatedEnergy(median_j, spread, "valid" if agrees else "spread too wide")

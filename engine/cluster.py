@@ -2,7 +2,7 @@
 
 import os
 import socket
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import Any
@@ -78,26 +78,30 @@ def ray_session(config: EngineConfig, *, log: Path) -> Iterator[list[Device]]:
 
     with log.open("a", encoding="utf-8") as messages, redirect_stdout(messages):
         try:
-            yield _connect(config) if config.address else _start(config)
+            if config.address:
+                with Waiting(f"connecting to Ray at {config.address}", usual_s=2):
+                    _connect(config.address)
+                    devices = cluster_devices(config)
+            else:
+                devices = devices_for(config)
+                _start(devices)
+            yield devices
         finally:
             ray.shutdown()
 
 
-def _connect(config: EngineConfig) -> list[Device]:
-    assert config.address is not None
+def _connect(address: str) -> None:
     # Ray would try twenty times, 40 s each, and ignore SIGTERM meanwhile.
     os.environ.setdefault("RAY_NUM_REDIS_GET_RETRIES", "1")
     import ray
 
-    with Waiting(f"connecting to Ray at {config.address}", usual_s=2):
-        try:
-            _check_listening(config.address)
-            ray.init(address=config.address, job_config=_job(), log_to_driver=False, logging_level="error")
-        except (OSError, RuntimeError, ValueError) as error:
-            reason = str(error).strip().splitlines()[0]
-            mend = "RAY_AUTH_MODE=token xpoll ..." if "InvalidAuthToken" in str(error) else "ray status"
-            raise EngineError(f"engine.address = {config.address!r}: {reason}", mend=mend) from error
-        return cluster_devices(config)
+    try:
+        _check_listening(address)
+        ray.init(address=address, job_config=_job(), log_to_driver=False, logging_level="error")
+    except (OSError, RuntimeError, ValueError) as error:
+        reason = str(error).strip().splitlines()[0]
+        mend = "RAY_AUTH_MODE=token xpoll ..." if "InvalidAuthToken" in str(error) else "ray status"
+        raise EngineError(f"engine.address = {address!r}: {reason}", mend=mend) from error
 
 
 class _NoPaths(list[str]):
@@ -137,10 +141,9 @@ def _check_listening(address: str) -> None:
     socket.create_connection((host, where.port), CONNECT_TIMEOUT_S).close()
 
 
-def _start(config: EngineConfig) -> list[Device]:
+def _start(devices: Sequence[Device]) -> None:
     import ray
 
-    devices = devices_for(config)
     num_gpus = sum(device.parallel for device in devices if device.kind != "cpu")
     for name, value in RAY_INTERVALS.items():
         os.environ.setdefault(name, value)
@@ -157,7 +160,6 @@ def _start(config: EngineConfig) -> list[Device]:
             logging_level="error",
             object_store_memory=256 * 2**20,
         )
-    return devices
 
 
 def create_worker(config: EngineConfig, device: Device, *, name: str, stop: StopRule, log: Path) -> Any:

@@ -10,7 +10,7 @@ import logging
 import os
 import signal
 import socket
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -38,15 +38,24 @@ class Replica:
     """A replica of the deployment: one vLLM server on one device.
 
     Args:
-        config: The engine section.
+        command: Command that starts a vLLM server.
         model: Folder or hub name of the model, for the server.
+        name: Name of the model in requests.
+        options: [engine.vllm].
         devices: All devices; the replica takes a free one.
         locks: Folder of the lock files by which replicas claim devices.
         log: File that gets the server's output.
     """
 
     async def __init__(  # type: ignore[misc]  # Ray Serve awaits it
-        self, config: EngineConfig, model: str, devices: Sequence[Device], locks: str, log: str
+        self,
+        command: Sequence[str],
+        model: str,
+        name: str,
+        options: Mapping[str, Any],
+        devices: Sequence[Device],
+        locks: str,
+        log: str,
     ) -> None:
         import aiohttp
 
@@ -55,10 +64,10 @@ class Replica:
         self._device, self._lock = await _free_device(devices, Path(locks))
         prepare_xpu(self._device)
         self._server = VllmServer(
-            config.server_command or serve_command(),
+            command,
             model,
-            config.model,
-            {**server_options(self._device), **config.vllm},
+            name,
+            {**server_options(self._device), **options},
             environment=pinning(self._device),
             output=output,
         )
@@ -175,7 +184,11 @@ def serving(config: EngineConfig, *, host: str, port: int, log: Path) -> Iterato
             with Waiting(f"starting {len(devices)} x vLLM with {config.model} on {describe(devices)}", usual_s=45):
                 serve.start(proxy_location="HeadOnly", http_options={"host": host, "port": port}, logging_config=quiet)
                 try:
-                    serve.run(deployment.bind(config, model, devices, locks, str(log.resolve())), logging_config=quiet)
+                    command = config.server_command or serve_command()
+                    replica = deployment.bind(
+                        command, model, config.model, config.vllm, devices, locks, str(log.resolve())
+                    )
+                    serve.run(replica, logging_config=quiet)
                 except RuntimeError as error:
                     with log.open(encoding="utf-8", errors="replace") as file:
                         file.seek(logged)

@@ -26,8 +26,8 @@ def cluster_devices(config: EngineConfig) -> list[Device]:
     nodes = sorted((node for node in ray.nodes() if node["Alive"]), key=lambda node: node["NodeManagerAddress"])
     kind = device_kind(config)
     per_node = -(-config.replicas // len(nodes)) if kind in ("auto", "cpu") else 0
-    wanted = (kind, per_node, config.tensor_parallel, config.device_hierarchy)
-    asked = {_ask(node["NodeID"], *wanted): node["NodeID"] for node in nodes}
+    search = (kind, per_node, config.tensor_parallel, config.device_hierarchy)
+    asked = {_ask(node["NodeID"], *search): node["NodeID"] for node in nodes}
     _, late = ray.wait(list(asked), num_returns=len(asked), timeout=ANSWER_S)
     if late:
         raise EngineError(

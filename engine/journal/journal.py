@@ -86,11 +86,11 @@ class Journal:
         import pyarrow.compute as pc  # takes as long to import as the rest of pyarrow
 
         self._await_sealed()
-        wanted = pa.array(document_ids, pa.string())
-        tables = [pq.read_table(part, filters=pc.field("document_id").isin(wanted)) for part in parts(self._folder)]
+        ids = pa.array(document_ids, pa.string())
+        tables = [pq.read_table(part, filters=pc.field("document_id").isin(ids)) for part in parts(self._folder)]
         if self._file is not None and (batches := _whole_batches(self._path)):
             table = pa.Table.from_batches(batches)
-            tables.append(table.filter(pc.is_in(table.column("document_id"), value_set=wanted)))
+            tables.append(table.filter(pc.is_in(table.column("document_id"), value_set=ids)))
         return [completion for table in tables for completion in from_table(table, Completion)]
 
     def _open(self) -> None:

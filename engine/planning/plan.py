@@ -92,13 +92,19 @@ def make_plan(
         "kv_cache_tokens": cache_tokens,
         "predicted": {name: _rounded(each) for name, each in predictions.items()},
         "predicted_cached_share": round(prediction.cached_share, 4) if prediction else None,
-        "fit": _fit(config, shape, tightest(devices)) if cache and devices else None,
-        "rate_at_most": _rate(config, shape, devices, prediction, first) if devices else None,
+        "fit": _fit(config.model, shape, config.vllm, tightest(devices)) if cache and devices else None,
+        "rate_at_most": (
+            rate_bound(
+                config.model, shape, config.vllm, devices, prompts=prediction.prompts, tokens=_each(prediction, first)
+            )
+            if devices and prediction and first
+            else None
+        ),
     }
 
 
-def _fit(config: EngineConfig, shape: ModelShapeOnDisk | None, device: Device) -> dict[str, Any]:
-    return fit_of(config.model, shape, engine_options(config.vllm, device), device)._asdict()
+def _fit(model: str, shape: ModelShapeOnDisk | None, vllm: Mapping[str, Any], device: Device) -> dict[str, Any]:
+    return fit_of(model, shape, engine_options(vllm, device), device)._asdict()
 
 
 def _left_out(config: EngineConfig, devices: Sequence[Device]) -> list[str]:
@@ -108,22 +114,12 @@ def _left_out(config: EngineConfig, devices: Sequence[Device]) -> list[str]:
     return left_out() + (cpu_only if config.backend in LOADS_MODEL else [])
 
 
-def _rate(
-    config: EngineConfig,
-    shape: ModelShapeOnDisk | None,
-    devices: Sequence[Device],
-    prediction: Prediction | None,
-    first: Prompt | None,
-) -> dict[str, Any] | None:
-    """The highest rate that the devices allow, if every prompt is asked; None where no model is loaded."""
-    if prediction is None or first is None:
-        return None
-    tokens = TokensEach(
+def _each(prediction: Prediction, first: Prompt) -> TokensEach:
+    return TokensEach(
         computed=prediction.computed_tokens / prediction.prompts,
         prompt=prediction.prompt_tokens / prediction.prompts,
         answer=first.sampling.max_tokens or UNKNOWN_ANSWER_TOKENS,
     )
-    return rate_bound(config.model, shape, config.vllm, devices, prompts=prediction.prompts, tokens=tokens)
 
 
 def _sample(prompts: Iterable[Prompt]) -> Iterator[list[Prompt]]:

@@ -8,7 +8,7 @@ from tests.support.fake_sysfs import Scripted, found
 from xpoll.energy import window as windows
 from xpoll.energy.counters import SourceCounters
 from xpoll.energy.sources import find_counters
-from xpoll.energy.window import Window, idle_power, judge
+from xpoll.energy.window import Window, idle_power, repeated_energy
 
 
 def test_a_window_is_the_difference_of_its_ends_over_all_counters() -> None:
@@ -99,9 +99,9 @@ def test_idle_power_is_the_median_of_short_windows_with_their_spread(monkeypatch
 def test_repeats_are_valid_only_under_the_stated_spread(
     repeats: list[float | None], status: str, spread: float | None
 ) -> None:
-    judged = judge(repeats)
-    assert judged.status == status
-    assert judged.spread == (pytest.approx(spread, abs=1e-4) if spread is not None else None)
+    found = repeated_energy(repeats)
+    assert found.status == status
+    assert found.spread == (pytest.approx(spread, abs=1e-4) if spread is not None else None)
 
 
 def test_the_first_source_that_can_be_read_is_taken_and_the_processor_counted_beside() -> None:

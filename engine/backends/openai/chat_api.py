@@ -149,9 +149,9 @@ def error_message(body: Any) -> str:
     if isinstance(body, dict):
         error = body.get("error", body)
         if isinstance(error, dict):
-            said = str(error.get("message") or error.get("detail") or error)
+            message = str(error.get("message") or error.get("detail") or error)
             named = [error[key] for key in ("code", "param") if isinstance(error.get(key), str) and error[key]]
-            return f"{said} ({', '.join(named)})" if named else said
+            return f"{message} ({', '.join(named)})" if named else message
         return str(error)
     return " ".join(str(body).split())[:500]
 
