@@ -1,1 +1,1 @@
-"""Measures what the other parts do, and writes the figures down."""
+"""Benchmark suites (suites/NAME.py and NAME.toml), and the harness that runs them."""

@@ -1,5 +1,5 @@
-"""Energy from the counters that a machine has: one file a source, windows around what is measured.
+"""Energy from a machine's counters: one file per source, and windows around the code that is measured.
 
-counters.py says what a counter is; sources.py is the table of sources; window.py measures a block.
-No figure is ever made up: where nothing can be read, the reason is given in its place.
+counters.py defines a counter; sources.py is the table of sources; window.py measures a block of code.
+No figure is estimated: where nothing can be read, the reason takes its place.
 """

@@ -1,4 +1,4 @@
-"""What every source gives: counters of joules, or the reason why there are none."""
+"""The interface of a source of energy figures: counters of joules, or the reason why there are none."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,7 +8,7 @@ MICRO = 1e-6
 
 
 class CounterError(Exception):
-    """A counter that was found cannot be read any more; the message says why."""
+    """A counter cannot be read; the message has the reason."""
 
 
 class Counter(Protocol):
@@ -23,7 +23,7 @@ class Counter(Protocol):
     resolution_s: float
 
     def read_j(self) -> float:
-        """Joules since a moment of the counter's choice; never falls.
+        """Joules since some fixed moment; never falls.
 
         Raises:
             CounterError: it cannot be read.
@@ -31,22 +31,30 @@ class Counter(Protocol):
         ...
 
     def close(self) -> None:
-        """Ends what reading needs."""
+        """Releases the resources that reading needs."""
         ...
 
 
-class Found(NamedTuple):
-    """Counters of parts that do not overlap, or none and `why` there are none."""
+class SourceCounters(NamedTuple):
+    """The counters of one source.
+
+    Attributes:
+        counters: Counters of parts that do not overlap; empty where the source cannot be read.
+        why: Why there are none; empty where there are some.
+    """
 
     counters: Sequence[Counter]
     why: str = ""
 
 
 class Unwrapped:
-    """Adds up the differences of a raw counter that starts again at 0 once it has reached `range_j`.
+    """Unwraps a raw counter that starts again at 0 once it has reached `range_j`.
 
-    It must be read at least once in each round. Without a range a fall means that the counter was reset,
-    which loses energy, so that it is an error.
+    It must be read at least once per wrap. Without a range, a fall means that the counter was reset, which
+    loses energy and is an error.
+
+    Args:
+        range_j: Joules at which the counter wraps; None if it does not.
     """
 
     def __init__(self, range_j: float | None = None) -> None:
@@ -56,6 +64,9 @@ class Unwrapped:
 
     def add(self, raw_j: float) -> float:
         """Joules since the first value.
+
+        Args:
+            raw_j: The raw counter in joules.
 
         Raises:
             CounterError: the raw counter fell and has no range.
@@ -78,7 +89,7 @@ class FileCounter:
         name: Source and part.
         path: The file.
         resolution_s: How often the hardware moves it, in seconds.
-        range_j: Joules at which it starts again at 0; None where the driver keeps it from that.
+        range_j: Joules at which it wraps to 0; None where the driver prevents that.
     """
 
     def __init__(self, name: str, path: Path, *, resolution_s: float, range_j: float | None = None) -> None:
@@ -87,17 +98,22 @@ class FileCounter:
         self._unwrapped = Unwrapped(range_j)
 
     def read_j(self) -> float:
+        """Joules since the first reading.
+
+        Raises:
+            CounterError: the file cannot be read, or the counter was reset.
+        """
         return self._unwrapped.add(read_microjoules(self._path) * MICRO)
 
     def close(self) -> None:
-        pass
+        """Nothing to release."""
 
 
 def read_microjoules(path: Path) -> int:
     """The number in a sysfs file.
 
     Raises:
-        CounterError: the file is not there, may not be read, or holds no number.
+        CounterError: the file is missing, is not readable by this user, or holds no number.
     """
     try:
         return int(path.read_text(encoding="ascii"))

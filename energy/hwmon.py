@@ -1,22 +1,26 @@
 """Intel GPUs through sysfs: the hwmon folders of the kernel drivers i915 and xe. No library, no tool.
 
 i915 has a hwmon named "i915" for the card and, with several tiles, "i915_gt0", "i915_gt1" for these.
-xe has one, named "xe": energy1_input is the card, energy2_input the package. A card holds its tiles, so
-that the tiles are read only where the card cannot be. Names as compute-runtime's own reader has them.
+xe has one, named "xe": energy1_input is the card, energy2_input the package. A card's counter includes its
+tiles, so the tiles are read only where the card cannot be. Names as in compute-runtime's own reader.
 """
 
 import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from xpoll.energy.counters import CounterError, FileCounter, Found, read_microjoules
+from xpoll.energy.counters import CounterError, FileCounter, SourceCounters, read_microjoules
 
 RESOLUTION_S = 0.1  # Intel's guide to Sysman, which reads the same counters, asks for at least 100 ms between reads
 INTEL = "0x8086"
 
 
-def find_hwmon(sysfs: Path = Path("/sys")) -> Found:
-    """One counter for each Intel card, or one for each of its tiles."""
+def find_hwmon(sysfs: Path = Path("/sys")) -> SourceCounters:
+    """One counter per Intel card, or one per tile of it.
+
+    Args:
+        sysfs: Root of the sys file system.
+    """
     cards = [card for card in sorted(sysfs.glob("class/drm/card*")) if re.fullmatch(r"card\d+", card.name)]
     counters: list[FileCounter] = []
     problems: list[str] = []
@@ -29,9 +33,9 @@ def find_hwmon(sysfs: Path = Path("/sys")) -> Found:
             problems += _problems(tried[0]) or [f"{card.name} has no energy counter"]
         else:
             counters += [FileCounter(name, path, resolution_s=RESOLUTION_S) for name, path in readable]
-    if problems:  # part of the cards would look like all of them
-        return Found([], "; ".join(problems))
-    return Found(counters, "" if counters else f"no Intel GPU in {sysfs}/class/drm")
+    if problems:  # some of the cards would pass for all of them
+        return SourceCounters([], "; ".join(problems))
+    return SourceCounters(counters, "" if counters else f"no Intel GPU in {sysfs}/class/drm")
 
 
 def _of_card(card: Path) -> Iterator[tuple[str, Path]]:

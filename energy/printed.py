@@ -1,4 +1,4 @@
-"""Counters that another process prints: it is started once, its lines are read as they come."""
+"""Counters that a subprocess prints: it is started once, and its lines are read as they arrive."""
 
 import os
 import subprocess
@@ -7,18 +7,28 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 
 from xpoll.core.processes import guard_processes
-from xpoll.energy.counters import CounterError, Found
+from xpoll.energy.counters import CounterError, SourceCounters
 
 STALE_AFTER = 5  # missing readings after which a counter has stopped
 
 Parse = Callable[[str], Mapping[str, float]]
-"""From a printed line to joules by the name of a part; empty for a line without any."""
+"""Parses a line into joules by the name of a part; empty for a line without any."""
 
 
 class Printer:
-    """A running process and the latest joules it printed for each part.
+    """A running process and the latest joules that it printed for each part.
 
-    A round of readings is whole when a part comes for the second time.
+    A round of readings is complete when a part appears for the second time.
+
+    Attributes:
+        latest: Joules by part.
+        read_s: When the last line was parsed; monotonic clock.
+        ended: The last line of a process that has ended; empty while it runs.
+
+    Args:
+        command: Command line of the process.
+        parse: Parses its lines.
+        environment: Variables to set on top of this process's.
 
     Raises:
         CounterError: it cannot be started.
@@ -44,7 +54,7 @@ class Printer:
         threading.Thread(target=self._read, daemon=True).start()
 
     def wait_for_round(self, timeout_s: float) -> bool:
-        """Whether every part was printed before the time is up or the process has ended."""
+        """Waits for the first round of readings; False after `timeout_s` seconds or if the process ended."""
         return self._round.wait(timeout_s) and not self.ended
 
     def close(self) -> None:
@@ -67,7 +77,7 @@ class Printer:
 
 
 class PrintedCounter:
-    """One part of what a process prints.
+    """One part of the readings of a `Printer`.
 
     Args:
         name: Source and part.
@@ -81,6 +91,11 @@ class PrintedCounter:
         self._part, self._printer = part, printer
 
     def read_j(self) -> float:
+        """The part's latest joules.
+
+        Raises:
+            CounterError: the process has ended, or printed nothing for STALE_AFTER intervals.
+        """
         if self._printer.ended:
             raise CounterError(f"{self.name}: the process that reads it has ended ({self._printer.ended})")
         silent_s = time.monotonic() - self._printer.read_s
@@ -89,6 +104,7 @@ class PrintedCounter:
         return self._printer.latest[self._part]
 
     def close(self) -> None:
+        """Ends the process."""
         self._printer.close()
 
 
@@ -100,23 +116,25 @@ def find_printed(
     every_s: float,
     start_s: float,
     environment: Mapping[str, str] | None = None,
-) -> Found:
-    """A counter for each part that the process prints in its first round of readings.
+) -> SourceCounters:
+    """One counter per part that the process prints in its first round of readings.
 
     Args:
         source: First word of the counters' names.
-        command: The process.
-        parse: Reads its lines.
+        command: Command line of the process.
+        parse: Parses its lines.
         every_s: How often it prints, in seconds.
         start_s: How long to wait for its first round, in seconds.
-        environment: Variables to set beside those of this process.
+        environment: Variables to set on top of this process's.
     """
     try:
         printer = Printer(command, parse, environment=environment)
     except CounterError as error:
-        return Found([], str(error))
+        return SourceCounters([], str(error))
     if not printer.wait_for_round(start_s):
         why = printer.ended or f"no reading within {start_s:g} s"
         printer.close()
-        return Found([], f"{source}: {why}")
-    return Found([PrintedCounter(f"{source} {part}", part, printer, every_s) for part in sorted(printer.latest)])
+        return SourceCounters([], f"{source}: {why}")
+    return SourceCounters(
+        [PrintedCounter(f"{source} {part}", part, printer, every_s) for part in sorted(printer.latest)]
+    )

@@ -1,19 +1,23 @@
 """The processor through RAPL: /sys/class/powercap/intel-rapl:*, which AMD processors have too.
 
-A package holds its cores; its memory ("dram") is counted beside it; "psys", the whole platform, holds
+A package includes its cores; its memory ("dram") has a separate counter; "psys", the whole platform, includes
 the packages and is left out. Since Linux 5.10 only root may read it, and containers often hide it.
 """
 
 import re
 from pathlib import Path
 
-from xpoll.energy.counters import MICRO, CounterError, FileCounter, Found, read_microjoules
+from xpoll.energy.counters import MICRO, CounterError, FileCounter, SourceCounters, read_microjoules
 
 RESOLUTION_S = 0.001
 
 
-def find_rapl(sysfs: Path = Path("/sys")) -> Found:
-    """One counter for each package, and one for each package's memory where it is counted."""
+def find_rapl(sysfs: Path = Path("/sys")) -> SourceCounters:
+    """One counter per package, and one per package's memory where it has one.
+
+    Args:
+        sysfs: Root of the sys file system.
+    """
     base = sysfs / "class" / "powercap"
     zones = [zone for zone in sorted(base.glob("intel-rapl:*")) if re.fullmatch(r"intel-rapl:\d+(:\d+)?", zone.name)]
     counters = []
@@ -30,6 +34,6 @@ def find_rapl(sysfs: Path = Path("/sys")) -> Found:
             range_j = read_microjoules(zone / "max_energy_range_uj") * MICRO
             read_microjoules(zone / "energy_uj")
         except CounterError as error:
-            return Found([], f"{label}: {error}")
+            return SourceCounters([], f"{label}: {error}")
         counters.append(FileCounter(label, zone / "energy_uj", resolution_s=RESOLUTION_S, range_j=range_j))
-    return Found(counters, "" if counters else f"no RAPL in {base}")
+    return SourceCounters(counters, "" if counters else f"no RAPL in {base}")

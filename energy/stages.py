@@ -1,8 +1,8 @@
-"""stages.json: how long each step of a run took, and the energy it needed.
+"""stages.json: wall time and energy of each step of a run.
 
-A list, in the order of time: stage, begun_utc, complete, wall_s, energy (source, energy_j, by_counter, why)
-and idle (idle_w, spread; of power right before the stage, null where it was not measured). A stage that
-was killed has what was known a few seconds before.
+A list in chronological order: stage, begun_utc, complete, wall_s, energy (source, energy_j, by_counter, why)
+and idle (idle_w, spread: the power right before the stage, null where it was not measured). A stage that was
+killed has the figures of a few seconds before.
 """
 
 import threading
@@ -27,8 +27,8 @@ def measured_stage(path: Path, stage: str, found: Counters, *, with_idle: bool =
     Args:
         path: The file; entries of earlier sessions stay.
         stage: Name of the step.
-        found: What counts energy; it is closed at the end.
-        with_idle: Whether to measure the idle power first, which takes some seconds where it can be read.
+        found: The energy counters; closed at the end.
+        with_idle: Whether to measure the idle power first, which takes IDLE_S seconds where it can be read.
     """
     earlier = read_stages(path)
     idle = idle_power(found) if with_idle else NOT_IDLE
@@ -63,16 +63,16 @@ def measured_stage(path: Path, stage: str, found: Counters, *, with_idle: bool =
 
 
 def read_stages(path: Path) -> list[dict[str, Any]]:
-    """The entries there are; none without the file."""
+    """The entries of the file; empty without it."""
     stages: list[dict[str, Any]] = read_json(path) if path.exists() else []
     return stages
 
 
 def latest(stages: Sequence[Mapping[str, Any]]) -> dict[str, list[Mapping[str, Any]]]:
-    """The entries that made what the run folder holds, by stage in the order of time.
+    """The entries that produced the run folder's results, by stage, in chronological order.
 
-    A poll goes on where it was stopped, so that all of its sessions count; of another stage, which
-    replaces what it made before, the last complete one counts.
+    A poll resumes where it stopped, so all of its sessions count; any other stage replaces its results, so
+    its last complete session counts.
     """
     chosen: dict[str, list[Mapping[str, Any]]] = {}
     for entry in stages:

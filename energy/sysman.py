@@ -1,9 +1,9 @@
-"""Intel GPUs through Level Zero Sysman, in a process of its own.
+"""Intel GPUs through Level Zero Sysman, in a subprocess.
 
-A process may have one mode of Level Zero, and an engine needs FLAT while Sysman wants COMPOSITE, so the
-reader is `python -m xpoll.energy.sysman`: it prints {"gpu0": joules, ...} ten times a second. Needs
-the Level Zero loader and access to /dev/dri; written from the API's specification (zes_api.h), tried
-against a library of its own in the tests, not yet on a GPU.
+A process has one mode of Level Zero; an engine needs FLAT and Sysman COMPOSITE, so the reader is the subprocess
+`python -m xpoll.energy.sysman`, which prints {"gpu0": joules, ...} ten times per second. Needs the Level Zero
+loader and access to /dev/dri. Written from the API's specification (zes_api.h) and tested against a fake
+library, not yet on a GPU.
 """
 
 import ctypes
@@ -13,7 +13,7 @@ import os
 import sys
 import time
 
-from xpoll.energy.counters import MICRO, CounterError, Found
+from xpoll.energy.counters import MICRO, CounterError, SourceCounters
 from xpoll.energy.printed import find_printed
 
 EVERY_S = 0.1
@@ -22,16 +22,20 @@ LOADER = "XPOLL_LEVEL_ZERO_LOADER"  # another path of the loader
 
 
 class EnergyCounter(ctypes.Structure):
-    """zes_power_energy_counter_t: microjoules, and when in microseconds."""
+    """zes_power_energy_counter_t: energy in microjoules, timestamp in microseconds."""
 
     _fields_ = (("energy", ctypes.c_uint64), ("timestamp", ctypes.c_uint64))
 
 
-def find_sysman(loader: str | None = None) -> Found:
-    """One counter for each card; `loader` replaces the installed Level Zero loader."""
+def find_sysman(loader: str | None = None) -> SourceCounters:
+    """One counter per card.
+
+    Args:
+        loader: Path of the Level Zero loader; the installed one unless given.
+    """
     loader = loader or ctypes.util.find_library("ze_loader")
     if loader is None:
-        return Found([], "the Level Zero loader (libze_loader) is not installed")
+        return SourceCounters([], "the Level Zero loader (libze_loader) is not installed")
     environment = {
         LOADER: loader,
         "ZES_ENABLE_SYSMAN": "1",
@@ -51,10 +55,13 @@ def _parse(line: str) -> dict[str, float]:
 
 
 class Sysman:
-    """The power domains of all cards: the card's own, or without one all domains that are no tile's.
+    """The power domains of all cards: the card's own domain, or its only domain where it has no own one.
+
+    Args:
+        loader: Path of the Level Zero loader.
 
     Raises:
-        CounterError: the library cannot be loaded, or knows no card with an energy counter.
+        CounterError: the library cannot be loaded, or sees no card with an energy counter.
     """
 
     def __init__(self, loader: str) -> None:
@@ -69,7 +76,7 @@ class Sysman:
             raise CounterError("Level Zero sees no card")
 
     def read_j(self) -> dict[str, float]:
-        """Joules by card.
+        """Joules by card, keys "gpu0", "gpu1", ...
 
         Raises:
             CounterError: a counter cannot be read.
@@ -87,7 +94,7 @@ class Sysman:
         if self._library.zesDeviceGetCardPowerDomain(device, ctypes.byref(domain)) == 0 and domain:
             return domain
         domains = self._all("zesDeviceEnumPowerDomains", device)
-        if len(domains) != 1:  # with several it is not known which of them overlap
+        if len(domains) != 1:  # whether several overlap is not known
             raise CounterError(f"a card without a power domain of its own has {len(domains)} domains")
         return domains[0]
 
@@ -106,7 +113,11 @@ class Sysman:
 
 
 def print_readings() -> int:
-    """Prints a line every EVERY_S until its parent is gone; the reason and exit code 1 where it cannot."""
+    """Prints a line every EVERY_S until the pipe is closed.
+
+    Returns:
+        Exit code 0; or 1, after printing the reason, where a counter cannot be read.
+    """
     try:
         sysman = Sysman(os.environ[LOADER])
         while True:

@@ -1,7 +1,7 @@
 """Energy of a block of code: `with Window(counters) as window: ...`, then `window.energy`.
 
-The device is synchronised before each end of the window, so that work that was only queued is inside.
-Counters are also read in between, because those that wrap round must be read once a round.
+The device is synchronised at the start and the end of the window, so that queued work is counted where it
+belongs. Counters are also read in between, because a counter that wraps must be read at least once per wrap.
 """
 
 import statistics
@@ -17,7 +17,7 @@ from xpoll.energy.counters import CounterError
 from xpoll.energy.sources import Counters
 
 READ_EVERY_S = 1.0
-LEAST_READINGS = 10  # a window shorter than so many movements of its counter says little
+LEAST_READINGS = 10  # updates of a counter that a window must span
 STANDS_STILL_S = 2.0
 IDLE_S = 3.0
 IDLE_PARTS = 5
@@ -28,14 +28,14 @@ MIN_REPEATS = 3
 
 @dataclass(frozen=True, slots=True)
 class Energy:
-    """Energy of a window; `energy_j` is None where it is not measured, and `why` says why.
+    """Energy of a window.
 
     Attributes:
-        source: The sources in words.
-        wall_s: Length of the window.
-        energy_j: Sum over the counters.
-        by_counter: Joules of each.
-        why: What could not be read.
+        source: The sources in words; "none" where nothing was measured.
+        wall_s: Length of the window in seconds.
+        energy_j: Sum over the counters in joules; None where it was not measured.
+        by_counter: Joules by counter.
+        why: What could not be read, and the reason.
     """
 
     source: str
@@ -50,14 +50,25 @@ class Energy:
 
 
 class Idle(NamedTuple):
-    """Power while nothing is asked of the devices: median of short windows, and (max - min) / median of these."""
+    """Power of idle devices.
+
+    Attributes:
+        idle_w: Median of several short windows, in watts; None where it was not measured.
+        spread: (max - min) / median of these windows.
+    """
 
     idle_w: float | None
     spread: float | None
 
 
-class Judged(NamedTuple):
-    """Repeats of one measurement: only a `valid` one may be stated as a result."""
+class RepeatedEnergy(NamedTuple):
+    """Agreement of the repeats of one measurement.
+
+    Attributes:
+        median_j: Median in joules; None where a repeat was not measured.
+        spread: (max - min) / median.
+        status: Only a "valid" measurement may be reported as a result.
+    """
 
     median_j: float | None
     spread: float | None
@@ -65,14 +76,20 @@ class Judged(NamedTuple):
 
 
 def synchronise_device() -> None:
-    """Waits for what is queued on this process's accelerator, where torch is loaded and has one."""
+    """Waits for the work queued on this process's accelerator, if torch is loaded and has one."""
     torch = sys.modules.get("torch")
     if torch is not None and torch.accelerator.is_available():
         torch.accelerator.synchronize()
 
 
 class Window:
-    """Measures what happens inside the block."""
+    """A context manager that measures the energy of its block.
+
+    Args:
+        found: The counters.
+        synchronise: Waits for work queued on the device.
+        every_s: How often counters are read within the block, in seconds.
+    """
 
     def __init__(
         self,
@@ -111,7 +128,7 @@ class Window:
 
     @property
     def energy(self) -> Energy:
-        """What was measured; inside the block, what was measured until the last reading."""
+        """The energy of the block; within the block, up to the last reading."""
         with self._lock:
             wall_s = (self._ended_s or time.monotonic()) - self._begun_s
             grown = {name: round(self._last[name] - first, 6) for name, first in self._first.items()}
@@ -144,7 +161,13 @@ class Window:
 
 
 def idle_power(found: Counters, *, seconds: float = IDLE_S, parts: int = IDLE_PARTS) -> Idle:
-    """Power over `seconds` in which the caller does nothing; nulls where nothing can be read."""
+    """Idle power, measured for `seconds` in which the caller does nothing; Nones where nothing can be read.
+
+    Args:
+        found: The counters.
+        seconds: Total time; longer where a counter's resolution needs it.
+        parts: Number of windows that it is divided into.
+    """
     if not found.counters:
         return Idle(None, None)
     part_s = max(seconds / parts, LEAST_READINGS * max(counter.resolution_s for counter in found.counters))
@@ -160,13 +183,22 @@ def idle_power(found: Counters, *, seconds: float = IDLE_S, parts: int = IDLE_PA
     return Idle(round(median_w, 3), None if spread is None else round(spread, 4))
 
 
-def judge(repeats: list[float | None], *, max_spread: float = MAX_SPREAD, min_repeats: int = MIN_REPEATS) -> Judged:
-    """Whether repeats of one measurement, in joules, agree: (max - min) / median at most `max_spread`."""
+def repeated_energy(
+    repeats: list[float | None], *, max_spread: float = MAX_SPREAD, min_repeats: int = MIN_REPEATS
+) -> RepeatedEnergy:
+    """Whether the repeats of one measurement agree: (max - min) / median is at most `max_spread`.
+
+    Args:
+        repeats: Joules of each repeat; None for one that was not measured.
+        max_spread: Largest spread of a valid measurement.
+        min_repeats: Smallest number of repeats of a valid measurement.
+    """
     measured = [joules for joules in repeats if joules is not None]
     if len(measured) < len(repeats) or not measured:
-        return Judged(None, None, "not measured")
+        return RepeatedEnergy(None, None, "not measured")
     median_j = statistics.median(measured)
     spread = round((max(measured) - min(measured)) / median_j, 4) if median_j else None
     if len(measured) < min_repeats:
-        return Judged(median_j, spread, "too few repeats")
-    return Judged(median_j, spread, "valid" if spread is not None and spread <= max_spread else "spread too wide")
+        return RepeatedEnergy(median_j, spread, "too few repeats")
+    agrees = spread is not None and spread <= max_spread
+    return RepeatedEnergy(median_j, spread, "valid" if agrees else "spread too wide")

@@ -1,9 +1,8 @@
 """Intel GPUs through `xpu-smi dump`, versions 1.3 and 2.x, for machines whose sysfs may not be read.
 
-The columns are found by their header, because the numbers of metrics have moved between versions. Energy
-is the column "GPU Energy Consumed (J)", a counter; where it says N/A, "GPU Power (W)" is integrated over
-the time between lines, and the counter's name says so. Lines of a tile are left out: the
-device has a line of its own.
+Columns are found by their header, because the numbers of metrics changed between versions. Energy is the
+column "GPU Energy Consumed (J)", a counter; where that is N/A, "GPU Power (W)" is integrated over the time
+between lines, and the counter's name says so. Lines of tiles are skipped: the device has its own line.
 """
 
 import csv
@@ -11,7 +10,7 @@ import shutil
 import time
 from collections.abc import Callable, Sequence
 
-from xpoll.energy.counters import Found
+from xpoll.energy.counters import SourceCounters
 from xpoll.energy.printed import find_printed
 
 EVERY_S = 1.0
@@ -21,10 +20,10 @@ DEVICE, TILE = "DeviceId", "TileId"
 
 
 class DumpReader:
-    """Reads the lines of a dump: first a header, then a line for each device at each time.
+    """Parses the lines of a dump: first a header, then one line per device and interval.
 
     Args:
-        now_s: A clock; tests give their own, because 1.3 prints the time of day without a date.
+        now_s: Monotonic clock in seconds; not the printed time, which has no date in 1.3.
     """
 
     def __init__(self, now_s: Callable[[], float] = time.monotonic) -> None:
@@ -33,7 +32,7 @@ class DumpReader:
         self._integrated: dict[str, tuple[float, float]] = {}  # joules so far, and when
 
     def __call__(self, line: str) -> dict[str, float]:
-        """Joules by part; empty for headers, other words and lines without any figure."""
+        """Joules by part; empty for headers, other text and lines without figures."""
         cells = [cell.strip() for cell in next(csv.reader([line]), [])]
         if DEVICE in cells:
             self._header = cells
@@ -56,12 +55,16 @@ class DumpReader:
         return {f"{part} (power, integrated)": self._integrated[part][0]}
 
 
-def find_xpu_smi(command: Sequence[str] | None = None) -> Found:
-    """One counter for each Intel GPU that xpu-smi lists; `command` replaces the installed one."""
+def find_xpu_smi(command: Sequence[str] | None = None) -> SourceCounters:
+    """One counter per Intel GPU that xpu-smi lists.
+
+    Args:
+        command: Command line to run instead of the installed xpu-smi.
+    """
     if command is None:
         if not (tool := shutil.which("xpu-smi")):
-            return Found([], "xpu-smi is not installed")
-        # These spellings are taken by 1.3 and by 2.x alike.
+            return SourceCounters([], "xpu-smi is not installed")
+        # Both 1.3 and 2.x accept these options.
         command = [tool, "dump", "-d", "-1", "-m", "1,8", "-i", f"{EVERY_S:g}"]
     return find_printed("xpu-smi", command, DumpReader(), every_s=EVERY_S, start_s=START_S)
 

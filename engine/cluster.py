@@ -1,8 +1,8 @@
-"""Starts Ray or connects to one, and begins workers on its devices."""
+"""Starts a local Ray or connects to a cluster, and creates workers on its devices."""
 
 import os
 import socket
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import Any
@@ -19,8 +19,8 @@ from xpoll.engine.devices.nodes import cluster_devices
 from xpoll.engine.work import StopRule
 from xpoll.engine.worker import WorkerActor
 
-SELDOM = {
-    # collected, and read by nobody
+RAY_INTERVALS = {
+    # metrics and events that nobody reads
     "RAY_enable_metrics_collection": "false",
     "RAY_event_stats": "false",
     "RAY_enable_timeline": "false",
@@ -28,11 +28,11 @@ SELDOM = {
     "RAY_ray_events_report_interval_ms": "0",
     "RAY_io_context_monitor_probe_interval_ms": "30000",
     "REPORTER_UPDATE_INTERVAL_MS": "600000",
-    # new logs, and nodes to add
+    # checks for new logs, and for nodes to add
     "RAY_LOG_MONITOR_MANY_FILES_THRESHOLD": "0",
     "LOG_NAME_UPDATE_INTERVAL_S": "30",
     "AUTOSCALER_UPDATE_INTERVAL_S": "600",
-    # what one node says to itself, and looks for in its own store, four to ten times a second
+    # reports and checks of the one node, by default four to ten times per second
     "RAY_raylet_report_resources_period_milliseconds": "1000",
     "RAY_report_worker_backlog_interval_ms": "10000",
     "RAY_raylet_check_gc_period_milliseconds": "1000",
@@ -41,71 +41,82 @@ SELDOM = {
     "RAY_object_manager_timer_freq_ms": "1000",
     "RAY_local_fs_monitor_interval_ms": "5000",
 }
-"""What a Ray of our own does less often than Ray's defaults have it: with one node and long calls nobody waits for it.
+"""Periodic work of a local Ray, at longer intervals than Ray's defaults: one node and long calls need none of it.
 
-A CPU engine computes on all cores, and its threads wait for one another, so whatever wakes on one core stops all.
+A CPU engine computes on all cores, and its threads wait for one another, so each wake-up on one core stalls all.
 """
 
-LISTENS_S = 5.0  # what listens answers within one trip; what a firewall drops never does
-STOP_S = 10.0  # a worker that hangs does not answer, and is ended all the same
+CONNECT_TIMEOUT_S = 5.0
+STOP_TIMEOUT_S = 10.0  # a worker that hangs does not answer; it is killed either way
 
 
 @contextmanager
 def ray_session(config: EngineConfig, *, log: Path) -> Iterator[list[Device]]:
-    """A Ray for the time of the block, and the devices to start engines on.
+    """Ray for the duration of the block, and the devices to start engines on.
 
-    The cluster at `engine.address` with the devices of all its nodes, or a Ray of our own with those of
-    this machine; one of our own ends with this process, even if that is killed. What Ray prints in the
+    That is the cluster at `engine.address` with the devices of all its nodes, or a local Ray with the devices
+    of this machine; a local Ray ends with this process, even if that is killed. What Ray prints within the
     block, e.g. that a worker died, goes to the log: stdout is for results.
 
+    Args:
+        config: The engine section.
+        log: File that Ray's messages are appended to.
+
+    Yields:
+        The devices, one engine each.
+
     Raises:
-        EngineError: the cluster cannot be reached, or fewer devices are there than asked for.
+        EngineError: the cluster cannot be reached, or there are fewer devices than asked for.
     """
     # Ray would otherwise hide all GPUs from processes that ask for none, and warn about it.
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    # Ray would start idle workers ahead of need, one a core; they take time at the start and later.
+    # Ray would start one idle worker per core in advance, which takes time at the start and later.
     os.environ.setdefault("RAY_prestart_worker_first_driver", "0")
-    # Ray starts workers at niceness 15, where any other process takes the processor from the engine.
+    # Ray starts workers at niceness 15, where any other process takes CPU time from the engine.
     os.environ.setdefault("RAY_worker_niceness", "0")
     import ray
 
     with log.open("a", encoding="utf-8") as messages, redirect_stdout(messages):
         try:
-            yield _connect(config) if config.address else _start(config)
+            if config.address:
+                with Waiting(f"connecting to Ray at {config.address}", usual_s=2):
+                    _connect(config.address)
+                    devices = cluster_devices(config)
+            else:
+                devices = devices_for(config)
+                _start(devices)
+            yield devices
         finally:
             ray.shutdown()
 
 
-def _connect(config: EngineConfig) -> list[Device]:
-    assert config.address is not None
-    # Ray would try twenty times, 40 s each, and not hear SIGTERM meanwhile.
+def _connect(address: str) -> None:
+    # Ray would try twenty times, 40 s each, and ignore SIGTERM meanwhile.
     os.environ.setdefault("RAY_NUM_REDIS_GET_RETRIES", "1")
     import ray
 
-    with Waiting(f"connecting to Ray at {config.address}", usual_s=2):
-        try:
-            _knock(config.address)
-            ray.init(address=config.address, job_config=_job(), log_to_driver=False, logging_level="error")
-        except (OSError, RuntimeError, ValueError) as error:
-            reason = str(error).strip().splitlines()[0]
-            mend = "RAY_AUTH_MODE=token xpoll ..." if "InvalidAuthToken" in str(error) else "ray status"
-            raise EngineError(f"engine.address = {config.address!r}: {reason}", mend=mend) from error
-        return cluster_devices(config)
+    try:
+        _check_listening(address)
+        ray.init(address=address, job_config=_job(), log_to_driver=False, logging_level="error")
+    except (OSError, RuntimeError, ValueError) as error:
+        reason = str(error).strip().splitlines()[0]
+        mend = "RAY_AUTH_MODE=token xpoll ..." if "InvalidAuthToken" in str(error) else "ray status"
+        raise EngineError(f"engine.address = {address!r}: {reason}", mend=mend) from error
 
 
 class _NoPaths(list[str]):
-    """Stays empty: Ray appends the folders of driver and job to what its workers search first."""
+    """A list that stays empty: Ray appends the folders of driver and job to what its workers search first."""
 
     def extend(self, _: Iterable[str]) -> None:
         """Adds nothing."""
 
 
 def _job() -> Any:
-    """A job whose workers import from their environment alone.
+    """A Ray job whose workers import from their environment alone.
 
-    A file of the user's that is called like a package, e.g. vllm.py or datasets.py beside the job, would else be
-    imported in that package's place.
+    Otherwise a user's file with the name of a package, e.g. vllm.py or datasets.py beside the job, would be
+    imported instead of the package.
     """
     from ray.job_config import JobConfig
 
@@ -114,8 +125,8 @@ def _job() -> Any:
     return job
 
 
-def _knock(address: str) -> None:
-    """Asks whether something listens at host:port or ray://host:port; other forms, e.g. "auto", are left to Ray.
+def _check_listening(address: str) -> None:
+    """Checks that a server listens at host:port or ray://host:port; other forms, e.g. "auto", are left to Ray.
 
     Raises:
         OSError: nothing listens.
@@ -127,22 +138,21 @@ def _knock(address: str) -> None:
     if host is None or where.port is None:
         return
     if not where.scheme and host in ("localhost", "127.0.0.1", "::1"):
-        host = ray.util.get_node_ip_address()  # where Ray looks for it, too
-    socket.create_connection((host, where.port), LISTENS_S).close()
+        host = ray.util.get_node_ip_address()  # as Ray itself does
+    socket.create_connection((host, where.port), CONNECT_TIMEOUT_S).close()
 
 
-def _start(config: EngineConfig) -> list[Device]:
+def _start(devices: Sequence[Device]) -> None:
     import ray
 
-    devices = devices_for(config)
     num_gpus = sum(device.parallel for device in devices if device.kind != "cpu")
-    for name, value in SELDOM.items():
+    for name, value in RAY_INTERVALS.items():
         os.environ.setdefault(name, value)
     guard_descendants()
     with Waiting("starting Ray", usual_s=5):
         ray.init(
-            address="local",  # else a Ray that somebody has started on this machine is joined
-            # A worker on a GPU asks for a core, and must not wait for one where there are more GPUs than cores.
+            address="local",  # otherwise Ray joins any cluster that runs on this machine
+            # A worker on a GPU asks for one core, and must not wait for it where there are more GPUs than cores.
             num_cpus=max(len(os.sched_getaffinity(0)), num_gpus),
             num_gpus=num_gpus,
             include_dashboard=False,
@@ -151,11 +161,18 @@ def _start(config: EngineConfig) -> list[Device]:
             logging_level="error",
             object_store_memory=256 * 2**20,
         )
-    return devices
 
 
-def begin_worker(config: EngineConfig, device: Device, *, name: str, stop: StopRule, log: Path) -> Any:
-    """The handle of a new worker; its model is loaded by `start`."""
+def create_worker(config: EngineConfig, device: Device, *, name: str, stop: StopRule, log: Path) -> Any:
+    """The Ray handle of a new worker, whose model is not loaded: `start` does that.
+
+    Args:
+        config: The engine section.
+        device: Where the worker runs.
+        name: The worker's name, for its answers.
+        stop: When a document needs no more answers.
+        log: File that gets what the worker and its children print.
+    """
     import ray
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
@@ -165,7 +182,7 @@ def begin_worker(config: EngineConfig, device: Device, *, name: str, stop: StopR
         ray.remote(WorkerActor)
         .options(
             **_resources(device),
-            max_restarts=0,  # the dispatcher starts a new one: Ray would replay calls whose documents are requeued
+            max_restarts=0,  # the dispatcher creates a new one: Ray would replay calls whose documents are requeued
             runtime_env={"env_vars": pinning(device)},
             scheduling_strategy=here,
         )
@@ -174,7 +191,7 @@ def begin_worker(config: EngineConfig, device: Device, *, name: str, stop: StopR
 
 
 def _resources(device: Device) -> dict[str, float]:
-    """What Ray sets aside. A node may have declared less than it has: GPUs are counted only through dpctl."""
+    """The resources to reserve in Ray. A node may declare fewer than it has: Ray counts Intel GPUs only via dpctl."""
     import ray
 
     nodes = {node["NodeID"]: node["Resources"] for node in ray.nodes()}
@@ -184,17 +201,17 @@ def _resources(device: Device) -> dict[str, float]:
     return {"num_cpus": min(cpus, declared.get("CPU", 0)), "num_gpus": gpus if declared.get("GPU", 0) >= gpus else 0}
 
 
-def end_workers(workers: list[Any], end: Callable[[Any], None]) -> None:
-    """Lets backends end what no guardian reaches, e.g. a server in a container, then ends the workers."""
+def shut_down_workers(workers: list[Any], kill: Callable[[Any], None]) -> None:
+    """Lets backends end what no guardian reaches, e.g. a server in a container, then kills the workers."""
     import ray
 
-    ray.wait([worker.stop.remote() for worker in workers], num_returns=len(workers), timeout=STOP_S)
+    ray.wait([worker.stop.remote() for worker in workers], num_returns=len(workers), timeout=STOP_TIMEOUT_S)
     for worker in workers:
-        end(worker)
+        kill(worker)
 
 
-def end_worker(worker: Any) -> None:
-    """Ends the actor; its guardian ends whatever it started."""
+def kill_worker(worker: Any) -> None:
+    """Kills the actor; its guardian ends whatever it started."""
     import ray
 
     ray.kill(worker, no_restart=True)

@@ -1,8 +1,8 @@
-"""Keeps a bounded number of documents in flight on each worker until every one is settled.
+"""Keeps a bounded number of documents in flight on each worker until every document is settled.
 
 Guarantees: each prompt that is asked ends exactly once, as an answer or as an error row, and is counted
-only after it is in the journal. What a worker had when it died is asked again; a document that kills
-workers becomes error rows. Memory does not grow with the number of documents.
+only after it is in the journal. The documents in flight on a worker that dies are requeued; a document that
+kills workers becomes error rows. Memory does not grow with the number of documents.
 """
 
 import time
@@ -13,48 +13,68 @@ from typing import Any
 
 import pyarrow as pa
 
-from xpoll.core.config import EngineConfig
 from xpoll.core.errors import EngineError
 from xpoll.core.records import COMPLETION_SCHEMA, Completion, to_table
 from xpoll.engine.journal.journal import Journal
-from xpoll.engine.journal.load import Meters
+from xpoll.engine.journal.load_metrics import LoadMetrics
 from xpoll.engine.slots import Slot, Slots
 from xpoll.engine.work import StopRule, Work, WorkBatch, WorkerReply
 
 WAIT_S = 1.0
-CALLS_A_SEAT = 2  # while one batch of answers is written and replaced, the worker has the other
+CALLS_PER_SLOT = 2  # while the dispatcher writes the answers of one call, the worker has the other
 
 
 @dataclass(slots=True)
 class Tally:
-    """What was counted since the last one."""
+    """Counts since the tally before.
+
+    Attributes:
+        answers: Answers and error rows that became durable.
+        documents: Documents that were settled.
+        saved: Prompts of these that were never asked, because the stop rule needed no more.
+    """
 
     answers: int = 0
     documents: int = 0
     saved: int = 0
 
 
-@dataclass
-class Dispatch:
-    """One run of documents over workers.
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Bounds of a run; each is the key of the same name in [engine].
 
     Attributes:
-        work: Documents to ask about; taken from as workers have room.
-        seats: The workers, just begun.
+        max_in_flight: Most prompts in one engine.
+        start_timeout_s: How long a worker may take to load its model, in seconds.
+        hang_timeout_s: How long a worker with documents in flight may go without an answer, in seconds.
+    """
+
+    max_in_flight: int
+    start_timeout_s: float
+    hang_timeout_s: float
+
+
+@dataclass
+class Dispatcher:
+    """Runs documents over workers.
+
+    Attributes:
+        work: Documents to ask about; read as workers have room.
+        slots: The workers, whose models are not loaded yet.
         journal: Where answers become durable.
         stop: Settles documents; the same rule as in the workers.
-        config: Bounds and time limits of the engine section.
-        meters: Hears what the workers say of their queues and tokens.
-        drain: Once it is set, no document is begun any more; those that are begun are finished.
-        calls: Calls to workers that are not answered yet, each with the seat of its worker.
+        limits: Bounds on prompts in flight and on waiting.
+        metrics: Records what workers report of queues and tokens.
+        drain: Once set, no further document starts; those in flight finish.
+        calls: Pending calls to workers, each with the slot of its worker.
     """
 
     work: Iterator[Work]
-    seats: Slots
+    slots: Slots
     journal: Journal
     stop: StopRule
-    config: EngineConfig
-    meters: Meters
+    limits: Limits
+    metrics: LoadMetrics
     drain: Event
     calls: dict[Any, Slot] = field(default_factory=dict, init=False)
 
@@ -65,141 +85,156 @@ class Dispatch:
             EngineError: the first start fails, or no device is left; what was answered is in the journal.
         """
         while True:
-            if self.drain.is_set() and not any(seat.in_flight for seat in self.seats.seats.values()):
+            if self.drain.is_set() and not any(slot.in_flight for slot in self.slots.active.values()):
                 yield self.write_poison()
                 return
-            self.hand_over()
+            self.dispatch()
             if not self.calls:
-                if self.drain.is_set() or not self.seats.sentence_the_rest():
+                if self.drain.is_set() or not self.slots.confirm_candidates():
                     yield self.write_poison()
                     return
                 continue
             yield self.collect()
 
-    def hand_over(self) -> None:
-        """Gives every seat something to do and somebody who waits for its news."""
-        self.seats.clear_for_suspects()
-        for seat in self.seats.seats.values():
-            if seat.starting:
-                if not seat.calls and self._has_work():  # a device that died at the end need not load its model again
-                    seat.news_s = time.monotonic()
-                    seat.calls.add(seat.worker.start.remote())
+    def dispatch(self) -> None:
+        """Sends documents to every slot with room, and keeps a call pending on each slot that has work."""
+        self.slots.drain_for_isolation()
+        for slot in self.slots.active.values():
+            if slot.starting:
+                if not slot.calls and self._has_work():  # a restart at the end of a run need not load the model
+                    slot.last_progress_s = time.monotonic()
+                    slot.calls.add(slot.worker.start.remote())
                 continue
             if self.drain.is_set():
-                seat.give_back = seat.waiting
-            while len(seat.calls) < CALLS_A_SEAT:
-                fresh = self._next_for(seat)
-                if fresh and not seat.in_flight:
-                    seat.news_s = time.monotonic()  # it had nothing to answer until now
-                seat.in_flight.update((work.document_id, work) for work in fresh)
-                if not fresh and (seat.calls or not seat.in_flight):
-                    break
-                seat.calls.add(seat.worker.exchange.remote(WorkBatch(fresh), WAIT_S, seat.give_back))
-                seat.give_back = 0
-            if not seat.in_flight and not self.drain.is_set():
-                self._ask_back()
-        self.calls = {call: seat for seat in self.seats.seats.values() for call in seat.calls}
+                slot.steal = slot.waiting
+            self._send(slot)
+            if not slot.in_flight and not self.drain.is_set():
+                self._steal_for_idle()
+        self.calls = {call: slot for slot in self.slots.active.values() for call in slot.calls}
 
-    def _next_for(self, seat: Slot) -> list[Work]:
-        if seat.alone or self.drain.is_set():
+    def _send(self, slot: Slot) -> None:
+        while len(slot.calls) < CALLS_PER_SLOT:
+            batch = self._next_for(slot)
+            if batch and not slot.in_flight:
+                slot.last_progress_s = time.monotonic()  # it was idle until now
+            slot.in_flight.update((work.document_id, work) for work in batch)
+            if not batch and (slot.calls or not slot.in_flight):
+                return
+            slot.calls.add(slot.worker.exchange.remote(WorkBatch(batch), WAIT_S, slot.steal))
+            slot.steal = 0
+
+    def _next_for(self, slot: Slot) -> list[Work]:
+        if slot.isolated or self.drain.is_set():
             return []
-        if seat.convicted and not seat.in_flight and (witness := self._take()) is not None:
-            seat.alone = True  # a document that is not suspected shows whether it is the device that kills
-            return [witness]
-        if self.seats.suspects and not seat.in_flight:
-            seat.alone, seat.clearing = True, False
-            return self.seats.suspects.popleft()
-        if seat.clearing:
+        if slot.poison_candidates and not slot.in_flight and (probe := self._take()) is not None:
+            slot.isolated = True  # a document that is not suspected shows whether the device is what kills
+            return [probe]
+        if self.slots.isolation_queue and not slot.in_flight:
+            slot.isolated, slot.draining = True, False
+            return self.slots.isolation_queue.popleft()
+        if slot.draining:
             return []
-        fresh: list[Work] = []
-        room = 2 * min(seat.places, self.config.max_in_flight)  # one engine-load running, one waiting
-        until = min(room, seat.load + room // CALLS_A_SEAT)
-        while seat.load < until and (work := self._take()) is not None:
-            fresh.append(work)
-            seat.load += self._cost(work)
-        return fresh
+        batch: list[Work] = []
+        room = 2 * min(slot.capacity, self.limits.max_in_flight)  # as much again waits in the worker
+        until = min(room, slot.assigned_prompts + room // CALLS_PER_SLOT)
+        while slot.assigned_prompts < until and (work := self._take()) is not None:
+            batch.append(work)
+            slot.assigned_prompts += self._cost(work)
+        return batch
 
     def _cost(self, work: Work) -> int:
-        """Prompts that are asked of a document at once."""
+        """Prompts of a document that are asked at once."""
         return max(1, self.stop.fewest(work.answers, len(work.prompts)))
 
     def _take(self) -> Work | None:
-        if self.seats.again:
-            return self.seats.again.popleft()
+        if self.slots.requeued:
+            return self.slots.requeued.popleft()
         return next(self.work, None)
 
     def _has_work(self) -> bool:
-        """Whether a document waits for a worker, or for a place in one that it could be taken from."""
+        """Whether any document is queued, here or in a worker that it could be stolen from."""
         if self.drain.is_set():
             return False
-        if any(seat.waiting > 1 for seat in self.seats.seats.values()):
+        if any(slot.waiting > 1 for slot in self.slots.active.values()):
             return True
-        if not (self.seats.again or self.seats.suspects) and (work := self._take()) is not None:
-            self.seats.again.append(work)
-        return bool(self.seats.again or self.seats.suspects)
+        if not (self.slots.requeued or self.slots.isolation_queue) and (work := self._take()) is not None:
+            self.slots.requeued.append(work)
+        return bool(self.slots.requeued or self.slots.isolation_queue)
 
-    def _ask_back(self) -> None:
-        """A seat has nothing to do: the fullest other one is to give back half of what it has not begun."""
-        fullest = max(self.seats.seats.values(), key=lambda seat: seat.waiting)
-        if fullest.waiting > 1 and not fullest.alone and not fullest.starting:
-            fullest.give_back = fullest.waiting // 2
+    def _steal_for_idle(self) -> None:
+        """A slot is idle: steals half of the unstarted prompts of the slot that has most of them."""
+        fullest = max(self.slots.active.values(), key=lambda slot: slot.waiting)
+        if fullest.waiting > 1 and not fullest.isolated and not fullest.starting:
+            fullest.steal = fullest.waiting // 2
 
     def collect(self) -> Tally:
-        """Waits for news, makes all of it durable at once, and only then counts it."""
+        """Waits for replies, makes all of them durable at once, and only then counts them.
+
+        Raises:
+            EngineError: the first start fails, or no device is left.
+            RunFolderError: the disk is full or read-only.
+        """
         import ray
 
         ready, _ = ray.wait(list(self.calls), num_returns=1, timeout=WAIT_S)
-        if ready:  # whatever else is there by now shares the one fsync
+        if ready:  # all other replies that are there share the one fsync
             ready, _ = ray.wait(list(self.calls), num_returns=len(self.calls), timeout=0)
         replies: list[tuple[Slot, WorkerReply]] = []
         deaths: dict[int, tuple[Slot, str]] = {}
         for call in ready:
-            seat = self.calls[call]
-            seat.calls.discard(call)
+            slot = self.calls[call]
+            slot.calls.discard(call)
             try:
                 outcome = ray.get(call)
             except ray.exceptions.RayError as error:
-                deaths[seat.number] = seat, _reason(error)
+                deaths[slot.number] = slot, _reason(error)
                 continue
-            if seat.starting:
-                self._started(seat, outcome)
+            if slot.starting:
+                self._started(slot, outcome)
             else:
-                replies.append((seat, outcome))
-        tally = self._count(replies)
-        for seat, reason in deaths.values():  # behind the count: what came before the death is on disk by now
-            self._died(seat, reason)
-        self._look_for_hangs()
+                replies.append((slot, outcome))
+        tally = self._record(replies)
+        for slot, reason in deaths.values():  # after the replies: answers from before a death are on disk by now
+            self._died(slot, reason)
+        self._check_timeouts()
         return tally
 
-    def _started(self, seat: Slot, problem: str | None) -> None:
+    def _started(self, slot: Slot, problem: str | None) -> None:
         if problem is None:
-            seat.starting, seat.news_s, self.seats.worked = False, time.monotonic(), True
-            self.seats.ready_s.setdefault(seat.number, seat.news_s)
-        elif self.seats.worked:
-            self._died(seat, problem)
+            slot.starting, slot.last_progress_s, self.slots.ever_ready = False, time.monotonic(), True
+            self.slots.ready_s.setdefault(slot.number, slot.last_progress_s)
+        elif self.slots.ever_ready:
+            self._died(slot, problem)
         else:
-            raise EngineError(problem)  # nothing has worked yet, so it is the model or the config, and would fail again
+            raise EngineError(problem)  # no worker was ever ready, so model or config are at fault
 
-    def _count(self, replies: list[tuple[Slot, WorkerReply]]) -> Tally:
+    def _record(self, replies: list[tuple[Slot, WorkerReply]]) -> Tally:
         batches = [reply.answers for _, reply in replies if reply.answers is not None]
         tally = self.write_poison(batches)
-        for seat, reply in replies:
+        for slot, reply in replies:
             if reply.answers is not None:
-                seat.news_s = time.monotonic()
-            seat.waiting, seat.places = reply.waiting, reply.places
-            self.meters.read(seat.number, reply)
-            settled = [seat.in_flight[document_id] for document_id in reply.finished]
-            back = [seat.in_flight.pop(document_id) for document_id in reply.given_back]
-            seat.load -= sum(map(self._cost, [*settled, *back]))
-            self.seats.again.extend(back)
-            self.seats.finished(seat, reply.finished)
+                slot.last_progress_s = time.monotonic()
+            slot.waiting, slot.capacity = reply.waiting, reply.capacity
+            self.metrics.update(slot.number, reply)
+            settled = [slot.in_flight[document_id] for document_id in reply.finished]
+            stolen = [slot.in_flight.pop(document_id) for document_id in reply.stolen]
+            slot.assigned_prompts -= sum(map(self._cost, [*settled, *stolen]))
+            self.slots.requeued.extend(stolen)
+            self.slots.finished(slot, reply.finished)
             tally.documents += len(reply.finished)
             tally.saved += reply.saved
         return tally
 
     def write_poison(self, batches: list[pa.RecordBatch] | None = None) -> Tally:
-        """Makes batches and the rows of sentenced documents durable."""
-        poison, self.seats.poison = self.seats.poison, []
+        """Makes batches of answers, and the error rows of confirmed poison, durable.
+
+        Args:
+            batches: Answers as Arrow batches of COMPLETION_SCHEMA.
+
+        Raises:
+            RunFolderError: the disk is full or read-only.
+        """
+        poison, self.slots.poison = self.slots.poison, []
         rows = [
             Completion(*prompt.key, error_kind="poison", error="the engine died each time it was asked this alone")
             for work in poison
@@ -209,28 +244,28 @@ class Dispatch:
         self.journal.append(written)
         return Tally(sum(batch.num_rows for batch in written), len(poison))
 
-    def _look_for_hangs(self) -> None:
-        now_s = time.monotonic()
-        for seat in list(self.seats.seats.values()):
-            silent_s = now_s - seat.news_s
-            if seat.starting and seat.calls and silent_s > self.config.start_timeout_s:
-                limit = f"the engine did not start within engine.start_timeout_s = {self.config.start_timeout_s:g}"
-                self._died(seat, f"{limit} (on Intel GPUs mostly oneCCL: docs/intel-gpus.md)")
-            elif seat.in_flight and not seat.starting and silent_s > self.config.hang_timeout_s:
-                self._died(seat, f"no answer for {silent_s:.0f} s (engine.hang_timeout_s)")
+    def _check_timeouts(self) -> None:
+        now_s, limits = time.monotonic(), self.limits
+        for slot in list(self.slots.active.values()):
+            silent_s = now_s - slot.last_progress_s
+            if slot.starting and slot.calls and silent_s > limits.start_timeout_s:
+                why = f"the engine did not start within engine.start_timeout_s = {limits.start_timeout_s:g}"
+                self._died(slot, f"{why} (on Intel GPUs mostly oneCCL: docs/intel-gpus.md)")
+            elif slot.in_flight and not slot.starting and silent_s > limits.hang_timeout_s:
+                self._died(slot, f"no answer for {silent_s:.0f} s (engine.hang_timeout_s)")
 
-    def _died(self, seat: Slot, reason: str) -> None:
-        """What the seat had and the journal has not is asked again."""
-        held = list(seat.in_flight.values())
+    def _died(self, slot: Slot, reason: str) -> None:
+        """Requeues what was in flight on the slot and is not in the journal."""
+        lost = list(slot.in_flight.values())
         answered: dict[str, list[Completion]] = {}
-        for answer in self.journal.answers_of([work.document_id for work in held]) if held else []:
+        for answer in self.journal.answers_of([work.document_id for work in lost]) if lost else []:
             answered.setdefault(answer.document_id, []).append(answer)
-        left = [_without(work, answered.get(work.document_id, [])) for work in held]
-        self.seats.died(seat, left, reason)
+        left = [_without(work, answered.get(work.document_id, [])) for work in lost]
+        self.slots.died(slot, left, reason)
 
 
 def _without(work: Work, answers: list[Completion]) -> Work:
-    """The work that is left when these answers of the document are on disk."""
+    """The part of a document's work that is left once these answers of it are on disk."""
     keys = {answer.key for answer in answers}
     return Work(work.document_id, tuple(prompt for prompt in work.prompts if prompt.key not in keys), tuple(answers))
 

@@ -1,7 +1,7 @@
-"""What engines die of, told from what they printed: each failure by its name, with what mends it.
+"""Known failures of engines, recognised in their output: each with a name, its cause and a fix.
 
-The texts are those of the Level Zero and SYCL runtimes, PyTorch and vLLM. vLLM's own error at the end of a
-failed start only points to "the root cause above", so the lines before it are what is looked at.
+The patterns are of messages of the Level Zero and SYCL runtimes, PyTorch and vLLM. vLLM's own error at the end
+of a failed start only points to "the root cause above", so the lines before it are searched.
 """
 
 import re
@@ -26,7 +26,14 @@ _ERROR = re.compile(r"^([\w.]*(Error|Exception|Interrupt)\b: .|[\w ./-]*\berror:
 
 
 class Failure(NamedTuple):
-    """A kind of failure. `pattern` is searched in what the engine printed."""
+    """A known failure.
+
+    Attributes:
+        name: Its name.
+        pattern: Regular expression to search in the engine's output, ignoring case.
+        what: The cause, in words.
+        mend: What fixes it.
+    """
 
     name: Name
     pattern: str
@@ -94,17 +101,20 @@ FAILURES = (
         "export FI_TCP_IFACE=lo CCL_PROCESS_LAUNCHER=none; unset ONEAPI_DEVICE_SELECTOR",
     ),
 )
-"""In the order in which they are looked for: the first that fits is the cause, others may follow from it."""
+"""In order of precedence: the first match is the cause, others may follow from it."""
 
 
-def failure_in(said: str) -> Failure | None:
-    """The first known failure in what an engine printed; None where it is none of them."""
-    return next((failure for failure in FAILURES if re.search(failure.pattern, said, re.IGNORECASE)), None)
+def failure_in(output: str) -> Failure | None:
+    """The first known failure that matches an engine's output; None without a match."""
+    return next((failure for failure in FAILURES if re.search(failure.pattern, output, re.IGNORECASE)), None)
 
 
 def last_error(lines: Sequence[str]) -> str:
-    """The last error in what an engine printed; vLLM ends with one that only points to an earlier one."""
+    """The last error in an engine's output, at most 400 characters; empty without any line.
+
+    vLLM's final error, which only points to an earlier one, is skipped.
+    """
     plain = [_PREFIX.sub("", line).strip() for line in lines]
     errors = [line for line in plain if _ERROR.match(line) and "Engine core initialization failed" not in line]
-    said = errors or [short for short, line in zip(plain, lines, strict=True) if short and "INFO" not in line]
-    return said[-1][:400] if said else ""
+    found = errors or [short for short, line in zip(plain, lines, strict=True) if short and "INFO" not in line]
+    return found[-1][:400] if found else ""

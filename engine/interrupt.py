@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM while polling: the first lets what is in flight finish, the second stops at once."""
+"""Ctrl-C and SIGTERM during a run: the first drains the prompts in flight, the second stops at once."""
 
 import signal
 import threading
@@ -13,19 +13,22 @@ from xpoll.core.progress import say
 def draining() -> Iterator[threading.Event]:
     """Within the block the first signal sets the event and the second raises KeyboardInterrupt.
 
-    Nothing is lost either way: answers in flight that are not waited for are asked again.
-    """
-    asked = threading.Event()
+    Nothing is lost either way: prompts in flight that are not waited for are asked again by the next run.
 
-    def handle(number: int, frame: FrameType | None) -> None:
-        if asked.is_set():
+    Yields:
+        The event, to be given to the dispatcher.
+    """
+    drain = threading.Event()
+
+    def handle(_number: int, _frame: FrameType | None) -> None:
+        if drain.is_set():
             raise KeyboardInterrupt
-        asked.set()
+        drain.set()
         say("stopping: waiting for the answers in flight; once more to stop at once")
 
     before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        yield asked
+        yield drain
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

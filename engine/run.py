@@ -1,12 +1,12 @@
 """Prompts to completions, as one function: devices, workers, dispatch, journal.
 
-Reads nothing but the prompts it is given. Writes completions/ and engine.json into the run folder.
-Every prompt that is asked ends there exactly once, as a completion or as an error row; what earlier
-runs have answered is not asked.
+Reads nothing but the prompts it gets. Writes completions/, engine.json and load.jsonl into the run folder.
+Every prompt ends there exactly once, as a completion or as an error row; prompts that an earlier session
+answered are not asked again.
 """
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import chain
 from typing import Any
 
@@ -16,13 +16,13 @@ from xpoll.core.progress import Progress, Waiting
 from xpoll.core.records import Prompt
 from xpoll.core.run_folder import RunFolder
 from xpoll.engine.backends.registry import check_backend, spec_of
-from xpoll.engine.cluster import begin_worker, end_worker, end_workers, ray_session
+from xpoll.engine.cluster import create_worker, kill_worker, ray_session, shut_down_workers
 from xpoll.engine.devices.find import describe
-from xpoll.engine.dispatch import Dispatch, Tally
+from xpoll.engine.dispatch import Dispatcher, Limits, Tally
 from xpoll.engine.interrupt import draining
 from xpoll.engine.journal.journal import Journal
 from xpoll.engine.journal.ledger import Ledger
-from xpoll.engine.journal.load import Meters
+from xpoll.engine.journal.load_metrics import LoadMetrics
 from xpoll.engine.journal.session import Session, mark_settled
 from xpoll.engine.planning.fit import require_fit
 from xpoll.engine.slots import Slots
@@ -31,19 +31,19 @@ from xpoll.engine.work import NeverStop, StopRule, by_document
 
 @dataclass(frozen=True, slots=True)
 class Workload:
-    """What is to be answered.
+    """The prompts of a run.
 
     Attributes:
-        prompts: All prompts of the run; those of a document stand together.
-        documents: How many documents these are about.
-        asked_each: How many prompts each document has; a function of the document's id where they differ.
+        prompts: All prompts; those of a document are adjacent.
+        documents: Number of documents.
+        asked_each: Number of prompts per document; a function of the document's id where it differs.
         stop: When a document needs no more answers.
     """
 
     prompts: Iterable[Prompt]
     documents: int
     asked_each: int | Callable[[str], int]
-    stop: StopRule = NeverStop()
+    stop: StopRule = field(default_factory=NeverStop)
 
 
 def answer_prompts(
@@ -52,20 +52,21 @@ def answer_prompts(
     config: EngineConfig,
     folder: RunFolder,
     make_journal: Callable[..., Journal] = Journal,
-    begin: Callable[..., Any] = begin_worker,
-    end: Callable[[Any], None] = end_worker,
+    create: Callable[..., Any] = create_worker,
+    kill: Callable[[Any], None] = kill_worker,
 ) -> int:
-    """Asks about every document that is not settled yet; returns how many answers that gave.
+    """Asks about every document that is not settled; returns the number of new answers, error rows included.
 
     Args:
-        job: What is to be answered.
+        job: The prompts.
         config: The engine section.
-        folder: Where answers go.
-        make_journal: Called as Journal is; a benchmark gives one that measures.
-        begin: Called as `begin_worker` is; a benchmark puts simulated devices into one process.
-        end: Ends what `begin` has begun.
+        folder: Run folder that gets the answers.
+        make_journal: Called as `Journal`; a benchmark passes one that measures.
+        create: Called as `create_worker`; a benchmark puts several simulated devices into one process.
+        kill: Ends a worker that `create` made.
 
     Raises:
+        ConfigError: the backend is unknown, or does not take an option.
         EngineError: the engine does not start, or no device is left.
         RunFolderError: answers can no longer be written.
     """
@@ -73,37 +74,38 @@ def answer_prompts(
     with make_journal(folder.completions, rows_per_part=config.rows_per_part) as journal:
         ledger = Ledger(folder.completions, asked_each=job.asked_each, stop=job.stop)
         if ledger.settled >= job.documents:
-            mark_settled(folder.engine, job.documents)  # a session that was killed right after its last answer has not
+            mark_settled(folder.engine, job.documents)  # missing if the session was killed right after its last answer
             return 0
         work = (left for each in by_document(job.prompts) if (left := ledger.left_of(each)) is not None)
         with ray_session(config, log=folder.log) as devices:
             if spec_of(config.backend).needs_model:
                 require_fit(config, devices)
-            session = Session(folder.engine, config, devices)
-            seats = Slots(
-                lambda number: begin(config, devices[number], name=f"worker-{number}", stop=job.stop, log=folder.log),
-                end,
+            session = Session(folder.engine, backend=config.backend, model=config.model, devices=devices)
+            slots = Slots(
+                lambda number: create(config, devices[number], name=f"worker-{number}", stop=job.stop, log=folder.log),
+                kill,
                 number=len(devices),
                 max_restarts=config.max_restarts,
             )
             try:
                 with draining() as drain, collecting_seldom():
                     what = f"starting {config.backend} with {config.model} on {describe(devices)}"
-                    meters = Meters(folder.load, [str(device) for device in devices])
-                    tallies = Dispatch(work, seats, journal, job.stop, config, meters, drain).tallies()
+                    metrics = LoadMetrics(folder.load, [str(device) for device in devices])
+                    limits = Limits(config.max_in_flight, config.start_timeout_s, config.hang_timeout_s)
+                    tallies = Dispatcher(work, slots, journal, job.stop, limits, metrics, drain).tallies()
                     with Waiting(f"{what}: imports, weights, warm-up", usual_s=spec_of(config.backend).usual_start_s):
-                        first = next((tally for tally in tallies if seats.worked), Tally())
-                    session.started(seats.ready_s)
+                        first = next((tally for tally in tallies if slots.ever_ready), Tally())
+                    session.started(slots.ready_s)
                     _count(first, tallies, job, ledger, session)
-                    meters.write()
+                    metrics.write()
                     if drain.is_set():
                         raise KeyboardInterrupt
                     session.ended(job.documents)
             except BaseException:
-                session.stopped()  # whatever stopped it, what it did is known
+                session.stopped()  # recorded whatever the reason
                 raise
             finally:
-                end_workers([seat.worker for seat in seats.seats.values()], end)
+                shut_down_workers([slot.worker for slot in slots.active.values()], kill)
             return session.answers
 
 

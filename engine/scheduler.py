@@ -1,6 +1,7 @@
-"""The documents that a worker is asking about: which prompt goes to the backend next, and what came back.
+"""Schedules a worker's documents: which prompt goes to the backend next, and which documents are settled.
 
-No part of the actor's own class: Ray wraps every method of that, which costs each prompt more than asking.
+A class of its own and not part of the actor's: Ray wraps every method of an actor's class, which would cost
+each prompt more than the scheduling.
 """
 
 import asyncio
@@ -13,12 +14,19 @@ from xpoll.core.records import COMPLETION_SCHEMA, Completion, Prompt, to_table
 from xpoll.engine.backends.backend import Backend, EngineDeadError, Load
 from xpoll.engine.work import StopRule, Work, WorkerReply
 
-LEAST_WAITING = 128  # prompts that wait inside the engine, so that no step of it begins with too few
+MIN_QUEUED = 128  # prompts to keep queued inside the engine, so that no step starts with a batch that is too small
 
 
 @dataclass(slots=True)
 class OpenDocument:
-    """A document that is being asked about; `tasks` by the prompt that each asks."""
+    """A document in flight on this worker.
+
+    Attributes:
+        prompts: Prompts not yet scheduled, in order.
+        answers: Answers so far, those of earlier runs included.
+        in_flight: Prompts that are scheduled and not answered.
+        tasks: The running requests, by the identity of their prompt.
+    """
 
     prompts: deque[Prompt]
     answers: list[Completion]
@@ -27,89 +35,89 @@ class OpenDocument:
 
 
 class Scheduler:
-    """Streams prompts into a backend, as many at a time as it takes, each document as its stop rule needs.
+    """Streams prompts into a backend, as many at a time as it takes, and per document as its stop rule needs.
 
     Args:
         backend: Started before the first exchange.
         stop: When a document needs no more answers.
-        max_in_flight: Bound on the prompts in the backend.
+        max_in_flight: Most prompts in the backend at a time.
     """
 
     def __init__(self, backend: Backend, *, stop: StopRule, max_in_flight: int) -> None:
         self._backend = backend
         self._stop, self._max_in_flight = stop, max_in_flight
         self._open: dict[str, OpenDocument] = {}
-        self._next: deque[Prompt] = deque()  # needed now, no place yet
+        self._queue: deque[Prompt] = deque()  # needed now, waiting for room in the engine
         self._running = 0
-        self._places = max_in_flight
+        self._capacity = max_in_flight
         self._answers: list[Completion] = []
         self._finished: list[str] = []
         self._saved = 0
-        self._news = asyncio.Event()
+        self._updated = asyncio.Event()
         self._dead: str | None = None
 
-    async def exchange(self, work: Sequence[Work], wait_s: float, give_back: int = 0) -> WorkerReply:
-        """Takes documents; returns what finished, at the latest after `wait_s` (then perhaps nothing).
+    async def exchange(self, work: Sequence[Work], wait_s: float, steal: int = 0) -> WorkerReply:
+        """Takes documents; returns answers and finished documents as soon as there are any.
 
         Args:
             work: Documents to ask about.
-            wait_s: How long to wait for news.
-            give_back: How many documents that are not begun to give back, if there are as many.
+            wait_s: Longest wait for an answer, in seconds; the reply may then be empty.
+            steal: Most documents to return unstarted, for another worker.
 
         Raises:
-            EngineDeadError: the engine is gone; every document that is not finished is to be asked again.
+            EngineDeadError: the engine is gone; every document in flight has to be requeued.
         """
         for document in work:
             opened = OpenDocument(deque(document.prompts), list(document.answers))
             self._open[document.document_id] = opened
-            self._need(document.document_id, opened)
-        given_back = self._take_back(give_back)
-        self._places = places(self._load_of_engine(), self._max_in_flight)
+            self._schedule(document.document_id, opened)
+        stolen = self._release(steal)
+        self._capacity = engine_capacity(self._engine_load(), self._max_in_flight)
         self._fill()
         with suppress(TimeoutError):
-            await asyncio.wait_for(self._has_news(), wait_s)
-        self._news.clear()
+            await asyncio.wait_for(self._has_update(), wait_s)
+        self._updated.clear()
         if self._dead is not None and not self._answers:
             raise EngineDeadError(self._dead)
-        return self._reply(given_back)
+        return self._reply(stolen)
 
-    async def _has_news(self) -> None:
-        """Two exchanges may wait at a time; the one that wakes first takes all there is."""
+    async def _has_update(self) -> None:
+        """Two exchanges may wait at a time; the first to wake takes everything."""
         while not (self._answers or self._finished or self._dead):
-            self._news.clear()
-            await self._news.wait()
+            self._updated.clear()
+            await self._updated.wait()
 
-    def _take_back(self, number: int) -> list[str]:
-        """Documents of which nothing was asked yet, the last ones first; they are no longer this worker's."""
-        given_back: list[str] = []
-        for prompt in reversed(self._next):
-            if len(given_back) >= number:
+    def _release(self, number: int) -> list[str]:
+        """Removes up to `number` unstarted documents, the last ones first, and returns their ids."""
+        released: list[str] = []
+        for prompt in reversed(self._queue):
+            if len(released) >= number:
                 break
             document = self._open.get(prompt.document_id)
             if document is not None and not document.tasks and not document.answers:
-                given_back.append(prompt.document_id)
+                released.append(prompt.document_id)
                 del self._open[prompt.document_id]
-        self._next = deque(prompt for prompt in self._next if prompt.document_id in self._open)
-        return given_back
+        self._queue = deque(prompt for prompt in self._queue if prompt.document_id in self._open)
+        return released
 
-    def _reply(self, given_back: list[str]) -> WorkerReply:
-        load = self._load_of_engine()
-        self._places = places(load, self._max_in_flight)
+    def _reply(self, stolen: list[str]) -> WorkerReply:
+        load = self._engine_load()
+        self._capacity = engine_capacity(load, self._max_in_flight)
         answers, self._answers = self._answers, []
         finished, self._finished = self._finished, []
         saved, self._saved = self._saved, 0
         batch = to_table(answers, COMPLETION_SCHEMA).combine_chunks().to_batches()[0] if answers else None
-        return WorkerReply(batch, finished, saved, self._running, len(self._next), given_back, self._places, load)
+        return WorkerReply(batch, finished, saved, self._running, len(self._queue), stolen, self._capacity, load)
 
-    def _load_of_engine(self) -> Load | None:
+    def _engine_load(self) -> Load | None:
         try:
             return self._backend.load()
         except EngineDeadError as error:
             self._dead = self._dead or str(error)
             return None
 
-    def _need(self, document_id: str, document: OpenDocument) -> None:
-        """Queues what the rule still needs of a document, or closes it and aborts what is in flight."""
+    def _schedule(self, document_id: str, document: OpenDocument) -> None:
+        """Queues what the stop rule still needs of a document, or settles it and aborts its prompts in flight."""
         left = len(document.prompts) + document.in_flight
         fewest = self._stop.fewest(document.answers, left)
         if fewest == 0:
@@ -118,20 +126,20 @@ class Scheduler:
             self._saved += left
             self._finished.append(document_id)
             del self._open[document_id]
-            self._news.set()
+            self._updated.set()
             return
         for _ in range(fewest - document.in_flight):
-            self._next.append(document.prompts.popleft())
+            self._queue.append(document.prompts.popleft())
             document.in_flight += 1
 
     def _fill(self) -> None:
-        while self._next and self._running < self._places and self._dead is None:
-            prompt = self._next.popleft()
+        while self._queue and self._running < self._capacity and self._dead is None:
+            prompt = self._queue.popleft()
             document = self._open.get(prompt.document_id)
-            if document is None:  # it was settled while this prompt waited for a place
+            if document is None:  # it was settled while this prompt was queued
                 continue
             self._running += 1
-            # Held here too: the loop itself holds tasks only weakly.
+            # Kept in the document as well: the event loop itself keeps only weak references to tasks.
             document.tasks[id(prompt)] = asyncio.create_task(self._ask(prompt, document))
 
     async def _ask(self, prompt: Prompt, document: OpenDocument) -> None:
@@ -147,30 +155,30 @@ class Scheduler:
             raise
         except EngineDeadError as error:
             self._dead = str(error)
-            self._news.set()
+            self._updated.set()
             return
-        except Exception as error:  # a bug in one answer must not cost the others: it is that row's error
+        except Exception as error:  # a bug that one prompt triggers is the error of that row alone
             answer = Completion(*prompt.key, error_kind="backend", error=f"{type(error).__name__}: {error}")
         self._running -= 1
         self._answers.append(answer)
         document.answers.append(answer)
         document.in_flight -= 1
         del document.tasks[id(prompt)]
-        self._need(prompt.document_id, document)
+        self._schedule(prompt.document_id, document)
         self._fill()
-        self._news.set()
+        self._updated.set()
 
 
-def places(load: Load | None, most: int) -> int:
-    """How many prompts the engine gets, running and waiting: so many that its own queue never runs dry.
+def engine_capacity(load: Load | None, limit: int) -> int:
+    """How many prompts to keep in the engine, running and queued, so that its own queue never runs dry.
 
-    What does not wait there waits in this worker, from where a faster one can take it. The number
-    follows the batch: an engine that runs short of memory for its KV cache runs fewer and is given fewer.
+    All other prompts wait in this worker, from where an idle worker can steal them. The number follows the
+    running batch: an engine short of KV cache runs fewer prompts and gets fewer.
 
     Args:
-        load: What the engine said of its queue last; without it, it gets `most`.
-        most: Bound on the answer.
+        load: The engine's last report of its queue; without one the capacity is `limit`.
+        limit: Upper bound.
     """
     if load is None:
-        return most
-    return min(most, load.running + max(LEAST_WAITING, load.running // 2))
+        return limit
+    return min(limit, load.running + max(MIN_QUEUED, load.running // 2))

@@ -1,7 +1,7 @@
-"""One vLLM server a device behind one OpenAI-compatible address; Ray Serve routes and restarts.
+"""One vLLM server per device behind one OpenAI-compatible address; Ray Serve routes and restarts.
 
-Each replica of one Ray Serve deployment owns a device and the server that is pinned to it, and passes
-requests on, streams included. Everything ends with the process that opened the block.
+Each replica of one Ray Serve deployment owns a device and the server that is pinned to it, and proxies
+requests, streams included. Everything ends with the process that opened the block.
 """
 
 import asyncio
@@ -10,7 +10,7 @@ import logging
 import os
 import signal
 import socket
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -30,15 +30,32 @@ from xpoll.engine.cluster import ray_session
 from xpoll.engine.devices.find import Device, describe, pinning
 from xpoll.engine.failures import last_error
 
-# Those of one connection; they are not for the next one.
+# Headers of one connection, which a proxy does not forward.
 HOP_BY_HOP = {"connection", "keep-alive", "transfer-encoding", "upgrade", "te", "trailer", "content-length", "host"}
 
 
 class Replica:
-    """A server on a device of its own."""
+    """A replica of the deployment: one vLLM server on one device.
+
+    Args:
+        command: Command that starts a vLLM server.
+        model: Folder or hub name of the model, for the server.
+        name: Name of the model in requests.
+        options: [engine.vllm].
+        devices: All devices; the replica takes a free one.
+        locks: Folder of the lock files by which replicas claim devices.
+        log: File that gets the server's output.
+    """
 
     async def __init__(  # type: ignore[misc]  # Ray Serve awaits it
-        self, config: EngineConfig, model: str, devices: Sequence[Device], locks: str, log: str
+        self,
+        command: Sequence[str],
+        model: str,
+        name: str,
+        options: Mapping[str, Any],
+        devices: Sequence[Device],
+        locks: str,
+        log: str,
     ) -> None:
         import aiohttp
 
@@ -47,10 +64,10 @@ class Replica:
         self._device, self._lock = await _free_device(devices, Path(locks))
         prepare_xpu(self._device)
         self._server = VllmServer(
-            config.server_command or serve_command(),
+            command,
             model,
-            config.model,
-            {**server_options(self._device), **config.table("vllm")},
+            name,
+            {**server_options(self._device), **options},
             environment=pinning(self._device),
             output=output,
         )
@@ -61,7 +78,7 @@ class Replica:
         )
 
     async def __call__(self, request: Any) -> Any:
-        """Passes a request on; what comes back goes out piece by piece as it comes."""
+        """Proxies a request; the response is streamed as it arrives."""
         from starlette.responses import StreamingResponse
 
         url = f"{self._server.address}{request.url.path}"
@@ -77,15 +94,19 @@ class Replica:
                 async for piece in passed.content.iter_any():
                     yield piece
             finally:
-                passed.close()  # a client that went away must not leave its request in the engine
+                passed.close()  # aborts the request in the engine if the client went away
 
         headers = {name: value for name, value in passed.headers.items() if name.lower() not in HOP_BY_HOP}
         return StreamingResponse(pieces(), passed.status, {**headers, "x-xpoll-device": str(self._device)})
 
     def check_health(self) -> None:
-        """Called by Ray Serve every few seconds; an error makes it replace the replica."""
-        if (end := self._server.end()) is not None:
-            raise RuntimeError(f"the vLLM server on {self._device} is gone: {end}")
+        """Called by Ray Serve every few seconds, which replaces the replica on an error.
+
+        Raises:
+            RuntimeError: the server has ended.
+        """
+        if (why := self._server.exit_reason()) is not None:
+            raise RuntimeError(f"the vLLM server on {self._device} is gone: {why}")
 
     def __del__(self) -> None:
         if hasattr(self, "_server"):
@@ -93,7 +114,7 @@ class Replica:
 
 
 async def _free_device(devices: Sequence[Device], locks: Path) -> tuple[Device, int]:
-    """The first device that no living replica holds, and its lock, which the kernel frees with the process."""
+    """The first device that no living replica holds, and its lock, which the kernel releases with the process."""
     while True:
         for device in devices:
             lock = os.open(locks / f"{device.kind}-{device.index}", os.O_RDWR | os.O_CREAT)
@@ -118,10 +139,16 @@ def _check_free(host: str, port: int) -> None:
 
 @contextmanager
 def serving(config: EngineConfig, *, host: str, port: int, log: Path) -> Iterator[list[Device]]:
-    """One server on each device, reachable at http://host:port for the time of the block.
+    """One server per device, reachable at http://host:port for the duration of the block.
+
+    Args:
+        config: The engine section.
+        host: Address to listen on.
+        port: Port to listen on.
+        log: File that gets the servers' output and Ray's messages.
 
     Yields:
-        The devices, when all servers are ready.
+        The devices, once all servers are ready.
 
     Raises:
         EngineError: a server does not start, or the address is taken.
@@ -135,7 +162,7 @@ def serving(config: EngineConfig, *, host: str, port: int, log: Path) -> Iterato
     with ray_session(config, log=log) as devices, TemporaryDirectory(prefix="xpoll-serve-") as locks:
         from ray import serve
 
-        # Ray has just put its own in its place, which aborts.
+        # Ray has just installed its own handler, which aborts.
         signal.signal(signal.SIGTERM, signal.default_int_handler)
         logging.getLogger("ray.serve").setLevel(logging.WARNING)
         quiet = {"log_level": "WARNING", "enable_access_log": False}
@@ -157,7 +184,11 @@ def serving(config: EngineConfig, *, host: str, port: int, log: Path) -> Iterato
             with Waiting(f"starting {len(devices)} x vLLM with {config.model} on {describe(devices)}", usual_s=45):
                 serve.start(proxy_location="HeadOnly", http_options={"host": host, "port": port}, logging_config=quiet)
                 try:
-                    serve.run(deployment.bind(config, model, devices, locks, str(log.resolve())), logging_config=quiet)
+                    command = config.server_command or serve_command()
+                    replica = deployment.bind(
+                        command, model, config.model, config.table("vllm"), devices, locks, str(log.resolve())
+                    )
+                    serve.run(replica, logging_config=quiet)
                 except RuntimeError as error:
                     with log.open(encoding="utf-8", errors="replace") as file:
                         file.seek(logged)

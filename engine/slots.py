@@ -1,10 +1,10 @@
-"""What happens when a worker dies: who is suspected, who is convicted, and when a device is given up.
+"""What happens when a worker dies: bisecting its documents, isolating suspects, quarantining a broken device.
 
-A death is blamed on nobody at first. The documents the worker had are asked again in halves, each alone
-on a worker; a half that ends it as well is cut further, until one document is left. That one becomes a
-poison row, but only once the same device has finished another document since: a device that kills everything
-would otherwise convict everything. A device that dies again and again without finishing anything is
-quarantined, and what it had is asked elsewhere.
+A death is blamed on no document at first. The documents in flight are requeued in halves, and each half runs
+isolated on a worker; a half that kills its worker as well is bisected further, until one document is left.
+That document is a poison candidate, and becomes a poison row once the same device has finished another
+document: otherwise a broken device, which kills every document, would turn all of them into poison rows.
+A device that dies again and again without finishing anything is quarantined, and its documents run elsewhere.
 """
 
 import logging
@@ -17,146 +17,160 @@ from typing import Any
 from xpoll.core.errors import EngineError
 from xpoll.engine.work import Work
 
-FIRST_PLACES = 128  # until a worker says how many prompts its engine takes
+INITIAL_CAPACITY = 128  # until a worker reports how many prompts its engine takes
 
 
 @dataclass(slots=True)
 class Slot:
-    """One device: its worker, what that has in flight, and the calls that wait for its news.
+    """One device: its worker, the documents in flight there, and the pending calls to the worker.
 
     Attributes:
+        number: The device's number within the run.
+        worker: Handle of the worker.
         starting: The worker's model is still loading.
-        alone: What is in flight is suspected, so nothing is added to it.
-        clearing: Suspects wait for it to be empty, so nothing is added to it.
+        isolated: Suspected documents are in flight, so no others are added.
+        draining: Suspected documents wait for the slot to run empty, so no others are added.
         deaths: How often a worker died here since one last finished a document.
-        convicted: Documents that killed a worker while alone on it; not yet sentenced.
-        load: Prompts that its documents in flight need, as far as that is known when they are handed over.
-        waiting: Prompts without a place in the engine, as the worker said last.
-        places: How many prompts its engine takes at the moment, as the worker said last.
-        give_back: How many documents to ask back at the next exchange.
+        in_flight: The documents sent to the worker and not finished, by id.
+        poison_candidates: Documents that killed a worker while isolated on it; not yet confirmed as poison.
+        calls: Calls to the worker that have not returned.
+        assigned_prompts: Prompts that the documents in flight need, as far as that was known at dispatch.
+        waiting: Prompts queued in the worker for room in the engine, as last reported.
+        capacity: Prompts that the engine takes at the moment, as last reported.
+        steal: How many documents to take from the worker at the next exchange.
+        last_progress_s: When the worker last started, received its first work or answered; monotonic clock.
     """
 
     number: int
     worker: Any
     starting: bool = True
-    alone: bool = False
-    clearing: bool = False
+    isolated: bool = False
+    draining: bool = False
     deaths: int = 0
     in_flight: dict[str, Work] = field(default_factory=dict)
-    convicted: list[Work] = field(default_factory=list)
+    poison_candidates: list[Work] = field(default_factory=list)
     calls: set[Any] = field(default_factory=set)
-    load: int = 0
+    assigned_prompts: int = 0
     waiting: int = 0
-    places: int = FIRST_PLACES
-    give_back: int = 0
-    news_s: float = field(default_factory=time.monotonic)
+    capacity: int = INITIAL_CAPACITY
+    steal: int = 0
+    last_progress_s: float = field(default_factory=time.monotonic)
 
 
 class Slots:
-    """The devices of a run, and the documents that are to be asked again.
+    """The devices of a run, and the documents that have to run again.
 
     Attributes:
-        seats: Those in use, by number.
-        again, suspects, poison: Documents to ask again, groups to ask alone, documents to end as error rows.
-        quarantined: Reasons by the number of a device that was given up.
-        worked: Some worker has been ready once.
-        ready_s: When each device was ready first, on the monotonic clock.
+        active: The slots in use, by number.
+        requeued: Documents to run again.
+        isolation_queue: Groups of suspected documents, each to run isolated.
+        poison: Documents to write as error rows.
+        quarantined: Reason by number of a device that is no longer used.
+        ever_ready: Whether any worker has been ready.
+        ready_s: When each device was first ready; monotonic clock.
 
     Args:
-        begin: From a seat's number to a new worker that has yet to load its model.
-        end: Ends a worker and all its processes.
-        number: How many devices.
-        max_restarts: Deaths in a row without a finished document after which a device is given up,
-            where no suspect explains them.
+        create: From a slot's number to a new worker whose model is not loaded yet.
+        kill: Ends a worker and all its processes.
+        number: Number of devices.
+        max_restarts: Deaths in a row without a finished document after which a device is quarantined,
+            unless a poison candidate explains them.
     """
 
     def __init__(
-        self, begin: Callable[[int], Any], end: Callable[[Any], None], *, number: int, max_restarts: int
+        self, create: Callable[[int], Any], kill: Callable[[Any], None], *, number: int, max_restarts: int
     ) -> None:
-        self._begin, self._end, self._max_restarts = begin, end, max_restarts
-        self.seats = {i: Slot(i, begin(i)) for i in range(number)}
-        self.again: deque[Work] = deque()
-        self.suspects: deque[list[Work]] = deque()
+        self._create, self._kill, self._max_restarts = create, kill, max_restarts
+        self.active = {i: Slot(i, create(i)) for i in range(number)}
+        self.requeued: deque[Work] = deque()
+        self.isolation_queue: deque[list[Work]] = deque()
         self.poison: list[Work] = []
         self.quarantined: dict[int, str] = {}
-        self.worked = False
+        self.ever_ready = False
         self.ready_s: dict[int, float] = {}
 
-    def finished(self, seat: Slot, document_ids: list[str]) -> None:
-        """Takes finished documents off the seat; a seat that finishes one is in order, so its convicts are guilty."""
-        for document_id in document_ids:
-            del seat.in_flight[document_id]
-        if document_ids:
-            seat.deaths = 0
-            self.poison.extend(seat.convicted)
-            seat.convicted.clear()
-        if not seat.in_flight:
-            seat.alone = False
+    def finished(self, slot: Slot, document_ids: list[str]) -> None:
+        """Removes finished documents from the slot; finishing one shows that the device works.
 
-    def died(self, seat: Slot, left: list[Work], reason: str) -> None:
-        """Replaces the worker, or gives the device up.
+        So the slot's poison candidates are confirmed.
+        """
+        for document_id in document_ids:
+            del slot.in_flight[document_id]
+        if document_ids:
+            slot.deaths = 0
+            self.poison.extend(slot.poison_candidates)
+            slot.poison_candidates.clear()
+        if not slot.in_flight:
+            slot.isolated = False
+
+    def died(self, slot: Slot, left: list[Work], reason: str) -> None:
+        """Replaces the slot's worker, or quarantines the device.
 
         Args:
-            seat: Whose worker died.
-            left: What is still to be asked of what it had in flight.
-            reason: What it died of.
+            slot: The slot whose worker died.
+            left: The unanswered part of the documents that were in flight.
+            reason: The cause of death.
 
         Raises:
             EngineError: no device is left.
         """
-        logging.warning("device %d: its worker died (%s); %d documents are asked again", seat.number, reason, len(left))
-        self._end(seat.worker)
-        seat.deaths += 1
-        explained = seat.alone
-        if seat.starting or not left:
-            self.again.extend(left)
+        logging.warning("device %d: its worker died (%s); %d documents are requeued", slot.number, reason, len(left))
+        self._kill(slot.worker)
+        slot.deaths += 1
+        explained = slot.isolated
+        if slot.starting or not left:
+            self.requeued.extend(left)
             explained = False
         elif len(left) > 1:
             middle = len(left) // 2
-            self.suspects.extendleft([left[middle:], left[:middle]])
-        elif not seat.alone:
-            self.suspects.appendleft(left)
+            self.isolation_queue.extendleft([left[middle:], left[:middle]])
+        elif not slot.isolated:
+            self.isolation_queue.appendleft(left)
         else:
-            seat.convicted.extend(left)
-        seat.in_flight.clear()
-        seat.calls.clear()
-        broken = len(seat.convicted) > 1 or (not explained and seat.deaths > self._max_restarts)
+            slot.poison_candidates.extend(left)
+        slot.in_flight.clear()
+        slot.calls.clear()
+        broken = len(slot.poison_candidates) > 1 or (not explained and slot.deaths > self._max_restarts)
         if broken:
-            self._quarantine(seat, reason)
+            self._quarantine(slot, reason)
         else:
-            seat.worker = self._begin(seat.number)
-            seat.starting, seat.alone, seat.clearing, seat.load, seat.waiting = True, False, False, 0, 0
-            seat.news_s = time.monotonic()
+            slot.worker = self._create(slot.number)
+            slot.starting, slot.isolated, slot.draining, slot.assigned_prompts, slot.waiting = True, False, False, 0, 0
+            slot.last_progress_s = time.monotonic()
 
-    def clear_for_suspects(self) -> None:
-        """Marks seats that are to run empty, so that suspects are asked now and not when all else is done.
+    def drain_for_isolation(self) -> None:
+        """Marks slots to run empty, so that suspected documents run now and not after all others.
 
-        A worker that is starting, and one that has suspects now, will be empty and take a group; only groups
-        beyond those need another seat.
+        A slot that is starting, or that runs a suspected group, will be empty soon and takes a group; only
+        groups beyond those need another slot.
         """
-        seats = self.seats.values()
-        groups = len(self.suspects) - sum(seat.starting or seat.alone for seat in seats)
-        able = [seat for seat in seats if not seat.starting and not seat.alone]
+        slots = self.active.values()
+        groups = len(self.isolation_queue) - sum(slot.starting or slot.isolated for slot in slots)
+        drainable = [slot for slot in slots if not slot.starting and not slot.isolated]
         if groups > 0:
-            able.sort(key=lambda seat: (not seat.clearing, seat.load))
-        for i, seat in enumerate(able):
-            seat.clearing = i < groups
+            drainable.sort(key=lambda slot: (not slot.draining, slot.assigned_prompts))
+        for i, slot in enumerate(drainable):
+            slot.draining = i < groups
 
-    def sentence_the_rest(self) -> bool:
-        """When nothing else is left to ask, no other document can clear a device: the convicts stay convicted."""
-        rest = [work for seat in self.seats.values() for work in seat.convicted]
-        for seat in self.seats.values():
-            seat.convicted.clear()
-        self.poison.extend(rest)
-        return bool(rest)
+    def confirm_candidates(self) -> bool:
+        """Turns all poison candidates into poison: no document is left that could show a device to be broken.
 
-    def _quarantine(self, seat: Slot, reason: str) -> None:
-        logging.error("device %d is given up after %d deaths in a row", seat.number, seat.deaths)
-        del self.seats[seat.number]
-        self.quarantined[seat.number] = reason
-        self.suspects.extend([work] for work in seat.convicted)
-        if not self.seats:
+        Returns:
+            Whether there were any.
+        """
+        candidates = [work for slot in self.active.values() for work in slot.poison_candidates]
+        for slot in self.active.values():
+            slot.poison_candidates.clear()
+        self.poison.extend(candidates)
+        return bool(candidates)
+
+    def _quarantine(self, slot: Slot, reason: str) -> None:
+        logging.error("device %d is quarantined after %d deaths in a row", slot.number, slot.deaths)
+        del self.active[slot.number]
+        self.quarantined[slot.number] = reason
+        self.isolation_queue.extend([work] for work in slot.poison_candidates)
+        if not self.active:
             raise EngineError(
-                f"no device is left: the last died {seat.deaths} times in a row, of: {reason}",
-                mend="see xpoll.log; the same command goes on from the answers kept",
+                f"no device is left: the last died {slot.deaths} times in a row, of: {reason}",
+                mend="see xpoll.log; the same command resumes from the answers kept",
             )

@@ -1,4 +1,4 @@
-"""What travels between dispatcher and workers: a document's prompts out, its answers back."""
+"""The messages between dispatcher and workers: the prompts of documents out, their answers back."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -12,21 +12,21 @@ from xpoll.engine.backends.backend import Load
 
 
 class StopRule(Protocol):
-    """Says when a document needs no more answers. The engine knows nothing of labels; the rule does.
+    """Decides when a document needs no more answers. The engine knows nothing of labels; the rule does.
 
-    A rule is pickled to the workers, so it must be an object of an importable class.
+    A rule is pickled to the workers, so it must be an instance of an importable class.
     """
 
     def fewest(self, answers: Sequence[Completion], left: int) -> int:
-        """The least number of further answers that could settle the document; 0 if it is settled.
+        """The smallest number of further answers that could settle the document; 0 if it is settled.
 
         Args:
-            answers: What was answered so far, error rows included.
-            left: How many of its prompts have no answer yet.
+            answers: The answers so far, error rows included.
+            left: Number of its prompts without an answer.
 
         Returns:
-            A number from 0 to `left`. An answer more lowers it by at most 1, so that asking just
-            this many at a time never asks one too many.
+            A number from 0 to `left`. One more answer lowers it by at most 1, so asking exactly this many at
+            a time never asks more than needed.
         """
 
 
@@ -34,12 +34,13 @@ class StopRule(Protocol):
 class NeverStop:
     """Every prompt is asked."""
 
-    def fewest(self, answers: Sequence[Completion], left: int) -> int:
+    def fewest(self, answers: Sequence[Completion], left: int) -> int:  # noqa: ARG002  (the protocol's signature)
+        """All prompts that are left."""
         return left
 
 
 class Work(NamedTuple):
-    """One document: prompts still to ask, in order, and the answers that earlier runs left."""
+    """One document: its prompts without an answer, in order, and the answers of earlier runs."""
 
     document_id: str
     prompts: tuple[Prompt, ...]
@@ -48,25 +49,25 @@ class Work(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class WorkBatch:
-    """What a worker is handed at an exchange; Ray would serialise the items of a plain list one by one."""
+    """The documents that an exchange sends; Ray would serialise the items of a plain list one by one."""
 
     documents: list[Work]
 
 
 @dataclass(frozen=True, slots=True)
 class WorkerReply:
-    """What a worker gives back at an exchange.
+    """A worker's reply to an exchange.
 
     Attributes:
-        answers: Finished answers as an Arrow batch of COMPLETION_SCHEMA, ready for the journal; the
-            worker makes it, so that the one dispatcher does not touch rows.
-        finished: Documents that are settled.
+        answers: New answers as an Arrow batch of COMPLETION_SCHEMA, ready for the journal; built by the
+            worker, so that the single dispatcher handles no rows.
+        finished: Ids of the documents that were settled.
         saved: Prompts of these that were never asked.
-        running: Prompts handed to the engine.
-        waiting: Prompts that could be asked at once but have no place in the engine yet.
-        given_back: Documents that were asked back and have not been begun.
-        places: How many prompts the engine takes at the moment.
-        load: What the engine said of its own queue; None where it does not say.
+        running: Prompts in the engine.
+        waiting: Prompts queued in the worker for room in the engine.
+        stolen: Ids of unstarted documents that are returned for another worker.
+        capacity: How many prompts the engine takes at the moment.
+        load: The engine's report of its own queue; None where it has none.
     """
 
     answers: pa.RecordBatch | None
@@ -74,12 +75,12 @@ class WorkerReply:
     saved: int
     running: int
     waiting: int
-    given_back: list[str]
-    places: int
+    stolen: list[str]
+    capacity: int
     load: Load | None = None
 
 
 def by_document(prompts: Iterable[Prompt]) -> Iterator[Work]:
-    """Groups prompts; those of a document stand together."""
+    """Groups prompts by document; the prompts of a document must be adjacent."""
     for document_id, group in groupby(prompts, key=lambda prompt: prompt.document_id):
         yield Work(document_id, tuple(group))

@@ -1,7 +1,7 @@
 """A Ray actor that owns one device and one backend.
 
-One call does both directions: `exchange` takes documents and returns what finished since the last
-call, so answers stream out as they finish and the device never waits for a batch.
+One call carries both directions: `exchange` takes documents and returns the answers since the last call, so
+answers stream out as they finish and the device never waits for a batch.
 """
 
 import asyncio
@@ -23,7 +23,15 @@ Outcome = TypeVar("Outcome")
 
 
 class Worker:
-    """What a device does, as coroutines; its process has the environment that pins it."""
+    """One backend on one device, as coroutines; the environment of its process pins it to the device.
+
+    Args:
+        backend: Name of the backend, or "module:Class".
+        settings: What the backend starts with.
+        log: File that gets everything this process and its children print.
+        stop: When a document needs no more answers.
+        max_in_flight: Most prompts in the backend at a time.
+    """
 
     def __init__(
         self, backend: str, settings: BackendSettings, log: str, *, stop: StopRule, max_in_flight: int
@@ -31,31 +39,36 @@ class Worker:
         guard_children()
         _write_output_to(Path(log))
         self._backend = make_backend(backend, settings)
-        self._asking = Scheduler(self._backend, stop=stop, max_in_flight=max_in_flight)
+        self._scheduler = Scheduler(self._backend, stop=stop, max_in_flight=max_in_flight)
 
     async def start(self) -> str | None:
-        """Loads the model. Returns None, or the message of what the user has to mend."""
+        """Loads the model. Returns None, or the one-line message of an error that the user can fix."""
         try:
             await self._backend.start()
         except UserError as error:  # returned, because Ray would wrap it into an error of its own
             return str(error)
-        collect_seldom()  # behind the start, which has imported all there is
+        collect_seldom()  # after the start, which has imported everything
         return None
 
-    async def exchange(self, work: WorkBatch, wait_s: float, give_back: int = 0) -> WorkerReply:
-        """As `Asking.exchange`."""
-        return await self._asking.exchange(work.documents, wait_s, give_back)
+    async def exchange(self, work: WorkBatch, wait_s: float, steal: int = 0) -> WorkerReply:
+        """As `Scheduler.exchange`.
+
+        Raises:
+            EngineDeadError: the engine is gone; every document in flight has to be requeued.
+        """
+        return await self._scheduler.exchange(work.documents, wait_s, steal)
 
     async def stop(self) -> None:
-        """Ends the backend's processes; the actor itself is ended by its owner."""
+        """Ends the backend's processes; the actor itself is killed by its owner."""
         await asyncio.to_thread(self._backend.stop)
 
 
 class WorkerActor:
-    """The Ray actor around a worker: one call at a time, which blocks while the worker's own thread goes on.
+    """The Ray actor around a `Worker`, whose event loop runs in a thread of its own; calls block.
 
-    Ray wakes the main thread of an actor of coroutines a hundred times a second, to look for signals, and not
-    that of an actor in the middle of a call. Where the engine computes on all cores, each waking stops it.
+    Not an asyncio actor: Ray wakes the main thread of those a hundred times per second to check for signals,
+    and where the engine computes on all cores, each wake-up interrupts it. An actor within a blocking call is
+    left alone.
     """
 
     def __init__(self, *arguments: Any, **named: Any) -> None:
@@ -67,9 +80,9 @@ class WorkerActor:
         """As `Worker.start`."""
         return self._done(self._worker.start())
 
-    def exchange(self, work: WorkBatch, wait_s: float, give_back: int = 0) -> WorkerReply:
-        """As `Worker.exchange`; one that is called meanwhile waits for this one's end."""
-        return self._done(self._worker.exchange(work, wait_s, give_back))
+    def exchange(self, work: WorkBatch, wait_s: float, steal: int = 0) -> WorkerReply:
+        """As `Worker.exchange`; calls run one after the other."""
+        return self._done(self._worker.exchange(work, wait_s, steal))
 
     def stop(self) -> None:
         """As `Worker.stop`."""
@@ -80,7 +93,7 @@ class WorkerActor:
 
 
 def _write_output_to(log: Path) -> None:
-    """Everything that this process and its children print goes to the run's log, not to the terminal."""
+    """Redirects the output of this process and its children to the run's log."""
     log.parent.mkdir(parents=True, exist_ok=True)
     descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
     os.dup2(descriptor, 1)

@@ -1,6 +1,6 @@
-"""How fast a device runs the operators that language models are made of, against its measured ceilings.
+"""Benchmarks of the operators of language models on one device, against its measured ceilings.
 
-shapes.py has the layers of the served models; cases.py, attention.py and memory.py the operators; arms.py and timing.py
-time one way to compute one; ipex.py has IPEX's timed in their own environment; ceilings.py says what the device could
-do at best; run.py makes the records.
+shapes.py has the layers of served models; cases.py, attention.py and memory.py define the operators; selection.py
+selects the cases of a run; arms.py and timing.py time one implementation of a case; ipex.py times IPEX's in their
+own environment; ceilings.py measures the device's peaks; run.py makes the records.
 """

@@ -1,4 +1,4 @@
-"""One arm of a case: the operator in PyTorch, compiled, vLLM's own or IPEX's, timed once it computes the same."""
+"""Times one arm of a case: the operator in PyTorch, compiled, vLLM's or IPEX's, after a check of its results."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -8,20 +8,29 @@ import torch
 from xpoll.kernels_bench.cases import Call, Case
 from xpoll.kernels_bench.timing import Timer
 
-TOLERANCE = 0.05  # bf16 has 8 bits; sums in another order differ in the last ones
-SHARE_ALIKE = 0.999
+TOLERANCE = 0.05  # bf16 has 8 significant bits; sums in another order differ in the last ones
+SHARE_ALIKE = 0.999  # of the values
 
 CaseRecord = dict[str, Any]
 
 
-def arms_here(case: Case, wanted: Sequence[str]) -> list[str]:
-    """Those of `wanted` that a case has in this process; IPEX's run in another one, see ipex.py."""
-    there = {"eager": True, "compile": case.compiles, "vllm": case.own is not None}
-    return [arm for arm in wanted if there.get(arm)]
+def arms_here(case: Case, arms: Sequence[str]) -> list[str]:
+    """The subset of `arms` that a case has in this process; IPEX's run in another one, see ipex.py."""
+    available = {"eager": True, "compile": case.compiles, "vllm": case.own is not None}
+    return [arm for arm in arms if available.get(arm)]
 
 
 def measured(case: Case, arm: str, timer: Timer) -> CaseRecord:
-    """The case by that arm, with warm and with cold caches; no times where it failed or computes something else."""
+    """The record of a case by one arm, with warm and cold caches; without times where it failed the check.
+
+    Args:
+        case: The case.
+        arm: "eager", "compile", "vllm" or "ipex".
+        timer: Times on the device.
+
+    Returns:
+        Identity, flop, moved_bytes and status; times in us and rates in GFLOP/s and GB/s, or the error.
+    """
     about: CaseRecord = identity(case) | {"arm": arm, "flop": case.flop, "moved_bytes": case.moved_bytes}
     try:
         call = _call(case, arm, timer.device)
@@ -33,15 +42,15 @@ def measured(case: Case, arm: str, timer: Timer) -> CaseRecord:
 
 
 def identity(case: Case) -> CaseRecord:
-    """What tells a case from the others."""
+    """The keys that identify a case: kernel, model, shape, dtype."""
     return {"kernel": case.kernel, "model": case.model, "shape": case.shape, "dtype": case.dtype}
 
 
 def _call(case: Case, arm: str, device: str) -> Call:
-    """The arm as a call, once it was seen to compute what PyTorch does.
+    """The arm as a call, after a check that it computes the same as PyTorch.
 
     Raises:
-        ValueError: it computes something else.
+        ValueError: its results differ.
     """
     inputs = case.inputs(device)
     if arm == "eager":
@@ -50,7 +59,7 @@ def _call(case: Case, arm: str, device: str) -> Call:
     call = _other(case, arm, inputs)
     pairs = zip(_listed(expected), _listed(call()), strict=True)
     if not all(_alike(a.float(), b.float()) for a, b in pairs):
-        raise ValueError("it computes something else than PyTorch does")
+        raise ValueError("its results differ from PyTorch's")
     return call
 
 
@@ -67,7 +76,7 @@ def _other(case: Case, arm: str, inputs: Sequence[Any]) -> Call:
 
 
 def _alike(expected: torch.Tensor, found: torch.Tensor) -> bool:
-    """Whether nearly all values agree: a sum in another order may put single tokens on the other side of top-p."""
+    """Whether SHARE_ALIKE of the values agree: a sum in another order may flip single tokens at the edge of top-p."""
     size = expected[expected.isfinite()].abs().mean().item()
     close = torch.isclose(found, expected, rtol=TOLERANCE, atol=TOLERANCE * size)
     return bool(close.float().mean() >= SHARE_ALIKE)

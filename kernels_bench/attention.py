@@ -1,8 +1,8 @@
-"""Attention of a prompt (prefill) and of one more token over paged keys and values (decode).
+"""Cases of attention: of a prompt (prefill), and of one token over paged keys and values (decode).
 
-Eager decode gathers the pages first, as an engine without an operator of its own would have to.
-vLLM's operator is its CPU attention on a processor and flash attention with a block table elsewhere;
-the latter was not yet run by this suite.
+Eager decode gathers the pages first, as an engine without a paged operator would have to. vLLM's operator is
+its CPU attention on a processor, and flash attention with a block table elsewhere; the latter was not yet run
+by this suite.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -14,11 +14,19 @@ import torch.nn.functional as functional
 from xpoll.kernels_bench.cases import DTYPES, Call, Case
 from xpoll.kernels_bench.shapes import SHAPES, LayerShape
 
-PAGE = 64  # tokens; a multiple of 32, which vLLM's CPU attention wants, and what Intel's recipes take
+PAGE = 64  # tokens; a multiple of 32, which vLLM's CPU attention requires, and the value in Intel's recipes
 
 
 def attention_cases(model: str, dtype: str, *, prompt: int, sequences: int, context: int) -> Iterator[Case]:
-    """Prefill of one prompt, and decode of several sequences with as much context each."""
+    """Prefill of one prompt and, for causal models, decode of several sequences.
+
+    Args:
+        model: Name in SHAPES.
+        dtype: Name in DTYPES.
+        prompt: Tokens of the prompt.
+        sequences: Number of sequences in the decode step.
+        context: Tokens of context per sequence.
+    """
     layer, kind = SHAPES[model], DTYPES[dtype]
     size = torch.empty((), dtype=kind).element_size()
     query, kept = layer.heads * layer.head_dim, layer.kv_heads * layer.head_dim
@@ -49,7 +57,7 @@ def attention_cases(model: str, dtype: str, *, prompt: int, sequences: int, cont
 
 
 def _prefill_inputs(layer: LayerShape, kind: torch.dtype, prompt: int, causal: bool) -> Callable[[str], Sequence[Any]]:
-    """Query, keys and values (1, heads, tokens, dim), and whether a token sees only those before it."""
+    """Query, keys and values (1, heads, tokens, dim), and whether attention is causal."""
 
     def inputs(device: str) -> Sequence[Any]:
         heads = (layer.heads, layer.kv_heads, layer.kv_heads)

@@ -1,7 +1,7 @@
-"""One operator at one shape, and the operators that work on rows: GEMM, norms, rotary embedding, gates, sampling.
+"""The case: one operator at one shape; and the cases that work on rows: GEMM, norms, rotary embedding, gates, sampling.
 
-A case counts its arithmetic (a multiply and an add are two) and the bytes that it must move at least once.
-`own` is vLLM's operator on this device; where it has none, building it raises and the record says so.
+A case counts its arithmetic (a multiply-add is two operations) and the bytes that it has to move at least once.
+`own` is vLLM's operator on this device; where vLLM lacks it, building it raises, and the record has the error.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -25,15 +25,15 @@ class Case:
 
     Attributes:
         kernel: Name of the operator.
-        model: Whose shape it is; empty for shapes of no model.
+        model: Name of the model with this shape; empty for other shapes.
         shape: The shape in words.
-        dtype: Of the inputs.
-        flop: Arithmetic operations of a call.
-        moved_bytes: Bytes read and written at least once by a call.
+        dtype: Name of the inputs' dtype.
+        flop: Arithmetic operations per call.
+        moved_bytes: Bytes that a call reads and writes at least once.
         inputs: Makes the inputs on a device.
         eager: The operator in PyTorch.
         own: From the inputs to vLLM's operator as a call; None where vLLM has none.
-        compiles: Whether torch.compile may help; a GEMM or a copy is left to its library.
+        compiles: Whether torch.compile may help; GEMM and copy are left to their libraries.
     """
 
     kernel: str
@@ -49,7 +49,16 @@ class Case:
 
 
 def gemm(shape: str, rows: int, inner: int, columns: int, dtype: str, model: str = "") -> Case:
-    """Rows times a weight that is stored by output, as linear layers are."""
+    """The case of (rows, inner) times (columns, inner) transposed, as in a linear layer.
+
+    Args:
+        shape: The shape in words.
+        rows: Rows of the input.
+        inner: Columns of the input and of the weight.
+        columns: Rows of the weight.
+        dtype: Name in DTYPES.
+        model: Name of the model with this shape.
+    """
     size = torch.empty((), dtype=DTYPES[dtype]).element_size()
     out_size = 4 if dtype == "int8" else size
 
@@ -74,7 +83,13 @@ def gemm(shape: str, rows: int, inner: int, columns: int, dtype: str, model: str
 
 
 def layer_gemms(model: str, tokens: int, dtype: str) -> Iterator[Case]:
-    """The matrices of a model's layer, and its logits."""
+    """GEMM cases of the matrices of a model's layer, and of its logits.
+
+    Args:
+        model: Name in SHAPES.
+        tokens: Rows of the input.
+        dtype: Name in DTYPES.
+    """
     layer = SHAPES[model]
     for name, (inner, columns) in layer.gemms.items():
         rows = layer.tokens_of(name, tokens)
@@ -82,7 +97,13 @@ def layer_gemms(model: str, tokens: int, dtype: str) -> Iterator[Case]:
 
 
 def row_cases(model: str, tokens: int, dtype: str) -> Iterator[Case]:
-    """What is done to every row between the matrices, and to the logits at the end."""
+    """Cases of the operators on each row between the matrices, and on the logits.
+
+    Args:
+        model: Name in SHAPES.
+        tokens: Number of rows.
+        dtype: Name in DTYPES.
+    """
     layer, kind = SHAPES[model], DTYPES[dtype]
     size = torch.empty((), dtype=kind).element_size()
 
@@ -153,7 +174,7 @@ def _rotated(
 
 
 def _sampling(model: str, layer: LayerShape, tokens: int) -> Iterator[Case]:
-    """Over fp32 logits, as vLLM's sampler has them; counted as one read and one write of the logits."""
+    """Cases over fp32 logits, as in vLLM's sampler; counted as one read and one write of the logits."""
     values = tokens * layer.vocab
     shape = f"{tokens} x {layer.vocab}"
 
@@ -166,7 +187,7 @@ def _sampling(model: str, layer: LayerShape, tokens: int) -> Iterator[Case]:
 
 
 def _top_p(logits: torch.Tensor) -> torch.Tensor:
-    """Logits outside the smallest set of tokens with probability TOP_P become -inf."""
+    """The logits, -inf outside the smallest set of tokens with probability TOP_P."""
     ordered, places = logits.sort(dim=-1, descending=True)
     shares = ordered.softmax(dim=-1)
     dropped = shares.cumsum(dim=-1) - shares >= TOP_P
@@ -186,7 +207,7 @@ def _own_rms_norm(x: torch.Tensor, weight: torch.Tensor) -> Call:
 
 
 def _own_silu_mul(x: torch.Tensor) -> Call:
-    import vllm._custom_ops  # noqa: F401  (loads the operators)
+    import vllm._custom_ops  # noqa: F401  (registers the operators)
 
     out = torch.empty(x.shape[0], x.shape[1] // 2, dtype=x.dtype, device=x.device)
 
@@ -202,7 +223,7 @@ def _own_rope(
 ) -> Call:
     from vllm import _custom_ops
 
-    rotated = [query.clone(), key.clone()]  # in place: the first call rotates the inputs, later ones rotate on
+    rotated = [query.clone(), key.clone()]  # in place: the first call rotates the inputs, later ones rotate further
 
     def call() -> list[torch.Tensor]:
         _custom_ops.rotary_embedding(positions, *rotated, head_dim, table, True)

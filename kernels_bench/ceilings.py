@@ -1,8 +1,7 @@
-"""What a device could do at best, measured: GEMM at a size that suits it, and STREAM triad. And a second opinion.
+"""Measures a device's ceilings: GEMM at a favourable size, STREAM triad, and both with other tools for comparison.
 
-A ceiling is the best of all samples, as STREAM reports it: a median would say how busy the machine was.
-Percentages are of these measured ceilings. Published peaks stand beside them where a device's are known;
-an unknown one is null.
+A ceiling is the best of all samples, as STREAM reports it: a median would show how busy the machine was.
+Percentages are of these measured ceilings. Published peaks are reported as well where they are known.
 """
 
 from collections.abc import Callable
@@ -23,21 +22,26 @@ LARGE_GEMM_SIZE = 8192
 
 @dataclass(slots=True)
 class Ceilings:
-    """Measured peaks of one device; a dtype that it cannot multiply is left out."""
+    """Measured peaks of one device.
+
+    Attributes:
+        flop_per_s: Peak of GEMM by dtype, in FLOP/s, without dtypes that the device cannot multiply.
+        bytes_per_s: Peak of STREAM triad, in bytes/s.
+    """
 
     flop_per_s: dict[str, float] = field(default_factory=dict)
     bytes_per_s: float = 0.0
 
     def seconds(self, case: Case) -> float | None:
-        """The least time a case can take; None where the peak of its dtype is not known."""
+        """The shortest possible time of a case in seconds; None where the peak of its dtype is not known."""
         moving_s = case.moved_bytes / self.bytes_per_s
         if case.kernel != "gemm" and not case.kernel.startswith("attention"):
-            return moving_s  # arithmetic on rows does not use the matrix units that GEMM measures
+            return moving_s  # operators on rows do not use the matrix units that GEMM measures
         peak = self.flop_per_s.get(case.dtype)
         return None if peak is None else max(moving_s, case.flop / peak)
 
     def bound(self, case: Case) -> str | None:
-        """What bounds a case: "compute" or "memory"; None where the peak of its dtype is not known."""
+        """The bound of a case: "compute" or "memory"; None where the peak of its dtype is not known."""
         least_s = self.seconds(case)
         if least_s is None:
             return None
@@ -45,7 +49,17 @@ class Ceilings:
 
 
 def measure_ceilings(device: str, dtypes: list[str], timer: Timer) -> tuple[Ceilings, list[CaseRecord]]:
-    """The peaks, a record of each, and one of what tools that share no code with PyTorch's find in the same minute."""
+    """Measures the peaks.
+
+    Args:
+        device: "cpu", or a name that torch.accelerator knows.
+        dtypes: Names in DTYPES for GEMM.
+        timer: Times on the device.
+
+    Returns:
+        The ceilings; and a record per ceiling, then one with the same figures by tools that share no code with
+        PyTorch, measured in the same minute.
+    """
     size = GEMM_SIZE.get(device, LARGE_GEMM_SIZE)
     cases = [*reversed(memory_cases(array_mib(device))), *(_square(size, dtype) for dtype in dtypes)]
     others = other_tools() if device == "cpu" else []
@@ -59,9 +73,9 @@ def measure_ceilings(device: str, dtypes: list[str], timer: Timer) -> tuple[Ceil
 
 
 def _square(size: int, dtype: str) -> Case:
-    """A GEMM into memory that is there: a new output would be paged in at every call.
+    """A square GEMM into allocated memory: a new output would be paged in at every call.
 
-    The second matrix lies as it is fastest: half types on a CPU have no kernel of oneDNN's for one stored by rows.
+    The second matrix has the fastest layout: for half types on a CPU, oneDNN has no kernel for one stored by rows.
     """
     case = gemm(f"{size} x {size} x {size}", size, size, size, dtype)
     if dtype == "int8":
@@ -88,7 +102,13 @@ def _ceiling(case: Case, times: Times, ceilings: Ceilings) -> CaseRecord:
 
 
 class OtherTool(NamedTuple):
-    """A call of another tool, the figure it gives, and how much it does: floating-point operations, or bytes."""
+    """A call of another tool.
+
+    Attributes:
+        figure: Name of the figure that it measures.
+        size: Work of a call: floating-point operations, or bytes.
+        call: The call.
+    """
 
     figure: str
     size: float
@@ -96,7 +116,7 @@ class OtherTool(NamedTuple):
 
 
 def other_tools() -> list[OtherTool]:
-    """numpy's BLAS (fp32), and STREAM triad as a loop of numba's compiler, at the sizes of our own."""
+    """GEMM by numpy's BLAS (fp32), and STREAM triad compiled by numba, both at the sizes of our own ceilings."""
     import numpy as np
 
     size, values = GEMM_SIZE["cpu"], array_mib("cpu") * 2**18
@@ -125,10 +145,10 @@ def _numba_triad() -> Callable[..., Any]:
     return compiled
 
 
-def known_dtypes(device: str, wanted: list[str]) -> list[str]:
-    """Those of `wanted` that a device multiplies at all, tried on a small matrix."""
+def known_dtypes(device: str, dtypes: list[str]) -> list[str]:
+    """The subset of `dtypes` that a device can multiply, tried on a small matrix."""
     known = []
-    for dtype in wanted:
+    for dtype in dtypes:
         case = gemm("", 64, 64, 64, dtype)
         try:
             case.eager(*case.inputs(device))

@@ -1,6 +1,6 @@
-"""All-reduce over the devices of this machine, one process each.
+"""All-reduce over the devices of this machine, one process per device.
 
-Backends as PyTorch names them: xccl (Intel GPUs), nccl (NVIDIA), gloo (processors). Run here over gloo only.
+Backends, by PyTorch's names: xccl (Intel GPUs), nccl (NVIDIA), gloo (processors). Only gloo was run so far.
 """
 
 import socket
@@ -17,11 +17,11 @@ SAMPLES, MOST_S = 20, 5.0
 
 
 def all_reduce(device: str, world: int, mib: int) -> dict[str, Any]:
-    """Median seconds and algorithm bandwidth of an all-reduce of so many MiB of bf16.
+    """Median time (us) and algorithm bandwidth (GB/s) of an all-reduce of a bf16 array.
 
     Args:
-        device: Kind of device, "cpu" for processes on the processor.
-        world: How many take part, at least 2.
+        device: Type of device; "cpu" for processes on the processor.
+        world: Number of processes, at least 2.
         mib: Size of the array in MiB.
     """
     with socket.socket() as free, tempfile.TemporaryDirectory() as folder:

@@ -1,6 +1,6 @@
-"""The operators as IPEX has them (2.8): each takes what the operator in PyTorch takes, and gives a call.
+"""The operators of IPEX 2.8: each takes the inputs of the operator in PyTorch, and returns a call.
 
-Runs in the environment of IPEX, see ipex_step.py. IPEX has none for softmax and top-p.
+Runs in the environment of IPEX, see ipex_step.py. IPEX has no operators for softmax and top-p.
 """
 
 from collections.abc import Callable
@@ -15,12 +15,12 @@ FLOATS = ("fp32", "bf16", "fp16")
 
 
 def has_operator(case: Case) -> bool:
-    """Whether IPEX has one; its int8 matrices belong to quantised models and are none of a single GEMM."""
+    """Whether IPEX has an operator for a case; it has int8 matrices only within quantised models."""
     return case.kernel in OPERATORS and case.dtype in FLOATS
 
 
 def _gemm(x: torch.Tensor, weight: torch.Tensor) -> Call:
-    """With the weight laid out anew beforehand, as `ipex.optimize` does it for a model that is served."""
+    """With the weight prepacked, as `ipex.optimize` does for a served model."""
     import intel_extension_for_pytorch as ipex
 
     linear = torch.nn.Linear(weight.shape[1], weight.shape[0], bias=False, device=x.device, dtype=x.dtype)
@@ -52,7 +52,7 @@ def _rope(query: torch.Tensor, key: torch.Tensor, table: torch.Tensor, positions
     from intel_extension_for_pytorch.llm import functional
 
     cos, sin = (half.float().contiguous() for half in table[positions].chunk(2, dim=-1))
-    # In place, like vLLM's: the first call rotates the inputs, later ones rotate on.
+    # In place, like vLLM's: the first call rotates the inputs, later ones rotate further.
     heads = [x.clone().view(x.shape[0], -1, head_dim) for x in (query, key)]
 
     def call() -> list[torch.Tensor]:

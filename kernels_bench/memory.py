@@ -1,4 +1,4 @@
-"""Copy and triad, counted as STREAM does: bytes that the program names, without what a cache fetches beside."""
+"""Copy and triad, counted as STREAM does: the bytes that the program names, without extra cache traffic."""
 
 import torch
 
@@ -9,25 +9,29 @@ SCALAR = 3.0
 
 
 def array_mib(device: str) -> int:
-    """STREAM wants arrays of at least four times the last cache; accelerators get more than any of theirs."""
+    """Size of an array in MiB: four times the last-level cache, as STREAM requires; 1024 on accelerators."""
     return 4 * last_cache_mib() if device == "cpu" else 1024
 
 
 def memory_cases(mib: int) -> list[Case]:
-    """Copy a = b and triad a = b + 3 c over fp32 arrays of so many MiB each."""
+    """The cases copy a = b and triad a = b + 3 c.
+
+    Args:
+        mib: Size of each fp32 array in MiB.
+    """
     values = mib * 2**20 // 4
 
     def arrays(device: str) -> list[torch.Tensor]:
-        # Written before they are read, so that no two pages are the same zero page.
+        # Written before they are read, so that no pages share the zero page.
         return [torch.full((values,), float(i), device=device) for i in range(3)]
 
     shape = f"{mib} MiB"
     return [
-        Case("copy", "", shape, "fp32", 0.0, 8.0 * values, arrays, lambda a, b, c: a.copy_(b), compiles=False),
+        Case("copy", "", shape, "fp32", 0.0, 8.0 * values, arrays, lambda a, b, _: a.copy_(b), compiles=False),
         Case("triad", "", shape, "fp32", 2.0 * values, 12.0 * values, arrays, triad, compiles=False),
     ]
 
 
 def triad(a: torch.Tensor, b: torch.Tensor, c: torch.Tensor) -> torch.Tensor:
-    """a = b + 3 c."""
+    """Computes a = b + 3 c in place."""
     return torch.add(b, c, alpha=SCALAR, out=a)

@@ -1,4 +1,4 @@
-"""The layers of the models that are served, as far as they decide the shapes of operators.
+"""Shapes of the layers of served models.
 
 Source: each model's config.json on the Hugging Face hub.
 """
@@ -11,9 +11,15 @@ class LayerShape:
     """One layer of a transformer.
 
     Attributes:
+        hidden: Width of the hidden state.
+        heads: Number of query heads.
+        kv_heads: Number of heads of keys and values.
+        head_dim: Width of a head.
+        intermediate: Width of the feed-forward part.
+        vocab: Size of the vocabulary.
         gated: Whether the feed-forward part is gated (SiLU of one half times the other).
-        experts: Experts of the feed-forward part; 1 where it has none.
-        active: Experts that each token takes.
+        experts: Number of experts of the feed-forward part; 1 without experts.
+        active: Number of experts per token.
     """
 
     hidden: int
@@ -28,7 +34,7 @@ class LayerShape:
 
     @property
     def gemms(self) -> dict[str, tuple[int, int]]:
-        """(inputs, outputs) of each matrix, by name; of one expert where there are several."""
+        """(inputs, outputs) of each matrix by name; those of one expert where there are several."""
         return {
             "qkv": (self.hidden, (self.heads + 2 * self.kv_heads) * self.head_dim),
             "out": (self.heads * self.head_dim, self.hidden),
@@ -38,7 +44,12 @@ class LayerShape:
         }
 
     def tokens_of(self, gemm: str, tokens: int) -> int:
-        """Rows that a matrix sees; an expert's share of them where there are experts."""
+        """Rows of a matrix's input; one expert's share of them where there are experts.
+
+        Args:
+            gemm: Name of the matrix.
+            tokens: Tokens in the batch.
+        """
         if gemm in ("up", "down"):
             return max(1, tokens * self.active // self.experts)
         return tokens

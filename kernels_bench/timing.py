@@ -1,4 +1,4 @@
-"""Seconds of a call on a device: warm-up, device events where there are any, cold and warm caches, spread."""
+"""Times calls on a device: warm-up, device events on accelerators, cold and warm caches, percentiles."""
 
 import statistics
 import time
@@ -9,17 +9,25 @@ from typing import Any, NamedTuple
 import torch
 
 WARM_UP_CALLS = 3
-SHORTEST_SAMPLE_S = 2e-3  # shorter calls are timed several at a time, so that the clock's own error is small
+SHORTEST_SAMPLE_S = 2e-3  # shorter calls are timed several at a time, so that the clock's error is small
 MOST_CALLS = 1000
-SPIN_S = 0.3  # idle threads of OpenMP and OpenBLAS spin for up to 0.2 s, in the way of those of another library
+SPIN_S = 0.3  # idle threads of OpenMP and OpenBLAS spin for up to 0.2 s and disturb those of another library
 WINDOWS = 10
-CACHE_MIB = 512  # written between cold calls: more than the last cache of every device here (Max 1550: 408 MiB)
+CACHE_MIB = 512  # written between cold calls: larger than the last-level cache of all devices (Max 1550: 408 MiB)
 
 Call = Callable[[], Any]
 
 
 class Times(NamedTuple):
-    """Seconds a call: median, 5th and 95th percentile and least over the samples."""
+    """Seconds per call.
+
+    Attributes:
+        median_s: Median over the samples.
+        p5_s: 5th percentile.
+        p95_s: 95th percentile.
+        samples: Number of samples.
+        least_s: The shortest sample.
+    """
 
     median_s: float
     p5_s: float
@@ -28,7 +36,7 @@ class Times(NamedTuple):
     least_s: float
 
     def microseconds(self, name: str) -> dict[str, float]:
-        """As figures of a record, e.g. cold_median_us."""
+        """Figures of a record in us, e.g. `cold_median_us` for the name "cold"."""
         figures = {"median": self.median_s, "p5": self.p5_s, "p95": self.p95_s}
         found = {f"{name}_{key}_us": round(value * 1e6, 3) for key, value in figures.items()}
         return found | {f"{name}_samples": self.samples}
@@ -39,8 +47,8 @@ class Timer:
 
     Args:
         device: "cpu", or a name that torch.accelerator knows.
-        samples: How many samples make a median.
-        most_s: Time after which a call is neither warmed up nor sampled further; three samples are always there.
+        samples: Number of samples of a median.
+        most_s: Time limit for the warm-up and for the samples of a call, in seconds; at least three are taken.
     """
 
     def __init__(self, device: str, *, samples: int, most_s: float) -> None:
@@ -48,14 +56,14 @@ class Timer:
         self._evicting: torch.Tensor | None = None
 
     def warm(self, call: Call) -> Times:
-        """Inputs as the call before left them in the caches."""
+        """Times of a call whose inputs the call before left in the caches."""
         return summary(self._warm(call, self._warm_up(call), least=3, most=self._samples))
 
     def in_turn(self, calls: Sequence[Call]) -> list[Times]:
-        """Warm times of each over several windows, one call's after the other's.
+        """Warm times of several calls, measured in turn over several windows.
 
-        A shared machine changes its speed by half from second to second; over windows, each call meets it at its best.
-        A call that fills a window by itself gets fewer of them.
+        The speed of a shared machine varies by half from second to second; over several windows, each call runs
+        at full speed at least once. A call that fills a window by itself gets fewer windows.
         """
         once_s = [self._warm_up(call) for call in calls]
         samples: list[list[float]] = [[] for _ in calls]
@@ -69,7 +77,7 @@ class Timer:
         return [summary(found) for found in samples]
 
     def cold(self, call: Call) -> Times:
-        """Caches filled with something else before each call."""
+        """Times of a call with evicted caches."""
         self._warm_up(call)
         return summary(self._sampled(lambda: self._time_cold(call), least=3, most=self._samples))
 
@@ -116,14 +124,14 @@ class Timer:
 
 
 def summary(samples: Sequence[float]) -> Times:
-    """Median, the 5th and 95th percentile by linear interpolation, and the least."""
+    """Statistics of samples in seconds; percentiles by linear interpolation."""
     ordered = sorted(samples)
     cuts = statistics.quantiles(ordered, n=20, method="inclusive") if len(ordered) > 1 else [ordered[0]] * 19
     return Times(statistics.median(ordered), cuts[0], cuts[-1], len(ordered), ordered[0])
 
 
 def last_cache_mib() -> int:
-    """Size of the processor's largest cache in MiB; 32 where the kernel does not say."""
+    """Size of the processor's largest cache in MiB; at least 32, also where the kernel does not report it."""
     sizes = []
     for path in Path("/sys/devices/system/cpu/cpu0/cache").glob("index*/size"):
         text = path.read_text(encoding="ascii").strip()

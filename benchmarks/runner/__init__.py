@@ -1,1 +1,1 @@
-"""Runs a suite, holds it against its bounds, and writes records and a page."""
+"""Runs a suite, checks its bounds, and writes its records and a page."""

@@ -1,7 +1,7 @@
-"""`xpoll bench compare A B`: two documents of a suite, figure by figure, against tolerances.
+"""`xpoll bench compare A B`: compares two documents of a suite, figure by figure, against tolerances.
 
-Reads two documents that `xpoll bench` wrote, or names of committed ones in benchmarks/baselines/, and
-benchmarks/baselines/tolerances.toml. Figures that the tolerances do not name are shown, not judged.
+Reads two documents that `xpoll bench` wrote, or committed ones of benchmarks/baselines/ by name, and
+benchmarks/baselines/tolerances.toml. Figures without a tolerance are shown, not judged.
 """
 
 import fnmatch
@@ -19,14 +19,19 @@ Change = Literal["same", "better", "worse", "not judged", "gone", "new"]
 
 
 class Tolerance(NamedTuple):
-    """How far a figure may move, as a share of its first value, and which way is better."""
+    """The tolerance of a figure.
+
+    Attributes:
+        relative: Largest change without a verdict, as a share of the first value.
+        better: The direction of an improvement.
+    """
 
     relative: float
     better: Literal["higher", "lower"]
 
 
 class Difference(NamedTuple):
-    """One figure in both documents; None where one has it not."""
+    """One figure in both documents; `before` or `after` is None where that document lacks it."""
 
     what: str
     figure: str
@@ -37,12 +42,18 @@ class Difference(NamedTuple):
 
     @property
     def change(self) -> float | None:
-        """Share by which it moved."""
+        """Relative change, e.g. 0.1 for 10 % more; None where either value is missing."""
         return self.after / self.before - 1 if self.before and self.after is not None else None
 
 
 class Comparison(NamedTuple):
-    """All differences; `notes` says what makes the two hard to compare, and where they do not `holds` is False."""
+    """The comparison of two documents.
+
+    Attributes:
+        differences: One per figure.
+        notes: Differences of machine and parameters, which limit the comparison.
+        holds: Whether no figure is worse or gone.
+    """
 
     differences: list[Difference]
     notes: list[str]
@@ -50,7 +61,7 @@ class Comparison(NamedTuple):
 
 
 def read_document(name: str) -> dict[str, Any]:
-    """A suite's document by its path, or a committed baseline by its name.
+    """A suite's document, by path, or by name for a committed baseline.
 
     Raises:
         InputError: there is none, or it is no document of a suite.
@@ -66,7 +77,11 @@ def read_document(name: str) -> dict[str, Any]:
 
 
 def compare(before: dict[str, Any], after: dict[str, Any]) -> Comparison:
-    """Figure by figure.
+    """Compares two documents, figure by figure.
+
+    Args:
+        before: The older document.
+        after: The newer document.
 
     Raises:
         InputError: they are of different suites, or one of them is no measurement.
@@ -86,7 +101,7 @@ def compare(before: dict[str, Any], after: dict[str, Any]) -> Comparison:
 
 
 def read_tolerances() -> dict[str, dict[str, Tolerance]]:
-    """By suite and pattern of a figure's name."""
+    """Tolerances by suite and by pattern of a figure's name."""
     read = tomllib.loads((BASELINES / "tolerances.toml").read_text(encoding="utf-8"))
     return {suite: {name: Tolerance(**each) for name, each in table.items()} for suite, table in read.items()}
 

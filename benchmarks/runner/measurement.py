@@ -1,4 +1,4 @@
-"""What may be kept as a result: a figure with where it comes from. The type refuses what is none.
+"""Measurements: figures with their provenance. The types refuse figures that are not results.
 
 A suite's flat records become measurements: one figure of one arm, over its repeats.
 """
@@ -12,27 +12,27 @@ from typing import Any, Literal
 Status = Literal["ok", "failed"]
 
 IDENTITY = ("part", "arm", "role", "kernel", "model", "shape", "dtype")
-"""Keys of a record that say what was measured; its numbers are figures of that."""
+"""Keys of a record that identify what was measured; all other numbers are figures."""
 COUNTERS = frozenset({"repeat"})
 
 
 class RefusedError(ValueError):
-    """It is no measurement; the message says why."""
+    """A record or document is no measurement; the message has the reason."""
 
 
 @dataclass(frozen=True, slots=True)
 class Provenance:
-    """Where figures come from.
+    """The origin of figures.
 
     Attributes:
-        commit: Of the code that was measured.
+        commit: Commit of the code that was measured.
         dirty: Whether the code differed from it.
-        started_utc: When the suite began.
+        started_utc: When the suite started.
         processor: Name of the machine's processor.
-        cores: Cores that could be used.
-        devices: What engines would take, and the drivers of GPUs.
-        packages: Versions.
-        parameters: Of the suite.
+        cores: Number of usable cores.
+        devices: Devices that engines would use, and the drivers of GPUs.
+        packages: Versions by package.
+        parameters: Parameters of the suite.
     """
 
     commit: str
@@ -51,7 +51,20 @@ class Provenance:
 
 @dataclass(frozen=True, slots=True)
 class Measurement:
-    """One figure of one arm over its repeats; a failed one has a reason and no numbers."""
+    """One figure of one arm over its repeats; a failed one has an error and no values.
+
+    Attributes:
+        suite: Name of the suite.
+        what: What was measured, e.g. the arm.
+        figure: Name of the figure, with its unit.
+        values: One value per repeat.
+        status: "ok" or "failed".
+        error: Why it failed; otherwise empty.
+        provenance: Its origin.
+
+    Raises:
+        RefusedError: it has neither values nor an error, both, or values that are not finite.
+    """
 
     suite: str
     what: str
@@ -73,18 +86,22 @@ class Measurement:
 
     @property
     def median(self) -> float:
-        """Over the repeats."""
+        """Median over the repeats."""
         return statistics.median(self.values)
 
     def percentile(self, percent: int) -> float:
-        """Of the repeats, by linear interpolation; the value itself where there is one."""
+        """A percentile of the repeats, by linear interpolation; the value itself where there is one.
+
+        Args:
+            percent: 1 to 99.
+        """
         if len(self.values) == 1:
             return self.values[0]
         return statistics.quantiles(sorted(self.values), n=100, method="inclusive")[percent - 1]
 
 
 def provenance_of(document: Mapping[str, Any]) -> Provenance:
-    """Of a suite's document.
+    """The provenance of a suite's document.
 
     Raises:
         RefusedError: it names no commit.
@@ -107,7 +124,7 @@ def _drivers(environment: Mapping[str, Any]) -> list[str]:
 
 
 def measurements_of(document: Mapping[str, Any]) -> list[Measurement]:
-    """Every figure of a suite's records, in their order.
+    """Every figure of a suite's records, in order.
 
     Raises:
         RefusedError: the document names no commit, or a record failed and has numbers.
@@ -138,12 +155,12 @@ def measurements_of(document: Mapping[str, Any]) -> list[Measurement]:
 
 
 def name_of(record: Mapping[str, Any]) -> str:
-    """What a record is about, in words; "all" where it does not say."""
+    """The identity of a record, in words; "all" without any key of IDENTITY."""
     return ", ".join(str(record[key]) for key in IDENTITY if record.get(key)) or "all"
 
 
 def figures(record: Mapping[str, Any]) -> Sequence[tuple[str, float]]:
-    """The numbers of a record by name."""
+    """Name and value of each number of a record, except counters."""
     return [
         (name, float(value))
         for name, value in record.items()

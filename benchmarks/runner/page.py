@@ -1,7 +1,7 @@
-"""The document of a benchmark suite as a page for people, beside it as NAME.html.
+"""Renders the document of a benchmark suite as an HTML page, beside it as NAME.html.
 
-One file that loads and runs nothing, as report.html is: checks first, then charts with the numbers behind
-them, then every record, then where the figures come from.
+One self-contained file without scripts, as report.html: checks first, then charts with their numbers, then
+every record, then the provenance.
 """
 
 import statistics
@@ -22,7 +22,7 @@ HIDDEN = frozenset({*COUNTERS, "part"})
 
 
 def write_suite_page(document: Mapping[str, Any], path: Path) -> Path:
-    """Writes the page and returns where it is."""
+    """Writes the page of a suite's document; returns `path`."""
     records = document["records"]
     page = (
         templates()
@@ -40,7 +40,7 @@ def write_suite_page(document: Mapping[str, Any], path: Path) -> Path:
 
 
 def charts_of(records: Records) -> list[Chart]:
-    """Latency and rate over concurrency, and operators under the roofline, as far as the records have them."""
+    """Charts of latency and rate over concurrency, and of operators under the roofline, where records have them."""
     return [*_latency_charts(records), *_roofline_chart(records)]
 
 
@@ -54,12 +54,12 @@ def _latency_charts(records: Records) -> list[Chart]:
     rates = {"requests_per_s": "all requests", "goodput_per_s": "within the bounds"}
     rows = [Line(title, _medians(loads, name)) for name, title in rates.items()]
     if shown := [row for row in rows if row.points]:
-        charts.append(lines("rate-chart", "Requests a second", shown, x_name="requests in flight", y_name="1/s"))
+        charts.append(lines("rate-chart", "Requests per second", shown, x_name="requests in flight", y_name="1/s"))
     return charts
 
 
 def _medians(records: Records, figure: str) -> list[tuple[float, float]]:
-    """Median over the repeats by concurrency; 0 has no place on a logarithmic axis."""
+    """Median over the repeats by concurrency, without zeros, which a logarithmic axis cannot show."""
     by_load: dict[float, list[float]] = {}
     for record in records:
         if record.get(figure):
@@ -91,7 +91,7 @@ def _roofline_chart(records: Records) -> list[Chart]:
 
 
 def tables_of(records: Records) -> list[tuple[str, list[str], list[list[str]]]]:
-    """Records of one part and role with the same keys, as (caption, header, rows)."""
+    """Tables of records, one per part, role and set of keys, as (caption, header, rows)."""
     groups: dict[tuple[str, ...], list[Mapping[str, Any]]] = {}
     for record in records:
         kind = (record.get("part", ""), record.get("role", ""), record.get("status", ""))

@@ -1,8 +1,8 @@
-"""`xpoll bench NAME`: runs benchmarks/suites/NAME.toml and holds what it measured against the suite's bounds.
+"""`xpoll bench NAME`: runs the suite benchmarks/suites/NAME.py + NAME.toml and checks its bounds.
 
-Reads the suite. Returns one JSON document, and writes it to runs/bench/ with a page for people beside it:
-suite, about, parameters, changed (parameters that differ from the file), records, environment, checks,
-complete. A suite that is stopped leaves the records it has, with complete = false and no checks.
+Reads the suite. Returns one JSON document, and writes it to runs/bench/ with an HTML page beside it: suite,
+about, parameters, changed (parameters that differ from the file), records, environment, checks, complete. An
+interrupted suite leaves its records so far, with complete = false and no checks.
 """
 
 import importlib
@@ -14,6 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from xpoll.benchmarks import suites
 from xpoll.benchmarks.runner.page import write_suite_page
 from xpoll.benchmarks.runner.records import Record, Runner
 from xpoll.core.config_file import apply_overrides, nearest
@@ -22,17 +23,14 @@ from xpoll.core.errors import ConfigError
 from xpoll.core.files import write_json
 from xpoll.engine.devices.find import describe, find_devices
 
-SUITES = Path(__file__).parents[1] / "suites"
-MODULES = "xpoll.benchmarks.suites."
-
 
 class Suite(NamedTuple):
-    """What there is to measure, and what its figures are held against.
+    """A suite.
 
     Attributes:
-        name: As `xpoll bench` takes it.
-        file: TOML of about, parameters and checks.
-        module: Its `measure(parameters)` yields the records.
+        name: Name for `xpoll bench`.
+        file: TOML file of about, parameters and checks.
+        module: Import name of the module whose `measure(parameters)` yields the records.
     """
 
     name: str
@@ -40,7 +38,7 @@ class Suite(NamedTuple):
     module: str
 
     def read(self) -> dict[str, Any]:
-        """About, parameters and checks, as the file has them."""
+        """The content of the file: about, parameters, checks and perhaps choices."""
         return tomllib.loads(self.file.read_text(encoding="utf-8"))
 
 
@@ -50,16 +48,20 @@ AGGREGATES: dict[str, Callable[[list[float]], float]] = {
     "min": min,
     "max": max,
 }
-"""What `over` in a check may name: how the records that have the figure become one value."""
+"""Values of `over` in a check: how the records that have the figure become one value."""
 
 
 def suite_names() -> list[str]:
-    """The suites there are, sorted."""
-    return sorted(path.stem for path in SUITES.glob("*.toml"))
+    """Names of all suites, sorted."""
+    return sorted(_suites())
+
+
+def _suites() -> dict[str, Path]:
+    return {path.stem: path for folder in suites.__path__ for path in Path(folder).glob("*.toml")}
 
 
 def read_suite(name: str) -> dict[str, Any]:
-    """A suite as its file has it: about, parameters, checks.
+    """The content of a suite's file: about, parameters, checks and perhaps choices.
 
     Raises:
         ConfigError: there is no such suite.
@@ -73,23 +75,25 @@ def find_suite(name: str) -> Suite:
     Raises:
         ConfigError: there is no such suite.
     """
-    if name not in suite_names():
+    file = _suites().get(name)
+    if file is None:
         raise ConfigError(f"there is no suite {name!r}", mend=f"known suites: {', '.join(suite_names())}")
-    return Suite(name, SUITES / f"{name}.toml", f"{MODULES}{name}")
+    return Suite(name, file, f"{suites.__name__}.{name}")
 
 
 def run_suite(suite: Suite, *, overrides: list[str] | None = None, output: Path | None = None) -> dict[str, Any]:
-    """Runs a suite.
+    """Runs a suite and writes its document; returns the document.
 
     Args:
-        suite: As `find_suite` gives it; an experiment has one of its own.
+        suite: As `find_suite` returns it; experiments make their own.
         overrides: "parameters.key=value" each.
-        output: Where the document is written; runs/bench/NAME-<UTC time>.json unless given.
+        output: File of the document; runs/bench/NAME-<UTC time>.json unless given.
 
     Raises:
-        ConfigError: there is no such parameter.
+        ConfigError: there is no such parameter, or a value is not allowed.
     """
-    measure: Runner = importlib.import_module(suite.module).measure
+    module = importlib.import_module(suite.module)
+    measure: Runner = module.measure
     name, file = suite.name, suite.read()
     changed = _override(file, overrides or [])
     records: list[Record] = []
@@ -114,11 +118,13 @@ def run_suite(suite: Suite, *, overrides: list[str] | None = None, output: Path 
     finally:
         write_json(output, result)
         write_suite_page(result, output.with_suffix(".html"))
+    if hasattr(module, "finish"):
+        module.finish(result)
     return result
 
 
 def _override(suite: dict[str, Any], overrides: list[str]) -> dict[str, Any]:
-    """Applies overrides to the suite; returns the parameters that differ from the file's."""
+    """Applies overrides to the content of a suite's file; returns the parameters that differ."""
     parameters = suite["parameters"]
     before = dict(parameters)
     for override in overrides:
@@ -127,15 +133,15 @@ def _override(suite: dict[str, Any], overrides: list[str]) -> dict[str, Any]:
             known = [f"parameters.{known}" for known in before]
             raise ConfigError(f"unknown parameter {table}.{key}", mend=nearest(f"{table}.{key}", known))
         apply_overrides(suite, [override])
-        if not _same_kind(before[key], parameters[key]):
-            raise ConfigError(f"--set {override!r}: {key} must be of the kind of {before[key]!r}")
+        if not _same_type(before[key], parameters[key]):
+            raise ConfigError(f"--set {override!r}: {key} must be of the type of {before[key]!r}")
     for key, known in suite.get("choices", {}).items():
         _check_choice(key, parameters[key], known)
     return {key: value for key, value in parameters.items() if value != before[key]}
 
 
 def _check_choice(key: str, chosen: list[str], known: list[str]) -> None:
-    """Before anything is measured: ceilings alone take minutes."""
+    """Checked before anything is measured: ceilings alone take minutes."""
     if not chosen:
         raise ConfigError(f"parameters.{key} names none", mend=f"known: {', '.join(known)}")
     unknown = next((name for name in chosen if name not in known), None)
@@ -143,7 +149,7 @@ def _check_choice(key: str, chosen: list[str], known: list[str]) -> None:
         raise ConfigError(f"parameters.{key}: there is no {unknown!r}", mend=f"known: {', '.join(known)}")
 
 
-def _same_kind(old: Any, new: Any) -> bool:
+def _same_type(old: Any, new: Any) -> bool:
     numbers = (int, float)
     if isinstance(old, bool) or isinstance(new, bool):
         return isinstance(old, bool) and isinstance(new, bool)
@@ -153,10 +159,16 @@ def _same_kind(old: Any, new: Any) -> bool:
 
 
 def check(bound: dict[str, Any], records: list[Record]) -> dict[str, Any]:
-    """Holds the records that have the figure `name` against a bound; without any it does not hold.
+    """Checks the records that have a figure against a bound; a figure that no record has does not hold.
 
-    `over` says how they become one value: an aggregate, median unless it is said; with `over = "all"`
-    each of them must hold, and the value is the worst.
+    Args:
+        bound: `name` of the figure, `unit`, `at_least` and `at_most`. `over` is the aggregate that makes one
+            value of the records, by default the median; with "all" each record must hold, and the value is
+            the worst.
+        records: The records of a run.
+
+    Returns:
+        The bound with `value`, `lowest`, `highest` and `holds`.
     """
     values = [float(record[bound["name"]]) for record in records if record.get(bound["name"]) is not None]
     if not values:

@@ -1,9 +1,9 @@
-"""vLLM as xpoll starts it, token by token: time to first token, time per output token, end-to-end latency.
+"""vLLM as xpoll starts it: time to first token, time per output token, end-to-end latency.
 
-One engine on the first device, in a process of its own; the prompts of examples/investor_sentiment, sampled
-by temperature alone, and of a fixed length, so that every request decodes as much. Each
-concurrency is one closed loop: so many requests are in flight until all are answered. No Ray, no journal:
-the suite `overhead` says what these cost.
+One engine on the first device, in a subprocess; the prompts of examples/investor_sentiment, sampled by
+temperature alone, with answers of a fixed length, so that every request decodes the same number of tokens.
+Each concurrency is one closed loop, with that many requests in flight until all are answered. No Ray, no
+journal: the suite `overhead` measures their cost.
 """
 
 import asyncio
@@ -16,9 +16,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from xpoll.benchmarks.runner.fresh import in_fresh_process
 from xpoll.benchmarks.runner.records import Parameters, Record
-from xpoll.benchmarks.suites.overhead import example_config, example_prompts
+from xpoll.benchmarks.runner.subprocess_call import call_in_subprocess
+from xpoll.benchmarks.workloads.example_job import example_config, example_prompts
 from xpoll.core.models import resolve_model
 from xpoll.core.progress import say
 from xpoll.engine.devices.find import find_devices, pinning
@@ -27,7 +27,15 @@ PERCENTILES = (50, 95, 99)
 
 
 class Answered(NamedTuple):
-    """One request: seconds to its first token and to its last, and its token counts."""
+    """One request.
+
+    Attributes:
+        first_s: Seconds to its first token.
+        whole_s: Seconds to its last token.
+        prompt_tokens: Tokens of the prompt.
+        cached_tokens: Tokens of the prompt that came from the prefix cache.
+        output_tokens: Tokens of the answer.
+    """
 
     first_s: float
     whole_s: float
@@ -37,24 +45,24 @@ class Answered(NamedTuple):
 
     @property
     def per_token_s(self) -> float:
-        """Seconds for each token after the first."""
+        """Seconds per token after the first."""
         return (self.whole_s - self.first_s) / max(1, self.output_tokens - 1)
 
 
 def measure(parameters: Parameters) -> Iterator[Record]:
-    """The engine's start, then every concurrency, as often as the suite says."""
-    resolve_model(parameters["model"], key="parameters.model")  # a packaged one is prepared before the clock
+    """The engine's start, then every concurrency, `repeats` times."""
+    resolve_model(parameters["model"], key="parameters.model")  # prepares a packaged model before the clock starts
     device = find_devices(parameters["device"], 0)[0]
     log = Path(tempfile.gettempdir()) / f"xpoll-bench-engine-{os.getpid()}.log"
     say(f"starting vLLM with {parameters['model']} on {device}")
-    found = in_fresh_process(sweep, parameters, environment=pinning(device), log=log)
+    found = call_in_subprocess(sweep, parameters, environment=pinning(device), log=log)
     yield {"arm": "start", "startup_s": found["startup_s"]}
     yield from found["records"]
     log.unlink(missing_ok=True)
 
 
 def sweep(parameters: Parameters) -> Record:
-    """All concurrencies on one engine; called in a process of its own."""
+    """Start and records of all concurrencies on one engine; to be called in a subprocess."""
     return asyncio.run(_sweep(parameters))
 
 
@@ -104,7 +112,7 @@ def _token_ids(tokenizer: Any, parameters: Parameters) -> list[list[int]]:
 async def _closed_loop(
     engine: Any, prompts: Sequence[list[int]], concurrency: int, parameters: Parameters, name: str
 ) -> tuple[list[Answered], float]:
-    """All prompts with at most so many in flight; the answers and the seconds from first to last."""
+    """Sends all prompts with at most `concurrency` in flight; returns the answers and the total seconds."""
     left = iter(enumerate(prompts))
     answered: list[Answered] = []
 
@@ -140,8 +148,13 @@ async def _ask(engine: Any, prompt: list[int], parameters: Parameters, request: 
 def figures(answered: Sequence[Answered], wall_s: float, parameters: Parameters) -> Record:
     """Percentiles in milliseconds and rates of one loop.
 
-    `goodput_per_s` counts the requests whose first token and whose whole answer came within the suite's
-    bounds (`first_token_bound_ms`, `latency_bound_ms`).
+    `goodput_per_s` counts the requests whose first token and complete answer came within the suite's bounds
+    (`first_token_bound_ms`, `latency_bound_ms`).
+
+    Args:
+        answered: The requests.
+        wall_s: Seconds of the whole loop.
+        parameters: Of the suite.
     """
     record: Record = {"requests": len(answered), "wall_s": round(wall_s, 3)}
     for name, seconds in (

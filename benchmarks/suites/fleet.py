@@ -1,10 +1,9 @@
-"""A fleet of simulated devices: how much of the sum of the devices' own rates one dispatcher gets out of them.
+"""A fleet of simulated devices: the share of the sum of the devices' own rates that one dispatcher reaches.
 
-Each device has a worker and a seat of its own; `devices_per_process` of them share a Ray actor, because 128
-Python processes would starve each other on few cores. The engine is timed by a roofline and computes
-nothing. A device's own rate is measured first, by the same code with that one device. Then capacity is
-the own rate times the time from a device's being ready to the end of the run, summed over all devices,
-that of the lost one as if it had stayed.
+Each device has its own worker and slot; `devices_per_process` of them share a Ray actor, because 128 Python
+processes would starve each other on few cores. The engine is timed by a roofline and computes nothing. The
+rate of a single device is measured first, by the same code. Capacity is that rate times the time from a
+device's readiness to the end of the run, summed over all devices; the lost device counts as if it had stayed.
 """
 
 import tempfile
@@ -18,34 +17,30 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from xpoll.benchmarks.runner.fresh import in_fresh_process, peak_memory_mib
 from xpoll.benchmarks.runner.records import Parameters, Record
+from xpoll.benchmarks.runner.subprocess_call import call_in_subprocess, peak_memory_mib
 from xpoll.benchmarks.workloads.fleet_hosts import Hosts
-from xpoll.benchmarks.workloads.prompts import label_prompts
-from xpoll.core.config import EngineConfig
-from xpoll.core.files import read_json
+from xpoll.benchmarks.workloads.simulated_run import run_simulated
 from xpoll.core.progress import say
-from xpoll.core.run_folder import RunFolder
 from xpoll.engine.journal.journal import parts
-from xpoll.engine.run import Workload, answer_prompts
 
 COLUMNS = ["document_id", "persona_id", "sample", "worker", "error_kind", "started_unix_s", "latency_s"]
 DEVICE_PARAMETERS = ("device", "model_shape", "compute_efficiency", "bandwidth_efficiency", "time_scale", "fail_share")
 
 
 def measure(parameters: Parameters) -> Iterator[Record]:
-    """One device alone, then all of them, one of which is lost half-way; as often as the suite says."""
+    """One device alone, then all of them, one of which is lost half-way; `repeats` times."""
     for repeat in range(parameters["repeats"]):
         say(f"repeat {repeat + 1} of {parameters['repeats']}: one device alone")
-        alone = in_fresh_process(one_device, parameters)
+        alone = call_in_subprocess(one_device, parameters)
         yield {"arm": "one device", "repeat": repeat, **alone}
         say(f"repeat {repeat + 1} of {parameters['repeats']}: {parameters['devices']} devices")
-        fleet = in_fresh_process(whole_fleet, parameters, alone["own_rate_answers_per_s"])
+        fleet = call_in_subprocess(whole_fleet, parameters, alone["own_rate_answers_per_s"])
         yield {"arm": "fleet", "repeat": repeat, **fleet}
 
 
 def one_device(parameters: Parameters) -> Record:
-    """The own rate: between the first and the last tenth of the answers, when the batch is full."""
+    """The rate of one device, between the first and the last tenth of the answers, while the batch is full."""
     documents = parameters["documents_alone"]
     with tempfile.TemporaryDirectory() as folder:
         answers, session = _poll(Path(folder), parameters, documents=documents, devices=1)
@@ -59,11 +54,11 @@ def one_device(parameters: Parameters) -> Record:
 
 
 def whole_fleet(parameters: Parameters, own_rate: float) -> Record:
-    """All devices on one job.
+    """Figures of all devices on one job.
 
     Args:
         parameters: Of the suite.
-        own_rate: Answers a second of one device alone.
+        own_rate: Answers per second of one device alone.
     """
     documents, devices = parameters["documents"], parameters["devices"]
     lost = f"worker-{parameters['lost_device']}"
@@ -102,7 +97,7 @@ def whole_fleet(parameters: Parameters, own_rate: float) -> Record:
 
 
 def _steady_share(ended_s: Any, ready_s: Any, own_rate: float) -> float | None:
-    """The same share from when all devices were ready to when a twentieth of the answers was left: without the tail."""
+    """The share of capacity from the last device's readiness to 95 % of the answers: without start and tail."""
     begin_s, end_s = float(ready_s.max()), float(np.quantile(ended_s, 0.95))
     if end_s <= begin_s:
         return None
@@ -113,24 +108,23 @@ def _steady_share(ended_s: Any, ready_s: Any, own_rate: float) -> float | None:
 def _poll(
     folder: Path, parameters: Parameters, *, documents: int, devices: int, more: dict[str, Any] | None = None
 ) -> tuple[pa.Table, dict[str, Any]]:
-    """Runs a job; returns its answers, and what engine.json says of the session."""
+    """Runs a job; returns its answers, and its session in engine.json."""
     simulated = {name: parameters[name] for name in DEVICE_PARAMETERS}
-    config = EngineConfig(
-        backend="simulated",
-        device="cpu",
-        replicas=devices,
-        max_in_flight=parameters["max_in_flight"],
-        simulated={**simulated, "max_num_seqs": parameters["max_num_seqs"], **(more or {})},  # type: ignore[call-arg]
-    )
-    run = RunFolder(folder)
     hosts = Hosts(parameters["devices_per_process"])
-    job = Workload(label_prompts(documents), documents, 1)
-    answer_prompts(job, config=config, folder=run, begin=hosts.begin, end=hosts.end)
-    table = pa.concat_tables([pq.read_table(part, columns=COLUMNS) for part in parts(run.completions)])
-    return table, read_json(run.engine)["sessions"][-1]
+    run = run_simulated(
+        folder,
+        documents,
+        max_in_flight=parameters["max_in_flight"],
+        simulated={**simulated, "max_num_seqs": parameters["max_num_seqs"], **(more or {})},
+        devices=devices,
+        create=hosts.create,
+        kill=hosts.kill,
+    )
+    table = pa.concat_tables([pq.read_table(part, columns=COLUMNS) for part in parts(run.folder.completions)])
+    return table, run.session
 
 
 def _ended_unix_s(answers: pa.Table) -> Any:
-    """When each answer was there; error rows, which come at once and carry no time, are left at the earliest."""
+    """Unix time at which each answer was complete; error rows have no time and get the earliest one."""
     ended_s = pc.add(answers["started_unix_s"], answers["latency_s"]).to_numpy()
     return np.where(ended_s == 0, ended_s[ended_s > 0].min(), ended_s)

@@ -1,8 +1,8 @@
-"""What it costs that every answer is on disk before it counts: the same load with the journal and with none.
+"""The cost of durability: the same run with the journal, and with one that only counts.
 
-The load is one worker whose simulated device answers about as fast as the suite says, which is far
-below what the dispatcher carries; so the overhead is what a user sees, not what the journal could do.
-A third arm answers at once and gives the cost of an answer when nothing else is the limit.
+The run is one worker whose simulated device is paced far below the dispatcher's own limit, so the overhead is
+what a user sees and not the journal's limit. A third arm has no pace and gives the journal's cost per answer
+when nothing else is the limit.
 """
 
 import tempfile
@@ -13,23 +13,25 @@ from statistics import median
 
 import pyarrow as pa
 
-from xpoll.benchmarks.runner.fresh import in_fresh_process
 from xpoll.benchmarks.runner.records import Parameters, Record, alternating
-from xpoll.benchmarks.workloads.prompts import label_prompts
-from xpoll.core.config import EngineConfig
-from xpoll.core.files import read_json
-from xpoll.core.run_folder import RunFolder
+from xpoll.benchmarks.runner.subprocess_call import call_in_subprocess
+from xpoll.benchmarks.workloads.simulated_run import run_simulated
 from xpoll.engine.journal.journal import Journal
-from xpoll.engine.run import Workload, answer_prompts
 
 
 class TimedJournal(Journal):
-    """The journal, and how long its callers waited for it."""
+    """The journal, with the time that its callers waited for it.
+
+    Attributes:
+        append_s: Seconds in `append`, summed.
+        appends: Number of appends with any answers.
+    """
 
     append_s = 0.0
     appends = 0
 
     def append(self, batches: Sequence[pa.RecordBatch]) -> None:
+        """As `Journal.append`, timed."""
         begun_s = time.perf_counter()
         super().append(batches)
         self.append_s += time.perf_counter() - begun_s
@@ -37,9 +39,10 @@ class TimedJournal(Journal):
 
 
 class CountingJournal(TimedJournal):
-    """Counts the answers and forgets them: what a run would be without a journal."""
+    """Counts appends and drops the answers: a run without durability."""
 
     def append(self, batches: Sequence[pa.RecordBatch]) -> None:
+        """Counts the append."""
         self.appends += bool(batches)
 
 
@@ -47,16 +50,16 @@ JOURNALS = {"journal": TimedJournal, "no journal": CountingJournal, "saturated":
 
 
 def measure(parameters: Parameters) -> Iterator[Record]:
-    """The arms in turn, then each pair's loss of throughput."""
+    """The arms in turn, then the loss of throughput of each pair."""
     rates: dict[str, list[float]] = {arm: [] for arm in parameters["arms"]}
 
-    def measure(arm: str, repeat: int) -> Record:
+    def measure_arm(arm: str, _repeat: int) -> Record:
         scale = 0.0 if arm == "saturated" else parameters["time_scale"]
-        record = in_fresh_process(measure_once, arm, parameters["documents"], parameters["max_in_flight"], scale)
+        record = call_in_subprocess(measure_once, arm, parameters["documents"], parameters["max_in_flight"], scale)
         rates[arm].append(record["answers_per_s"])
         return record
 
-    yield from alternating(parameters, measure)
+    yield from alternating(parameters, measure_arm)
     for repeat, (with_journal, without) in enumerate(zip(rates["journal"], rates["no journal"], strict=True)):
         yield {
             "arm": "journal against no journal",
@@ -71,7 +74,14 @@ def measure(parameters: Parameters) -> Iterator[Record]:
 
 
 def measure_once(arm: str, documents: int, max_in_flight: int, time_scale: float) -> Record:
-    """One run into a temporary folder."""
+    """Figures of one run in a temporary folder.
+
+    Args:
+        arm: Key of JOURNALS.
+        documents: Number of documents, with one prompt each.
+        max_in_flight: Most prompts in the engine.
+        time_scale: Real seconds per simulated second.
+    """
     made: list[TimedJournal] = []
 
     def make(folder: Path, *, rows_per_part: int) -> Journal:
@@ -79,17 +89,16 @@ def measure_once(arm: str, documents: int, max_in_flight: int, time_scale: float
         return made[-1]
 
     simulated = {"time_scale": time_scale, "max_num_seqs": max_in_flight}
-    config = EngineConfig(backend="simulated", device="cpu", max_in_flight=max_in_flight, simulated=simulated)  # type: ignore[call-arg]
     with tempfile.TemporaryDirectory() as folder:
-        run = RunFolder(Path(folder))
-        job = Workload(label_prompts(documents), documents, 1)
-        answers = answer_prompts(job, config=config, folder=run, make_journal=make)
-        wall_s = read_json(run.engine)["sessions"][-1]["wall_s"]
+        run = run_simulated(
+            Path(folder), documents, max_in_flight=max_in_flight, simulated=simulated, make_journal=make
+        )
     (journal,) = made
+    answers, wall_s = run.answers, run.session["wall_s"]
     return {
         "answers": answers,
         "wall_s": wall_s,
-        "answers_per_s": round(answers / wall_s, 1),
+        "answers_per_s": run.answers_per_s,
         "append_s": round(journal.append_s, 3),
         "append_share": round(journal.append_s / wall_s, 4),
         "appends": journal.appends,

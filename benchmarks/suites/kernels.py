@@ -1,4 +1,4 @@
-"""Operators of language models on this machine's device, against ceilings that are measured beside them."""
+"""Operators of language models on this machine's device, against ceilings measured in the same run."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -10,21 +10,21 @@ from xpoll.engine.devices.intel_products import product_named
 from xpoll.engine.planning.rooflines import ROOFLINES
 
 IN_A_STEP = frozenset({"gemm", "attention_prefill", "attention_decode"})
-"""Operators that the simulated engine's model of a step counts."""
+"""Operators that the simulated engine's model of a step includes."""
 
 
 def measure(parameters: Parameters) -> Iterator[Record]:
-    """Ceilings, what two other tools say of them, published peaks, then every operator."""
+    """Published peaks, measured ceilings, the same ceilings by two other tools, then every operator."""
     from xpoll.kernels_bench.run import device_here, run_kernels
-    from xpoll.kernels_bench.wanted import Wanted
+    from xpoll.kernels_bench.selection import CaseSelection
 
     device = device_here() if parameters["device"] == "auto" else parameters["device"]
     names = ("models", "dtypes", "arms", "decode_tokens", "prefill_tokens", "samples", "most_s", "ipex_python")
-    wanted = Wanted(device=device, **{name: parameters[name] for name in names})
+    selection = CaseSelection(device=device, **{name: parameters[name] for name in names})
     ceilings: list[Record] = []
     yield {"role": "published", "device": device, **published_peaks(device)}
     with Progress(f"operators on {device}", total=0, unit="records") as progress:
-        for record in run_kernels(wanted):
+        for record in run_kernels(selection):
             progress.total += 1
             progress.add(1)
             if record["role"] == "ceiling":
@@ -36,7 +36,11 @@ def measure(parameters: Parameters) -> Iterator[Record]:
 
 
 def published_peaks(device: str) -> dict[str, Any]:
-    """Peaks of this device that somebody has published, with their source; nulls where none are known."""
+    """Published peaks of this machine's device, with their source; Nones where none are known.
+
+    Args:
+        device: Kind of device, as PyTorch names it.
+    """
     name = find_devices(device, 0)[0].name
     product = product_named(name)
     roofline = ROOFLINES.get(product.roofline if product else "")
@@ -52,7 +56,12 @@ def published_peaks(device: str) -> dict[str, Any]:
 
 
 def agreement(ceilings: list[Record], opinion: Record) -> dict[str, float]:
-    """Our ceilings over those of the other tools; a figure that either lacks is left out."""
+    """Ratios of our ceilings to those of the other tools; a figure that either lacks is left out.
+
+    Args:
+        ceilings: Records with the role "ceiling".
+        opinion: The record with the role "second opinion".
+    """
     found = {}
     for kernel, key in (("gemm", "gemm_gflop_per_s"), ("triad", "triad_gb_per_s")):
         ours = [r for r in ceilings if r["kernel"] == kernel and r["dtype"] == "fp32" and r["status"] == "ok"]
@@ -63,11 +72,16 @@ def agreement(ceilings: list[Record], opinion: Record) -> dict[str, float]:
 
 
 def efficiencies(records: Sequence[Record]) -> dict[str, float]:
-    """Shares of the ceilings that the matrices and attention of the measured models reach, by what bounds them.
+    """Shares of the ceilings that matrices and attention of the measured models reach, by what bounds them.
 
-    These are what the simulated engine takes as compute_efficiency and bandwidth_efficiency. The best arm
-    of an operator counts, as in an engine, but for IPEX's, which no current vLLM takes; operators weigh by their
-    time. One without any is left out.
+    They are the simulated engine's compute_efficiency and bandwidth_efficiency. The best arm of an operator
+    counts, as in an engine, except for IPEX's, which no current vLLM uses; operators are weighted by their time.
+
+    Args:
+        records: Of a run of the suite.
+
+    Returns:
+        "compute_efficiency" and "bandwidth_efficiency", 0 to 1; one without any operator is left out.
     """
     best: dict[tuple[str, ...], Record] = {}
     for record in records:

@@ -1,11 +1,11 @@
-"""Polls that are killed with SIGKILL at random points and resumed until they are done.
+"""Polls that are killed with SIGKILL at random moments and resumed until they are done.
 
-Afterwards no answer that was on disk before a kill may be missing, none may have been asked again, the
-votes must be those of a poll that nobody killed, and no process of the killed ones may be left.
-Simulated answers depend on their key alone, so votes can be compared.
+Afterwards no answer that was on disk before a kill may be missing, none may have been asked again, the votes
+must equal those of an uninterrupted poll, and no process of the killed ones may be left. Simulated answers
+depend on their key alone, so votes can be compared.
 
-One Ray serves most runs, because starting one takes longer than the run; in every `own_ray_every`th
-run xpoll starts its own, whose processes must be gone as well.
+Most runs share one Ray, because starting one takes longer than the run; in every `own_ray_every`th run xpoll
+starts a local one, whose processes must end as well.
 """
 
 import random
@@ -33,95 +33,102 @@ VICTIMS = {"driver": 0.5, "worker": 0.25, "both": 0.25}
 Votes = dict[Key, str | None]
 
 
-class Truth(NamedTuple):
-    """A poll that nobody killed: its votes, and how long it took to its first answers."""
+class Reference(NamedTuple):
+    """An uninterrupted poll: its votes, and the seconds to its first answers."""
 
     votes: Votes
     usual_start_s: float
 
 
 def measure(parameters: Parameters) -> Iterator[Record]:
-    """One record a run: when what was killed, what was kept, and what is wrong afterwards."""
+    """One record per run: the kills, the answers kept, and every fault found afterwards."""
     import ray
 
     draw = random.Random(parameters["seed"])
     with tempfile.TemporaryDirectory() as root, ray_session(EngineConfig(), log=Path(root) / "ray.log"):
         address = ray.get_runtime_context().gcs_address
-        truths = {}
+        references = {}
         for stop in ("never", "decided"):
             poll = PollProcess(Path(root) / f"uninterrupted-{stop}", stop, address, parameters)
-            truths[stop], record = uninterrupted(poll)
+            references[stop], record = uninterrupted(poll)
             yield {"uninterrupted": stop, **record}
         done = 0
-        for number in range(2 * parameters["runs"]):  # a drawn point may lie behind the end of a poll
+        for number in range(2 * parameters["runs"]):  # a drawn moment may be after the end of a poll
             if done == parameters["runs"]:
                 return
             own_ray = number % parameters["own_ray_every"] == parameters["own_ray_every"] - 1
             stop = "never" if number % 2 else "decided"
             poll = PollProcess(Path(root) / f"run-{number}", stop, None if own_ray else address, parameters)
             twice = draw.random() < parameters["killed_twice_share"]
-            record = killed(poll, truths[stop], draw, kills=2 if twice else 1)
+            record = killed(poll, references[stop], draw, kills=2 if twice else 1)
             done += record["runs"]
             say(f"{done} of {parameters['runs']} killed runs done: {record}")
             yield {"run": number, "stop": stop, "own_ray": own_ray, **record}
 
 
-def uninterrupted(poll: PollProcess) -> tuple[Truth, Record]:
-    """What killed polls are compared with."""
+def uninterrupted(poll: PollProcess) -> tuple[Reference, Record]:
+    """Runs a poll without a kill; returns the reference for killed polls, and its record."""
     begun_s = time.monotonic()
     poll.start()
-    usual_start_s = poll.wait_until("answering", random.Random(0), wanted=1, usual_start_s=0.0)
+    usual_start_s = poll.wait_until("answering", random.Random(0), total=1, usual_start_s=0.0)
     poll.finish()
-    truth = Truth(votes_of(poll.folder), usual_start_s)
+    reference = Reference(votes_of(poll.folder), usual_start_s)
     wall_s = time.monotonic() - begun_s
-    return truth, {"votes": len(truth.votes), "start_s": round(usual_start_s, 2), "wall_s": round(wall_s, 2)}
+    return reference, {"votes": len(reference.votes), "start_s": round(usual_start_s, 2), "wall_s": round(wall_s, 2)}
 
 
-def killed(poll: PollProcess, truth: Truth, draw: random.Random, *, kills: int) -> Record:
-    """Starts a poll, kills it, resumes it until it is done, and looks at what it left."""
-    wanted, told = len(truth.votes), []
+def killed(poll: PollProcess, reference: Reference, draw: random.Random, *, kills: int) -> Record:
+    """Starts a poll, kills it, resumes it until it is done, and checks its results.
+
+    Args:
+        poll: Not started yet.
+        reference: An uninterrupted poll of the same job.
+        draw: Random generator of moments and victims.
+        kills: Number of kills.
+    """
+    total, done = len(reference.votes), []
     kept: set[Key] = set()
-    processes_left, sealing, sessions, missing = 0, 0, 0, wanted
+    processes_left, sealing, sessions, missing = 0, 0, 0, total
     begun_s = time.monotonic()
     poll.start()
     for _ in range(kills):
         moment, victim = _pick(MOMENTS, draw), _pick(VICTIMS, draw)
-        at_s = poll.wait_until(moment, draw, wanted=wanted, usual_start_s=truth.usual_start_s)
+        at_s = poll.wait_until(moment, draw, total=total, usual_start_s=reference.usual_start_s)
         if not poll.is_running:
             break
         if victim == "worker" and not poll.workers():
             victim = "driver"
         processes_left += len(left_of(poll.kill(victim)))
-        if victim == "worker":  # the driver goes on by itself
-            told.append(f"{moment}: worker at {at_s:.2f} s")
+        if victim == "worker":  # the driver carries on by itself
+            done.append(f"{moment}: worker at {at_s:.2f} s")
             continue
         sealing += poll.is_sealing
         on_disk = keys_on_disk(poll.folder.completions)
         kept |= set(on_disk)
-        missing, sessions = wanted - len(on_disk), len(_sessions(poll.folder))
-        told.append(f"{moment}: {victim} at {at_s:.2f} s with {len(on_disk)} answers kept")
+        missing, sessions = total - len(on_disk), len(_sessions(poll.folder))
+        done.append(f"{moment}: {victim} at {at_s:.2f} s with {len(on_disk)} answers kept")
         poll.start()
     poll.finish()
     asked = sum(session["answers"] for session in _sessions(poll.folder)[sessions:])
     answers = Counter(keys_on_disk(poll.folder.completions))
     votes = votes_of(poll.folder)
     return {
-        "runs": int(len(told) > 0),
-        "kills": "; ".join(told) or "none: it was over before",
+        "runs": int(len(done) > 0),
+        "kills": "; ".join(done) or "none: it was over before",
         "while_sealing": sealing,
         "kept": len(kept),
         "missing": missing,
         "asked": asked,
         "lost": len(kept - answers.keys()),
         "asked_twice": answers.total() - len(answers) + max(0, asked - missing),
-        "votes_that_differ": sum(votes.get(key, "") != truth.votes.get(key, "") for key in votes | truth.votes),
+        "votes_that_differ": sum(votes.get(key, "") != reference.votes.get(key, "") for key in votes | reference.votes),
         "processes_left": processes_left + len(left_of(poll.workers())),
         "wall_s": round(time.monotonic() - begun_s, 2),
     }
 
 
 def votes_of(folder: RunFolder) -> Votes:
-    """Labels by key, as the vote reads them."""
+    """Labels by key, as the vote parses them."""
     votes = (to_vote(completion, LABELS) for completion in read_completions(folder.completions))
     return {Key(vote.document_id, vote.persona_id, vote.sample): vote.label for vote in votes}
 

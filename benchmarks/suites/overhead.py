@@ -1,53 +1,45 @@
-"""What xpoll costs beside the bare engine: documents a second against `vllm.LLM.generate` fed everything at once.
+"""xpoll's overhead: documents per second against the bare engine, `vllm.LLM.generate` with all prompts at once.
 
-Same model, prompts, sampling, engine options, vLLM and pinning; each measurement in a process of its
-own, the arms in turn. Both sides start the engine before the clock. The bare engine gets its prompts
-tokenised and all at once; xpoll renders and tokenises within its time, passes them through Ray, and
-fsyncs every answer.
+Same model, prompts, sampling, engine options, vLLM and pinning; each measurement in a subprocess, the arms in
+turn. Both sides start the engine before the clock starts. The bare engine gets tokenised prompts, all at once;
+xpoll renders and tokenises within the measured time, passes prompts through Ray, and fsyncs every answer.
 """
 
 import os
 import tempfile
 import time
 from collections.abc import Iterator
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from xpoll.benchmarks.runner.fresh import in_fresh_process
 from xpoll.benchmarks.runner.records import Parameters, Record, alternating
-from xpoll.core.config import Config
-from xpoll.core.config_file import load_config
+from xpoll.benchmarks.runner.subprocess_call import call_in_subprocess
+from xpoll.benchmarks.workloads.example_job import example_config, example_prompts
 from xpoll.core.errors import EngineError
 from xpoll.core.files import read_json
 from xpoll.core.models import resolve_model
-from xpoll.core.records import Prompt
 from xpoll.core.run_folder import RunFolder
 from xpoll.engine.devices.find import find_devices, pinning
-from xpoll.personas.documents import stream_documents
-from xpoll.personas.persona import load_panel
-from xpoll.personas.prompts import build_prompts
 
-EXAMPLE = Path(__file__).parents[2] / "examples" / "investor_sentiment"
 BARE = "LLM.generate"
 
 
 def measure(parameters: Parameters) -> Iterator[Record]:
-    """The arms in turn, then the rate of each against the bare engine's in the same repeat."""
-    resolve_model(parameters["model"], key="parameters.model")  # a packaged one is prepared before the clock
+    """The arms in turn, then the rate of each as a share of the bare engine's in the same repeat."""
+    resolve_model(parameters["model"], key="parameters.model")  # prepares a packaged model before the clock starts
     (device,) = find_devices("cpu", 1)
     rates: dict[str, list[float]] = {arm: [] for arm in parameters["arms"]}
     log = Path(tempfile.gettempdir()) / f"xpoll-bench-overhead-{os.getpid()}.log"
 
-    def measure(arm: str, repeat: int) -> Record:
+    def measure_arm(arm: str, _repeat: int) -> Record:
         if arm == BARE:
-            record = in_fresh_process(bare_engine, parameters, environment=pinning(device), log=log)
+            record = call_in_subprocess(bare_engine, parameters, environment=pinning(device), log=log)
         else:
-            record = in_fresh_process(xpoll, parameters, arm, log=log)
+            record = call_in_subprocess(xpoll, parameters, arm, log=log)
         rates[arm].append(record["documents_per_s"])
         return record
 
-    yield from alternating(parameters, measure)
+    yield from alternating(parameters, measure_arm)
     for arm in [arm for arm in rates if arm != BARE and BARE in rates]:
         for repeat, (bare, other) in enumerate(zip(rates[BARE], rates[arm], strict=True)):
             yield {"arm": f"{arm} against {BARE}", "repeat": repeat, f"{arm}_share": round(other / bare, 4)}
@@ -55,7 +47,7 @@ def measure(parameters: Parameters) -> Iterator[Record]:
 
 
 def bare_engine(parameters: Parameters) -> Record:
-    """vLLM's own offline path."""
+    """Figures of the bare engine: vLLM's own offline path."""
     from vllm import LLM
 
     from xpoll.engine.backends.vllm.in_process import default_options, sampling_params
@@ -89,7 +81,15 @@ def bare_engine(parameters: Parameters) -> Record:
 
 
 def xpoll(parameters: Parameters, arm: str) -> Record:
-    """The whole engine: Ray, worker, dispatcher, journal; from its being ready to the last answer on disk."""
+    """Figures of xpoll: Ray, worker, dispatcher, journal; from readiness to the last answer on disk.
+
+    Args:
+        parameters: Of the suite.
+        arm: "server" runs vLLM as a server of its own, any other arm inside the worker.
+
+    Raises:
+        EngineError: a prompt was not answered.
+    """
     from xpoll.engine.journal.journal import read_completions
     from xpoll.engine.run import Workload, answer_prompts
 
@@ -124,21 +124,3 @@ def _figures(parameters: Parameters, answers: int, wall_s: float) -> Record:
         "wall_s": round(wall_s, 3),
         "documents_per_s": round(documents / wall_s, 4),
     }
-
-
-def example_config(parameters: Parameters) -> Config:
-    """The example job with the suite's model and personas."""
-    overrides = [
-        f'documents.path="{EXAMPLE / "documents.csv"}"',
-        f'documents.gold_path="{EXAMPLE / "gold.csv"}"',
-        f'engine.model="{parameters["model"]}"',
-        'engine.device="cpu"',
-        f"panel.personas={parameters['personas']}",
-    ]
-    return load_config(EXAMPLE / "job.toml", overrides)
-
-
-def example_prompts(parameters: Parameters, config: Config) -> Iterator[Prompt]:
-    """The example's first documents, each put to the suite's personas."""
-    documents = stream_documents(config.documents, list(config.task.labels))
-    return build_prompts(islice(documents, parameters["documents"]), load_panel(config.panel.personas), config)

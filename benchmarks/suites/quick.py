@@ -1,4 +1,4 @@
-"""`xpoll bench quick`: engine, student and operators on this machine, short, one after the other."""
+"""`xpoll bench quick`: short runs of the suites engine, student and kernels, one after the other."""
 
 from collections.abc import Iterator
 
@@ -11,7 +11,7 @@ PARTS = {"engine": measure_engine, "student": measure_student_speed, "kernels": 
 
 
 def measure(parameters: Parameters) -> Iterator[Record]:
-    """The records of every part, with its name; a part takes its table of the parameters."""
+    """The records of every part, with its name; each part has a table of parameters."""
     for name in parameters["parts"]:
         for record in PARTS[name](parameters[name] | {"repeats": parameters["repeats"]}):
             yield {"part": name, **record}

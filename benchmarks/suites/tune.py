@@ -1,7 +1,8 @@
-"""`xpoll bench tune`: which [engine.vllm] is fastest for a model on this device.
+"""`xpoll bench tune`: the fastest [engine.vllm] options for a model on this device.
 
-One setting after the other: each value of it is tried with the best of those before, in an engine of its
-own, and the fastest is kept where it is faster by more than `least_gain`. The last record has the options.
+Coordinate search: each value of one option after the other is tried with the best options so far, in an engine
+of its own, and the fastest is kept where it is faster by more than `least_gain`. The last record has the
+options, which `finish` writes as TOML.
 """
 
 import json
@@ -22,19 +23,24 @@ Measure = Callable[[dict[str, Any]], Record]
 def measure(parameters: Parameters) -> Iterator[Record]:
     """The rate with each option that is tried, then the best options."""
 
-    def measure(options: dict[str, Any]) -> Record:
+    def rate(options: dict[str, Any]) -> Record:
         *_, last = measure_engine(parameters | {"vllm": options, "concurrency": [parameters["in_flight"]]})
         return last
 
-    yield from search(parameters["settings"], measure, least_gain=parameters["least_gain"])
+    yield from search(parameters["settings"], rate, least_gain=parameters["least_gain"])
+
+
+def finish(document: Mapping[str, Any]) -> None:
+    """Called with the document of a complete run: writes the best options beside it."""
+    say(f"[engine.vllm]: {write_best(document)}")
 
 
 def search(settings: dict[str, list[Any]], measure: Measure, *, least_gain: float) -> Iterator[Record]:
-    """Coordinate search from vLLM's options as xpoll sets them.
+    """Coordinate search from vLLM's options as xpoll sets them; yields a record per value tried.
 
     Args:
         settings: Values to try by option, in the order in which they are tried.
-        measure: From options to a record with output_tokens_per_s; what it raises is a failed arm.
+        measure: From options to a record with output_tokens_per_s; an exception makes a failed record.
         least_gain: Share by which a value must be faster to be kept.
     """
     best: dict[str, Any] = {}
@@ -62,7 +68,7 @@ def search(settings: dict[str, list[Any]], measure: Measure, *, least_gain: floa
 
 
 def write_best(document: Mapping[str, Any]) -> Path:
-    """Writes the best options of a run of the suite beside its records, to be copied into a job, and says where."""
+    """Writes the best options of a run of the suite beside its records, to be copied into a job; returns the path."""
     parameters, environment = document["parameters"], document["environment"]
     best = next(record for record in document["records"] if record["arm"] == "best")
     head = (
@@ -76,6 +82,6 @@ def write_best(document: Mapping[str, Any]) -> Path:
 
 
 def as_toml(options: dict[str, Any]) -> str:
-    """The options as a job's [engine.vllm] table."""
+    """The options as the [engine.vllm] table of a job, in TOML."""
     lines = [f"{name} = {json.dumps(value)}" for name, value in options.items()]
     return "\n".join(["[engine.vllm]", *lines]) + "\n"

@@ -1,33 +1,34 @@
-"""Ways to vote on recorded answers of Mixtral-8x7B to financial_phrasebank sentences, against expert labels.
+"""Vote methods on recorded answers of Mixtral-8x7B to financial_phrasebank sentences, against expert labels.
 
-Reads mixtral_train.csv and mixtral_test.csv (columns document_id, text, label_experts, label_simple,
-label_cot, vote_1 to vote_3, label_majority_published) through the replay backend and the vote, as a run
-does, without an engine. The files are not part of the project: their licence is non-commercial.
+Runs the recorded answers (workloads/recording.py) through the replay backend and the vote, as a run does, without
+an engine. The folder of the recording is the parameter `data`.
 
-Experts' labels of the test sentences are used to score and for nothing else: what is chosen or fitted is
-chosen and fitted on the train sentences.
+The experts' labels of the test sentences only score: everything that is chosen or fitted is chosen and fitted on
+the train sentences.
 """
 
-import asyncio
-import csv
-import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 
-from xpoll.benchmarks.runner.fresh import in_fresh_process
 from xpoll.benchmarks.runner.records import Parameters, Record
+from xpoll.benchmarks.runner.subprocess_call import call_in_subprocess
 from xpoll.benchmarks.workloads import million_votes
-from xpoll.core.errors import ConfigError
+from xpoll.benchmarks.workloads.recording import (
+    LABELS,
+    SAMPLES,
+    RecordedPanel,
+    Recording,
+    read_recording,
+    recorded_ballots,
+    recording_folder,
+    replayed,
+)
 from xpoll.core.progress import say
-from xpoll.core.records import AnswerSchema, Completion, Consensus, Prompt, Sampling, Vote
-from xpoll.engine.backends.backend import BackendSettings
-from xpoll.engine.backends.replay import ReplayBackend
-from xpoll.engine.devices.find import Device
+from xpoll.core.records import Completion, Consensus, Vote
 from xpoll.votes.ballots import Ballots, Shares, ballots_of
 from xpoll.votes.compare import calibration_error, effective_votes, scores
 from xpoll.votes.consensus import winners
@@ -40,34 +41,12 @@ from xpoll.votes.review.label_errors import likely_errors, text_probabilities
 from xpoll.votes.review.sample import draw_sample
 from xpoll.votes.stop import Decided
 
-LABELS = ["negative", "neutral", "positive"]
-SAMPLES = ["vote_1", "vote_2", "vote_3"]
-
-
-class Recording(NamedTuple):
-    """The sentences of both files, train first; `truth` is the number of the experts' label."""
-
-    rows: list[dict[str, str]]
-    truth: np.ndarray
-    is_test: np.ndarray
-
-    @property
-    def document_ids(self) -> list[str]:
-        return [row["document_id"] for row in self.rows]
-
-
-class RecordedPanel(NamedTuple):
-    """One way to ask: a persona and the columns that hold its answers."""
-
-    persona: str
-    columns: Sequence[str]
-
 
 def measure(parameters: Parameters) -> Iterator[Record]:
-    """One record a prompt, method or question; `split` says which sentences it is about.
+    """One record per panel, method or question; `split` names the sentences that it is about.
 
     Raises:
-        ConfigError: the recorded answers are not there.
+        ConfigError: `data` does not name a folder with the recorded answers.
     """
     folder = recording_folder(parameters["data"])
     recording = read_recording(folder)
@@ -85,12 +64,12 @@ def measure(parameters: Parameters) -> Iterator[Record]:
         for name in parameters["scaling_methods"]:
             for num_personas in parameters["scaling_personas"]:
                 say(f"{parameters['scaling_votes']:,} votes of {num_personas} personas: {name}")
-                scaled = in_fresh_process(million_votes.measure_once, name, parameters["scaling_votes"], num_personas)
+                scaled = call_in_subprocess(million_votes.measure_once, name, parameters["scaling_votes"], num_personas)
                 yield {"arm": "many votes", "method": name, **scaled}
 
 
 def _published(folder: Path, recording: Recording) -> Iterator[Record]:
-    """What was published with the answers, and what comes out here, on the test sentences."""
+    """The figures published with the answers, and the same figures measured here, on the test sentences."""
     truth = recording.truth[recording.is_test]
     for name, columns in (
         ("label_only", ["label_simple"]),
@@ -113,7 +92,7 @@ def _published(folder: Path, recording: Recording) -> Iterator[Record]:
 def _methods(
     arm: str, ballots: Ballots, recording: Recording, methods: Sequence[str], *, choose: bool
 ) -> Iterator[Record]:
-    """Every method on the votes of all sentences; with `choose`, which one the train sentences choose."""
+    """Every method on the votes of all sentences; with `choose`, also the method that the train sentences select."""
     test, train = recording.is_test, ~recording.is_test
     ranked: list[tuple[int, float, str]] = []
     fitted: dict[str, Shares] = {}
@@ -139,7 +118,7 @@ def _splits(recording: Recording) -> list[tuple[str, np.ndarray]]:
 
 
 def _correlation(ballots: Ballots, recording: Recording) -> Record:
-    """How far the three answers err together, by the experts' labels of the train sentences."""
+    """The correlation of the three answers' errors, by the experts' labels of the train sentences."""
     known = np.where(recording.is_test, -1, recording.truth)
     fit = posterior.fit(replace(ballots, known=known))
     worth = effective_votes(ballots, known, ballots.persona_ids) or {}
@@ -153,9 +132,9 @@ def _correlation(ballots: Ballots, recording: Recording) -> Record:
 
 
 def _stopped(folder: Path, recording: Recording) -> Record:
-    """The poll with panel.stop = "decided": what is asked, and whether the majority is the same."""
+    """The poll with panel.stop = "decided": the number of answers, and whether the majority is the same."""
     answers: dict[str, list[Completion]] = {document_id: [] for document_id in recording.document_ids}
-    for completion in _replayed(folder, recording, RecordedPanel("chain_of_thought", SAMPLES)):
+    for completion in replayed(folder, recording, RecordedPanel("chain_of_thought", SAMPLES)):
         answers[completion.document_id].append(completion)
     rule = Decided(tuple(LABELS))
     kept: list[Vote] = []
@@ -179,7 +158,7 @@ def _stopped(folder: Path, recording: Recording) -> Record:
 
 
 def _audits(ballots: Ballots, recording: Recording, parameters: Parameters) -> Record:
-    """Audits of the posterior's labels of the train sentences, answered by the experts."""
+    """Simulated audits of the posterior's labels of the train sentences, answered by the experts."""
     shares = METHODS["posterior"](ballots)
     decided, train = winners(shares), ~recording.is_test
     wrong = {row["document_id"]: decided[i] != recording.truth[i] for i, row in enumerate(recording.rows)}
@@ -207,7 +186,7 @@ def _audits(ballots: Ballots, recording: Recording, parameters: Parameters) -> R
 
 
 def _errors(ballots: Ballots, recording: Recording) -> Record:
-    """Of the labels of the train sentences that confident learning holds for likely wrong, how many are."""
+    """Precision of confident learning on the train sentences: how many of the labels that it lists are wrong."""
     train = np.flatnonzero(~recording.is_test)
     labels = winners(METHODS["posterior"](ballots))[train]
     texts = [recording.rows[i]["text"] for i in train]
@@ -224,59 +203,7 @@ def _errors(ballots: Ballots, recording: Recording) -> Record:
 
 
 def _flat(found: Record, prefix: str = "") -> Record:
-    """Scores with the ends of intervals as figures of their own, named after an arm where a check needs it."""
+    """Scores with the ends of intervals as separate figures; prefixed with an arm's name where a check needs it."""
     (low, high), (f1_low, f1_high) = found.pop("accuracy_ci95"), found.pop("f1_macro_ci95")
     found |= {"accuracy_low": low, "accuracy_high": high, "f1_macro_low": f1_low, "f1_macro_high": f1_high}
     return {f"{prefix}_{name}" if prefix else name: value for name, value in found.items()}
-
-
-def recorded_ballots(folder: Path, recording: Recording, panels: Sequence[RecordedPanel]) -> Ballots:
-    votes = [to_vote(answer, LABELS) for panel in panels for answer in _replayed(folder, recording, panel)]
-    return ballots_of(recording.document_ids, votes, LABELS)
-
-
-def _replayed(folder: Path, recording: Recording, panel: RecordedPanel) -> list[Completion]:
-    """The recorded answers as the replay backend gives them."""
-    options = {"path": [str(path) for path in _paths(folder)], "sample_columns": list(panel.columns)}
-    backend = ReplayBackend(BackendSettings("recorded", Device("cpu", 0, "recorded"), "w0", options))
-    sampling, schema = Sampling(0.8, 1.0, 128), AnswerSchema(tuple(LABELS))
-
-    async def answers() -> list[Completion]:
-        await backend.start()
-        return [
-            await backend.answer(Prompt(document_id, panel.persona, sample, (), sampling, schema))
-            for document_id in recording.document_ids
-            for sample in range(len(panel.columns))
-        ]
-
-    return asyncio.run(answers())
-
-
-def recording_folder(named: str) -> Path:
-    if not (given := named or os.environ.get("XPOLL_DATA")):
-        raise ConfigError(
-            "the folder of the recorded answers is not given, and their licence keeps them out of the project",
-            mend="--set parameters.data=FOLDER with phrasebank/ in it, or set XPOLL_DATA",
-        )
-    folder = Path(given) / "phrasebank"
-    if missing := [path for path in _paths(folder) if not path.is_file()]:
-        raise ConfigError(
-            f"the recorded answers are not there: {missing[0]}, and their licence keeps them out of the project",
-            mend="xpoll bench votes --set parameters.data=FOLDER with phrasebank/ in it, or set XPOLL_DATA",
-        )
-    return folder
-
-
-def _paths(folder: Path) -> list[Path]:
-    return [folder / "mixtral_train.csv", folder / "mixtral_test.csv"]
-
-
-def read_recording(folder: Path) -> Recording:
-    rows: list[dict[str, str]] = []
-    is_test: list[bool] = []
-    for number, path in enumerate(_paths(folder)):
-        with path.open(encoding="utf-8", newline="") as file:
-            read = list(csv.DictReader(file))
-        rows += read
-        is_test += [number == 1] * len(read)
-    return Recording(rows, np.array([LABELS.index(row["label_experts"]) for row in rows]), np.array(is_test))

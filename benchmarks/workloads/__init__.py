@@ -1,1 +1,1 @@
-"""What suites measure: prompts, processes, hosts and students made for the purpose."""
+"""What suites run: example jobs, simulated runs, recorded answers, polls in subprocesses, students."""

@@ -1,11 +1,11 @@
-"""What it takes to vote on very many answers: records in, one consensus a document out, no files."""
+"""Time and memory of a vote on very many answers: records in, one consensus per document out, no files."""
 
 import time
 
 import numpy as np
 
-from xpoll.benchmarks.runner.fresh import peak_memory_mib
 from xpoll.benchmarks.runner.records import Record
+from xpoll.benchmarks.runner.subprocess_call import peak_memory_mib
 from xpoll.core.config import Config
 from xpoll.core.records import Document, Vote
 from xpoll.votes.consensus import consensus_of
@@ -14,7 +14,13 @@ LABELS = ["negative", "neutral", "positive"]
 
 
 def measure_once(method: str, num_votes: int, num_personas: int) -> Record:
-    """Seconds of the vote, and the peak memory of a process that holds all answers, in MiB."""
+    """Figures of one vote on drawn answers: seconds, and peak memory of this process in MiB.
+
+    Args:
+        method: `vote.method`.
+        num_votes: Number of answers.
+        num_personas: Answers per document.
+    """
     draw = np.random.default_rng(0)
     size = (num_votes // num_personas, num_personas)
     truth = draw.integers(0, 3, size[0])

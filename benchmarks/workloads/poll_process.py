@@ -1,4 +1,4 @@
-"""A real `xpoll poll` on a simulated engine, in a process of its own that can be watched and killed.
+"""A real `xpoll poll` on a simulated engine, in a subprocess that can be watched and killed.
 
 Writes texts.csv, job.toml and run/ into its folder.
 """
@@ -47,12 +47,15 @@ time_scale = {time_scale}
 
 
 class PollProcess:
-    """One poll, started again as often as it is killed.
+    """One poll, which can be restarted after a kill.
+
+    Attributes:
+        folder: Its run folder.
 
     Args:
-        folder: A folder of its own; made here.
+        folder: Folder for the job and the run; created here.
         stop: `panel.stop`.
-        address: The Ray to use; None lets xpoll start one.
+        address: Address of the Ray to use; None lets xpoll start a local one.
         parameters: Of the suite.
     """
 
@@ -72,32 +75,33 @@ class PollProcess:
         write_text(folder / "job.toml", job)
 
     def start(self) -> None:
-        """Begins, or goes on where the last one was killed."""
+        """Starts the poll, or resumes it after a kill."""
         command = [sys.executable, "-P", "-m", "xpoll", "poll", "job.toml"]
-        with (self._cwd / "said.txt").open("ab") as said:
-            self._process = subprocess.Popen(command, cwd=self._cwd, stdout=said, stderr=said)
+        with (self._cwd / "output.txt").open("ab") as output:
+            self._process = subprocess.Popen(command, cwd=self._cwd, stdout=output, stderr=output)
         self._started_s = time.monotonic()
 
     @property
     def is_running(self) -> bool:
+        """Whether the driver process runs."""
         return self._process.poll() is None
 
     @property
     def is_sealing(self) -> bool:
-        """A part is being written, or is there beside its journal."""
+        """Whether a part is being written, or exists beside its journal."""
         parts = {path.stem.rpartition("-")[2] for path in self.folder.completions.glob("part-*.parquet")}
         journals = {path.stem.rpartition("-")[2] for path in self.folder.completions.glob("journal-*.arrows")}
         return bool(parts & journals) or any(self.folder.completions.glob(".part-*"))
 
-    def wait_until(self, moment: str, draw: random.Random, *, wanted: int, usual_start_s: float) -> float:
-        """Waits for a random point of a kind, or for the end; returns the seconds since the start.
+    def wait_until(self, moment: str, draw: random.Random, *, total: int, usual_start_s: float) -> float:
+        """Waits for a random moment of a run, or for its end; returns the seconds since the start.
 
         Args:
             moment: "start": up to the first answers. "answering": at some number of answers on disk.
-                "sealing": while a part is written, behind some number of answers. "end": all answers are there.
-            draw: Where the point is drawn from.
-            wanted: Answers of the whole run.
-            usual_start_s: How long it is until the first answers.
+                "sealing": while a part is written, after some number of answers. "end": all answers are on disk.
+            draw: Random generator.
+            total: Answers of the complete run.
+            usual_start_s: Usual time to the first answers, in seconds.
         """
         if moment == "start":
             until_s = draw.uniform(0, usual_start_s)
@@ -105,7 +109,7 @@ class PollProcess:
                 time.sleep(0.005)
             return time.monotonic() - self._started_s
         first = count_answers(self.folder.completions) + 1
-        answers = wanted if moment == "end" else draw.randint(min(first, wanted), wanted)
+        answers = total if moment == "end" else draw.randint(min(first, total), total)
         while self.is_running and count_answers(self.folder.completions) < answers:
             time.sleep(0.005)
         if moment == "sealing":
@@ -114,11 +118,15 @@ class PollProcess:
         return time.monotonic() - self._started_s
 
     def workers(self) -> list[psutil.Process]:
-        """The workers of this run; with a Ray that serves several runs, of all that are on."""
+        """The worker processes of this run; with a shared Ray, those of all its runs."""
         return workers_below(self._process.pid if self._own_ray else os.getpid())
 
     def kill(self, victim: str) -> list[psutil.Process]:
-        """Kills "driver", one "worker", or "both"; returns every process that has to end with them."""
+        """Kills the driver, one worker, or both; returns every process that has to end as a consequence.
+
+        Args:
+            victim: "driver", "worker" or "both".
+        """
         driver = psutil.Process(self._process.pid)
         if victim != "worker":
             self._process.send_signal(signal.SIGSTOP)  # listing takes long enough to miss the point
@@ -131,17 +139,17 @@ class PollProcess:
         for process in killed:
             try:
                 process.send_signal(signal.SIGKILL)
-            except psutil.NoSuchProcess:  # it ended by itself since it was listed
+            except psutil.NoSuchProcess:  # it ended since it was listed
                 continue
         if driver in killed:
             self._process.wait()
         return doomed
 
     def finish(self) -> None:
-        """Waits for the end.
+        """Waits for the end of the poll.
 
         Raises:
-            EngineError: the poll failed, or takes too long.
+            EngineError: the poll failed, or took longer than TIMEOUT_S.
         """
         try:
             code = self._process.wait(TIMEOUT_S)
@@ -149,12 +157,12 @@ class PollProcess:
             self.kill("driver")
             raise EngineError(f"the poll in {self._cwd} was not done within {TIMEOUT_S:g} s") from None
         if code:
-            said = (self._cwd / "said.txt").read_text(errors="replace").strip().splitlines()
-            raise EngineError(f"the poll in {self._cwd} ended with exit code {code}: {said[-1] if said else ''}")
+            lines = (self._cwd / "output.txt").read_text(errors="replace").strip().splitlines()
+            raise EngineError(f"the poll in {self._cwd} ended with exit code {code}: {lines[-1] if lines else ''}")
 
 
 def workers_below(pid: int) -> list[psutil.Process]:
-    """Ray's processes that hold one of our workers; none where the process is gone."""
+    """Ray's processes below `pid` that hold a worker of xpoll; empty if the process has ended."""
     try:
         return [process for process in psutil.Process(pid).children(recursive=True) if _is_worker(process)]
     except psutil.NoSuchProcess:
@@ -169,7 +177,7 @@ def _is_worker(process: psutil.Process) -> bool:
 
 
 def with_children(processes: list[psutil.Process]) -> list[psutil.Process]:
-    """The processes and all below them."""
+    """The processes and all their descendants."""
     found: dict[int, psutil.Process] = {}
     for process in processes:
         try:
@@ -180,5 +188,5 @@ def with_children(processes: list[psutil.Process]) -> list[psutil.Process]:
 
 
 def left_of(doomed: list[psutil.Process]) -> list[psutil.Process]:
-    """Those that still run after the time that they are given."""
+    """The processes that still run after GONE_WITHIN_S."""
     return psutil.wait_procs(doomed, timeout=GONE_WITHIN_S)[1]  # type: ignore[no-any-return]

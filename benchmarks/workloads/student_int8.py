@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from xpoll.benchmarks.runner.records import Record
-from xpoll.benchmarks.suites.votes import LABELS
+from xpoll.benchmarks.workloads.recording import LABELS
 from xpoll.benchmarks.workloads.student_sentences import Sentences
 from xpoll.core import statistics
 from xpoll.core.progress import say

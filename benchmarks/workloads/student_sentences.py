@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from xpoll.benchmarks.runner.records import Parameters
-from xpoll.benchmarks.suites.votes import (
+from xpoll.benchmarks.workloads.recording import (
     LABELS,
     SAMPLES,
     RecordedPanel,

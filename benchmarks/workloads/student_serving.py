@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from xpoll.benchmarks.runner.records import Parameters, Record
-from xpoll.benchmarks.suites.votes import LABELS
+from xpoll.benchmarks.workloads.recording import LABELS
 from xpoll.benchmarks.workloads.student_int8 import measure_points_lost
 from xpoll.benchmarks.workloads.student_sentences import Sentences, settings, voted_rows
 from xpoll.core.errors import UserError

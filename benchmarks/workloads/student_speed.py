@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
-from xpoll.benchmarks.runner.fresh import in_fresh_process
 from xpoll.benchmarks.runner.records import Parameters, Record
-from xpoll.benchmarks.suites.overhead import EXAMPLE
+from xpoll.benchmarks.runner.subprocess_call import call_in_subprocess
+from xpoll.benchmarks.workloads.example_job import EXAMPLE
 from xpoll.core.config import StudentConfig
 from xpoll.core.progress import say
 from xpoll.core.records import Consensus
@@ -21,7 +21,7 @@ PERCENTILES = (50, 95, 99)
 def measure_student_speed(parameters: Parameters) -> Iterator[Record]:
     """Training once, then serving at each batch size."""
     say(f"training {parameters['encoder']} on {parameters['train_texts']} texts")
-    yield from in_fresh_process(train_and_serve, parameters)["records"]
+    yield from call_in_subprocess(train_and_serve, parameters)["records"]
 
 
 def train_and_serve(parameters: Parameters) -> Record:

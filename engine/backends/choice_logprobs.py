@@ -1,4 +1,4 @@
-"""How likely the engine held each choice to be, from the logprobs along one constrained answer."""
+"""Probability of each choice, from the logprobs of the tokens of one constrained answer."""
 
 import math
 import re
@@ -6,13 +6,19 @@ from collections.abc import Mapping, Sequence
 
 from xpoll.core.records import AnswerSchema
 
-NUM_ALTERNATIVES = 20  # vLLM's and OpenAI's limit; a grammar leaves fewer beginnings of labels than that
+NUM_ALTERNATIVES = 20  # vLLM's and OpenAI's limit; a grammar allows fewer first tokens of labels than that
 
 
 def answer_logprobs(
     tokens: Sequence[str], alternatives: Sequence[Mapping[str, float]], answer: AnswerSchema
 ) -> tuple[float, ...] | None:
-    """`choice_logprobs` of an answer of this schema: bare, or inside its JSON property; None without choices."""
+    """`choice_logprobs` of an answer: a bare choice, or the value of its JSON property; None without choices.
+
+    Args:
+        tokens: Text of each token of the answer, in order.
+        alternatives: For each token, text and logprob of the likeliest alternatives, itself included.
+        answer: The schema of the answer.
+    """
     if not answer.choices:
         return None
     start = 0
@@ -28,12 +34,12 @@ def answer_logprobs(
 def choice_logprobs(
     tokens: Sequence[str], alternatives: Sequence[Mapping[str, float]], choices: Sequence[str], *, start: int = 0
 ) -> tuple[float, ...] | None:
-    """Natural logarithm of each choice's share, normalised over the choices.
+    """Natural logarithm of each choice's probability, normalised over the choices.
 
-    Walks along the answer. At each token, every alternative that fits exactly one choice adds its
-    probability to that choice; what fits several choices is decided by a later token if the answer
-    went that way, and is left out otherwise. Since the engine masks whatever fits no choice, the
-    first token of two labels usually settles both.
+    Walks along the answer. At each token, every alternative that matches exactly one choice adds its
+    probability to that choice; one that matches several choices is resolved by a later token if the answer
+    took it, and is left out otherwise. Since the engine masks tokens that match no choice, the first token of
+    two labels usually separates them.
 
     Args:
         tokens: Text of each token of the answer, in order.
@@ -42,7 +48,7 @@ def choice_logprobs(
         start: Position in the answer, in characters, where the choice begins.
 
     Returns:
-        One value per choice; None if a tenth or more of the probability cannot be told apart.
+        One value per choice; None if a tenth or more of the probability cannot be attributed to a choice.
     """
     mass = [0.0] * len(choices)
     path_logprob, written, position = 0.0, "", 0
@@ -50,7 +56,7 @@ def choice_logprobs(
         begin, position = position, position + len(token)
         if position <= start:
             continue
-        if begin < start:  # a token that holds the quote and the beginning of the choice
+        if begin < start:  # one token contains both the quote and the beginning of the choice
             return None
         for text, logprob in options.items():
             fitting = _fitting(written + text, choices)
@@ -63,12 +69,12 @@ def choice_logprobs(
     total = sum(mass)
     if total < 0.9 or min(mass) < 0 or total > 1.1:
         return None
-    floor = 1e-9  # a choice outside the engine's top alternatives is unlikely, not impossible
+    floor = 1e-9  # a choice that is not among the top alternatives is unlikely, not impossible
     return tuple(math.log(max(share / total, floor)) for share in mass)
 
 
 def _fitting(written: str, choices: Sequence[str]) -> list[int]:
-    """Choices that `written` is a beginning of; a closing quote ends the choice."""
+    """Indices of the choices that start with `written`; a closing quote ends the choice."""
     ended = written.endswith('"')
     word = written.rstrip('"')
     if not word:

@@ -1,8 +1,8 @@
-"""Brings a journal, which is in the order in which answers finished, into the order of the batch file.
+"""Sorts a journal, which is in the order in which answers finished, into the order of the batch file.
 
-An external merge sort: each piece of the journal is sorted and written to a scratch folder, and the
-pieces are merged. Memory is one piece while they are made, then 256 answers of each of at most 64
-pieces, however long the journal is.
+An external merge sort: each piece of the journal is sorted and written to a scratch folder, and the pieces
+are merged. Memory is one piece while they are written, then 256 answers of each of at most 64 pieces, however
+long the journal is.
 """
 
 import heapq
@@ -28,15 +28,15 @@ MERGED_AT_ONCE = 64
 _SCHEMA = COMPLETION_SCHEMA.append(pa.field("number", pa.int64()))
 
 Numbered = tuple[int, int, Completion]
-"""Number of a line, sample, and the answer."""
+"""Line number, sample, and the answer."""
 
 
 def in_input_order(completions: Path, survey: Survey, scratch: Path) -> Iterator[tuple[int, Completion]]:
-    """Every answer of a finished run with the number of its line, by line and then by sample.
+    """Every answer of a finished run with its line number, sorted by line and then by sample.
 
     Args:
-        completions: The sealed parts of the journal.
-        survey: What says which id stands in which line.
+        completions: Folder of the sealed parts.
+        survey: Maps ids to line numbers.
         scratch: Folder to sort in; removed at the end.
 
     Raises:

@@ -1,8 +1,8 @@
-"""Lines of a batch file -> prompts.
+"""Parses the lines of a batch file into prompts.
 
 A line is {"custom_id", "method": "POST", "url": "/v1/chat/completions", "body": {...}}, as the OpenAI
-Batch API and `vllm run-batch` take it. What a line asks for and cannot get is that line's problem, never
-left out silently; null counts as absent, as it does there.
+Batch API and `vllm run-batch` take it. A parameter that cannot be honoured makes an error row of its line and
+is never ignored silently; null counts as absent, as it does there.
 """
 
 import json
@@ -22,7 +22,7 @@ Number = Annotated[float, Field(allow_inf_nan=False)]
 NO_EFFECT = frozenset(
     ("user", "metadata", "store", "service_tier", "safety_identifier", "prompt_cache_key", "parallel_tool_calls")
 )
-"""Parameters that change nothing about an answer."""
+"""Parameters without effect on an answer."""
 
 ONLY_AS: dict[str, tuple[Any, ...]] = {
     "stream": (False,),
@@ -38,7 +38,7 @@ ONLY_AS: dict[str, tuple[Any, ...]] = {
     "return_token_ids": (False,),
     "priority": (0,),
 }
-"""Parameters that ask for nothing with one of these values, and cannot be honoured with another."""
+"""Parameters that have no effect with one of these values, and cannot be honoured with another."""
 
 CONSTRAINTS = {"json", "choice", "regex", "grammar", "json_object"}
 CONSTRAINT_OPTIONS = {"disable_any_whitespace", "disable_additional_properties", "whitespace_pattern"}
@@ -58,7 +58,7 @@ class _Message(BaseModel):
 
 
 class _PassedOn(BaseModel):
-    """Parameters that go to the engine under their own names, with the types that it takes."""
+    """Parameters that are passed to the engine under their own names, with the types that it takes."""
 
     model_config = ConfigDict(extra="forbid")
     presence_penalty: Number | None = None
@@ -82,7 +82,7 @@ class _PassedOn(BaseModel):
     @field_validator("chat_template_kwargs")
     @classmethod
     def _leaves_the_template_alone(cls, kwargs: dict[str, Any] | None) -> dict[str, Any] | None:
-        for name in ("chat_template", "tokenize"):  # a line may fill the model's template, not replace it
+        for name in ("chat_template", "tokenize"):  # a line may fill in the model's template, not replace it
             if name in (kwargs or {}):
                 raise ValueError(f"{name!r} is not supported")
         return kwargs
@@ -111,10 +111,10 @@ class Request(NamedTuple):
 
     Attributes:
         number: Its number, from 0; empty lines are not counted.
-        custom_id: Its id; None if it has none that can be used, and then it has no prompts.
-        model: The model it names, if it is one that can be asked.
-        prompts: One for each of its choices; of a line with a problem one, which carries the problem.
-        problem: Why it cannot be asked.
+        custom_id: Its id; None without a usable one, and then it has no prompts.
+        model: The model that it names; None without one, or if the line has a problem.
+        prompts: One per choice; for a line with a problem a single one that carries it.
+        problem: Why the line cannot be asked; None if it can.
         content: The line as compact JSON, for digests.
     """
 
@@ -127,20 +127,20 @@ class Request(NamedTuple):
 
 
 class _ProblemError(Exception):
-    """A line cannot be asked; the message says why."""
+    """A line cannot be asked; the message has the reason."""
 
 
 def read_requests(path: str) -> Iterator[Request]:
-    """The lines of a batch file in order, whatever its name.
+    """The lines of a batch file in order; always read as JSONL, whatever its name.
 
     Raises:
-        InputError: no such file, an empty one, or one that breaks off.
+        InputError: the file is missing, empty or truncated.
     """
     return map(request_of, stream_rows(path, key="input", kind="jsonl"))
 
 
 def request_of(row: Row) -> Request:
-    """One line, read; a hostile one gives a problem and never an error."""
+    """The request of one line; a malformed line gives a problem and never an exception."""
     content, unreadable = _content(row)
     custom_id = row.values.get("custom_id")
     if not isinstance(custom_id, str) or not custom_id or not _is_text(custom_id, row):
@@ -158,7 +158,7 @@ def request_of(row: Row) -> Request:
     max_tokens = body.max_completion_tokens or body.max_tokens
     prompts = []
     for sample in range(body.n):
-        own = more if body.seed is None else {**more, "seed": body.seed + sample}  # else all choices were the same
+        own = more if body.seed is None else {**more, "seed": body.seed + sample}  # one seed would repeat one answer
         text = json.dumps(own, sort_keys=True) if own else None
         sampling = Sampling(body.temperature, body.top_p, max_tokens, text)
         prompts.append(Prompt(custom_id, "", sample, messages, sampling, answer))
@@ -179,7 +179,7 @@ def _content(row: Row) -> tuple[bytes, str | None]:
 
 
 def _is_text(custom_id: str, row: Row) -> bool:
-    """Whether an id is as it stands in the file; what is not UTF-8 in it has been replaced."""
+    """Whether an id is valid UTF-8: invalid bytes are replaced when a line is read."""
     return row.problem is None or "\N{REPLACEMENT CHARACTER}" not in custom_id
 
 
@@ -230,18 +230,18 @@ def _joined(content: str | list[_Part]) -> str:
 
 
 def _answer_and_more(body: _Body) -> tuple[AnswerSchema, dict[str, Any]]:
-    """What the answer is constrained to, and the parameters that go to the engine as they are."""
+    """The constraint on the answer, and the parameters that are passed to the engine as they are."""
     for i, message in enumerate(body.messages):
         for part in message.content if isinstance(message.content, list) else []:
             if part.type != "text" or part.text is None:
                 raise _ProblemError(f"body.messages.{i} has a part of type {_short(part.type)}; only text can be asked")
     more = {name: value for name in _PassedOn.model_fields if (value := getattr(body, name)) is not None}
-    wanted = [constraint for constraint in _constraints(body) if constraint is not None]
-    if len(wanted) > 1:
+    constraints = [constraint for constraint in _constraints(body) if constraint is not None]
+    if len(constraints) > 1:
         raise _ProblemError("body constrains the answer in more than one way")
-    if not wanted:
+    if not constraints:
         return AnswerSchema(), more
-    constraint = wanted[0]
+    constraint = constraints[0]
     if constraint.keys() == {"json"}:
         return AnswerSchema(json_schema=_schema_text(constraint["json"])), more
     if constraint.keys() == {"choice"}:
@@ -250,7 +250,7 @@ def _answer_and_more(body: _Body) -> tuple[AnswerSchema, dict[str, Any]]:
 
 
 def _constraints(body: _Body) -> Iterator[dict[str, Any] | None]:
-    """All that the body says of the answer's form, in the words of vLLM's structured outputs."""
+    """All constraints of the body, each in the form of vLLM's structured outputs."""
     yield _response_format(body.response_format)
     for kind in ("json", "choice", "regex", "grammar"):
         value = getattr(body, f"guided_{kind}")

@@ -1,8 +1,8 @@
-"""Answers -> lines of a batch output file, in the form that `vllm run-batch` writes.
+"""Formats answers as lines of a batch output file, in the form that `vllm run-batch` writes.
 
-A line that was answered has `response` with status 200 and a chat.completion object; one that was not
-has a response without a body and `error`. Ids are made from the file's digest and the line, so that
-writing a file again gives the same file.
+A line that was answered has `response` with status 200 and a chat.completion object; one that was not has a
+response without a body, and `error`. Ids are hashes of the file's digest and the line, so that writing a file
+again gives the same file.
 """
 
 import json
@@ -14,14 +14,14 @@ from xpoll.core.records import Completion
 from xpoll.engine.batch.requests import Request
 
 OF_THE_REQUEST = frozenset({"document", "template", "context_length", "refused"})
-"""Kinds of error that a request brings about itself; of all others the engine is the cause."""
+"""Kinds of error caused by the request itself; all others are caused by the engine."""
 
 
 class Responses:
-    """Makes lines.
+    """Formats output lines.
 
     Args:
-        model: Name that the responses give the model.
+        model: Name of the model in the responses.
         digest: Digest of the batch file.
     """
 
@@ -29,7 +29,12 @@ class Responses:
         self._model, self._digest = model, digest
 
     def line(self, request: Request, answers: Sequence[Completion]) -> tuple[str, bool]:
-        """The output line of a request, and whether it was answered; `answers` has one for each of its prompts."""
+        """The output line of a request as JSON, and whether it was answered.
+
+        Args:
+            request: The request.
+            answers: One answer per prompt of it; empty if it was not asked.
+        """
         failed = [answer for answer in answers if answer.error_kind is not None]
         if not answers:
             made = self._failed(request, request.problem or "was not asked", of_the_request=True)

@@ -1,9 +1,8 @@
 """A batch file from end to end: survey, answers, output.
 
 Reads the batch file. Writes a run folder (config.resolved.json, plan.json, environment.json, engine.json,
-completions/, summary.json) and, once every line has ended, the output file, whole and in the order of the
-input.
-Killed and run again it goes on where it was.
+completions/, summary.json) and, once every line has ended, the complete output file in the order of the
+input. If it is killed, the same call resumes it.
 """
 
 from collections.abc import Iterator
@@ -48,10 +47,16 @@ class Summary(NamedTuple):
 
 
 def open_batch(config: BatchConfig, path: Path, survey: Survey) -> RunFolder:
-    """The run folder of a batch, new or of the same batch.
+    """The run folder of a batch: a new one, or that of the same batch.
+
+    Args:
+        config: The batch.
+        path: The run folder.
+        survey: Of the batch file.
 
     Raises:
-        RunFolderError: it is of another batch, or the output is there and not of this batch.
+        InputError: the output is the input file.
+        RunFolderError: the folder belongs to another batch, or the output exists and is not of this batch.
     """
     output = Path(config.output)
     folder = RunFolder(path)
@@ -78,6 +83,11 @@ def _is_settled(folder: RunFolder, survey: Survey) -> bool:
 
 def answer_batch(config: BatchConfig, folder: RunFolder, survey: Survey) -> None:
     """Answers every line that has no answer yet.
+
+    Args:
+        config: The batch.
+        folder: Its run folder.
+        survey: Of the batch file.
 
     Raises:
         EngineError: the engine does not start, or no device is left.
@@ -111,7 +121,7 @@ def _plan(config: BatchConfig, survey: Survey) -> BatchPlan:
 
 
 def finished(config: BatchConfig, folder: RunFolder) -> Summary | None:
-    """How an earlier call ended that wrote the whole output; None if there is something left to do."""
+    """The summary of an earlier call that wrote the output; None if there is something left to do."""
     noted = _summary(folder)
     return Summary(**read_json(noted)) if noted.exists() and Path(config.output).exists() else None
 
@@ -121,7 +131,12 @@ def _summary(folder: RunFolder) -> Path:
 
 
 def write_output(config: BatchConfig, folder: RunFolder, survey: Survey) -> Summary:
-    """Writes the output file, whole or not at all; memory does not grow with the number of lines.
+    """Writes the output file, completely or not at all; memory does not grow with the number of lines.
+
+    Args:
+        config: The batch.
+        folder: Its run folder, with an answer to every prompt.
+        survey: Of the batch file.
 
     Raises:
         RunFolderError: the output or the scratch folder cannot be written.

@@ -1,6 +1,6 @@
-"""Reads a batch file once ahead: how much it asks, of which models, under which ids.
+"""A first pass over a batch file: numbers of lines and prompts, models, and an index of the ids.
 
-Memory is 26 bytes a line: ten million lines are 260 MB.
+Memory is 26 bytes per line: ten million lines are 260 MB.
 """
 
 from array import array
@@ -16,14 +16,17 @@ DIGEST_BYTES = 16
 
 
 class Survey:
-    """What a batch file holds.
+    """Counts and an index of a batch file.
 
     Attributes:
         lines: Number of lines that are not empty.
         asked: Lines with a custom_id; the others become error lines without being asked.
         prompts: Number of prompts of all lines.
-        models: The models that the lines name; at most two of them, which is enough to see that they differ.
+        models: The models that the lines name; at most two, which is enough to see that they differ.
         digest: Digest of the whole content.
+
+    Args:
+        requests: The lines in order.
 
     Raises:
         InputError: two lines have the same custom_id.
@@ -55,13 +58,13 @@ class Survey:
             )
 
     def numbers_of(self, custom_ids: Sequence[str]) -> np.ndarray:
-        """The number of each id's line, from 0, as int64; the ids must be the file's own."""
-        wanted = np.frombuffer(b"".join(map(_digest, custom_ids)), dtype=self._digests.dtype)
-        numbers: np.ndarray = self._numbers[np.searchsorted(self._digests, wanted)]
+        """The line number of each id, from 0, as an int64 array (ids,); every id must be in the file."""
+        digests = np.frombuffer(b"".join(map(_digest, custom_ids)), dtype=self._digests.dtype)
+        numbers: np.ndarray = self._numbers[np.searchsorted(self._digests, digests)]
         return numbers
 
     def choices_of(self, custom_id: str) -> int:
-        """How many prompts the line of an id has."""
+        """Number of prompts of an id's line."""
         return int(self._choices[self.numbers_of([custom_id])[0]])
 
 

@@ -1,1 +1,1 @@
-"""GPUs and cores of a machine or a cluster, and how an engine is pinned to one."""
+"""Discovers GPUs and cores of a machine or a cluster, and pins an engine to one."""

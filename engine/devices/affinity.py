@@ -1,8 +1,8 @@
-"""Which Level Zero devices a machine shows, by what number, and which of them this process was given.
+"""Level Zero's enumeration of devices, and ZE_AFFINITY_MASK, which restricts a process to some of them.
 
-A mask counts what Level Zero enumerates: every Intel GPU whose render node can be opened, integrated
-ones too, in the order of PCI addresses. In FLAT mode each tile of a Max card counts, in COMPOSITE mode
-each card. Source: the Level Zero specification of ZE_AFFINITY_MASK, and compute-runtime.
+A mask counts what Level Zero enumerates: every Intel GPU whose render node can be opened, integrated ones
+too, in the order of PCI addresses. In FLAT mode each tile of a Max card counts, in COMPOSITE mode each card.
+Source: the Level Zero specification of ZE_AFFINITY_MASK, and compute-runtime.
 """
 
 import os
@@ -15,7 +15,13 @@ Hierarchy = Literal["FLAT", "COMPOSITE"]
 
 
 class Place(NamedTuple):
-    """One Level Zero device: its number in a mask, its card, and which tile of it (None: the whole card)."""
+    """One Level Zero device.
+
+    Attributes:
+        number: Its number in a mask.
+        card: Its card.
+        tile: Number of the tile; None for the whole card.
+    """
 
     number: int
     card: Card
@@ -23,7 +29,12 @@ class Place(NamedTuple):
 
 
 def places(cards: Sequence[Card], hierarchy: Hierarchy) -> list[Place]:
-    """What Level Zero enumerates without a mask."""
+    """The devices that Level Zero enumerates without a mask.
+
+    Args:
+        cards: All Intel cards, by PCI address.
+        hierarchy: Whether tiles (FLAT) or cards (COMPOSITE) are devices.
+    """
     shown: list[Place] = []
     for card in cards:
         if card.problem:
@@ -34,9 +45,13 @@ def places(cards: Sequence[Card], hierarchy: Hierarchy) -> list[Place]:
 
 
 def given(shown: Sequence[Place], environment: Mapping[str, str] = os.environ) -> list[Place]:
-    """Those that the mask of this process allows: a batch system sets one for its job.
+    """The devices that the mask of this process allows; a batch system sets one for its job.
 
-    A mask that is empty counts as none: Ray sets that where a task asks for no GPU.
+    An empty mask counts as none: Ray sets that where a task asks for no GPU.
+
+    Args:
+        shown: All devices, as `places` returns them.
+        environment: Environment variables.
     """
     mask = environment.get("ZE_AFFINITY_MASK", "")
     if not mask.strip():
@@ -48,7 +63,7 @@ def given(shown: Sequence[Place], environment: Mapping[str, str] = os.environ) -
 
 
 def _matching(entry: str, shown: Sequence[Place], cards: Sequence[str], composite: bool) -> list[Place]:
-    """The places of one entry: a number, or in COMPOSITE mode "card" or "card.tile"."""
+    """The devices of one entry of a mask: a number, or in COMPOSITE mode "card" or "card.tile"."""
     number, _, tile = entry.partition(".")
     if not number.isdigit() or (tile and not tile.isdigit()):
         return []

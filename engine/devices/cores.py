@@ -1,4 +1,4 @@
-"""The cores of this machine in the order in which they are shared out: by NUMA node, then by physical core."""
+"""Divides the cores of this machine into shares: by NUMA node, then by physical core."""
 
 import os
 from collections import defaultdict
@@ -9,9 +9,14 @@ from xpoll.engine.devices.intel_cards import read_text, sysfs_root
 
 
 def core_shares(number: int, parts: int, sysfs: Path | None = None) -> list[tuple[int, ...]]:
-    """As many equal shares of the usable cores, each of a multiple of `parts` cores.
+    """`number` equal shares of the usable cores, each of a multiple of `parts` cores.
 
     Where the shares can be divided evenly over the NUMA nodes, none of them spans two.
+
+    Args:
+        number: Number of shares.
+        parts: Equal parts per share, for tensor parallelism.
+        sysfs: Root of the sys file system; /sys, or $XPOLL_SYSFS, unless given.
 
     Raises:
         EngineError: there are fewer cores than shares times parts.
@@ -35,7 +40,7 @@ def _split(cores: list[int], number: int, parts: int) -> list[tuple[int, ...]]:
 
 
 def cores_by_node(sysfs: Path | None = None) -> list[list[int]]:
-    """The cores this process may use, those of a NUMA node together, hyper-threads of a core side by side."""
+    """The cores that this process may use, one list per NUMA node, with the hyper-threads of a core adjacent."""
     root = sysfs or sysfs_root()
     usable = os.sched_getaffinity(0)
     nodes: dict[int, list[int]] = defaultdict(list)
@@ -55,7 +60,7 @@ def _first_sibling(root: Path, core: int) -> int:
 
 
 def cpu_list(text: str) -> list[int]:
-    """The numbers in the kernel's notation: "0-3,8" is 0, 1, 2, 3, 8."""
+    """Parses the kernel's list notation: "0-3,8" is 0, 1, 2, 3, 8."""
     numbers: list[int] = []
     for part in filter(None, text.split(",")):
         first, _, last = part.partition("-")

@@ -1,7 +1,7 @@
-"""Which devices a machine has, and the environment that pins an engine to one of them.
+"""Finds the devices of a machine, and makes the environment that pins an engine to one of them.
 
-Reads /sys only, so that planning needs neither torch nor a driver. Ray counts Intel GPUs only through
-dpctl, so device counts are always given to it explicitly.
+Reads /sys only, so that planning needs neither torch nor a driver. Ray counts Intel GPUs only via dpctl, so it
+always gets explicit device counts.
 """
 
 import os
@@ -26,24 +26,24 @@ CCL = {
     "CCL_PROCESS_LAUNCHER": "none",
     "CCL_ZE_IPC_EXCHANGE": "sockets",
 }
-"""oneCCL is started even by an engine on one device, and hangs where it waits for another launcher or interface."""
+"""Even an engine on one device starts oneCCL, which hangs where it waits for another launcher or interface."""
 
 
 @dataclass(frozen=True, slots=True)
 class Device:
-    """One engine's place: a GPU (a tile in FLAT mode), several for tensor parallel, or a share of a machine's cores.
+    """The device of one engine: a GPU or tile, several for tensor parallelism, or a share of a machine's cores.
 
     Attributes:
-        kind: What it is.
+        kind: "cpu", "xpu" or "cuda".
         index: Number of the GPU on its machine; of the first one where there are several.
         name: Name of the product.
-        cores: Cores of a share of the CPU.
+        cores: Numbers of the cores, for a share of the CPU.
         parallel: How many GPUs, or parts of the share, one engine spans.
         node: Ray's id of the machine; empty for this one.
         host: Name of the machine in a cluster; empty for this one.
-        numbers: Numbers of the GPUs where they do not follow on `index`; else empty.
-        memory_gib: Of each GPU; None where it is not known.
-        pci_address: Of its card, or of the first one.
+        numbers: Numbers of the GPUs where they are not consecutive from `index`; otherwise empty.
+        memory_gib: Memory of each GPU in GiB; None where it is not known.
+        pci_address: PCI address of its card, or of the first one.
         hierarchy: How Level Zero counts: by tile (FLAT) or by card (COMPOSITE).
     """
 
@@ -61,7 +61,7 @@ class Device:
 
     @property
     def mask(self) -> str:
-        """Numbers of its GPUs, as ZE_AFFINITY_MASK and CUDA_VISIBLE_DEVICES take them."""
+        """Comma-separated numbers of its GPUs, for ZE_AFFINITY_MASK and CUDA_VISIBLE_DEVICES."""
         return ",".join(map(str, self.numbers or range(self.index, self.index + self.parallel)))
 
     def __str__(self) -> str:
@@ -79,13 +79,13 @@ def find_devices(
 
     Args:
         kind: "auto", "cpu", "xpu" or "cuda"; "auto" takes GPUs if there are any.
-        replicas: How many to use; 0 means all GPUs, or one share of the CPU.
+        replicas: Number of engines; 0 means all GPUs, or one share of the CPU.
         parallel: How many GPUs one engine spans.
         hierarchy: Whether each tile of an Intel card is a device (FLAT), or the card (COMPOSITE).
-        sysfs: Root of the sys file system; without it /sys, or what XPOLL_SYSFS names.
+        sysfs: Root of the sys file system; /sys, or $XPOLL_SYSFS, unless given.
 
     Raises:
-        EngineError: fewer devices are there than asked for.
+        EngineError: there are fewer devices than asked for.
     """
     root = sysfs or sysfs_root()
     if kind == "auto":
@@ -107,23 +107,23 @@ def find_devices(
 
 
 def find_intel_gpus() -> list[Device]:
-    """The Intel GPUs of this machine that engines could run on; none is no error."""
+    """The usable Intel GPUs of this machine; empty without any."""
     return _intel_gpus(sysfs_root(), "FLAT")
 
 
 def problem_of(card: Card) -> str:
-    """What keeps engines off a card, in one phrase."""
+    """Why engines cannot run on a card, in one phrase."""
     at = f" on {card.render_node}" if card.problem == "no permission" else ""
     return f"{card.product.name} at {card.pci_address}: {card.problem}{at}"
 
 
 def left_out(sysfs: Path | None = None) -> list[str]:
-    """The discrete Intel GPUs that are there and cannot be used, each with what keeps engines off it."""
+    """The discrete Intel GPUs that cannot be used, each with the reason."""
     return [problem_of(card) for card in read_cards(sysfs) if card.problem and card.is_discrete]
 
 
 def _groups(found: list[Device], parallel: int) -> list[Device]:
-    """GPUs of one product that one engine spans; what has no partner is left out."""
+    """Groups of `parallel` GPUs of one product; GPUs without a full group are left out."""
     if parallel == 1:
         return found
     groups = []
@@ -162,7 +162,7 @@ def _nvidia_gpus(sysfs: Path) -> list[Device]:
 
 
 def pinning(device: Device) -> dict[str, str]:
-    """Environment of the engine's process; it must be set before the process starts.
+    """Environment variables that pin an engine to a device; to be set before its process starts.
 
     Level Zero reads the mask once, so narrowing it later has no effect.
     """
@@ -170,7 +170,7 @@ def pinning(device: Device) -> dict[str, str]:
         size = len(device.cores) // device.parallel
         parts = [device.cores[i * size : (i + 1) * size] for i in range(device.parallel)]
         return {
-            # Without it vLLM keeps one core back: on two cores that halves the rate.
+            # Without it vLLM reserves one core, which halves the rate on two cores.
             "VLLM_CPU_OMP_THREADS_BIND": "|".join(",".join(map(str, part)) for part in parts),
             "OMP_NUM_THREADS": str(max(size, 1)),  # a simulated device may have no core
             "VLLM_CPU_KVCACHE_SPACE": os.environ.get("VLLM_CPU_KVCACHE_SPACE", str(kv_cache_gib(memory_bytes()))),
@@ -184,17 +184,17 @@ def pinning(device: Device) -> dict[str, str]:
         "ZE_ENABLE_PCI_ID_DEVICE_ORDER": "1",
         "VLLM_WORKER_MULTIPROC_METHOD": "spawn",
         # Both or neither: Ray 2.58 with one of them re-indexes the selector and picks the wrong card. Older
-        # versions know the first alone, newer ones the second alone.
+        # versions know only the first, newer ones only the second.
         "RAY_EXPERIMENTAL_NOSET_ONEAPI_DEVICE_SELECTOR": "1",
         "RAY_EXPERIMENTAL_NOSET_ZE_AFFINITY_MASK": "1",
-        # Max shows its free memory only to processes that have this (ALCF, known issues of PyTorch).
+        # Max cards report free memory only to processes that set this (ALCF, known issues of PyTorch).
         "ZES_ENABLE_SYSMAN": "1",
         **{name: os.environ.get(name, value) for name, value in CCL.items()},
     }
 
 
 def kv_cache_gib(memory: int) -> int:
-    """KV cache of a CPU engine in GiB: an eighth of the memory, at least 1 and at most 16."""
+    """KV cache of a CPU engine in GiB: an eighth of `memory` (in bytes), at least 1 and at most 16."""
     return max(1, min(16, memory // 2**33))
 
 

@@ -1,9 +1,9 @@
 """The Intel GPUs of this machine as the kernel shows them: no library, no driver call, no root.
 
-Reads /sys/class/drm, /sys/bus/pci and the permissions of /dev/dri. XPOLL_SYSFS names another root, whose
-/dev lies beside it; that is how tests show a machine that is not there. A file that a driver does not
-have is looked for and, if missing, said to be missing: the files differ between the xe driver, mainline
-i915 and Intel's out-of-tree i915, and none of this has been run on an Intel GPU.
+Reads /sys/class/drm, /sys/bus/pci and the permissions of /dev/dri. XPOLL_SYSFS names another root, with /dev
+beside it; tests use it to show other machines. The files differ between the xe driver, mainline i915 and
+Intel's out-of-tree i915; a value whose file is missing is reported as unknown. None of this has been run on
+an Intel GPU.
 """
 
 import os
@@ -18,7 +18,7 @@ from xpoll.engine.devices.intel_products import INTEL, Product, product_of
 Problem = Literal["", "gone", "no driver", "no render node", "no permission"]
 
 DISPLAY_CLASS = "0x03"  # PCI class of display controllers; 0x0380 for Data Center GPU Max, 0x0300 for Arc
-GONE = b"\xff\xff\xff\xff"  # what a PCI device that no longer answers reads as
+GONE = b"\xff\xff\xff\xff"  # the first bytes of a PCI device that no longer answers
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,18 +26,18 @@ class Card:
     """One Intel GPU.
 
     Attributes:
-        pci_address: Where it is, e.g. "0000:3b:00.0".
+        pci_address: Its PCI address, e.g. "0000:3b:00.0".
         device_id: Its PCI device id, e.g. "0x0bda"; empty for a card that is gone.
-        product: What that id stands for.
-        driver: "i915" or "xe"; empty where no driver has taken the card.
-        driver_version: Of an out-of-tree driver; else that of the kernel.
-        render_node: Device file that engines open; empty where there is none.
+        product: The product of that id.
+        driver: "i915" or "xe"; empty where no driver is bound to the card.
+        driver_version: Version of an out-of-tree driver; otherwise that of the kernel.
+        render_node: Device file that engines open; empty without one.
         problem: Why no engine can run on it; empty if one can.
-        numa_node: Of the processor it hangs on; None where the machine does not say.
-        tiles: Devices it shows in FLAT mode.
-        memory_gib: Of the whole card; None where neither driver nor table say.
-        memory_source: "driver" or "table".
-        energy_counter: File of its energy counter in uJ; empty where the driver has none.
+        numa_node: NUMA node that it is attached to; None where that is not known.
+        tiles: Number of devices in FLAT mode.
+        memory_gib: Memory of the whole card in GiB; None where neither driver nor table has it.
+        memory_source: "driver" or "table"; empty without a memory size.
+        energy_counter: File of its energy counter, in uJ; empty where the driver has none.
     """
 
     pci_address: str
@@ -60,12 +60,12 @@ class Card:
 
 
 def sysfs_root() -> Path:
-    """/sys, or what XPOLL_SYSFS names."""
+    """/sys, or $XPOLL_SYSFS."""
     return Path(os.environ.get("XPOLL_SYSFS", "/sys"))
 
 
 def read_cards(sysfs: Path | None = None) -> list[Card]:
-    """All Intel GPUs by PCI address, which is the order that ZE_ENABLE_PCI_ID_DEVICE_ORDER=1 gives Level Zero."""
+    """All Intel GPUs by PCI address, which is Level Zero's order with ZE_ENABLE_PCI_ID_DEVICE_ORDER=1."""
     root = sysfs or sysfs_root()
     drm = {_device_of(card): card for card in sorted(root.glob("class/drm/card*")) if _is_card(card)}
     pci = {_target(device): None for device in root.glob("bus/pci/devices/*") if _is_display(device)}
@@ -74,7 +74,7 @@ def read_cards(sysfs: Path | None = None) -> list[Card]:
 
 
 def cards_as_json() -> list[dict[str, Any]]:
-    """The cards of this machine as plain JSON types, for what a result was made with."""
+    """The cards of this machine as plain JSON types, for the environment of a result."""
     return [
         {
             "name": card.product.name,
@@ -89,7 +89,7 @@ def cards_as_json() -> list[dict[str, Any]]:
 
 
 def _is_card(path: Path) -> bool:
-    return re.fullmatch(r"card\d+", path.name) is not None  # beside it are connectors, e.g. card0-DP-1
+    return re.fullmatch(r"card\d+", path.name) is not None  # others are connectors, e.g. card0-DP-1
 
 
 def _is_display(device: Path) -> bool:
@@ -97,7 +97,7 @@ def _is_display(device: Path) -> bool:
 
 
 def _device_of(card: Path) -> Path:
-    """The PCI device of a DRM card; of one that was taken away the place where it was."""
+    """The PCI device of a DRM card; for a removed card, the path where it was."""
     return _target(card / "device") if card.exists() else _target(card).parent.parent
 
 
@@ -106,7 +106,7 @@ def _target(link: Path) -> Path:
 
 
 def _card(root: Path, device: Path, drm: Path | None) -> Card | None:
-    """The card at a PCI device; None for one of another maker."""
+    """The card of a PCI device; None for another vendor's."""
     address, vendor, device_id = device.name, read_text(device / "vendor"), read_text(device / "device").lower()
     if not device.exists():
         return Card(address, "", Product("Intel GPU", "unknown"), "", "", "", "gone", None, 0, None, "")
@@ -147,7 +147,7 @@ def _problem(root: Path, device: Path, driver: str, node: str) -> Problem:
 
 
 def _tiles(device: Path, drm: Path | None, product: Product) -> int:
-    """As the driver shows them; only Max has several, elsewhere a second `gt` is the media engine."""
+    """Number of tiles as the driver shows them; only Max has several, elsewhere a second `gt` is the media engine."""
     if product.family != "max":
         return 1
     shown = len(list(device.glob("tile[0-9]*"))) or (len(list(drm.glob("gt/gt[0-9]*"))) if drm else 0)
@@ -155,7 +155,7 @@ def _tiles(device: Path, drm: Path | None, product: Product) -> int:
 
 
 def _memory_gib(device: Path, drm: Path | None) -> float | None:
-    """Local memory in GiB: xe says it a tile, Intel's out-of-tree i915 a card or a tile, mainline i915 not at all."""
+    """Local memory in GiB: xe reports it per tile, out-of-tree i915 per card or per tile, mainline i915 not at all."""
     parts = [read_number(path) for path in device.glob("tile[0-9]*/physical_vram_size_bytes")]
     if drm is not None:
         parts = parts or [read_number(drm / "lmem_total_bytes")]
@@ -172,7 +172,7 @@ def _driver_version(root: Path, driver: str) -> str:
 
 
 def _energy_counter(device: Path) -> str:
-    """The card's own, not that of a tile (their names end in _gt0, _tile0)."""
+    """The card's own counter, not that of a tile (whose names end in _gt0 or _tile0)."""
     for hwmon in sorted(device.glob("hwmon/hwmon*")):
         if read_text(hwmon / "name") in ("i915", "xe") and (hwmon / "energy1_input").exists():
             return str(hwmon / "energy1_input")
@@ -180,7 +180,7 @@ def _energy_counter(device: Path) -> str:
 
 
 def read_text(path: Path) -> str:
-    """A small file of the kernel's without its line end; empty where it cannot be read."""
+    """A small sysfs file without its line end; empty where it cannot be read."""
     try:
         return path.read_text(encoding="ascii", errors="replace").strip()
     except OSError:
@@ -188,7 +188,7 @@ def read_text(path: Path) -> str:
 
 
 def read_number(path: Path) -> int | None:
-    """A number in such a file, decimal or 0x...; None where there is none."""
+    """The number in a small sysfs file, decimal or 0x...; None without one."""
     try:
         return int(read_text(path), 0)
     except ValueError:

@@ -1,8 +1,8 @@
-"""Intel GPUs by PCI device id: what each is called, how many tiles it has, how much memory.
+"""Table of Intel GPUs by PCI device id: name, tiles, memory.
 
 Names and ids: compute-runtime, shared/source/dll/devices/devices_base.inl (2026). Tiles: the FLAT mode of
 Data Center GPU Max shows each of a card's stacks as a device; every other card is one. Memory: product
-pages, GB read as GiB; it is used only where the driver does not say.
+pages, GB read as GiB; it is used only where the driver does not report it.
 """
 
 from dataclasses import dataclass
@@ -15,14 +15,14 @@ Family = Literal["max", "flex", "arc-a", "arc-b", "integrated", "unknown"]
 
 @dataclass(frozen=True, slots=True)
 class Product:
-    """A kind of card.
+    """A product.
 
     Attributes:
         name: Its name without trade marks.
-        family: What decides how engines are run on it; "unknown" is a discrete card that is not in the table.
-        tiles: Devices it shows in FLAT mode.
-        memory_gib: Of the whole card; None where no source was read.
-        roofline: Name in `engine.backends.rooflines` of one tile's peaks; empty where none is known.
+        family: Decides how engines run on it; "unknown" is a discrete card that is not in the table.
+        tiles: Number of devices in FLAT mode.
+        memory_gib: Memory of the whole card in GiB; None where no source was read.
+        roofline: Name in `engine.planning.rooflines` of one tile's peaks; empty where none are known.
     """
 
     name: str
@@ -69,13 +69,13 @@ PRODUCTS = {
     "0xe212": Product("Intel Arc Pro B50", "arc-b", memory_gib=16),
     "0xe223": Product("Intel Arc Pro B70", "arc-b"),  # name: from a report of a user; compute-runtime has none
 }
-"""The A770 was sold with 8 and with 16 GB under one id, so its memory is the driver's to say."""
+"""The A770 was sold with 8 and with 16 GB under one id, so only the driver knows its memory."""
 
 
 def product_of(device_id: str, pci_address: str) -> Product:
-    """The product behind an id; one that is not listed is integrated if it sits on the root bus.
+    """The product of a device id; one that is not in the table counts as integrated if it is on the root bus.
 
-    A known card may sit on the root bus too: that is where virtual machines put what is passed through.
+    A known card may be on the root bus too: virtual machines put devices there that are passed through.
     """
     known = PRODUCTS.get(device_id.lower())
     if known is not None:
@@ -86,5 +86,5 @@ def product_of(device_id: str, pci_address: str) -> Product:
 
 
 def product_named(name: str) -> Product | None:
-    """The product of a name, e.g. that of a device in a plan."""
+    """The product with a name, e.g. `Device.name`; None if it is not in the table."""
     return next((product for product in PRODUCTS.values() if product.name == name), None)

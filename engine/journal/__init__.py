@@ -1,1 +1,1 @@
-"""What is on disk of a run: answers, who is settled, sessions, load over time."""
+"""The engine's files in a run folder: answers, settled documents, sessions, load over time."""

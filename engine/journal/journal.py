@@ -1,10 +1,10 @@
-"""Every finished answer is on disk before it counts; what is there is not asked again.
+"""Write-ahead journal of answers: each is on disk before it counts, and answers on disk are not asked again.
 
     completions/journal-00003.arrows   answers in the order they finished, appended and fsynced
-    completions/part-00002.parquet     a sealed journal, whole
+    completions/part-00002.parquet     a sealed journal, complete
 
-A journal becomes the part of the same number, in a thread, while the next one grows. A process that is
-killed leaves journals, the last one perhaps with a torn batch; opening the folder again keeps every whole
+A journal is sealed into the part of the same number, in a thread, while the next one grows. A process that is
+killed leaves journals, the last one perhaps with a torn batch; opening the folder again keeps every complete
 batch and drops the torn one, which was never counted.
 """
 
@@ -26,7 +26,15 @@ from xpoll.core.records import COMPLETION_SCHEMA, Completion, Key, from_table
 
 
 class Journal:
-    """The answers of one run. One process at a time may have it open."""
+    """The answers of one run. One process at a time may have it open.
+
+    Args:
+        folder: completions/ of the run folder; created here.
+        rows_per_part: Answers after which a journal is sealed into a part.
+
+    Raises:
+        RunFolderError: the folder cannot be written, or another process has it open.
+    """
 
     def __init__(self, folder: Path, *, rows_per_part: int = 100_000) -> None:
         self._folder, self._rows_per_part = folder, rows_per_part
@@ -46,10 +54,13 @@ class Journal:
         self._number = 1 + max((_number(part) for part in parts(folder)), default=-1)
 
     def append(self, batches: Sequence[pa.RecordBatch]) -> None:
-        """Makes the answers durable; when it returns they count. One fsync for all of them.
+        """Makes answers durable with one fsync; they count once this returns.
+
+        Args:
+            batches: Arrow batches of COMPLETION_SCHEMA.
 
         Raises:
-            RunFolderError: the disk is full or read-only, now or for the part before; what was counted before stays.
+            RunFolderError: the disk is full or read-only, now or for the part before; earlier answers stay.
         """
         if not batches:
             return
@@ -67,15 +78,19 @@ class Journal:
             self._close_part()
 
     def answers_of(self, document_ids: Sequence[str]) -> list[Completion]:
-        """The answers on disk of a few documents; reads all parts, so only for what is rare."""
-        import pyarrow.compute as pc  # takes as long to load as the rest of pyarrow
+        """The answers on disk of a few documents; reads all parts, so only for rare events such as a dead worker.
+
+        Raises:
+            RunFolderError: sealing the part before has failed.
+        """
+        import pyarrow.compute as pc  # takes as long to import as the rest of pyarrow
 
         self._await_sealed()
-        wanted = pa.array(document_ids, pa.string())
-        tables = [pq.read_table(part, filters=pc.field("document_id").isin(wanted)) for part in parts(self._folder)]
+        ids = pa.array(document_ids, pa.string())
+        tables = [pq.read_table(part, filters=pc.field("document_id").isin(ids)) for part in parts(self._folder)]
         if self._file is not None and (batches := _whole_batches(self._path)):
             table = pa.Table.from_batches(batches)
-            tables.append(table.filter(pc.is_in(table.column("document_id"), value_set=wanted)))
+            tables.append(table.filter(pc.is_in(table.column("document_id"), value_set=ids)))
         return [completion for table in tables for completion in from_table(table, Completion)]
 
     def _open(self) -> None:
@@ -93,7 +108,7 @@ class Journal:
             self._rows, self._number = 0, self._number + 1
 
     def _await_sealed(self) -> None:
-        """Parts are sealed one at a time; an error of the last one is raised here."""
+        """Waits for the part being sealed; raises the error if sealing failed."""
         if self._sealing is not None:
             self._sealing.result()
 
@@ -108,7 +123,7 @@ class Journal:
                 self._close_part()
                 self._await_sealed()
             elif self._file is not None:
-                # The journal stays as it is: sealing needs room, and the disk may be what failed.
+                # The journal stays unsealed: sealing needs space, and the disk may be what failed.
                 with suppress(OSError):
                     self._file.close()
         finally:
@@ -117,7 +132,7 @@ class Journal:
 
 
 def _lock(folder: Path) -> int:
-    """Held until closed, and given back by the system if the process is killed."""
+    """Locks the folder until the descriptor is closed; the kernel releases it if the process is killed."""
     descriptor = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -130,25 +145,25 @@ def _lock(folder: Path) -> int:
 
 
 def parts(folder: Path) -> list[Path]:
-    """The sealed parts, in the order they were written."""
+    """Paths of the sealed parts, in the order they were written."""
     return sorted(folder.glob("part-*.parquet"))
 
 
 def read_completions(folder: Path) -> Iterator[Completion]:
-    """All answers of a run, part by part."""
+    """All sealed answers of a run, part by part."""
     for part in parts(folder):
         for batch in pq.ParquetFile(part).iter_batches(batch_size=8192):
             yield from from_table(pa.Table.from_batches([batch]), Completion)
 
 
 def count_answers(folder: Path) -> int:
-    """Answers on disk, those of an open or abandoned journal included; changes nothing."""
+    """Number of answers on disk, those of an open or abandoned journal included; read-only."""
     sealed: int = sum(pq.ParquetFile(part).metadata.num_rows for part in parts(folder))
     return sealed + sum(int(batch.num_rows) for batch in _unsealed(folder))
 
 
 def keys_on_disk(folder: Path) -> list[Key]:
-    """Keys of all answers on disk, in the order they finished; changes nothing, like `count_answers`."""
+    """Keys of all answers on disk, in the order they finished; read-only, as `count_answers`."""
     columns = list(Key._fields)
     tables = [pq.read_table(part, columns=columns) for part in parts(folder)]
     tables += [pa.Table.from_batches([batch]).select(columns) for batch in _unsealed(folder)]
@@ -156,14 +171,14 @@ def keys_on_disk(folder: Path) -> list[Key]:
 
 
 def _unsealed(folder: Path) -> Iterator[pa.RecordBatch]:
-    """What is in journals that have no part yet."""
+    """The batches of journals that are not sealed into a part."""
     for path in sorted(folder.glob("journal-*.arrows")):
         if not _part_of(path).exists():
             yield from _whole_batches(path)
 
 
 def _seal(path: Path) -> None:
-    """Journal to part. Killed between the two steps, the next call finds the part and does the rest."""
+    """Journal to part. If the process is killed in between, the next call finds the part and removes the journal."""
     part = _part_of(path)
     if not part.exists():
         batches = _whole_batches(path)
@@ -181,8 +196,8 @@ def _whole_batches(path: Path) -> list[pa.RecordBatch]:
     try:
         with pa.OSFile(str(path)) as file, pa.ipc.open_stream(file) as reader:
             for batch in reader:
-                batches.append(batch)  # one by one: what came before a torn end is kept
-    except (pa.ArrowInvalid, OSError):  # the end is torn, or nothing was written
+                batches.append(batch)  # one by one: the batches before a torn end are kept
+    except (pa.ArrowInvalid, OSError):  # torn at the end, or nothing was written
         pass
     return batches
 

@@ -1,6 +1,6 @@
-"""What earlier runs have answered: which documents are settled, and the answers of those that are not.
+"""The answers of earlier sessions: which documents are settled, and the answers of those that are not.
 
-Memory is 16 bytes a settled document, so that a run of ten million can be resumed; a fresh run takes none.
+Memory is 16 bytes per settled document, so that a run of ten million can be resumed; a new run takes none.
 """
 
 from array import array
@@ -19,11 +19,14 @@ _COLUMNS = ["document_id", "persona_id", "sample", "text", "finish_reason", "err
 
 
 class Ledger:
-    """Read once, when a run begins.
+    """Settled and open documents, read once at the start of a session.
+
+    Attributes:
+        answers: Number of answers on disk.
 
     Args:
         folder: Folder of the parts.
-        asked_each: How many prompts each document has, or a function of its id.
+        asked_each: Number of prompts per document, or a function of the document's id.
         stop: The rule that settles a document early.
     """
 
@@ -58,7 +61,7 @@ class Ledger:
         return bool((self._settled[begin:end, 1] == np.uint64(low)).any())
 
     def left_of(self, work: Work) -> Work | None:
-        """The part of a document's work that is still to do; None if there is none."""
+        """The unanswered part of a document's work; None if the document is settled."""
         if self.is_settled(work.document_id):
             return None
         answers = self._open.get(work.document_id)
@@ -76,7 +79,7 @@ def _digest(document_id: str) -> tuple[int, int]:
 
 
 def _light_answers(folder: Path) -> Iterator[Completion]:
-    """Completions with what a stop rule may look at, and nothing else."""
+    """Completions with the fields that a stop rule may read, and no others."""
     for part in parts(folder):
         for batch in pq.ParquetFile(part).iter_batches(batch_size=8192, columns=_COLUMNS):
             for document_id, persona_id, sample, text, reason, error in zip(

@@ -1,6 +1,6 @@
-"""engine.json: what the engine is, and what each of its sessions did.
+"""engine.json: the engine's backend, model and devices, and figures of each session.
 
-Of a session: startup_s (until the first device was ready), wall_s (from then on), answers, and
+A session has startup_s (until the first device was ready), wall_s (from then on), answers, and
 devices_ready_s (when each device was ready, on the clock of wall_s).
 """
 
@@ -8,7 +8,6 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
-from xpoll.core.config import EngineConfig
 from xpoll.core.files import read_json, write_json
 from xpoll.engine.devices.find import Device
 
@@ -16,28 +15,34 @@ WRITTEN_EVERY_S = 5.0
 
 
 def mark_settled(path: Path, documents: int) -> None:
-    """Notes that none of so many documents needs another answer."""
+    """Records in engine.json that all `documents` documents are settled."""
     write_json(path, {**read_json(path), "settled_documents": documents})
 
 
 def is_settled(path: Path, documents: int) -> bool:
-    """Whether every one of so many documents is settled, as far as the last session knew."""
+    """Whether the last session recorded that all `documents` documents are settled."""
     return path.exists() and read_json(path).get("settled_documents") == documents
 
 
 class Session:
-    """What one start of the engine did; kept beside those of earlier starts.
+    """Figures of one session of the engine; those of earlier sessions stay in the file.
 
     Attributes:
         answers: How many answers this session made durable.
+
+    Args:
+        path: engine.json.
+        backend: Name of the backend.
+        model: Name of the model.
+        devices: The devices of the session, at least one.
     """
 
-    def __init__(self, path: Path, config: EngineConfig, devices: list[Device]) -> None:
+    def __init__(self, path: Path, *, backend: str, model: str, devices: list[Device]) -> None:
         self.answers = 0
         self._path = path
         self._about = {
-            "backend": config.backend,
-            "model": config.model,
+            "backend": backend,
+            "model": model,
             "device": devices[0].kind,
             "device_name": devices[0].name,
             "replicas": len(devices),
@@ -48,27 +53,27 @@ class Session:
         self._devices_ready_s: Mapping[int, float] = {}
 
     def started(self, ready_s: Mapping[int, float]) -> None:
-        """The first worker is ready.
+        """Records that the first worker is ready.
 
         Args:
-            ready_s: When each device was ready, by number; looked at again at each writing.
+            ready_s: When each device was ready, by number, on the monotonic clock; read again at each write.
         """
         self._ready_s, self._devices_ready_s = time.monotonic(), ready_s
         self._write()
 
     def counted(self, answers: int) -> None:
-        """Counts answers; writes every few seconds, so that a killed session is known too."""
+        """Adds durable answers; writes every few seconds, so that the file is current if the process is killed."""
         self.answers += answers
         if time.monotonic() - self._written_s >= WRITTEN_EVERY_S:
             self._write()
 
     def ended(self, documents: int) -> None:
-        """Every one of so many documents is settled."""
+        """Records that all `documents` documents are settled."""
         self._write()
         mark_settled(self._path, documents)
 
     def stopped(self) -> None:
-        """Some documents are left; a session in which no worker was ready is not one."""
+        """Records the end of a session with documents left; without any worker that was ready, none is recorded."""
         if self._devices_ready_s:
             self._write()
 

@@ -1,1 +1,1 @@
-"""What a run will ask, whether the model fits, and how fast it can be at most. Starts nothing."""
+"""Plans a run: its prompts, whether the model fits, the highest possible rate. Starts no engine."""

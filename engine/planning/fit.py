@@ -1,32 +1,32 @@
-"""Whether a model fits onto a device, before anything is started: weights, and the KV cache of the asked context.
+"""Whether a model fits into a device's memory, before anything starts: weights, and the KV cache of one context.
 
-What activations take is only known to a running engine and is not counted: what does not fit here
-cannot fit there, what barely fits here may still not.
+The memory for activations is known only to a running engine and is not counted: a model that does not fit by
+this count cannot fit at all, and one that barely fits may still fail to start.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from math import inf
 from typing import Any, NamedTuple
 
 from xpoll.core.config import EngineConfig
 from xpoll.core.errors import EngineError
 from xpoll.engine.devices.find import Device
-from xpoll.engine.planning.kv_cache import BLOCK_SIZE, cache_bytes_of, memory_gib_of, options_of
+from xpoll.engine.planning.kv_cache import BLOCK_SIZE, cache_bytes_of, engine_options, memory_gib_of
 from xpoll.engine.planning.model_shape import ModelShapeOnDisk, shape_of
 
 
 class MemoryFit(NamedTuple):
-    """The memory of one device under a job's settings; None throughout where something is not known.
+    """The memory of one device under a job's settings; figures that are not known are None.
 
     Attributes:
-        fits: Whether one sequence of the asked context fits beside the weights.
-        memory_gib: Of the device.
-        weights_gib: Of the device's share of the weights.
-        kv_cache_gib: Left for keys and values.
-        context_tokens: What is asked: engine.vllm.max_model_len, else the model's own.
+        fits: Whether one sequence of `context_tokens` fits beside the weights.
+        memory_gib: The device's memory, in GiB.
+        weights_gib: The device's share of the weights, in GiB.
+        kv_cache_gib: Memory left for keys and values, in GiB.
+        context_tokens: Context to fit: engine.vllm.max_model_len, or else the model's own.
         most_context_tokens: The largest max_model_len that fits.
-        sequences: How many sequences of that context fit at once.
-        why: Why it does not fit or cannot be told, and the setting that does; empty where it fits.
+        sequences: How many sequences of `context_tokens` fit at once.
+        why: Why it does not fit or is not known, with a setting that fits; empty where it fits.
     """
 
     fits: bool | None
@@ -39,12 +39,17 @@ class MemoryFit(NamedTuple):
     why: str = ""
 
 
-def fit_of(config: EngineConfig, device: Device) -> MemoryFit:
-    """How the model of a job fits onto one of its devices."""
-    shape = shape_of(config.model)
+def fit_of(model: str, shape: ModelShapeOnDisk | None, options: Mapping[str, Any], device: Device) -> MemoryFit:
+    """How a model fits onto one device.
+
+    Args:
+        model: Its name, for messages.
+        shape: Its shape; None where it is not known.
+        options: The engine's options, as `engine_options` returns them.
+        device: The device.
+    """
     if shape is None:
-        return MemoryFit(None, why=f"the shape of {config.model} is not known before it is downloaded")
-    options = options_of(config, device)
+        return MemoryFit(None, why=f"the shape of {model} is not known before it is downloaded")
     token_bytes, room = shape.kv_bytes_per_token(options), cache_bytes_of(shape, options, device)
     asked = options.get("max_model_len") or shape.context_tokens
     if token_bytes is None or room is None or not isinstance(asked, int):
@@ -66,8 +71,8 @@ def fit_of(config: EngineConfig, device: Device) -> MemoryFit:
     return found if found.fits else found._replace(why=_advice(found, shape, options, device))
 
 
-def _advice(found: MemoryFit, shape: ModelShapeOnDisk, options: dict[str, Any], device: Device) -> str:
-    """The largest setting that fits."""
+def _advice(found: MemoryFit, shape: ModelShapeOnDisk, options: Mapping[str, Any], device: Device) -> str:
+    """Names the largest setting that fits."""
     if found.most_context_tokens:
         where = "VLLM_CPU_KVCACHE_SPACE" if device.kind == "cpu" else f"{found.memory_gib:g} GiB"
         return (
@@ -90,20 +95,24 @@ def _spanning(device: Device, number: int) -> Device:
 
 
 def tightest(devices: Sequence[Device]) -> Device:
-    """The device with the least memory, where a machine has several kinds; the first where that is not known."""
+    """The device with the least memory; the first one where no memory size is known."""
     return min(devices, key=lambda device: memory_gib_of(device) or inf)
 
 
 def require_fit(config: EngineConfig, devices: Sequence[Device]) -> None:
-    """Refuses a job whose model cannot fit onto one of its GPUs, before minutes are spent on loading it.
+    """Checks that the model fits onto each GPU of a job, before minutes are spent on loading it.
+
+    Args:
+        config: The engine section.
+        devices: The devices of the job, at least one.
 
     Raises:
-        EngineError: says what is missing, and the largest setting that fits.
+        EngineError: it does not fit; with the largest setting that does.
     """
     device = tightest(devices)
-    if device.kind == "cpu":  # vLLM says so itself, and at once
+    if device.kind == "cpu":  # vLLM itself checks this at once
         return
-    found = fit_of(config, device)
+    found = fit_of(config.model, shape_of(config.model), engine_options(config.table("vllm"), device), device)
     if found.fits is False:
         what, _, mend = found.why.partition(": ")
         raise EngineError(f"{config.model} does not fit onto {device.name}: {what}", mend=mend)

@@ -1,40 +1,41 @@
-"""How many prompt tokens an engine can hold, as far as that can be told before it starts."""
+"""The size of an engine's KV cache, as far as it is known before the engine starts."""
 
+from collections.abc import Mapping
 from typing import Any
 
-from xpoll.core.config import EngineConfig
 from xpoll.engine.backends.vllm.in_process import default_options
 from xpoll.engine.devices.find import Device, pinning
 from xpoll.engine.devices.intel_products import product_named
-from xpoll.engine.planning.model_shape import ModelShapeOnDisk, shape_of
+from xpoll.engine.planning.model_shape import ModelShapeOnDisk
 from xpoll.engine.planning.prefix import Cache
 from xpoll.engine.planning.rooflines import ROOFLINES
 
-BLOCK_SIZE = 16  # vLLM's own, where neither xpoll nor the job sets one
-MEMORY_SHARE = 0.92  # vLLM's own gpu_memory_utilization
+BLOCK_SIZE = 16  # vLLM's own default, where neither xpoll nor the job sets one
+MEMORY_SHARE = 0.92  # vLLM's own default of gpu_memory_utilization
 
 
-def options_of(config: EngineConfig, device: Device) -> dict[str, Any]:
-    """vLLM's options as the engine on a device is given them."""
-    return {**default_options(device), **config.table("vllm")}
+def engine_options(vllm: Mapping[str, Any], device: Device) -> dict[str, Any]:
+    """The options of the vLLM engine on a device: [engine.vllm] on top of xpoll's defaults."""
+    return {**default_options(device), **vllm}
 
 
-def cache_of(config: EngineConfig, device: Device) -> Cache:
-    """The KV cache of one engine under [engine.vllm] and xpoll's defaults.
+def cache_of(shape: ModelShapeOnDisk | None, options: Mapping[str, Any], device: Device) -> Cache:
+    """The KV cache of one engine; an upper bound on a GPU, where the memory for activations is not known yet.
 
-    On a GPU what activations take is not known before the start, so its size is at most this.
+    Args:
+        shape: Of the model; None where it is not known.
+        options: The engine's options, as `engine_options` returns them.
+        device: Where the engine runs.
     """
-    options = options_of(config, device)
     block = int(options.get("block_size") or BLOCK_SIZE)
-    return Cache(block, _num_blocks(config.model, options, block, device), bool(options["enable_prefix_caching"]))
+    return Cache(block, _num_blocks(shape, options, block, device), bool(options["enable_prefix_caching"]))
 
 
-def _num_blocks(model: str, options: dict[str, Any], block: int, device: Device) -> int | None:
+def _num_blocks(shape: ModelShapeOnDisk | None, options: Mapping[str, Any], block: int, device: Device) -> int | None:
     if override := options.get("num_gpu_blocks_override"):
         return int(override)
     if any(options.get(f"{kind}_parallel_size", 1) != 1 for kind in ("tensor", "pipeline")):
         return None
-    shape = shape_of(model)
     if shape is None:
         return None
     token_bytes, cache_bytes = shape.kv_bytes_per_token(options), cache_bytes_of(shape, options, device)
@@ -43,10 +44,12 @@ def _num_blocks(model: str, options: dict[str, Any], block: int, device: Device)
     return max(0, cache_bytes // (token_bytes * block))
 
 
-def cache_bytes_of(shape: ModelShapeOnDisk, options: dict[str, Any], device: Device) -> int | None:
-    """Bytes that one device, or one part of an engine that spans several, has for its KV cache; negative where
-    not even its share of the weights fits. None where memory or weights are not known."""
-    if device.kind == "cpu":  # the environment wins over kv_cache_memory_bytes there
+def cache_bytes_of(shape: ModelShapeOnDisk, options: Mapping[str, Any], device: Device) -> int | None:
+    """Bytes left for the KV cache on one device, or on each device of an engine that spans several.
+
+    Negative where not even the device's share of the weights fits; None where memory or weights are not known.
+    """
+    if device.kind == "cpu":  # where the environment overrides kv_cache_memory_bytes
         return int(pinning(device)["VLLM_CPU_KVCACHE_SPACE"]) * 2**30
     if isinstance(set_bytes := options.get("kv_cache_memory_bytes"), int):
         return set_bytes
@@ -58,7 +61,7 @@ def cache_bytes_of(shape: ModelShapeOnDisk, options: dict[str, Any], device: Dev
 
 
 def memory_gib_of(device: Device) -> float | None:
-    """Of the driver, else of the table; None where neither says."""
+    """Memory of a device in GiB, from the driver or else from the table of products; None where neither has it."""
     if device.memory_gib is not None:
         return device.memory_gib
     product = product_named(device.name)

@@ -1,9 +1,10 @@
-"""What decides a model's memory and speed, from its config.json or, for some models of the hub, from a table.
+"""The shape of a model, which decides its memory and speed: from config.json or, for some hub models, a table.
 
-Reads files that are on this machine; asks no network and loads no library.
+Reads files of this machine only: no network access, no heavy import.
 """
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -27,11 +28,14 @@ class ModelShapeOnDisk(NamedTuple):
     """The shape of one model.
 
     Attributes:
-        layers, kv_heads, head_dim: What its KV cache holds of a token.
+        layers: Number of layers with a KV cache.
+        kv_heads: Heads of keys and values per layer.
+        head_dim: Values per head.
         dtype: Of its weights, as its config says; None where it does not.
-        weight_bytes: Of its files; of a model that is not here, of as many parameters in bf16. None: not known.
-        num_params: None where it is not known.
-        context_tokens: Longest context; None where it is not known.
+        weight_bytes: Size of its files, or of as many parameters in bf16 for a model that is not on this
+            machine; None where it is not known.
+        num_params: Number of parameters; None where it is not known.
+        context_tokens: Longest context in tokens; None where it is not known.
     """
 
     layers: int
@@ -42,8 +46,12 @@ class ModelShapeOnDisk(NamedTuple):
     num_params: int | None
     context_tokens: int | None
 
-    def kv_bytes_per_token(self, options: dict[str, Any]) -> int | None:
-        """Keys and values of one token in all layers, under vLLM's options; None where the dtype is not known."""
+    def kv_bytes_per_token(self, options: Mapping[str, Any]) -> int | None:
+        """Bytes of the keys and values of one token in all layers; None where the dtype is not known.
+
+        Args:
+            options: vLLM's engine options, which may set another dtype.
+        """
         dtype = options.get("dtype", "auto")
         if dtype == "auto":
             dtype = self.dtype
@@ -53,10 +61,13 @@ class ModelShapeOnDisk(NamedTuple):
 
 
 def shape_of(model: str) -> ModelShapeOnDisk | None:
-    """The shape of a model; None where its config does not say it in the usual keys.
+    """The shape of a model; None where its config lacks the usual keys.
 
-    Models whose cache does not grow by the same number of bytes with each token (latent attention, sliding
-    windows, layers without attention) have none here.
+    Also None for models whose KV cache does not grow by the same number of bytes with each token (latent
+    attention, sliding windows, layers without attention).
+
+    Args:
+        model: Packaged model, folder, or name on the Hugging Face hub.
     """
     file = model_file(model, "config.json")
     if file is not None:

@@ -1,9 +1,9 @@
-"""What a run will ask, on what, in which order, and how much of it is shared: touches no device, loads no model."""
+"""The plan of a run: prompts, their order, devices, shared prefixes, memory and rate; starts no engine."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import groupby, islice
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from xpoll.core.config import EngineConfig
 from xpoll.core.files import read_json
@@ -12,20 +12,21 @@ from xpoll.core.results import Part, Result, read_result
 from xpoll.engine.backends.registry import device_kind, spec_of
 from xpoll.engine.devices.find import Device, find_intel_gpus, left_out
 from xpoll.engine.planning.fit import fit_of, tightest
-from xpoll.engine.planning.kv_cache import cache_of
+from xpoll.engine.planning.kv_cache import cache_of, engine_options
+from xpoll.engine.planning.model_shape import ModelShapeOnDisk, shape_of
 from xpoll.engine.planning.prefix import Prediction, Tokens, choose, predict_cache_hits, sample_of
 from xpoll.engine.planning.rate_bound import TokensEach, rate_bound
 from xpoll.engine.planning.token_counts import CountedBy, tokens_of
 
 SAMPLE_PROMPTS = 256
 SAMPLE_DOCUMENTS = 8
-"""Looked at, even if these have more prompts than SAMPLE_PROMPTS."""
+"""Documents to sample at least, even if they have more prompts than SAMPLE_PROMPTS."""
 UNKNOWN_ANSWER_TOKENS = 512
-"""Room set aside for an answer that may be as long as the context."""
+"""Assumed length of an answer that may be as long as the context."""
 NAMED = "panel.order says so"
-"""The reason of an order that nobody weighed."""
+"""The reason of an order that the job names."""
 ELSEWHERE = Device("xpu", 0, "a node of the cluster")
-"""Stands for devices that only the cluster knows; how much memory they have is not known either."""
+"""Stands for the devices of a cluster, which are not known before Ray is connected."""
 
 
 class PredictedTokens(Part):
@@ -139,19 +140,21 @@ def make_plan(
     """The plan of a run; token counts are of the first prompts.
 
     Args:
-        prompts: The run's prompts in each order that they may be asked in, the preferred one first.
+        prompts: The run's prompts in each possible order, the preferred one first.
         documents: Number of documents.
-        asked_each: How many times each of them is asked about.
+        asked_each: Number of prompts per document.
         config: The engine section.
         devices: Where engines will run; empty where only the cluster knows.
-        chosen: The order, where it is chosen already, e.g. by the run that is resumed.
+        chosen: The order, where it is already decided, e.g. by the run that is resumed.
     """
     samples = {order: list(_sample(each)) for order, each in prompts.items()}
     first = next((document[0] for document in next(iter(samples.values()))), None)
-    cache = counted_by = None
+    cache = counted_by = shape = None
+    vllm = config.table("vllm")
     predictions: dict[str, Prediction] = {}
     if spec_of(config.backend).needs_model and first is not None:
-        cache = cache_of(config, devices[0] if devices else ELSEWHERE)
+        shape, where = shape_of(config.model), devices[0] if devices else ELSEWHERE
+        cache = cache_of(shape, engine_options(vllm, where), where)
         for name, sample in samples.items():
             tokens, counted_by = _tokens(sample, config.model)
             predictions[name] = predict_cache_hits(
@@ -173,7 +176,7 @@ def make_plan(
         address=config.address,
         devices=[str(device) for device in devices] or None,
         device_masks=[device.mask for device in devices if device.kind != "cpu"] or None,
-        devices_left_out=_left_out(config, devices),
+        devices_left_out=_left_out(config, devices) if config.device in ("auto", "xpu") and devices else [],
         device_name=devices[0].name if devices else None,
         replicas=len(devices) or None,
         max_in_flight=config.max_in_flight,
@@ -185,36 +188,46 @@ def make_plan(
         kv_cache_tokens=cache_tokens,
         predicted={name: _rounded(each) for name, each in predictions.items()},
         predicted_cached_share=round(prediction.cached_share, 4) if prediction else None,
-        fit=PlannedFit(**fit_of(config, tightest(devices))._asdict()) if cache and devices else None,
-        rate_at_most=_rate(config, devices, prediction, first) if devices else None,
+        fit=_fit(config.model, shape, vllm, tightest(devices)) if cache and devices else None,
+        rate_at_most=_rate(config.model, shape, vllm, devices, prediction, first) if prediction and first else None,
     )
 
 
+def _fit(model: str, shape: ModelShapeOnDisk | None, vllm: Mapping[str, Any], device: Device) -> PlannedFit:
+    return PlannedFit(**fit_of(model, shape, engine_options(vllm, device), device)._asdict())
+
+
 def _left_out(config: EngineConfig, devices: Sequence[Device]) -> list[str]:
-    """The Intel GPUs of this machine that the run does not use although it might have, with the reason."""
-    if config.device not in ("auto", "xpu") or not devices:
-        return []
+    """The Intel GPUs of this machine that a run on `auto` or `xpu` does not use, each with the reason."""
     unused = find_intel_gpus() if devices[0].kind == "cpu" and device_kind(config) == "cpu" else []
     cpu_only = [f"{gpu.name} at {gpu.pci_address}: the installed vLLM is made for CPUs" for gpu in unused]
     return left_out() + (cpu_only if spec_of(config.backend).needs_model else [])
 
 
 def _rate(
-    config: EngineConfig, devices: Sequence[Device], prediction: Prediction | None, first: Prompt | None
+    model: str,
+    shape: ModelShapeOnDisk | None,
+    vllm: Mapping[str, Any],
+    devices: Sequence[Device],
+    prediction: Prediction,
+    first: Prompt,
 ) -> PlannedRate | None:
-    """The rate that the devices allow at most, if every prompt is asked; None where no model is loaded."""
-    if prediction is None or first is None:
+    if not devices:
         return None
-    tokens = TokensEach(
+    tokens = _each(prediction, first)
+    return PlannedRate(**rate_bound(model, shape, vllm, devices, prompts=prediction.prompts, tokens=tokens))
+
+
+def _each(prediction: Prediction, first: Prompt) -> TokensEach:
+    return TokensEach(
         computed=prediction.computed_tokens / prediction.prompts,
         prompt=prediction.prompt_tokens / prediction.prompts,
         answer=first.sampling.max_tokens or UNKNOWN_ANSWER_TOKENS,
     )
-    return PlannedRate(**rate_bound(config, devices, prompts=prediction.prompts, tokens=tokens))
 
 
 def _sample(prompts: Iterable[Prompt]) -> Iterator[list[Prompt]]:
-    """The first documents that can be asked about: their prompts, each wording once."""
+    """The prompts of the first usable documents, each wording once."""
     seen = 0
     usable = (prompt for prompt in prompts if prompt.problem is None)
     for number, (_, group) in enumerate(groupby(usable, key=lambda prompt: prompt.document_id)):
@@ -242,7 +255,7 @@ def _preferred(orders: Iterable[str], predictions: Mapping[str, Prediction], bac
 
 
 def _settled(chosen: Chosen | None, preferred: Chosen) -> Chosen:
-    """What is chosen already stands; the reason says once what the token counts speak for."""
+    """The order that was already chosen wins; its reason then names the order that token counts prefer."""
     if chosen is None:
         return preferred
     if chosen.order == preferred.order or chosen.reason != NAMED:

@@ -1,22 +1,22 @@
-"""How much of a run's prompts the engine's prefix cache spares, from token counts alone: pure arithmetic.
+"""Predicts the hits of the engine's prefix cache from token counts alone: pure arithmetic.
 
-Documents are asked about one after the other, each in the same variants, each variant some times over.
-What stands before the document in a variant is its prefix; it may be worded in several ways, of which each
-document gets one (labels named in another order), and then each wording is a prefix of its own.
+Documents run one after the other, each in the same variants (personas), each variant several times (samples).
+The text before the document in a variant is its prefix. It may have several wordings of which each document
+gets one (labels named in another order); then each wording is a prefix of its own.
 The rules of vLLM's cache that decide the counts (vllm/v1/core/kv_cache_manager.py):
 
 * Only whole blocks are reused, and at least the last token of a prompt is computed.
-* A block counts as cached when its prompt is scheduled, so that of prompts handed over together only
-  the first computes what they share.
-* The blocks used least recently go first, those at the end of a prompt before those at its beginning.
+* A block counts as cached once its prompt is scheduled, so of prompts that are sent together only the first
+  computes the shared blocks.
+* The least recently used blocks are evicted first, those at the end of a prompt before those at its start.
 
-What a document's prompts share is reused at once and so always stays. A prefix is needed again only when
-the next document comes that has it: it stays if all that the documents up to there touch fits into the
-KV cache. More prompts in flight change nothing about that: where they fill the cache, the
-engine lets fewer run, but as long as one document's fit, every variant is held by a prompt that runs.
+The tokens that a document's prompts share are reused at once and so are never evicted. A prefix is needed
+again only by the next document that has it: it stays if all blocks that the documents in between touch fit
+into the KV cache. More prompts in flight change nothing: where they fill the cache, the engine runs fewer,
+but as long as the prompts of one document fit, a running prompt holds every variant.
 
-Asking variant by variant would reuse prefixes that do not fit together. It is not done: a stop rule
-needs a document's answers together, and so documents are what is handed to a worker.
+Running variant by variant would reuse prefixes that do not fit together. That is not done: a stop rule needs
+the answers of a document together, so documents are the unit of dispatch.
 """
 
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
@@ -28,12 +28,18 @@ from typing import NamedTuple
 Tokens = Sequence[Hashable]
 
 WORTH = 0.5
-"""Share of the computed tokens that another order must save to be taken. High, because answers to the same parts in
-another order are other answers: with SmolLM2-135M they are much worse (docs/prefixes.md)."""
+"""Share of the computed tokens that another order must save to be chosen. High, because the same parts in another
+order get other answers: with SmolLM2-135M much worse ones (docs/prefixes.md)."""
 
 
 class Asked(NamedTuple):
-    """One prompt of a document: its tokens, the number of its prefix, and what it shares with the document's first."""
+    """One prompt of a document.
+
+    Attributes:
+        length: Its tokens.
+        prefix: Number of its prefix.
+        shared: Tokens that it shares with the first prompt of the document.
+    """
 
     length: int
     prefix: int
@@ -45,9 +51,9 @@ class Sample:
     """Token counts of some documents' prompts in one order.
 
     Attributes:
-        documents: The prompts of each document; the first one of each shares nothing with an earlier one.
-        prefixes: Tokens that the prompts of each prefix begin with, whatever the document.
-        by_all: Tokens that all prompts begin with.
+        documents: The prompts of each document; the `shared` of each first one is 0.
+        prefixes: Length of each prefix in tokens, the same for all documents.
+        by_all: Number of leading tokens that all prompts share.
     """
 
     documents: tuple[tuple[Asked, ...], ...]
@@ -60,8 +66,8 @@ def sample_of(prompts: Sequence[Sequence[Tokens]], prefix_of: Sequence[Sequence[
 
     Args:
         prompts: The prompts of each document, each variant once.
-        prefix_of: What stands before the document in each of them: prompts of which it is the same share
-            a prefix. Without it every variant has one of its own, the same for all documents.
+        prefix_of: A key of the text before the document in each prompt: prompts with the same key share a
+            prefix. Without it each variant has one prefix, the same for all documents.
     """
     given = prefix_of or [range(len(document)) for document in prompts]
     number: dict[Hashable, int] = {}
@@ -78,7 +84,7 @@ def sample_of(prompts: Sequence[Sequence[Tokens]], prefix_of: Sequence[Sequence[
         documents.append(tuple(asked))
     by_all = _shared(document[0] for document in prompts)
     by_all = min([by_all, *(asked.shared for document in documents for asked in document[1:])])
-    # A prefix that one prompt of the sample has cannot be told from its document; others are about as long.
+    # A prefix that only one prompt of the sample has cannot be separated from its document: take the others' mean.
     known = [_shared(each) for each in of_prefix if len(each) > 1 or len(prompts) == 1]
     alone = round(mean(known)) if known else by_all
     prefixes = [_shared(each) if len(each) > 1 or len(prompts) == 1 else alone for each in of_prefix]
@@ -96,7 +102,13 @@ def _common(first: Tokens, second: Tokens) -> int:
 
 
 class Cache(NamedTuple):
-    """The KV cache of one engine; `num_blocks` is None where it is not known before the start."""
+    """The KV cache of one engine.
+
+    Attributes:
+        block_size: Tokens per block.
+        num_blocks: Number of blocks; None where it is not known before the start.
+        reuses_prefixes: Whether prefix caching is on.
+    """
 
     block_size: int
     num_blocks: int | None = None
@@ -104,7 +116,14 @@ class Cache(NamedTuple):
 
 
 class Prediction(NamedTuple):
-    """Tokens of a run's prompts. `fits`: whether variants' prefixes stay cached; None where that is not known."""
+    """Token counts of a run.
+
+    Attributes:
+        prompts: Number of prompts.
+        prompt_tokens: Tokens of all prompts.
+        cached_tokens: Tokens of these that the prefix cache holds.
+        fits: Whether all prefixes stay cached; None where the size of the cache is not known.
+    """
 
     prompts: int
     prompt_tokens: int
@@ -113,31 +132,33 @@ class Prediction(NamedTuple):
 
     @property
     def computed_tokens(self) -> int:
+        """Prompt tokens that the engine computes."""
         return self.prompt_tokens - self.cached_tokens
 
     @property
     def cached_share(self) -> float:
+        """Share of the prompt tokens that the prefix cache holds, 0 to 1."""
         return self.cached_tokens / self.prompt_tokens
 
 
 def predict_cache_hits(
     sample: Sample, cache: Cache, *, documents: int, repeats: float = 1, output_tokens: int = 0, workers: int = 1
 ) -> Prediction:
-    """What a run's prompts cost if every one is asked; where the cache's size is not known, all prefixes fit.
+    """Token counts of a run if every prompt is asked; where the cache's size is not known, all prefixes fit.
 
     Args:
-        sample: Some of the documents; the others are taken to be like them.
+        sample: Some of the documents; the others are assumed to be alike.
         cache: The KV cache of each engine.
         documents: Number of documents.
-        repeats: How many times each of a document's prompts is asked.
-        output_tokens: Most tokens of an answer.
+        repeats: Number of samples per prompt.
+        output_tokens: Most tokens per answer.
         workers: Number of engines; each computes every prefix once.
     """
     block = cache.block_size
     whole = [tokens // block for tokens in sample.prefixes]
     kept = whole
     if cache.num_blocks is not None:
-        # A prefix loses its last blocks first, one for each block that there is too little of.
+        # A prefix loses its last blocks first, one for each missing block.
         missing = max(0, ceil(_touched(sample, block, repeats, output_tokens) - cache.num_blocks))
         kept = [max(sample.by_all // block, prefix - missing) for prefix in whole]
     later = mean(sum(_cached(document, kept, block, repeats)) for document in sample.documents)
@@ -152,9 +173,9 @@ def predict_cache_hits(
 
 
 def _touched(sample: Sample, block: int, repeats: float, output_tokens: int) -> float:
-    """Blocks that are used from one use of a prefix to the next, those that are shared counted once.
+    """Blocks touched from one use of a prefix to the next, shared ones counted once.
 
-    That is all prefixes, and what else the prompts and answers of the documents in between hold.
+    These are all prefixes, and the other blocks of the prompts and answers of the documents in between.
     """
     by_all = sample.by_all // block
     beyond = [prefix // block - by_all for prefix in sample.prefixes]
@@ -171,14 +192,14 @@ def _touched(sample: Sample, block: int, repeats: float, output_tokens: int) -> 
 
 
 def _cached(document: Sequence[Asked], kept: Sequence[int], block: int, repeats: float) -> Iterator[float]:
-    """Tokens of each of a document's prompts that are not computed, given the blocks kept of each prefix."""
+    """Cached tokens of each prompt of a document, given the blocks kept of each prefix."""
     for asked in document:
         most = (asked.length - 1) // block  # the last token is always computed
         yield (min(max(kept[asked.prefix], asked.shared // block), most) + (repeats - 1) * most) * block
 
 
 def _missed(sample: Sample, kept: Sequence[int], block: int) -> int:
-    """Tokens that one engine computes because a prefix is there for the first time."""
+    """Tokens that one engine computes because a prefix occurs for the first time."""
     seen: set[int] = set()
     missed = 0
     for asked in (asked for document in sample.documents for asked in document):
@@ -191,7 +212,11 @@ def _missed(sample: Sample, kept: Sequence[int], block: int) -> int:
 
 
 def choose(predictions: Mapping[str, Prediction]) -> tuple[str, str]:
-    """The order to ask in and why: the first one, unless another computes fewer tokens by a share of WORTH."""
+    """The order of the prompts' parts, and the reason: the first one, unless another saves a share of WORTH.
+
+    Args:
+        predictions: Token counts by order, the preferred order first.
+    """
     preferred, *others = predictions
     if not others:
         return preferred, "there is no other order"

@@ -1,9 +1,9 @@
-"""How fast a named or measured device could answer at best: its roofline, and the shape of the model on it.
+"""Rooflines of named or measured devices, shapes of models, and the time of a step under both.
 
-Pure arithmetic over a table, or over the ceilings that `xpoll kernels` measured. Prefill is bound by
-arithmetic, a decode step by reading the weights and the KV cache of every running sequence once, or by
-arithmetic where that takes longer. Attention's own arithmetic, kernel launches and the host are left out,
-so a real engine is slower: it reaches a share of the peaks, which the functions take as an efficiency.
+Pure arithmetic over a table, or over the ceilings that `xpoll kernels` measured. Prefill is compute-bound; a
+decode step is bound by reading the weights and the KV cache of every running sequence once, or by arithmetic
+where that takes longer. The arithmetic of attention, kernel launches and the host are left out, so a real
+engine is slower: it reaches a share of the peaks, which the functions take as an efficiency.
 """
 
 from dataclasses import dataclass
@@ -17,7 +17,15 @@ BYTES_PER_KV_VALUE = 2  # bf16
 
 @dataclass(frozen=True, slots=True)
 class Roofline:
-    """Peaks of one device. `source` says where they are from, and which are derived or unconfirmed."""
+    """Peaks of one device.
+
+    Attributes:
+        name: Name of the device.
+        bf16_tflop_per_s: Peak of BF16 matrix arithmetic, in TFLOP/s.
+        bandwidth_gb_per_s: Peak memory bandwidth, in GB/s.
+        memory_gib: Memory in GiB.
+        source: Where the peaks come from, and which are derived or unconfirmed.
+    """
 
     name: str
     bf16_tflop_per_s: float
@@ -28,7 +36,16 @@ class Roofline:
 
 @dataclass(frozen=True, slots=True)
 class ModelShape:
-    """What of a model decides its speed. Weights include the embeddings; `context_tokens` is the longest context."""
+    """The shape of a model.
+
+    Attributes:
+        num_params: Number of weights, embeddings included.
+        num_layers: Number of layers.
+        num_kv_heads: Heads of keys and values per layer.
+        head_dim: Values per head.
+        bytes_per_weight: Size of a weight in bytes.
+        context_tokens: Longest context in tokens; None where it is not known.
+    """
 
     num_params: int
     num_layers: int
@@ -39,11 +56,12 @@ class ModelShape:
 
     @property
     def weight_bytes(self) -> float:
+        """Size of all weights in bytes."""
         return self.num_params * self.bytes_per_weight
 
     @property
     def kv_bytes_per_token(self) -> int:
-        """Keys and values of one token in all layers."""
+        """Bytes of the keys and values of one token in all layers."""
         return 2 * self.num_layers * self.num_kv_heads * self.head_dim * BYTES_PER_KV_VALUE
 
 
@@ -80,7 +98,10 @@ ROOFLINES = {
 
 
 def roofline_of(device: str) -> Roofline:
-    """The roofline of a device in the table, or the one that was measured: a file that `xpoll kernels` wrote.
+    """The roofline of a device in the table, or a measured one from a file that `xpoll kernels` wrote.
+
+    Args:
+        device: Name in ROOFLINES, or path of the file.
 
     Raises:
         ConfigError: it is neither.
@@ -97,7 +118,7 @@ def roofline_of(device: str) -> Roofline:
         tflop_per_s = gemms["bf16"] / 1000
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ConfigError(
-            f"engine.simulated.device = {device!r} is no device that is known ({', '.join(ROOFLINES)}) and no file of "
+            f"engine.simulated.device = {device!r} is neither a known device ({', '.join(ROOFLINES)}) nor a file of "
             "measured ceilings",
             mend="xpoll kernels writes such a file",
         ) from error
@@ -114,7 +135,14 @@ MODEL_SHAPES = {
 
 
 def prefill_s(roofline: Roofline, shape: ModelShape, tokens: int, *, compute_efficiency: float = 1.0) -> float:
-    """Seconds to compute `tokens` prompt tokens, at two flop a weight and token."""
+    """Seconds to compute `tokens` prompt tokens, at two FLOP per weight and token.
+
+    Args:
+        roofline: The device.
+        shape: The model.
+        tokens: Number of prompt tokens.
+        compute_efficiency: Share of the peak arithmetic that is reached, 0 to 1.
+    """
     return 2 * shape.num_params * tokens / (roofline.bf16_tflop_per_s * 1e12 * compute_efficiency)
 
 
@@ -127,15 +155,15 @@ def decode_step_s(
     compute_efficiency: float = 1.0,
     bandwidth_efficiency: float = 1.0,
 ) -> float:
-    """Seconds for one more token of each running sequence.
+    """Seconds of a decode step: one more token for each running sequence.
 
     Args:
         roofline: The device.
         shape: The model.
         running: Number of sequences in the batch.
-        context_tokens: Tokens in the KV cache, of all running sequences together.
-        compute_efficiency: Share of the peak arithmetic that is reached.
-        bandwidth_efficiency: Share of the peak bandwidth that is reached.
+        context_tokens: Tokens in the KV cache, summed over the running sequences.
+        compute_efficiency: Share of the peak arithmetic that is reached, 0 to 1.
+        bandwidth_efficiency: Share of the peak bandwidth that is reached, 0 to 1.
     """
     read_bytes = shape.weight_bytes + shape.kv_bytes_per_token * context_tokens
     reading_s = read_bytes / (roofline.bandwidth_gb_per_s * 1e9 * bandwidth_efficiency)
@@ -143,6 +171,12 @@ def decode_step_s(
 
 
 def kv_capacity_tokens(roofline: Roofline, shape: ModelShape, *, memory_share: float = 0.9) -> int:
-    """Tokens whose keys and values fit beside the weights; 0 where the weights alone do not fit."""
+    """Tokens whose keys and values fit beside the weights; 0 where the weights alone do not fit.
+
+    Args:
+        roofline: The device.
+        shape: The model.
+        memory_share: Share of the memory that the engine may use, 0 to 1.
+    """
     free_bytes = roofline.memory_gib * 2**30 * memory_share - shape.weight_bytes
     return max(0, int(free_bytes // shape.kv_bytes_per_token))

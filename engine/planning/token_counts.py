@@ -1,7 +1,7 @@
-"""The tokens of prompts as the engine will see them, counted without loading a model.
+"""The tokens of prompts as the engine will see them, without loading a model.
 
-Reads tokenizer.json and the chat template of a model that is on this machine. Without them four
-characters stand for a token.
+Reads tokenizer.json and the chat template of a model on this machine. Without them, four characters count as
+one token.
 """
 
 import json
@@ -21,11 +21,14 @@ CountedBy = Literal["tokenizer", "characters"]
 
 
 def tokens_of(prompts: Sequence[Prompt], model: str) -> tuple[list[Tokens], CountedBy]:
-    """The token ids of prompts, and what they were counted by.
+    """The tokens of each prompt, and how they were counted.
 
     Args:
         prompts: Chat prompts.
         model: `engine.model`.
+
+    Returns:
+        Per prompt a sequence of token ids, or of four-character pieces; and "tokenizer" or "characters".
     """
     template = _ChatTemplate(model)
     texts = [template.render(prompt) for prompt in prompts]
@@ -39,14 +42,14 @@ def tokens_of(prompts: Sequence[Prompt], model: str) -> tuple[list[Tokens], Coun
 
 @lru_cache(maxsize=1)
 def _tokenizer(path: str) -> Any:
-    """Reading it takes as long as counting some hundred prompts, and a plan counts those of several orders."""
+    """Cached, because reading it takes as long as counting hundreds of prompts, and a plan counts several orders."""
     from tokenizers import Tokenizer
 
     return Tokenizer.from_file(path)
 
 
 class _ChatTemplate:
-    """The model's own where it is here and can be rendered; else marks of usual length around each message."""
+    """The model's chat template if it is on this machine and renders; otherwise marks of usual length per message."""
 
     def __init__(self, model: str) -> None:
         self._template = None
@@ -63,7 +66,7 @@ class _ChatTemplate:
             )
             try:
                 self._template = environment.from_string(source)
-            except Exception:  # the template uses what Transformers adds to Jinja
+            except Exception:  # the template uses an extension of Transformers
                 return
 
     def render(self, prompt: Prompt) -> str:
@@ -73,7 +76,7 @@ class _ChatTemplate:
                 return self._template.render(
                     {"messages": list(prompt.messages), "add_generation_prompt": True, **self._tokens, **kwargs}
                 )
-            except Exception:  # e.g. a model that takes no system message raises an error of its own making
+            except Exception:  # e.g. a template that refuses system messages raises an error of its own
                 self._template = None
         marked = "".join(f"<|{message['role']}|>\n{message['content']}\n" for message in prompt.messages)
         return f"{marked}<|assistant|>\n"

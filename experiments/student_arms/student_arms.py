@@ -13,7 +13,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 from xpoll.benchmarks.runner.records import Parameters, Record
-from xpoll.benchmarks.suites.votes import LABELS
+from xpoll.benchmarks.workloads.recording import LABELS
 from xpoll.benchmarks.workloads.student_sentences import Sentences, read_sentences, settings, voted_rows
 from xpoll.benchmarks.workloads.student_throughput import plain_student
 from xpoll.core import statistics

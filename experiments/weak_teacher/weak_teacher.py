@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from xpoll.benchmarks.runner.fresh import in_fresh_process
 from xpoll.benchmarks.runner.records import Parameters, Record
+from xpoll.benchmarks.runner.subprocess_call import call_in_subprocess
 from xpoll.core.config import Config
 from xpoll.core.config_file import load_config
 from xpoll.core.errors import EngineError
@@ -42,7 +42,7 @@ def measure(parameters: Parameters) -> Iterator[Record]:
     """One record a way of voting and split; then what the best gains, and what its answers cost."""
     for repeat in range(parameters["repeats"]):
         say(f"poll {repeat + 1} of {parameters['repeats']}")
-        rows = in_fresh_process(poll, parameters)["rows"]
+        rows = call_in_subprocess(poll, parameters)["rows"]
         completions = [Completion(**{**row, "choice_logprobs": _tuple(row["choice_logprobs"])}) for row in rows]
         for record in figures_of(completions, parameters):
             yield {"repeat": repeat, **record}

@@ -8,7 +8,6 @@ from typing import Any
 from xpoll.benchmarks.runner.suite import find_suite, read_suite, run_suite, suite_names
 from xpoll.core.errors import ConfigError
 from xpoll.core.formatting import NOT_MEASURED, figure, number, with_unit
-from xpoll.core.progress import say
 from xpoll.scripts.arguments import add_set
 from xpoll.scripts.comparison import compare_documents
 
@@ -31,10 +30,7 @@ def call(parsed: argparse.Namespace) -> int:
     if parsed.files:
         raise ConfigError(f"{parsed.files[0]!r} is one argument too many", mend=f"xpoll bench {parsed.suite}")
     document = run_suite(find_suite(parsed.suite), overrides=parsed.set, output=parsed.output)
-    if parsed.suite == "tune":
-        from xpoll.benchmarks.suites.tune import write_best
 
-        say(f"[engine.vllm]: {write_best(document)}")
     return show_suite(document, as_json=parsed.json)
 
 

@@ -18,7 +18,7 @@ from xpoll.core.formatting import (
 )
 from xpoll.core.run_folder import RunFolder
 from xpoll.engine.journal.journal import count_answers
-from xpoll.engine.journal.load import latest_loads
+from xpoll.engine.journal.load_metrics import latest_loads
 from xpoll.engine.planning.plan import BatchPlan, read_plan
 from xpoll.pipeline.state import is_done
 from xpoll.pipeline.steps import STEPS

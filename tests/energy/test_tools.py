@@ -94,7 +94,8 @@ def test_a_tool_that_ends_stops_its_counters_with_its_last_words(tmp_path: Path)
 
 def test_a_tool_that_finds_no_device_says_why(tmp_path: Path) -> None:
     found = find_xpu_smi(printing(tmp_path, "Error: No device discovered", then="raise SystemExit(1)"))
-    assert not found.counters and found.why == "xpu-smi: Error: No device discovered"
+    assert not found.counters
+    assert found.why == "xpu-smi: Error: No device discovered"
 
 
 def test_a_tool_that_is_not_there_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from xpoll.engine.backends.vllm.last_words import LastWords
+from xpoll.engine.backends.vllm.output_tail import OutputTail
 from xpoll.engine.failures import FAILURES, failure_in
 
 PRINTED = [
@@ -74,7 +74,7 @@ def test_other_texts_are_no_known_failure(printed: str) -> None:
 def test_what_a_child_prints_is_kept_and_passed_on(capfd: pytest.CaptureFixture[str]) -> None:
     kept = os.dup(1), os.dup(2)
     try:
-        words = LastWords()
+        words = OutputTail()
         os.system("echo from a child; echo and an error >&2")
         assert words.text().splitlines()[-2:] == ["from a child", "and an error"]
         words.clear()

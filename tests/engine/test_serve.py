@@ -46,7 +46,8 @@ def test_one_address_answers_and_a_signal_ends_every_process(tmp_path: Path) -> 
     (tmp_path / "job.toml").write_text(JOB.format(model=model))
     command = [sys.executable, "-P", "-m", "xpoll", "serve", "job.toml", "--json", "--port", str(free_port())]
     with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as serving:
-        assert serving.stdout is not None and serving.stderr is not None
+        assert serving.stdout is not None
+        assert serving.stderr is not None
         line = serving.stdout.readline()
         assert line, serving.stderr.read()
         ready = json.loads(line)
@@ -64,7 +65,8 @@ def test_one_address_answers_and_a_signal_ends_every_process(tmp_path: Path) -> 
         serving.send_signal(signal.SIGTERM)
         _, said = serving.communicate(timeout=60)
     assert serving.returncode == 0, said
-    assert "Traceback" not in said and "INFO" not in said, said
+    assert "Traceback" not in said, said
+    assert "INFO" not in said, said
     _, left = psutil.wait_procs(below, timeout=30)
     assert not left, f"these outlive it: {[process.name() for process in left]}"
     assert "Application startup complete" in (tmp_path / "runs/job.serve.log").read_text()
@@ -81,7 +83,8 @@ def test_what_cannot_be_served_is_one_line(tmp_path: Path, xpoll: Xpoll, overrid
     (tmp_path / "job.toml").write_text(JOB.format(model="none"))
     done = xpoll("serve", "job.toml", "--port", free_port(), "--set", override, cwd=tmp_path)
     assert done.returncode == 2
-    assert said in done.stderr and done.stderr.count("\n") == 1, done.stderr
+    assert said in done.stderr
+    assert done.stderr.count("\n") == 1, done.stderr
 
 
 def test_an_address_that_is_taken_is_one_line(tmp_path: Path, xpoll: Xpoll) -> None:

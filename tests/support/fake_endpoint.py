@@ -68,7 +68,7 @@ class FakeEndpoint:
         finally:
             self._now -= 1
 
-    async def list_models(self, request: web.Request) -> web.Response:
+    async def list_models(self, _request: web.Request) -> web.Response:
         return await respond(self.models)
 
 

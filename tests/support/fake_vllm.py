@@ -1,5 +1,6 @@
 """A vLLM that is not there: modules with the names and parameters that a version was recorded with.
 
+
 What that version does not know it refuses, as the real one does; what it calls of ours it calls with its
 own parameters. It answers every prompt with the constraint's first choice.
 """
@@ -10,7 +11,7 @@ import enum
 import os
 from collections.abc import AsyncIterator, Callable
 from types import ModuleType, SimpleNamespace
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -22,7 +23,7 @@ class Tokenizer:
 
     chat_template = "{{ messages }}"
     all_special_tokens = ("<|end|>",)
-    added_tokens_decoder: dict[int, Any] = {}
+    added_tokens_decoder: ClassVar[dict[int, Any]] = {}
 
     def apply_chat_template(self, messages: list[dict[str, str]], **options: Any) -> str:
         return " ".join(message["content"] for message in messages)

@@ -13,7 +13,7 @@ from typing import Any
 from xpoll.core.config import EngineConfig
 from xpoll.core.records import AnswerSchema, Completion, Prompt, Sampling
 from xpoll.engine.backends.backend import BackendSettings, Load
-from xpoll.engine.cluster import begin_worker, end_worker, ray_session
+from xpoll.engine.cluster import create_worker, kill_worker, ray_session
 from xpoll.engine.devices.find import pinning
 from xpoll.engine.work import NeverStop, Work, WorkBatch
 
@@ -72,7 +72,7 @@ def main() -> None:
     with ray_session(config, log=log) as devices:
         plain = _without_our_flags(2) if config.address is None and devices[0].kind == "xpu" else []
         workers = [
-            begin_worker(config, device, name=f"worker-{i}", stop=NeverStop(), log=log)
+            create_worker(config, device, name=f"worker-{i}", stop=NeverStop(), log=log)
             for i, device in enumerate(devices)
         ]
         ray.get([worker.start.remote() for worker in workers], timeout=120)
@@ -82,7 +82,7 @@ def main() -> None:
         seen = [json.loads(reply.answers["text"][0].as_py()) for reply in replies]
         gpus = ray.cluster_resources().get("GPU", 0)
         for worker in workers:
-            end_worker(worker)
+            kill_worker(worker)
         wanted = [pinning(device) for device in devices]
     print(json.dumps({"pinned": seen, "plain": plain, "gpus": gpus, "wanted": wanted}))  # noqa: T201
 

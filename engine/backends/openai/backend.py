@@ -1,8 +1,8 @@
 """Any endpoint that speaks OpenAI's chat completions API: vLLM servers, TGI, hosted models.
 
 Texts go to the address that `engine.openai.base_url` names, and only there. The key comes from an
-environment variable and is written nowhere. Requests are repeated here and not by a client library,
-because a request that waits must not take the place of another.
+environment variable and is written nowhere. Retries are done here and not by a client library, because a
+request that waits for its retry must not occupy a permit.
 """
 
 import asyncio
@@ -66,20 +66,24 @@ class OpenAIOptions(Section):
 
 
 class OpenAIBackend:
-    """One client of one endpoint."""
+    """One client of one endpoint.
+
+    Args:
+        settings: What the backend starts with.
+    """
 
     def __init__(self, settings: BackendSettings) -> None:
         self._settings = settings
 
     async def start(self) -> None:
-        """Asks the endpoint what it serves.
+        """Checks that the endpoint serves the model, and which parameters it takes.
 
         Raises:
             ConfigError: an option is wrong, or the endpoint does not know the model.
             EngineError: the endpoint does not answer, or does not accept the key.
         """
         self._options = checked_section(OpenAIOptions, self._settings.options, "engine.openai")
-        self._slots = Permits(Limit(self._options.max_concurrency))
+        self._permits = Permits(Limit(self._options.max_concurrency))
         self._shared = SharedRequests(self._ask_for)
         key = os.environ.get(self._options.api_key_env)
         self._session = aiohttp.ClientSession(
@@ -90,34 +94,34 @@ class OpenAIBackend:
         )
         self._loop = asyncio.get_running_loop()
         try:
-            await self._look()
+            await self._check_endpoint()
         except BaseException:
             await self._session.close()
             raise
 
-    async def _look(self) -> None:
+    async def _check_endpoint(self) -> None:
         listed = await self._send("GET", "/models")
-        self._raise_if_no_use(listed)
+        self._raise_if_unusable(listed)
         found = listed.body.get("data") if listed.status == 200 and isinstance(listed.body, dict) else None
         models = [model for model in found or [] if isinstance(model, dict)]
-        wanted = self._settings.model
+        name = self._settings.model
         constraint = self._options.structured_outputs
         if constraint == "auto":
             constraint = "vllm" if any(model.get("owned_by") == "vllm" for model in models) else "response_format"
         self._offers = Offers(constraint, n=self._options.n)
-        if wanted in (model.get("id") for model in models):
+        if name in (model.get("id") for model in models):
             return
-        # Not every endpoint lists all it serves, so one token is asked for.
+        # Not every endpoint lists all its models, so request one token.
         message = [{"role": "user", "content": "hello"}]
-        tried = await self._send("POST", "/chat/completions", {"model": wanted, "messages": message, "max_tokens": 1})
-        self._raise_if_no_use(tried)
+        tried = await self._send("POST", "/chat/completions", {"model": name, "messages": message, "max_tokens": 1})
+        self._raise_if_unusable(tried)
         if tried.status == 404:
             known = ", ".join(str(model.get("id")) for model in models[:5]) or "a model that it serves"
             raise ConfigError(
-                f"engine.model: {self._options.base_url} does not serve {wanted}", mend=f"set engine.model to {known}"
+                f"engine.model: {self._options.base_url} does not serve {name}", mend=f"set engine.model to {known}"
             )
 
-    def _raise_if_no_use(self, reply: HttpResponse) -> None:
+    def _raise_if_unusable(self, reply: HttpResponse) -> None:
         url, variable = self._options.base_url, self._options.api_key_env
         if reply.status == 0:
             raise EngineError(f"{url} does not answer: {reply.body}", mend="set engine.openai.base_url")
@@ -128,6 +132,11 @@ class OpenAIBackend:
             )
 
     async def answer(self, prompt: Prompt) -> Completion:
+        """The completion of one prompt; a prompt that cannot be answered ends as an error row.
+
+        Raises:
+            EngineDeadError: the endpoint does not answer, or refuses all requests.
+        """
         started_unix_s = time.time()
         outcome = await self._shared.outcome(prompt)
         return Completion(
@@ -141,23 +150,23 @@ class OpenAIBackend:
 
     async def _ask_for(self, prompt: Prompt, number: int) -> list[Outcome]:
         together = (await self._ask(prompt, number))[:number] if number > 1 and self._offers.n else []
-        if 0 < len(together) < number:  # it takes `n` and gives fewer answers all the same
+        if 0 < len(together) < number:  # it accepts `n` and returns fewer answers all the same
             self._offers = replace(self._offers, n=False)
         alone = await asyncio.gather(*(self._ask(prompt, 1) for _ in range(number - len(together))))
         return [*together, *(outcomes[0] for outcomes in alone)]
 
     async def _ask(self, prompt: Prompt, number: int) -> list[Outcome]:
-        """One outcome or more; none where the endpoint turns out not to offer `n`."""
+        """Outcomes of one request; empty if it shows that the endpoint does not support `n`."""
         failures = 0
         while True:
             body = request_body(prompt, model=self._settings.model, offers=self._offers, n=number)
-            async with self._slots:
+            async with self._permits:
                 began_s = time.monotonic()
                 reply = await self._send("POST", "/chat/completions", body | self._options.extra_body)
                 if reply.status == 200:
-                    self._slots.limit.succeeded()
+                    self._permits.limit.succeeded()
                 elif is_overload(reply.status):
-                    self._slots.limit.overloaded(began_s)
+                    self._permits.limit.overloaded(began_s)
             if reply.status == 200:
                 try:
                     return completion_fields(reply.body, prompt.answer)
@@ -181,11 +190,11 @@ class OpenAIBackend:
                     raise EngineDeadError(f"{self._options.base_url} does not answer: {message}")
                 return [{"error_kind": kind, "error": f"HTTP {reply.status}: {message}"}] * number
             if asked_s:
-                self._slots.close_for(asked_s)
+                self._permits.close_for(asked_s)
             await asyncio.sleep(max(asked_s, backoff_s(failures, self._options.first_wait_s, random.random)))
 
     def _raise_if_dead(self, reply: HttpResponse, message: str) -> None:
-        """Where every further row would end the same way, the engine is gone: a later run asks them again."""
+        """Raises where all further requests would fail in the same way: a later run asks these prompts again."""
         refused = f"{self._options.base_url} refuses all requests (HTTP {reply.status})"
         if reply.status in NOT_ALLOWED:
             raise EngineDeadError(refused)  # without the message, which may show a part of the key
@@ -207,8 +216,10 @@ class OpenAIBackend:
             return HttpResponse(reply.status, text, wait_s)
 
     def load(self) -> Load | None:
+        """None: an endpoint does not report its queue."""
         return None
 
     def stop(self) -> None:
+        """Closes the connections. Any thread may call it."""
         if self._loop.is_running():
             self._loop.call_soon_threadsafe(lambda: self._loop.create_task(self._session.close()))

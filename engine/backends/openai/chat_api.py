@@ -1,4 +1,4 @@
-"""Between our records and the bodies of OpenAI's chat completions API: pure, sends nothing."""
+"""Converts between records and bodies of OpenAI's chat completions API: pure functions, no network."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -13,15 +13,15 @@ Constraint = Literal["vllm", "response_format", "none"]
 
 @dataclass(frozen=True, slots=True)
 class Offers:
-    """What an endpoint takes beyond messages.
+    """The features of an endpoint.
 
     Attributes:
-        constraint: How it constrains an answer: vLLM's `structured_outputs`, which knows choices and
-            JSON schemas; `response_format`, which knows schemas only; or not at all.
+        constraint: How it constrains an answer: by vLLM's `structured_outputs`, which takes choices and JSON
+            schemas; by `response_format`, which takes schemas only; or not at all.
         n: Several answers to one request.
         logprobs: Logprobs of the answer's tokens.
-        strict: Schemas that the endpoint enforces; it may refuse some keywords then.
-        length_key: How it calls the longest answer.
+        strict: Enforced schemas, for which it may refuse some keywords.
+        length_key: Name of its parameter for the longest answer.
     """
 
     constraint: Constraint = "vllm"
@@ -31,7 +31,12 @@ class Offers:
     length_key: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
 
     def without(self, complaint: str, body: Mapping[str, Any]) -> "Offers | None":
-        """What is left after the endpoint refused `body` with this message; None if the message is about none of it."""
+        """The features without the one that the endpoint refused; None if the message is about none of them.
+
+        Args:
+            complaint: The endpoint's message.
+            body: The request that it refused.
+        """
         words = complaint.replace("'", " ").replace('"', " ").replace("`", " ").casefold().split()
         if self.length_key == "max_tokens" and "max_completion_tokens" in complaint:
             return replace(self, length_key="max_completion_tokens")
@@ -47,7 +52,13 @@ class Offers:
 def request_body(prompt: Prompt, *, model: str, offers: Offers, n: int = 1) -> dict[str, Any]:
     """The body of a chat completion request for `n` answers to one prompt.
 
-    Bare choices cannot be put into `response_format`: the answer is free text then, and parsed strictly.
+    `response_format` cannot express bare choices: then the answer is free text, which is parsed strictly.
+
+    Args:
+        prompt: The prompt.
+        model: Name of the model at the endpoint.
+        offers: The endpoint's features.
+        n: Number of answers.
     """
     sampling = prompt.sampling
     body: dict[str, Any] = {
@@ -80,13 +91,17 @@ def _constraint(answer: AnswerSchema, offers: Offers) -> dict[str, Any]:
 
 
 def completion_fields(response: Mapping[str, Any], answer: AnswerSchema) -> list[dict[str, Any]]:
-    """The fields of one Completion for each choice of a response, in their order.
+    """The fields of one Completion per choice of a response, in order.
 
-    The first choice carries the prompt's tokens, and output tokens that cannot be told apart are
-    divided evenly, so that sums over rows are what the endpoint counted.
+    The first choice carries the prompt's tokens, and output tokens that the endpoint reports as one sum are
+    divided evenly, so that sums over rows equal the endpoint's counts.
+
+    Args:
+        response: The body of the response.
+        answer: The schema of the answer.
 
     Raises:
-        ValueError: the response is not of the API's form.
+        ValueError: the response does not have the API's form.
     """
     try:
         choices = sorted(response["choices"], key=lambda choice: int(choice.get("index", 0)))
@@ -130,24 +145,24 @@ def _choice_logprobs(choice: Mapping[str, Any], answer: AnswerSchema) -> tuple[f
 
 
 def error_message(body: Any) -> str:
-    """What an endpoint says of a request that it refused: `error.message` and `error.code` of its JSON, or its text."""
+    """The error message of a response: `error.message` and `error.code` of its JSON, or else its text."""
     if isinstance(body, dict):
         error = body.get("error", body)
         if isinstance(error, dict):
-            said = str(error.get("message") or error.get("detail") or error)
+            message = str(error.get("message") or error.get("detail") or error)
             named = [error[key] for key in ("code", "param") if isinstance(error.get(key), str) and error[key]]
-            return f"{said} ({', '.join(named)})" if named else said
+            return f"{message} ({', '.join(named)})" if named else message
         return str(error)
     return " ".join(str(body).split())[:500]
 
 
 def is_too_long(message: str) -> bool:
-    """True if this refusal is about the model's context length."""
+    """Whether an error message is about the model's context length."""
     return "context length" in message or "context_length" in message
 
 
 def fold_system(messages: Sequence[Message]) -> list[Message]:
-    """The messages with the system message put into the first turn, for models that know no system role."""
+    """The messages with the system message merged into the first turn, for models without a system role."""
     if not messages or messages[0]["role"] != "system":
         return list(messages)
     system, first, *rest = messages

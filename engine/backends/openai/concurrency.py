@@ -1,8 +1,8 @@
-"""How many requests to have at an endpoint that does not say how many it can take.
+"""Adaptive limit on concurrent requests to an endpoint that does not report its capacity.
 
-Additive increase, multiplicative decrease: requests that succeed raise the limit, at first by one
-each and, once it was too high, by one for as many as the limit; a sign of overload lowers it by a
-quarter, once for all requests that were under way together.
+Additive increase, multiplicative decrease: each success raises the limit by one until the first overload, and
+after that each `limit` successes do; a sign of overload lowers it by a quarter, once for all requests that
+were in flight together.
 """
 
 import asyncio
@@ -16,11 +16,14 @@ DECREASE = 0.75
 
 
 class Limit:
-    """The rule alone, without waiting.
+    """The limit itself; `Permits` waits for it.
+
+    Attributes:
+        in_flight: Requests in flight.
 
     Args:
-        most: It never allows more than this.
-        clock: Seconds that only go up.
+        most: Upper bound of the limit.
+        clock: Monotonic clock, in seconds.
     """
 
     def __init__(self, most: int, *, clock: Callable[[], float] = time.monotonic) -> None:
@@ -33,15 +36,16 @@ class Limit:
 
     @property
     def limit(self) -> int:
+        """Most requests in flight at the moment."""
         return int(self._limit)
 
     @property
     def room(self) -> int:
-        """How many requests may begin now."""
+        """How many requests may start now."""
         return 0 if self._clock() < self._closed_until_s else max(0, self.limit - self.in_flight)
 
     def succeeded(self) -> None:
-        """Counts a success; the limit rises only while it is what holds requests back."""
+        """Counts a success; the limit rises only while requests wait for it."""
         if self.in_flight < self.limit:
             return
         self._successes += 1
@@ -50,18 +54,26 @@ class Limit:
             self._successes = 0
 
     def overloaded(self, began_s: float) -> None:
-        """Lowers the limit, unless that was done after this request began (on the rule's clock)."""
+        """Lowers the limit, unless it was already lowered after this request began.
+
+        Args:
+            began_s: When the request began, on the monotonic clock.
+        """
         if self._lowered_s is None or began_s >= self._lowered_s:
             self._limit = max(1.0, self._limit * DECREASE)
             self._lowered_s, self._successes = self._clock(), 0
 
     def close_for(self, seconds: float) -> None:
-        """No request begins for this long: the endpoint has asked for it."""
+        """Lets no request start for so many seconds, as the endpoint asked."""
         self._closed_until_s = max(self._closed_until_s, self._clock() + seconds)
 
 
 class Permits:
-    """Lets a block run when the limit has room; whoever waits first runs first."""
+    """An async context manager that waits for room under the limit, first come, first served.
+
+    Attributes:
+        limit: The limit.
+    """
 
     def __init__(self, limit: Limit) -> None:
         self.limit = limit
@@ -74,7 +86,7 @@ class Permits:
             try:
                 await place
             except asyncio.CancelledError:
-                self.wake()  # the place that this one was given is for another
+                self.wake()  # its permit goes to the next one
                 raise
         self.limit.in_flight += 1
 
@@ -85,12 +97,12 @@ class Permits:
         self.wake()
 
     def close_for(self, seconds: float) -> None:
-        """No block begins for this long."""
+        """Lets no block start for so many seconds."""
         self.limit.close_for(seconds)
         asyncio.get_running_loop().call_later(seconds + 0.001, self.wake)
 
     def wake(self) -> None:
-        """Gives what room there is to those who wait."""
+        """Wakes as many waiting blocks as there is room for."""
         room = self.limit.room
         while room > 0 and self._waiting:
             place = self._waiting.popleft()

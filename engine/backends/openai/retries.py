@@ -1,4 +1,4 @@
-"""What a refusal of an HTTP endpoint means, and how long to wait before the request is sent again: pure."""
+"""Classifies failed HTTP requests and computes back-off times: pure functions."""
 
 from collections.abc import Callable
 from datetime import UTC
@@ -18,7 +18,13 @@ LONGEST_BACKOFF_S = 60.0
 
 
 class HttpResponse(NamedTuple):
-    """What came of one request; status 0 is a connection that failed, 408 also one that took too long."""
+    """The outcome of one request.
+
+    Attributes:
+        status: HTTP status; 0 for a failed connection, 408 also for a timeout.
+        body: Parsed JSON, or text.
+        retry_after_s: The Retry-After header in seconds; None without one.
+    """
 
     status: int
     body: Any
@@ -26,17 +32,22 @@ class HttpResponse(NamedTuple):
 
 
 def retry_kind(status: int) -> Kind | None:
-    """Why the same request may succeed later; None where it will not."""
+    """The kind of a failure that may go away; None where a retry would fail again."""
     return _KINDS.get(status, "server" if status == 0 or status >= 500 else None)
 
 
 def is_overload(status: int) -> bool:
-    """True if fewer requests at a time would have helped."""
+    """Whether the status is a sign of too many concurrent requests."""
     return _KINDS.get(status) is not None
 
 
 def retry_after_s(header: str | None, now_unix_s: float) -> float | None:
-    """Seconds that a Retry-After header asks for, as a number or as a date; None without a readable one."""
+    """Seconds of a Retry-After header, which is a number or a date; None if it is absent or unreadable.
+
+    Args:
+        header: The header.
+        now_unix_s: The current time, as Unix time in seconds.
+    """
     if not header:
         return None
     try:
@@ -51,12 +62,12 @@ def retry_after_s(header: str | None, now_unix_s: float) -> float | None:
 
 
 def backoff_s(failures: int, first_s: float, random: Callable[[], float]) -> float:
-    """Seconds before the next try: doubles with each failure, of which a random half is taken off.
+    """Seconds before the next attempt: doubles with each failure up to LONGEST_BACKOFF_S, with up to 50 % jitter.
 
     Args:
         failures: How often the request has failed, from 1.
-        first_s: The longest wait after the first failure.
-        random: A number from 0 to 1; without it all requests of a burst would come back together.
+        first_s: The longest wait after the first failure, in seconds.
+        random: Returns a number from 0 to 1, so that the requests of a burst do not all return together.
     """
     longest = min(LONGEST_BACKOFF_S, first_s * 2.0 ** (failures - 1))
     return longest * (0.5 + 0.5 * random())

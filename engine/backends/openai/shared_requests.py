@@ -1,7 +1,7 @@
-"""Questions that differ only in their sample, asked at the same moment, become one request with `n`.
+"""Merges prompts that differ only in their sample into one request with `n`.
 
-The engine is asked for one answer at a time. Those that come in the same turn of the event loop and
-have the same document, persona, messages, sampling and schema are put together.
+A backend gets one prompt at a time. Those that arrive in the same turn of the event loop and have the same
+document, persona, messages, sampling and schema become one request.
 """
 
 import asyncio
@@ -22,14 +22,15 @@ class _Group:
     task: "asyncio.Task[None] | None" = None
 
     def fits(self, prompt: Prompt) -> bool:
+        """Whether a prompt differs from the group's only in its sample."""
         return prompt._replace(sample=self.prompt.sample) == self.prompt
 
 
 class SharedRequests:
-    """Collects questions for one turn of the event loop.
+    """Collects prompts during one turn of the event loop.
 
     Args:
-        ask: From a prompt and a number to that many outcomes.
+        ask: Sends a request for a number of answers to a prompt; returns that many outcomes.
     """
 
     def __init__(self, ask: Callable[[Prompt, int], Awaitable[list[Outcome]]]) -> None:
@@ -37,7 +38,7 @@ class SharedRequests:
         self._open: dict[tuple[str, str], list[_Group]] = {}
 
     async def outcome(self, prompt: Prompt) -> Outcome:
-        """What became of one prompt; the request goes on as long as anybody waits for one of its answers."""
+        """The outcome of one prompt; its request is cancelled once nobody waits for any of its answers."""
         loop = asyncio.get_running_loop()
         place: asyncio.Future[Outcome] = loop.create_future()
         groups = self._open.setdefault((prompt.document_id, prompt.persona_id), [])
@@ -45,7 +46,7 @@ class SharedRequests:
         if group is None:
             group = _Group(prompt)
             groups.append(group)
-            loop.call_soon(self._send, group)  # behind all that is ready now
+            loop.call_soon(self._send, group)  # after all callbacks that are ready now
         group.waiting.append(place)
         try:
             return await place

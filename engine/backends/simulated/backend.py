@@ -1,9 +1,9 @@
-"""A timed engine without a device: the roofline of a named GPU, drawn answers, and faults on demand.
+"""A timed engine without a device: the roofline of a named GPU, drawn answers, and fault injection.
 
-What it answers depends on the prompt's key and the seed alone: the same in every process and run, in
-whatever order the prompts come. When it answers follows continuous batching: each step computes the
-prompts it admits and one token of every running one. Not modelled: shared prefixes, a bound on the
-prompt tokens of a step, preemption (room for the whole answer is set aside when a prompt is admitted).
+Its answers depend on the prompt's key and the seed alone: the same in every process and run, in any order of
+the prompts. Their times follow continuous batching: each step computes the prompts that it admits and one
+token of every running one. Not modelled: shared prefixes, a bound on the prompt tokens of a step, preemption
+(KV cache for the whole answer is reserved when a prompt is admitted).
 
 Completions name their device "simulated:NAME", so that no figure passes for a measured one.
 """
@@ -48,23 +48,28 @@ class _Request:
 
     @property
     def room(self) -> int:
-        """Tokens in the KV cache once the answer is whole."""
+        """Tokens in the KV cache once the answer is complete."""
         return self.prompt_tokens + self.output_tokens
 
     @property
     def last_step(self) -> int:
+        """The step after which the answer is complete."""
         return self.first_step + self.output_tokens
 
 
 class SimulatedBackend:
-    """One engine on one device that is not there."""
+    """One engine on one simulated device.
+
+    Args:
+        settings: What the backend starts with.
+    """
 
     def __init__(self, settings: BackendSettings) -> None:
         self._settings = settings
         self._steps: asyncio.Task[None] | None = None
         self._work = asyncio.Event()
         self._waiting: deque[_Request] = deque()
-        self._running: dict[int, list[_Request]] = {}  # by the step after which the answer is whole
+        self._running: dict[int, list[_Request]] = {}  # by the step after which the answer is complete
         self._num_running = self._context_tokens = self._room_taken = 0
         self._num_steps = self._num_answers = 0
         self._due_s = 0.0
@@ -94,6 +99,11 @@ class SimulatedBackend:
         self._steps = asyncio.create_task(self._run_steps())
 
     async def answer(self, prompt: Prompt) -> Completion:
+        """The drawn completion of one prompt, after its simulated time.
+
+        Raises:
+            EngineDeadError: a fault killed the engine, or it was stopped.
+        """
         if self._num_answers == self._answers_until_lost:
             self._die(DEVICE_LOST)
         if self._dead is not None:
@@ -137,7 +147,7 @@ class SimulatedBackend:
         )
 
     def _refusal(self, prompt: Prompt, room: int, fails: int) -> Completion | None:
-        """The error row of a prompt that does not fit or is drawn to fail; ids with a fault keep their fault."""
+        """The error row of a prompt that does not fit or is drawn to fail; None for others and for faulty documents."""
         if room > self._capacity_tokens:
             kind, error = "context_length", f"{room} tokens do not fit into a KV cache of {self._capacity_tokens}"
         elif fails < self._options.fail_share * 2**32 and prompt.document_id not in self._faulty:
@@ -148,17 +158,18 @@ class SimulatedBackend:
         return Completion(*prompt.key, worker=worker, device=device, error_kind=kind, error=error)
 
     def load(self) -> Load | None:
+        """The simulated queue; None where answers take no time."""
         if not self._time_scale and not self._num_running:
-            return None  # answers come at once, without any batch
+            return None  # answers take no time, so there is no batch
         return Load(self._num_running, len(self._waiting), self._room_taken / self._capacity_tokens)
 
     def stop(self) -> None:
-        """Ends the engine; what is in flight has no answer. Any thread may call it."""
+        """Ends the engine; prompts in flight get no answer. Any thread may call it."""
         if self._steps is not None and not (loop := self._steps.get_loop()).is_closed():
             loop.call_soon_threadsafe(self._die, "the engine is stopped")
 
     async def _through_batch(self, document_id: str, prompt_tokens: int, output_tokens: int) -> float:
-        """Seconds that it takes; an answer that is no longer waited for leaves the batch."""
+        """Runs a prompt through the batch; returns its seconds. A cancelled prompt leaves the batch."""
         loop = asyncio.get_running_loop()
         begun_s = loop.time()
         request = _Request(document_id, prompt_tokens, output_tokens, loop.create_future())
@@ -182,7 +193,7 @@ class SimulatedBackend:
                 self._work.clear()
                 await self._work.wait()
                 self._due_s = loop.time()
-                continue  # the prompt may be gone again
+                continue  # the prompt may have been cancelled meanwhile
             new_tokens = self._admit()
             if self._hung or self._dead is not None:
                 return
@@ -195,15 +206,15 @@ class SimulatedBackend:
                 compute_efficiency=options.compute_efficiency,
                 bandwidth_efficiency=options.bandwidth_efficiency,
             )
-            # Steps too short to sleep through, and sleeps that last too long, are made up for later.
+            # Steps too short to sleep for, and sleeps that last too long, are made up for later.
             self._due_s += step_s * self._time_scale
             owed_s = self._due_s - loop.time()
             await asyncio.sleep(owed_s if owed_s >= SHORTEST_SLEEP_S else 0)
             if self._end_step():
-                await asyncio.sleep(0)  # whoever has waited for an answer puts the next prompt into the next step
+                await asyncio.sleep(0)  # lets callers that got an answer submit their next prompt for the next step
 
     def _admit(self) -> int:
-        """Takes prompts into the batch, first come first served; returns their tokens."""
+        """Admits prompts into the batch, first come, first served; returns their number of tokens."""
         new_tokens = 0
         while self._waiting and self._num_running < self._options.max_num_seqs:
             if self._room_taken + self._waiting[0].room > self._capacity_tokens:
@@ -229,13 +240,13 @@ class SimulatedBackend:
             self._hung = True
 
     def _end_step(self) -> int:
-        """Gives every running prompt its token and answers those that are whole; returns how many."""
+        """Adds a token to every running prompt and completes those that are done; returns how many."""
         self._num_steps += 1
         self._context_tokens += self._num_running
-        whole = self._running.get(self._num_steps, [])
-        num_whole = len(whole)
-        while whole:
-            request = whole.pop(0)
+        complete = self._running.get(self._num_steps, [])
+        num_complete = len(complete)
+        while complete:
+            request = complete.pop(0)
             self._leave(request)
             if not request.answered.done():
                 request.answered.set_result(None)
@@ -244,7 +255,7 @@ class SimulatedBackend:
                 self._die(DEVICE_LOST)
                 return 0
         self._running.pop(self._num_steps, None)
-        return num_whole
+        return num_complete
 
     def _leave(self, request: _Request) -> None:
         self._num_running -= 1

@@ -1,7 +1,6 @@
-"""What a simulated engine is told, and what it answers: options, and draws that depend on key and seed alone.
+"""Options and answers of the simulated engine; answers are draws that depend on key and seed alone.
 
-Where there is nothing to choose from, a free text is one word repeated, and a JSON answer is "{}" whatever
-its schema.
+Without choices, a free text is one word repeated, and a JSON answer is "{}" whatever its schema.
 """
 
 import json
@@ -77,17 +76,25 @@ class SimulatedOptions(Section):
 
 @lru_cache(maxsize=4096)
 def true_choice(document_id: str, choices: tuple[str, ...], seed: int = 0) -> str:
-    """The choice that answers about this document tend to, in whatever order the choices are listed."""
+    """The hidden true choice of a document, independent of the order of the choices."""
     return sorted(choices)[draws(f"document\x1f{seed}\x1f{document_id}")[0] % len(choices)]
 
 
 def draws(identity: str) -> tuple[int, ...]:
-    """Four independent numbers below 2**32."""
+    """Four independent numbers below 2**32, drawn from a hash of `identity`."""
     return struct.unpack("<4I", blake2b(identity.encode(), digest_size=16).digest())
 
 
 def draw_choice(choices: tuple[str, ...], truth: str, agreement: float, agrees: int, other: int) -> str:
-    """The truth with the probability `agreement`, else one of the others, each as likely."""
+    """The truth with the probability `agreement`, otherwise one of the other choices, uniformly.
+
+    Args:
+        choices: The choices.
+        truth: The true one.
+        agreement: Probability of the truth, 0 to 1.
+        agrees: A draw below 2**32 that decides whether the answer is the truth.
+        other: A draw below 2**32 that decides which other choice it is.
+    """
     if agrees < agreement * 2**32 or len(choices) == 1:
         return truth
     others = sorted(choice for choice in choices if choice != truth)
@@ -96,7 +103,7 @@ def draw_choice(choices: tuple[str, ...], truth: str, agreement: float, agrees: 
 
 @lru_cache(maxsize=256)
 def drawn_logprobs(choices: tuple[str, ...], truth: str, agreement: float) -> tuple[float, ...]:
-    """The distribution that `draw_choice` draws from."""
+    """Natural logarithms of the distribution that `draw_choice` draws from, one per choice."""
     if len(choices) == 1:
         return (0.0,)
     other = (1 - agreement) / (len(choices) - 1)
@@ -106,17 +113,23 @@ def drawn_logprobs(choices: tuple[str, ...], truth: str, agreement: float) -> tu
 
 @lru_cache(maxsize=256)
 def json_text(choice_property: str | None, choice: str) -> str:
-    """A JSON answer that names the choice."""
+    """A JSON answer with the choice in its property, "label" if there is none."""
     return json.dumps({"reason": "simulated", choice_property or "label": choice}, ensure_ascii=False)
 
 
 def draw_text(output_tokens: int, word: int) -> str:
-    """A free text of so many words: the same one over and over."""
+    """A free text of `output_tokens` words, all the same."""
     return " ".join([f"w{word % 1000}"] * output_tokens)
 
 
 def draw_length(prompt: Prompt, options: SimulatedOptions, length: int) -> int:
-    """From half the mean to one and a half of it, each as likely."""
+    """Tokens of an answer: uniform from 0.5 to 1.5 times the mean, at most the prompt's max_tokens.
+
+    Args:
+        prompt: The prompt.
+        options: Has the means.
+        length: A draw below 2**32.
+    """
     if prompt.answer.json_schema is not None:
         mean = options.json_output_tokens
     else:

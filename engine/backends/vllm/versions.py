@@ -1,8 +1,8 @@
-"""What differs between the versions of vLLM that run inside a worker: 0.14 to the newest, one function a difference.
+"""Differences between the versions of vLLM that run inside a worker: 0.14 to the newest, one function per difference.
 
 Both stacks for Intel GPUs need it: "lts" (vLLM 0.14 or 0.15 with IPEX) and "modern" (0.32 and later, with
 vllm-xpu-kernels). The signatures of each version are recorded in tests/support/vllm_versions.json, and the
-backend is driven against all of them.
+backend is tested against all of them.
 """
 
 import dataclasses
@@ -15,17 +15,22 @@ from xpoll.core.errors import EngineError
 
 
 def version() -> str:
-    """Of the vLLM that is installed."""
+    """The version of the installed vLLM."""
     import vllm
 
     return str(getattr(vllm, "__version__", "of an unknown version"))
 
 
 def engine_args(model: str, defaults: Mapping[str, Any], asked: Mapping[str, Any]) -> Any:
-    """AsyncEngineArgs. What xpoll would set and this version no longer knows is left out.
+    """The AsyncEngineArgs of an engine.
+
+    Args:
+        model: Folder or hub name.
+        defaults: xpoll's options; those that this version does not know are left out.
+        asked: The job's options; they override the defaults.
 
     Raises:
-        EngineError: the job asks for an argument that this version does not know.
+        EngineError: the job sets an argument that this version does not know.
     """
     from vllm.engine.arg_utils import AsyncEngineArgs
 
@@ -40,15 +45,15 @@ def engine_args(model: str, defaults: Mapping[str, Any], asked: Mapping[str, Any
 
 
 async def tokenizer_of(engine: Any) -> Any:
-    """The engine's tokenizer; asked for with `await` up to 0.14."""
+    """The engine's tokenizer; `get_tokenizer` is a coroutine up to 0.14."""
     found = engine.get_tokenizer()
     return await found if inspect.isawaitable(found) else found
 
 
 def constraint_on(constraint: Mapping[str, Any]) -> dict[str, Any]:
-    """The parameter of SamplingParams that constrains an answer; none where nothing constrains it.
+    """The keyword argument of SamplingParams that constrains an answer; empty without a constraint.
 
-    Called `guided_decoding` before 0.11.
+    It is `guided_decoding` before 0.11.
     """
     if not constraint:
         return {}
@@ -61,7 +66,7 @@ def constraint_on(constraint: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def request_errors() -> tuple[type[Exception], ...]:
-    """What vLLM raises of a request's own fault; ValueError and TypeError alone before 0.27 had a class for it."""
+    """The exceptions that vLLM raises for a bad request; before 0.27 only ValueError and TypeError."""
     try:
         from vllm.exceptions import VLLMClientError
     except ImportError:
@@ -70,5 +75,5 @@ def request_errors() -> tuple[type[Exception], ...]:
 
 
 def waiting_requests(scheduler_stats: Any) -> int:
-    """Requests that wait; from 0.20 on those that wait for a grammar or a place in the cache are counted apart."""
+    """Number of waiting requests; from 0.20 on, those that wait for a grammar or for cache are counted separately."""
     return int(scheduler_stats.num_waiting_reqs + getattr(scheduler_stats, "num_skipped_waiting_reqs", 0))

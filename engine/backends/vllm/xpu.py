@@ -1,7 +1,7 @@
-"""What is looked at in a worker before it starts an engine on an Intel GPU.
+"""Checks in a worker before it starts an engine on an Intel GPU.
 
-That a card is there and the process sees it and no other can only be told at run time, so it is told
-before minutes are spent on loading a model.
+Whether the process sees its card and no other is known only at run time, so it is checked before minutes are
+spent on loading a model.
 """
 
 import os
@@ -12,14 +12,14 @@ from xpoll.engine.devices.intel_cards import read_cards
 
 
 def prepare_xpu(device: Device) -> None:
-    """Looks whether the card is there and clears what would narrow the device again; does nothing on other devices.
+    """Checks that the card is usable and clears a variable that would narrow the mask; no-op on other devices.
 
     Raises:
         EngineError: the card is gone or cannot be opened.
     """
     if device.kind != "xpu":
         return
-    # It counts anew within the mask, so a selector of the user's shell would pick another card or none.
+    # It counts within the mask, so a selector from the user's shell would pick another card or none.
     os.environ.pop("ONEAPI_DEVICE_SELECTOR", None)
     card = next((card for card in read_cards() if card.pci_address == device.pci_address), None)
     if device.pci_address and (card is None or card.problem):
@@ -28,7 +28,7 @@ def prepare_xpu(device: Device) -> None:
 
 
 def check_visible(device: Device) -> None:
-    """Looks whether PyTorch in this process sees just the device; does nothing on other devices.
+    """Checks that PyTorch in this process sees the device and no other; no-op on other devices.
 
     Raises:
         EngineError: it sees another number of GPUs than the mask gives it.

@@ -66,7 +66,9 @@ def page(tmp_path: Path) -> Page:
 
 
 def test_the_page_is_whole_and_runs_nothing(page: Page) -> None:
-    assert page.problems == [] and not page.all("script") and not page.all("img")
+    assert page.problems == []
+    assert not page.all("script")
+    assert not page.all("img")
     assert HOSTILE in page.text
     levels = [level for level, _ in page.headings]
     assert levels == [1, 2, 2, 2, 2]
@@ -77,7 +79,8 @@ def test_the_page_is_whole_and_runs_nothing(page: Page) -> None:
 def test_checks_and_records_are_shown(page: Page) -> None:
     assert "requests_per_s 12 at least 1 holds 1/s" in page.text
     assert "absent not measured at least 1 does not hold 1/s" in page.text
-    assert "9,876" in page.text and "54.3" in page.text
+    assert "9,876" in page.text
+    assert "54.3" in page.text
     assert "Commit not known" in page.text
 
 
@@ -87,7 +90,7 @@ def test_charts_are_drawn_from_what_is_there() -> None:
         "Time to first token",
         "Time per output token",
         "Whole answer",
-        "Requests a second",
+        "Requests per second",
         "Operators with cold caches under the measured roofline",
     ]
     assert charts_of([{"arm": "rate", "answers_per_s": 3.0}]) == []

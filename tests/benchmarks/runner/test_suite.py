@@ -1,19 +1,18 @@
-"""Suites are read, measured in turn, and a bound that does not hold is said."""
+"""Suites are found by name, measured in turn, and a bound that does not hold is reported."""
 
-import importlib
 import math
 import os
-import tomllib
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.conftest import Xpoll
-from xpoll.benchmarks.runner import suite
-from xpoll.benchmarks.runner.fresh import in_fresh_process
-from xpoll.benchmarks.runner.records import Parameters, Record, alternating
-from xpoll.benchmarks.runner.suite import SUITES, check, find_suite, read_suite, run_suite, suite_names
+from xpoll.benchmarks import suites
+from xpoll.benchmarks.runner.records import Record, alternating
+from xpoll.benchmarks.runner.subprocess_call import call_in_subprocess
+from xpoll.benchmarks.runner.suite import AGGREGATES, check, find_suite, read_suite, run_suite, suite_names
 from xpoll.benchmarks.suites import journal, quick
 from xpoll.core.errors import ConfigError, EngineError
 from xpoll.core.files import read_json
@@ -21,13 +20,14 @@ from xpoll.scripts.cli import main
 
 
 def test_every_suite_has_a_runner_and_bounds_and_the_other_way_round() -> None:
-    assert suite_names() == sorted(path.stem for path in SUITES.glob("[!_]*.py"))
+    (folder,) = suites.__path__
+    assert suite_names() == sorted(path.stem for path in Path(folder).glob("[!_]*.py"))
     for name in suite_names():
-        read = tomllib.loads((SUITES / f"{name}.toml").read_text(encoding="utf-8"))
+        read = read_suite(name)
         assert read["about"]
         assert read["parameters"].keys() & {"repeats", "runs"}
         assert all({"name", "unit"} < each.keys() & {"name", "unit", "at_least", "at_most"} for each in read["checks"])
-        assert {each.get("over", "median") for each in read["checks"]} <= {*suite.AGGREGATES, "all"}
+        assert {each.get("over", "median") for each in read["checks"]} <= {*AGGREGATES, "all"}
 
 
 def test_what_may_be_chosen_is_what_the_code_knows() -> None:
@@ -76,15 +76,17 @@ def test_arms_are_measured_in_turn_and_each_is_first_as_often_as_last() -> None:
 
 
 @pytest.fixture
-def counting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    """A suite whose runner yields as many records as it is told, and fails after them if it is told to."""
-
-    def measure(parameters: Parameters) -> Iterator[Record]:
-        for i in range(parameters["runs"]):
-            yield {"number": i}
-        if parameters["fails"]:
-            raise RuntimeError("stopped")
-
+def counting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """A new suite, made of two files: it yields `runs` records, and fails after them if it is told to."""
+    (tmp_path / "counting.py").write_text(
+        '"""Counts."""\n'
+        "def measure(parameters):\n"
+        "    yield from ({'number': i} for i in range(parameters['runs']))\n"
+        "    if parameters['fails']:\n"
+        "        raise RuntimeError('stopped')\n"
+        "def finish(document):\n"
+        "    open('finished', 'w').write(document['suite'])\n"
+    )
     (tmp_path / "counting.toml").write_text(
         """
         about = "Counts."
@@ -101,13 +103,18 @@ def counting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
         at_least = 1
         """
     )
-    monkeypatch.setattr(suite, "SUITES", tmp_path)
-    (tmp_path / "xpoll_counting.py").write_text("")
-    monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.setattr(importlib.import_module("xpoll_counting"), "measure", measure, raising=False)
-    monkeypatch.setattr(suite, "MODULES", "xpoll_")
+    monkeypatch.setattr(suites, "__path__", [*suites.__path__, str(tmp_path)])
     monkeypatch.chdir(tmp_path)
-    return "counting"
+    yield "counting"
+    sys.modules.pop("xpoll.benchmarks.suites.counting", None)
+
+
+def test_to_add_a_suite_is_a_file_of_code_and_one_of_bounds(counting: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert counting in suite_names()
+    assert main(["bench"]) == 0
+    assert "counting: Counts.\n    number: at least 1 records\n    parameters: runs = 3" in capsys.readouterr().out
+    assert main(["bench", counting]) == 0
+    assert Path("finished").read_text() == counting, "a suite's own `finish` is called once its run is complete"
 
 
 def test_the_document_is_written_and_says_which_parameters_were_changed(counting: str) -> None:
@@ -125,6 +132,7 @@ def test_a_suite_that_is_stopped_keeps_its_records(counting: str) -> None:
         run_suite(find_suite(counting), overrides=["parameters.fails=true"], output=Path("here.json"))
     kept = read_json(Path("here.json"))
     assert (len(kept["records"]), kept["checks"], kept["complete"]) == (3, [], False)
+    assert not Path("finished").exists()
 
 
 @pytest.mark.parametrize(
@@ -132,8 +140,8 @@ def test_a_suite_that_is_stopped_keeps_its_records(counting: str) -> None:
     [
         ("parameters.run=5", "unknown parameter parameters.run -> did you mean parameters.runs?"),
         ("engine.runs=5", "unknown parameter engine.runs"),
-        ("parameters.runs=many", "must be of the kind of 3"),
-        ("parameters.fails=1", "must be of the kind of False"),
+        ("parameters.runs=many", "must be of the type of 3"),
+        ("parameters.fails=1", "must be of the type of False"),
         ("parameters.arms=['a', 'c']", "parameters.arms: there is no 'c' -> known: a, b"),
         ("parameters.arms=[]", "parameters.arms names none -> known: a, b"),
     ],
@@ -164,8 +172,8 @@ def test_without_a_name_the_suites_are_listed_with_their_bounds(xpoll: Xpoll) ->
     assert "answers_per_s: at least 20000 answers/s" in done.stdout
 
 
-def test_a_fresh_process_has_its_own_environment_and_its_end_is_said(tmp_path: Path) -> None:
-    assert in_fresh_process(os.getenv, "XPOLL_ECHO", environment={"XPOLL_ECHO": "heard"}) == "heard"  # type: ignore[comparison-overlap]
+def test_a_subprocess_has_its_own_environment_and_its_failure_is_reported(tmp_path: Path) -> None:
+    assert call_in_subprocess(os.getenv, "XPOLL_ECHO", environment={"XPOLL_ECHO": "heard"}) == "heard"  # type: ignore[comparison-overlap]
     with pytest.raises(EngineError, match="exit code 1 -> see"):
-        in_fresh_process(math.sqrt, -1, log=tmp_path / "log")  # type: ignore[arg-type]
+        call_in_subprocess(math.sqrt, -1, log=tmp_path / "log")  # type: ignore[arg-type]
     assert "ValueError" in (tmp_path / "log").read_text()

@@ -38,7 +38,7 @@ class Engine:
     def __init__(self) -> None:
         self.in_flight = self.most = 0
 
-    async def generate(self, prompt: Any, params: Any, request: str) -> AsyncIterator[Any]:
+    async def generate(self, _prompt: Any, params: Any, _request: str) -> AsyncIterator[Any]:
         self.in_flight += 1
         self.most = max(self.most, self.in_flight)
         for _ in range(params.length):
@@ -48,7 +48,7 @@ class Engine:
 
 
 def test_a_closed_loop_keeps_so_many_in_flight_and_answers_all(monkeypatch: pytest.MonkeyPatch) -> None:
-    async def ask(engine: Any, prompt: list[int], parameters: Any, request: str) -> Answered:
+    async def ask(engine: Any, prompt: list[int], _parameters: Any, request: str) -> Answered:
         tokens = [output async for output in engine.generate(prompt, SimpleNamespace(length=3), request)]
         return Answered(0.1, 0.2, len(prompt), 0, len(tokens))
 
@@ -79,7 +79,8 @@ def test_the_search_keeps_what_is_faster_and_records_what_fails() -> None:
         ("best", "ok"),
     ]
     assert json.loads(records[3]["options"]) == {"max_num_seqs": 256, "block_size": 64}, "tried with the best so far"
-    assert records[4]["error"] == "unsupported block size" and "output_tokens_per_s" not in records[4]
+    assert records[4]["error"] == "unsupported block size"
+    assert "output_tokens_per_s" not in records[4]
     assert (json.loads(records[-1]["options"]), records[-1]["gain"]) == ({"max_num_seqs": 256}, 1.2)
 
 
@@ -97,7 +98,8 @@ def test_the_best_options_are_written_beside_the_records(tmp_path: Path) -> None
         "records": list(search({"max_num_seqs": [256]}, rate_of, least_gain=0.03)),
     }
     text = write_best(document).read_text(encoding="utf-8")
-    assert (tmp_path / "tune.toml").exists() and "20.0 % more output tokens/s" in text
+    assert (tmp_path / "tune.toml").exists()
+    assert "20.0 % more output tokens/s" in text
     assert tomllib.loads(text) == {"engine": {"vllm": {"max_num_seqs": 256}}}
 
 

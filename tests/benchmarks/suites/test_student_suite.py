@@ -11,8 +11,8 @@ import pytest
 from tests.support.recorded import recorded_answers
 from tests.support.toy import make_encoder
 from xpoll.benchmarks.suites.student import measure as measure_student
-from xpoll.benchmarks.suites.votes import LABELS
 from xpoll.benchmarks.workloads import student_int8, student_serving
+from xpoll.benchmarks.workloads.recording import LABELS
 from xpoll.benchmarks.workloads.student_sentences import read_sentences, voted_rows
 from xpoll.benchmarks.workloads.student_throughput import BUCKETED, PLAIN, UPPER, measure_throughput
 from xpoll.core.errors import ConfigError

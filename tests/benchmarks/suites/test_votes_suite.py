@@ -2,18 +2,18 @@
 
 import csv
 import os
-import tomllib
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from xpoll.benchmarks.runner.suite import SUITES, check
-from xpoll.benchmarks.suites.votes import LABELS, SAMPLES
+from xpoll.benchmarks.runner.suite import check, read_suite
 from xpoll.benchmarks.suites.votes import measure as measure_votes
+from xpoll.benchmarks.workloads.recording import LABELS, SAMPLES
 from xpoll.core.errors import ConfigError
+from xpoll.scripts.cli import main
 
-RECORDED = Path(os.environ.get("XPOLL_DATA") or "../shared/data")
+RECORDED = os.environ.get("XPOLL_DATA", "")
 OWN = ["majority", "reliability_weighted", "posterior"]
 
 
@@ -42,7 +42,7 @@ def measured(folder: Path, *, audits: int = 20) -> list[dict[str, object]]:
 
 def test_every_question_of_the_suite_is_measured_on_made_up_answers(tmp_path: Path) -> None:
     records = measured(made_up(tmp_path))
-    bounds = tomllib.loads((SUITES / "votes.toml").read_text(encoding="utf-8"))["checks"]
+    bounds = read_suite("votes")["checks"]
     assert all(check(bound, records)["value"] is not None for bound in bounds)
     [stopped] = [record for record in records if record["arm"] == "stop when decided"]
     assert stopped["majorities_that_differ"] == 0
@@ -59,13 +59,26 @@ def test_the_experts_labels_of_the_test_sentences_choose_and_fit_nothing(tmp_pat
 
 
 def test_without_the_recorded_answers_the_suite_says_where_to_put_them(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="the recorded answers are not there: .*mixtral_train.csv.* -> xpoll bench"):
+    with pytest.raises(ConfigError, match=r"there is no file .*mixtral_train.csv -> --set parameters.data=FOLDER"):
         measured(tmp_path)
 
 
-@pytest.mark.skipif(not (RECORDED / "phrasebank").is_dir(), reason="set XPOLL_DATA to the recorded answers")
+def test_the_folder_of_the_recorded_answers_has_no_default(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made_up(tmp_path / "data")
+    monkeypatch.chdir(tmp_path / "data")
+    monkeypatch.setenv("XPOLL_DATA", str(tmp_path / "data"))
+    assert read_suite("votes")["parameters"]["data"] == ""
+    assert main(["bench", "votes"]) == 2
+    (said,) = [line for line in capsys.readouterr().err.splitlines() if "parameters.data" in line]
+    assert "parameters.data is empty" in said
+    assert "-> --set parameters.data=FOLDER, the folder that contains phrasebank/mixtral_train.csv" in said
+
+
+@pytest.mark.skipif(not RECORDED, reason="set XPOLL_DATA to the folder of the recorded answers")
 def test_the_bounds_hold_on_the_recorded_answers() -> None:
-    records = measured(RECORDED, audits=200)
-    bounds = tomllib.loads((SUITES / "votes.toml").read_text(encoding="utf-8"))["checks"]
+    records = measured(Path(RECORDED), audits=200)
+    bounds = read_suite("votes")["checks"]
     failed = [found for bound in bounds if not (found := check(bound, records))["holds"]]
     assert failed == []

@@ -18,7 +18,7 @@ CHOICES = AnswerSchema(("good", "bad"))
 
 @pytest.fixture
 def endpoint() -> Iterator[FakeEndpoint]:
-    with serving(FakeEndpoint(lambda body, number: completion(body))) as made:
+    with serving(FakeEndpoint(lambda body, _: completion(body))) as made:
         yield made
 
 
@@ -106,7 +106,7 @@ def test_what_may_pass_is_asked_again(endpoint: FakeEndpoint, first: Answer) -> 
     ],
 )
 def test_what_does_not_pass_is_an_error_row(endpoint: FakeEndpoint, always: Answer, kind: str, asked: int) -> None:
-    endpoint.script = lambda body, number: always
+    endpoint.script = lambda *_: always
     (answer,) = ask(endpoint, prompt(), max_retries=2, request_timeout_s=0.2)
     assert (answer.error_kind, answer.text) == (kind, None)
     assert answer.error
@@ -114,7 +114,7 @@ def test_what_does_not_pass_is_an_error_row(endpoint: FakeEndpoint, always: Answ
 
 
 def test_one_refused_row_does_not_touch_the_others(endpoint: FakeEndpoint) -> None:
-    def script(body: dict[str, Any], number: int) -> Answer:
+    def script(body: dict[str, Any], _number: int) -> Answer:
         bad = body["messages"][0]["content"] == "Text: 3"
         return refusal(400, "not allowed") if bad else completion(body)
 
@@ -124,7 +124,7 @@ def test_one_refused_row_does_not_touch_the_others(endpoint: FakeEndpoint) -> No
 
 
 def test_samples_of_one_text_are_one_request(endpoint: FakeEndpoint) -> None:
-    endpoint.script = lambda body, number: completion(body, *["one", "two", "three"][: body.get("n", 1)])
+    endpoint.script = lambda body, _: completion(body, *["one", "two", "three"][: body.get("n", 1)])
     answers = ask(endpoint, *(prompt(sample=i) for i in range(3)), prompt("other"))
     assert [answer.text for answer in answers] == ["one", "two", "three", "one"]
     assert [answer.sample for answer in answers] == [0, 1, 2, 0]
@@ -134,7 +134,7 @@ def test_samples_of_one_text_are_one_request(endpoint: FakeEndpoint) -> None:
 
 @pytest.mark.parametrize("said", [refusal(400, "n: only n = 1 is supported"), None], ids=["refused", "ignored"])
 def test_where_n_is_not_offered_samples_are_asked_alone(endpoint: FakeEndpoint, said: Answer | None) -> None:
-    def script(body: dict[str, Any], number: int) -> Answer:
+    def script(body: dict[str, Any], _number: int) -> Answer:
         return said if said and body.get("n", 1) > 1 else completion(body, "good")
 
     endpoint.script = script
@@ -149,7 +149,7 @@ def test_n_can_be_switched_off(endpoint: FakeEndpoint) -> None:
 
 
 def test_logprobs_are_left_out_where_they_are_not_offered(endpoint: FakeEndpoint) -> None:
-    def script(body: dict[str, Any], number: int) -> Answer:
+    def script(body: dict[str, Any], _number: int) -> Answer:
         return refusal(400, "logprobs are not supported by this model") if "logprobs" in body else completion(body)
 
     endpoint.script = script
@@ -160,7 +160,7 @@ def test_logprobs_are_left_out_where_they_are_not_offered(endpoint: FakeEndpoint
 def test_an_endpoint_that_limits_its_clients_is_not_asked_more_than_it_takes(endpoint: FakeEndpoint) -> None:
     room = 4
 
-    def script(body: dict[str, Any], number: int) -> Answer:
+    def script(body: dict[str, Any], _number: int) -> Answer:
         made = completion(body) if endpoint._now <= room else refusal(429, "too many")
         made.delay_s = 0.02
         return made
@@ -176,7 +176,7 @@ def test_an_endpoint_that_limits_its_clients_is_not_asked_more_than_it_takes(end
     ("change", "error", "said"),
     [
         ({"models": refusal(401, "bad key sk-12")}, EngineError, "does not accept .* OPENAI_API_KEY .* -> export"),
-        ({"script": lambda body, number: refusal(404, "no")}, ConfigError, "does not serve other -> set engine.model"),
+        ({"script": lambda *_: refusal(404, "no")}, ConfigError, "does not serve other -> set engine.model"),
     ],
 )
 def test_what_cannot_work_is_said_at_the_start(
@@ -207,7 +207,7 @@ def test_wrong_options_are_said_at_the_start(options: dict[str, Any], said: str)
 def test_an_endpoint_that_is_gone_is_a_dead_engine_not_a_row_of_errors(endpoint: FakeEndpoint) -> None:
     with pytest.raises(EngineError, match="does not answer"):
         ask(FakeEndpoint(endpoint.script, url="http://127.0.0.1:9/v1"), prompt())
-    endpoint.script = lambda body, number: refusal(403, "revoked key sk-12")
+    endpoint.script = lambda *_: refusal(403, "revoked key sk-12")
     with pytest.raises(EngineDeadError, match="refuses all requests") as raised:
         ask(endpoint, prompt())
     assert "sk-12" not in str(raised.value)

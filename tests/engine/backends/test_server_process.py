@@ -49,12 +49,12 @@ def test_a_server_is_waited_for_and_ends_with_all_below_it(tmp_path: Path) -> No
     before = set(psutil.Process().children(recursive=True))
     made = server(SERVER, tmp_path / "log")
     asyncio.run(made.start())
-    assert made.end() is None
+    assert made.exit_reason() is None
     below = set(psutil.Process().children(recursive=True)) - before
     assert len(below) == 2
     made.stop()
     assert not any(process.is_running() for process in below)
-    assert "ended by signal 15" in str(made.end())
+    assert "ended by signal 15" in str(made.exit_reason())
     assert (tmp_path / "log").read_text().startswith("loading /models/m\n")
     made.stop()  # again does no harm
 
@@ -78,7 +78,7 @@ def test_a_server_that_stops_answering_has_a_moment_to_say_how_it_ended(tmp_path
         made = server(slow, tmp_path / "log")
         await made.start()
         try:
-            return made.end(), await made.end_soon()
+            return made.exit_reason(), await made.exit_reason_soon()
         finally:
             made.stop()
 
@@ -88,7 +88,7 @@ def test_a_server_that_stops_answering_has_a_moment_to_say_how_it_ended(tmp_path
 
 
 def test_a_server_that_ends_early_says_why(tmp_path: Path) -> None:
-    with pytest.raises(EngineError, match="exit code 3: ValueError: the model is of no known kind -> see xpoll.log"):
+    with pytest.raises(EngineError, match=r"exit code 3: ValueError: the model is of no known kind -> see xpoll.log"):
         asyncio.run(server(BROKEN, tmp_path / "log").start())
 
 

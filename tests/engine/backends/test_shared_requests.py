@@ -72,7 +72,7 @@ def test_who_stops_before_the_request_is_sent_is_not_asked_for() -> None:
 
 
 def test_an_error_reaches_everybody_who_waits() -> None:
-    async def fail(prompt: Prompt, number: int) -> list[Outcome]:
+    async def fail(_prompt: Prompt, _number: int) -> list[Outcome]:
         raise RuntimeError("gone")
 
     async def run() -> list[object]:

@@ -141,8 +141,10 @@ def test_a_text_that_spells_out_control_tokens_is_read_as_letters(running: Runni
 def test_the_server_says_how_full_it_is(running: Running) -> None:
     load = running.backend.load()
     assert load is not None
-    assert load.running >= 0 and load.waiting >= 0
-    assert load.kv_cache_usage is not None and 0 <= load.kv_cache_usage <= 1
+    assert load.running >= 0
+    assert load.waiting >= 0
+    assert load.kv_cache_usage is not None
+    assert 0 <= load.kv_cache_usage <= 1
 
 
 def test_the_openai_backend_gets_the_same_from_the_same_server(running: Running) -> None:

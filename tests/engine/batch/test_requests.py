@@ -126,9 +126,11 @@ def test_what_the_chat_template_is_told_stays_with_the_prompt(tmp_path: Path) ->
 def test_what_cannot_be_honoured_is_that_line_s_problem(tmp_path: Path, broken: str, said: str) -> None:
     before, request, after = read(tmp_path, line("before"), broken, line("after"))
     assert request.custom_id == "x"
-    assert request.problem is not None and said in request.problem
+    assert request.problem is not None
+    assert said in request.problem
     assert [prompt.problem for prompt in request.prompts] == [request.problem]
-    assert before.problem is None and after.problem is None
+    assert before.problem is None
+    assert after.problem is None
 
 
 @pytest.mark.parametrize(
@@ -146,7 +148,8 @@ def test_what_cannot_be_honoured_is_that_line_s_problem(tmp_path: Path, broken: 
 def test_a_line_without_an_id_is_not_asked_and_not_left_out(tmp_path: Path, broken: str, said: str) -> None:
     _, request, _ = read(tmp_path, line("before"), broken, line("after"))
     assert (request.number, request.custom_id, request.prompts) == (1, None, ())
-    assert request.problem is not None and request.problem.startswith(said)
+    assert request.problem is not None
+    assert request.problem.startswith(said)
 
 
 def test_a_survey_knows_each_line_by_its_id(tmp_path: Path) -> None:

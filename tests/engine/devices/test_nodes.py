@@ -42,7 +42,8 @@ def cluster(request: pytest.FixtureRequest) -> Iterator[tuple[str, list[int]]]:
     command = [sys.executable, "-c", KEEPER, str(request.param - 1)]
     pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
     with subprocess.Popen(command, env=environment, **pipes) as keeper:
-        assert keeper.stdout and keeper.stdin
+        assert keeper.stdout
+        assert keeper.stdin
         address, *raylets = keeper.stdout.readline().split()
         yield address, list(map(int, raylets))
         keeper.stdin.close()

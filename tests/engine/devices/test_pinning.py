@@ -129,7 +129,8 @@ def two_machines(tmp_path: Path) -> Iterator[str]:
     command = [sys.executable, "-c", KEEPER, str(pair[0]), "1", str(pair[1]), "0"]
     pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
     with subprocess.Popen(command, env=environment, **pipes) as keeper:
-        assert keeper.stdin and keeper.stdout
+        assert keeper.stdin
+        assert keeper.stdout
         yield keeper.stdout.readline().strip()
         keeper.stdin.close()
         keeper.wait(timeout=60)

@@ -66,13 +66,14 @@ def test_the_next_journal_grows_while_a_part_is_sealed(tmp_path: Path, monkeypat
         assert (count_answers(tmp_path), parts(tmp_path)) == (3, [])
         go_on.set()
         assert [found.document_id for found in journal.answers_of(["doc-1", "doc-2"])] == ["doc-1", "doc-2"]
-    assert ids(tmp_path) == ["doc-0", "doc-1", "doc-2"] and len(parts(tmp_path)) == 2
+    assert ids(tmp_path) == ["doc-0", "doc-1", "doc-2"]
+    assert len(parts(tmp_path)) == 2
 
 
 def test_a_part_that_cannot_be_sealed_ends_the_run_and_loses_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def full(path: Path) -> None:
+    def full(_path: Path) -> None:
         raise RunFolderError("the disk is full")
 
     with monkeypatch.context() as patch, pytest.raises(RunFolderError, match="disk is full"):
@@ -179,8 +180,8 @@ def test_killed_at_random_moments_nothing_counted_is_lost_or_doubled(tmp_path: P
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
-def test_a_full_disk_is_one_line_and_keeps_what_was_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(RunFolderError, match="cannot write .*: No space left on device"), Journal(tmp_path) as journal:
+def test_a_full_disk_is_one_line_and_keeps_what_was_counted(tmp_path: Path) -> None:
+    with pytest.raises(RunFolderError, match=r"cannot write .*: No space left on device"), Journal(tmp_path) as journal:
         journal.append([batch(answer(0))])
         with Path("/dev/full").open("wb") as full:
             os.dup2(full.fileno(), journal._file.fileno())

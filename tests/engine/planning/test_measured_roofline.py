@@ -42,7 +42,7 @@ def test_options_take_a_file_for_the_device_and_for_nothing_else() -> None:
 
 
 def test_a_file_without_ceilings_is_one_line(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="no file of measured ceilings -> xpoll kernels writes such a file"):
+    with pytest.raises(ConfigError, match="nor a file of measured ceilings -> xpoll kernels writes such a file"):
         roofline_of(kernels_file(tmp_path, CEILINGS[-1:]))
-    with pytest.raises(ConfigError, match="no file of measured ceilings"):
+    with pytest.raises(ConfigError, match="nor a file of measured ceilings"):
         roofline_of(str(tmp_path / "absent.json"))

@@ -10,9 +10,11 @@ from tests.support.tiny import make_tiny_llama
 from xpoll.core.config import EngineConfig
 from xpoll.core.records import AnswerSchema, Message, Prompt, Sampling
 from xpoll.engine.devices.find import Device
-from xpoll.engine.planning.kv_cache import cache_of
+from xpoll.engine.planning import model_shape
+from xpoll.engine.planning.kv_cache import cache_of, engine_options
+from xpoll.engine.planning.model_shape import shape_of
 from xpoll.engine.planning.plan import Chosen, Plan, make_plan
-from xpoll.engine.planning.prefix import Prediction, choose
+from xpoll.engine.planning.prefix import Cache, Prediction, choose
 from xpoll.engine.planning.token_counts import tokens_of
 
 CPU = Device("cpu", 0, "a processor", (0,))
@@ -133,23 +135,43 @@ def model_folder(path: Path, **config: Any) -> str:
     return str(path)
 
 
+def test_the_shape_of_the_model_is_read_once_per_plan(monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[str] = []
+
+    def known(model: str, name: str) -> None:
+        read.append(f"{model}: {name}")
+
+    monkeypatch.setattr(model_shape, "model_file", known)
+    card = Device("xpu", 0, "Intel Data Center GPU Max 1100", memory_gib=48)
+    config = EngineConfig(model="Qwen/Qwen2.5-7B-Instruct")
+    prompts = both_orders(text=20, persona=20)
+    plan = make_plan(prompts, documents=6, asked_each=4, config=config, devices=[card])
+    assert read == ["Qwen/Qwen2.5-7B-Instruct: config.json"]
+    assert plan["fit"]["fits"]
+    assert plan["rate_at_most"]["prompts_per_s"] > 0
+    assert plan["kv_cache_tokens"] > 0
+
+
+def cache(model: str, device: Device, **vllm: Any) -> Cache:
+    return cache_of(shape_of(model), engine_options(vllm, device), device)
+
+
 def test_a_cpu_s_kv_cache_is_what_its_engine_is_given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("VLLM_CPU_KVCACHE_SPACE", "2")
-    config = EngineConfig(model=model_folder(tmp_path), vllm={"dtype": "float32"})
-    assert cache_of(config, CPU) == (32, 2 * 2**30 // (BYTES_PER_TOKEN_FP32 * 32), True)
-    fewer = EngineConfig(model=config.model, vllm={"num_gpu_blocks_override": 77, "block_size": 64})
-    assert cache_of(fewer, CPU) == (64, 77, True)
-    assert cache_of(EngineConfig(model="no-such-model"), CPU).num_blocks is None
-    latent = EngineConfig(model=model_folder(tmp_path, kv_lora_rank=512), vllm={"dtype": "float32"})
-    assert cache_of(latent, CPU).num_blocks is None
+    model = model_folder(tmp_path)
+    assert cache(model, CPU, dtype="float32") == (32, 2 * 2**30 // (BYTES_PER_TOKEN_FP32 * 32), True)
+    assert cache(model, CPU, num_gpu_blocks_override=77, block_size=64) == (64, 77, True)
+    assert cache("no-such-model", CPU).num_blocks is None
+    latent = model_folder(tmp_path, kv_lora_rank=512)
+    assert cache(latent, CPU, dtype="float32").num_blocks is None
 
 
 def test_an_intel_gpu_s_kv_cache_is_what_weights_leave(tmp_path: Path) -> None:
-    config = EngineConfig(model=model_folder(tmp_path), vllm={"gpu_memory_utilization": 0.5})
-    assert cache_of(config, MAX_1550).num_blocks is None  # without weights here nothing is known
+    model = model_folder(tmp_path)
+    half = {"gpu_memory_utilization": 0.5}
+    assert cache(model, MAX_1550, **half).num_blocks is None  # without weights here nothing is known
     (tmp_path / "model.safetensors").write_bytes(b"x" * 1_000_000)
     token_bytes = BYTES_PER_TOKEN_FP32 // 2
-    assert cache_of(config, MAX_1550) == (64, (32 * 2**30 - 1_000_000) // (token_bytes * 64), True)
-    assert cache_of(config, Device("xpu", 0, "another GPU")).num_blocks is None
-    two = EngineConfig(model=config.model, vllm={"tensor_parallel_size": 2})
-    assert cache_of(two, MAX_1550).num_blocks is None
+    assert cache(model, MAX_1550, **half) == (64, (32 * 2**30 - 1_000_000) // (token_bytes * 64), True)
+    assert cache(model, Device("xpu", 0, "another GPU"), **half).num_blocks is None
+    assert cache(model, MAX_1550, tensor_parallel_size=2).num_blocks is None

@@ -18,5 +18,5 @@ class SyclContext:
 class SyclDevice:
     """The first GPU."""
 
-    def __init__(self, filter_string: str) -> None:
+    def __init__(self, _filter: str) -> None:
         self.name = "Intel(R) Data Center GPU Max 1100"

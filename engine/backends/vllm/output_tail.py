@@ -1,6 +1,6 @@
 """Keeps the last lines that this process and its children print, and passes all of them on.
 
-vLLM's engine runs in a child that prints why it dies; the parent is only told that it died.
+vLLM's engine runs in a child process that prints why it dies; the parent only learns that it died.
 """
 
 import os
@@ -12,8 +12,8 @@ KEPT_LINES = 400
 ARRIVES_WITHIN_S = 0.1
 
 
-class LastWords:
-    """Listens on standard output and error from its creation on, for as long as the process lives."""
+class OutputTail:
+    """The tail of standard output and standard error, from its creation on, for the life of the process."""
 
     def __init__(self) -> None:
         self._lines: deque[str] = deque(maxlen=KEPT_LINES)
@@ -22,7 +22,7 @@ class LastWords:
         os.dup2(writing, 1)
         os.dup2(writing, 2)
         os.close(writing)
-        threading.Thread(target=self._listen, args=(reading,), daemon=True, name="last words").start()
+        threading.Thread(target=self._listen, args=(reading,), daemon=True, name="output tail").start()
 
     def _listen(self, reading: int) -> None:
         with os.fdopen(reading, "rb") as lines:
@@ -31,10 +31,10 @@ class LastWords:
                 self._lines.append(line.decode(errors="replace").rstrip())
 
     def text(self) -> str:
-        """The last lines; of a child that has just died, all it printed, as this waits for it to come through."""
+        """The last KEPT_LINES lines; waits ARRIVES_WITHIN_S, so that the output of a child that just died is there."""
         time.sleep(ARRIVES_WITHIN_S)
         return "\n".join(self._lines)
 
     def clear(self) -> None:
-        """Forgets what was printed so far."""
+        """Forgets the lines so far."""
         self._lines.clear()

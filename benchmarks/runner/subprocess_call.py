@@ -1,7 +1,7 @@
-"""One measurement in a process of its own: clean memory figures, and an environment set before it starts.
+"""Runs one measurement in a subprocess: clean memory figures, and an environment that is set before it starts.
 
-The parent names a function and gives it its arguments as JSON; the child writes the record it returns
-as JSON into a file. What the child prints goes to the parent's stderr, or to a log.
+The parent passes the name of a function and its arguments as JSON; the child writes the returned record as JSON
+into a file. The child's output goes to the parent's stderr, or to a log.
 """
 
 import importlib
@@ -20,19 +20,19 @@ from xpoll.core.files import read_json, write_json
 from xpoll.core.processes import guard_descendants, guard_processes
 
 
-def in_fresh_process(
+def call_in_subprocess(
     function: Callable[..., Record],
     *arguments: Any,
     environment: Mapping[str, str] | None = None,
     log: Path | None = None,
 ) -> Record:
-    """What the function returns, called in a new Python process that ends with this one.
+    """The result of a function that runs in a new Python process, which ends with this one.
 
     Args:
-        function: A function of a module's top level.
-        arguments: Plain JSON values.
-        environment: Variables to set beside those of this process.
-        log: File that gets what the child prints; without it that goes to stderr.
+        function: A function at the top level of a module.
+        arguments: Its arguments, plain JSON values.
+        environment: Variables to set on top of this process's.
+        log: File that gets the child's output; stderr unless given.
 
     Raises:
         EngineError: the child failed.
@@ -42,7 +42,7 @@ def in_fresh_process(
         call = [f"{function.__module__}:{function.__name__}", json.dumps(arguments), str(result)]
         with (log or Path(os.devnull)).open("ab") as printed:
             child = subprocess.Popen(
-                [sys.executable, "-P", "-m", "xpoll.benchmarks.runner.fresh", *call],
+                [sys.executable, "-P", "-m", "xpoll.benchmarks.runner.subprocess_call", *call],
                 env={**os.environ, **(environment or {})},
                 stdout=printed if log else sys.stderr,
                 stderr=printed if log else None,
@@ -62,7 +62,7 @@ def in_fresh_process(
 def peak_memory_mib() -> float:
     """Peak resident memory of this process since it started, in MiB.
 
-    Not ru_maxrss: that begins with what the parent had when it forked.
+    Not ru_maxrss, which includes the parent's memory at the fork.
     """
     lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
     kib = next(line.split()[1] for line in lines if line.startswith("VmHWM:"))
@@ -70,7 +70,7 @@ def peak_memory_mib() -> float:
 
 
 if __name__ == "__main__":
-    guard_descendants()  # an engine's own processes would outlive a measurement that is killed
+    guard_descendants()  # otherwise an engine's processes would outlive a measurement that is killed
     target, arguments_json, output = sys.argv[1:]
     module_name, _, function_name = target.partition(":")
     write_json(Path(output), getattr(importlib.import_module(module_name), function_name)(*json.loads(arguments_json)))

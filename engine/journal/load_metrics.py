@@ -1,12 +1,12 @@
-"""load.jsonl: what each worker said of its queue, and what it answered, one line a worker every few seconds.
+"""load.jsonl: load metrics of each worker, one line per worker every few seconds.
 
 Keys of a line:
     unix_s                  when it was written
-    worker, device          who
-    handed_over, held_back  prompts in the engine, and prompts that wait in the worker for a place there
-    running, waiting        the engine's own batch and queue; null where it does not say
-    kv_cache_usage          share of the KV cache in use; null where the engine does not say
-    answers, prompt_tokens, cached_prompt_tokens, output_tokens   since the session began
+    worker, device          names of the worker and its device
+    handed_over, held_back  prompts in the engine, and prompts queued in the worker for room there
+    running, waiting        the engine's own batch and queue; null where the engine reports none
+    kv_cache_usage          share of the KV cache in use, 0 to 1; null where the engine reports none
+    answers, prompt_tokens, cached_prompt_tokens, output_tokens   totals since the start of the session
 """
 
 import json
@@ -20,12 +20,12 @@ from xpoll.core.files import cannot_write
 from xpoll.engine.work import WorkerReply
 
 WRITTEN_EVERY_S = 5.0
-READ_BYTES = 2**20  # some thousand lines
+READ_BYTES = 2**20  # several thousand lines
 TOKENS = ("prompt_tokens", "cached_prompt_tokens", "output_tokens")
 
 
-class Meters:
-    """Keeps the latest of every worker, and appends it to the file when it is due.
+class LoadMetrics:
+    """Keeps the latest metrics of every worker, and appends them to the file every WRITTEN_EVERY_S seconds.
 
     Args:
         path: The file; lines of earlier sessions stay.
@@ -38,8 +38,16 @@ class Meters:
         self._totals = [dict.fromkeys(("answers", *TOKENS), 0) for _ in devices]
         self._written_s = time.monotonic()
 
-    def read(self, number: int, reply: WorkerReply) -> None:
-        """Takes note of a worker's reply."""
+    def update(self, number: int, reply: WorkerReply) -> None:
+        """Records a worker's reply.
+
+        Args:
+            number: The worker's number.
+            reply: Its reply.
+
+        Raises:
+            RunFolderError: the disk is full or read-only.
+        """
         totals = self._totals[number]
         if reply.answers is not None:
             totals["answers"] += reply.answers.num_rows
@@ -59,7 +67,7 @@ class Meters:
             self.write()
 
     def write(self) -> None:
-        """Appends a line for every worker that said something since the last time.
+        """Appends a line for every worker with an update since the last write.
 
         Raises:
             RunFolderError: the disk is full or read-only.
@@ -79,14 +87,14 @@ class Meters:
 
 
 def latest_loads(path: Path) -> list[dict[str, Any]]:
-    """The last line of each worker, by its name; reads only the end of the file."""
+    """The last line of each worker, sorted by name; reads only the end of the file. Empty without a file."""
     if not path.exists():
         return []
     with path.open("rb") as file:
         begin = max(0, path.stat().st_size - READ_BYTES)
         file.seek(begin)
         lines = file.read().split(b"\n")
-    whole = lines[1:-1] if begin else lines[:-1]  # a line that is being written has no end yet
+    whole = lines[1:-1] if begin else lines[:-1]  # the last piece is empty, or a line that is still being written
     latest = {line["worker"]: line for line in map(json.loads, whole)}
     return sorted(latest.values(), key=lambda line: (len(line["worker"]), line["worker"]))
 
