@@ -7,7 +7,6 @@ Mikhailov 1982). Clopper and Pearson's bound on a binomial share therefore holds
 are like and however many documents there are.
 """
 
-import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -44,7 +43,10 @@ def certify(strata: Sequence[Stratum], *, wrong: int, unanswered: int = 0, alpha
         strata: What was drawn from what; every stratum has at least one document in the sample.
         wrong: Documents of the sample whose label people found wrong.
         unanswered: Documents of the sample that nobody labelled; they count as wrong.
-        alpha: How often the bound may fail.
+        alpha: How often the bound may fail, in 0..1.
+
+    Raises:
+        ValueError: more documents are wrong or unanswered than were drawn, or a stratum has none in the sample.
     """
     documents = sum(stratum.documents for stratum in strata)
     sampled = sum(stratum.sampled for stratum in strata)
@@ -64,25 +66,16 @@ def certify(strata: Sequence[Stratum], *, wrong: int, unanswered: int = 0, alpha
 
 
 def largest_share(hits: int, draws: int, alpha: float) -> float:
-    """The largest share under which so few hits come up in a share `alpha` of all samples (Clopper-Pearson)."""
-    if hits >= draws:
-        return 1.0
-    low, high = hits / draws, 1.0
-    for _ in range(60):
-        middle = (low + high) / 2
-        low, high = (middle, high) if _at_most(hits, draws, middle) > alpha else (low, middle)
-    return high
+    """The largest share under which so few hits come up in a share `alpha` of all samples (Clopper-Pearson).
 
+    Args:
+        hits: Draws that hit, 0 to `draws`.
+        draws: Number of draws, at least 1.
+        alpha: How often the bound may fail, in 0..1.
 
-def _at_most(hits: int, draws: int, share: float) -> float:
-    """P(X <= hits) for X ~ Binomial(draws, share), share in 0..1."""
-    if share >= 1:
-        return 0.0
-    if share <= 0:
-        return 1.0
-    logs = [
-        math.lgamma(draws + 1) - math.lgamma(k + 1) - math.lgamma(draws - k + 1)
-        + k * math.log(share) + (draws - k) * math.log1p(-share)
-        for k in range(hits + 1)
-    ]  # fmt: skip
-    return math.fsum(map(math.exp, logs))
+    Raises:
+        ValueError: there are no draws, or more hits than draws.
+    """
+    from scipy.stats import binomtest
+
+    return float(binomtest(hits, draws, alternative="less").proportion_ci(1 - alpha, method="exact").high)

@@ -4,8 +4,6 @@ The classifier is a naive Bayes over words and word pairs, trained on the labels
 is judged by a classifier that has seen it.
 """
 
-import re
-import zlib
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -16,7 +14,7 @@ from xpoll.core.confident_learning import confident_labels
 FOLDS = 5
 FEATURES = 2**18
 SMOOTHING = 0.1
-_WORD = re.compile(r"\w+|[^\w\s]")
+TOKEN = r"\w+|[^\w\s]"
 
 
 class LabelError(NamedTuple):
@@ -47,34 +45,32 @@ def likely_errors(labels: np.ndarray, probabilities: np.ndarray) -> list[LabelEr
 
 
 def text_probabilities(texts: Sequence[str], labels: np.ndarray, num_labels: int, *, seed: int) -> np.ndarray:
-    """(texts, labels): what classifiers that were not trained on a text make of it."""
-    features = [_features(text) for text in texts]
+    """(texts, labels) probabilities, each row from a classifier that was not trained on its text.
+
+    Args:
+        texts: What was labelled.
+        labels: (texts,) number of the given label, below `num_labels`.
+        num_labels: Number of labels, whether or not each was given.
+        seed: Of the folds.
+    """
+    from sklearn.feature_extraction.text import HashingVectorizer
+    from sklearn.naive_bayes import MultinomialNB
+    from sklearn.preprocessing import normalize
+
+    terms = HashingVectorizer(
+        token_pattern=TOKEN, ngram_range=(1, 2), n_features=FEATURES, binary=True, norm=None, alternate_sign=False
+    ).transform(texts)
+    # Of equal length, a text's scores are their sum over the root of its terms: words of a text are not independent,
+    # and their plain sum is always certain.
+    of_equal_length = normalize(terms)
     fold_of = np.random.default_rng(seed).permutation(len(texts)) % FOLDS
     probabilities = np.full((len(texts), num_labels), 1 / num_labels)
-    everything = _counts(features, labels, num_labels)
-    for fold in range(FOLDS):
-        held_out = np.flatnonzero(fold_of == fold)
+    for fold in range(FOLDS if len(texts) > 1 else 0):
+        held_out, train = np.flatnonzero(fold_of == fold), np.flatnonzero(fold_of != fold)
         if len(held_out) == 0:
             continue
-        counts = everything - _counts([features[i] for i in held_out], labels[held_out], num_labels)
-        logs = np.log(counts + SMOOTHING) - np.log((counts + SMOOTHING).sum(1, keepdims=True))
-        prior = np.log(np.bincount(np.delete(labels, held_out), minlength=num_labels) + 1.0)
-        for i in held_out:
-            # The mean, not the sum: words of a text are not independent, and sums of them are always certain.
-            scores = prior - prior.max() + logs[:, features[i]].sum(1) / np.sqrt(max(1, len(features[i])))
-            shares = np.exp(scores - scores.max())
-            probabilities[i] = shares / shares.sum()
+        prior = np.bincount(labels[train], minlength=num_labels) + 1
+        model = MultinomialNB(alpha=SMOOTHING, class_prior=prior / prior.sum())
+        model.partial_fit(terms[train], labels[train], classes=range(num_labels))
+        probabilities[held_out] = model.predict_proba(of_equal_length[held_out])
     return probabilities
-
-
-def _features(text: str) -> np.ndarray:
-    words = _WORD.findall(text.lower())
-    terms = [*words, *(f"{a} {b}" for a, b in zip(words, words[1:], strict=False))]
-    return np.unique(np.array([zlib.crc32(term.encode()) % FEATURES for term in terms], np.int64))
-
-
-def _counts(features: Sequence[np.ndarray], labels: np.ndarray, num_labels: int) -> np.ndarray:
-    counts = np.zeros((num_labels, FEATURES))
-    for row, label in zip(features, labels, strict=True):
-        counts[label, row] += 1
-    return counts
