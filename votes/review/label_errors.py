@@ -12,7 +12,7 @@ import numpy as np
 from xpoll.core.confident_learning import confident_labels
 
 FOLDS = 5
-FEATURES = 2**18
+MOST_TERMS = 2**18  # words and word pairs; beyond them the rarest are left out
 SMOOTHING = 0.1
 TOKEN = r"\w+|[^\w\s]"
 
@@ -53,19 +53,21 @@ def text_probabilities(texts: Sequence[str], labels: np.ndarray, num_labels: int
         num_labels: Number of labels, whether or not each was given.
         seed: Of the folds.
     """
-    from sklearn.feature_extraction.text import HashingVectorizer
+    from sklearn.feature_extraction.text import CountVectorizer
     from sklearn.naive_bayes import MultinomialNB
     from sklearn.preprocessing import normalize
 
-    terms = HashingVectorizer(
-        token_pattern=TOKEN, ngram_range=(1, 2), n_features=FEATURES, binary=True, norm=None, alternate_sign=False
-    ).transform(texts)
+    probabilities = np.full((len(texts), num_labels), 1 / num_labels)
+    if len(texts) < 2 or not any(map(str.strip, texts)):
+        return probabilities
+    counter = CountVectorizer(token_pattern=TOKEN, ngram_range=(1, 2), max_features=MOST_TERMS, binary=True)
+    terms = counter.fit_transform(texts)
+    terms.resize(len(texts), MOST_TERMS)  # smoothing is over all these terms, so that labels with few words win nothing
     # Of equal length, a text's scores are their sum over the root of its terms: words of a text are not independent,
     # and their plain sum is always certain.
     of_equal_length = normalize(terms)
     fold_of = np.random.default_rng(seed).permutation(len(texts)) % FOLDS
-    probabilities = np.full((len(texts), num_labels), 1 / num_labels)
-    for fold in range(FOLDS if len(texts) > 1 else 0):
+    for fold in range(FOLDS):
         held_out, train = np.flatnonzero(fold_of == fold), np.flatnonzero(fold_of != fold)
         if len(held_out) == 0:
             continue

@@ -5,7 +5,7 @@ import re
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from xpoll.votes.review.bound import largest_share
@@ -67,7 +67,13 @@ TEXTS = st.lists(st.text("ab Ä.!7\n'", max_size=20), min_size=1, max_size=12)
 @settings(deadline=None, max_examples=25)
 @given(texts=TEXTS, num_labels=st.integers(2, 4), seed=st.integers(0, 5), data=st.data())
 def test_the_naive_bayes_of_a_text(texts: list[str], num_labels: int, seed: int, data: st.DataObject) -> None:
+    assume(any(text.strip() for text in texts))
     drawn = st.lists(st.integers(0, num_labels - 1), min_size=len(texts), max_size=len(texts))
     labels = np.array(data.draw(drawn))
     found = text_probabilities(texts, labels, num_labels, seed=seed)
     assert found == pytest.approx(naive_bayes(texts, labels, num_labels, seed=seed), abs=1e-9)
+
+
+def test_texts_without_a_word_tell_no_label_from_another() -> None:
+    for texts in (["", " \n", "\t"], ["alone"]):
+        assert (text_probabilities(texts, np.zeros(len(texts), int), 2, seed=0) == 0.5).all()
