@@ -15,7 +15,7 @@ def without_near_duplicates(texts: Sequence[str]) -> list[int]:
 
     Source: A. Broder, "On the resemblance and containment of documents", 1997, as the package datasketch has it.
     """
-    from datasketch import MinHash, MinHashLSH  # brings SciPy
+    from datasketch import MinHash, MinHashLSH  # type: ignore[import-untyped]
 
     shingles = [_shingles(text) for text in texts]
     kept_before = MinHashLSH(num_perm=_BANDS * _ROWS, params=(_BANDS, _ROWS))

@@ -5,6 +5,10 @@ saved/                   what `datasets.Dataset.save_to_disk` wrote: state.json 
 saved/train              one split of what `datasets.DatasetDict.save_to_disk` wrote
 repository/              Parquet files as hub repositories have them, if they are of one split
 repository/data/train-*.parquet   one split of them
+
+The package `datasets` is not used: it ends at the first text that is not UTF-8 and the first CSV row with a cell too
+many where here they are one bad row each, copies Parquet files into a cache and remote folders onto a local disk before
+it reads them, and loads pandas and multiprocess (datasets 5.2.0, tried).
 """
 
 import json

@@ -1,9 +1,19 @@
-"""What a refusal of an HTTP endpoint means, and how long to wait before the request is sent again: pure."""
+"""What a refusal of an HTTP endpoint means, and how a request is sent again: with tenacity, honouring Retry-After."""
 
 from collections.abc import Callable
 from datetime import UTC
 from email.utils import parsedate_to_datetime
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, cast
+
+from tenacity import (
+    AsyncRetrying,
+    RetryCallState,
+    retry_if_exception,
+    stop_after_attempt,
+    wait_exponential,
+    wait_random_exponential,
+)
+from tenacity.wait import wait_base
 
 Kind = Literal["rate_limited", "timeout", "server"]
 
@@ -50,13 +60,60 @@ def retry_after_s(header: str | None, now_unix_s: float) -> float | None:
     return max(0.0, at.replace(tzinfo=at.tzinfo or UTC).timestamp() - now_unix_s)
 
 
-def backoff_s(failures: int, first_s: float, random: Callable[[], float]) -> float:
-    """Seconds before the next try: doubles with each failure, of which a random half is taken off.
+class TransientError(Exception):
+    """A request failed, and the same one may succeed later.
+
+    Attributes:
+        kind: Why.
+        status: Of the HTTP response; 0 for a connection that failed.
+        message: What the endpoint said.
+        retry_after_s: What its Retry-After asks for, in seconds; 0 without one.
+    """
+
+    def __init__(self, kind: Kind, status: int, message: str, retry_after_s: float | None) -> None:
+        """Takes the attributes; None as `retry_after_s` where the endpoint asked for no wait."""
+        super().__init__(f"HTTP {status}: {message}")
+        self.kind, self.status, self.message = kind, status, message
+        self.retry_after_s = retry_after_s or 0.0
+
+
+def retrying(
+    *, max_retries: int, first_wait_s: float, longest_wait_s: float, before_wait: Callable[[float], None]
+) -> AsyncRetrying:
+    """What calls a coroutine function again while it raises TransientError; for one call.
 
     Args:
-        failures: How often the request has failed, from 1.
-        first_s: The longest wait after the first failure.
-        random: A number from 0 to 1; without it all requests of a burst would come back together.
+        max_retries: How often it is called again before the error is raised.
+        first_wait_s: Longest wait after the first failure, in seconds; see `backoff`.
+        longest_wait_s: Longest Retry-After, in seconds, that is waited for; a longer one raises the error at once.
+        before_wait: Called with the Retry-After, in seconds, before each wait that an endpoint asked for.
     """
-    longest = min(LONGEST_BACKOFF_S, first_s * 2.0 ** (failures - 1))
-    return longest * (0.5 + 0.5 * random())
+    spread = backoff(first_wait_s)
+
+    def tell(state: RetryCallState) -> None:
+        if asked_s := _asked_s(state):
+            before_wait(asked_s)
+
+    return AsyncRetrying(
+        retry=retry_if_exception(
+            lambda error: isinstance(error, TransientError) and error.retry_after_s <= longest_wait_s
+        ),
+        stop=stop_after_attempt(max_retries + 1),
+        wait=lambda state: max(_asked_s(state), spread(state)),
+        before_sleep=tell,
+        reraise=True,
+    )
+
+
+def backoff(first_wait_s: float) -> wait_base:
+    """Waits that double with each failure up to 60 s, of which a random half is taken off.
+
+    Without the random part all requests of a burst would come back together.
+    """
+    half, most = first_wait_s / 2, LONGEST_BACKOFF_S / 2
+    return wait_exponential(multiplier=half, max=most) + wait_random_exponential(multiplier=half, max=most)
+
+
+def _asked_s(state: RetryCallState) -> float:
+    error = state.outcome.exception() if state.outcome else None
+    return cast(TransientError, error).retry_after_s
