@@ -1,4 +1,4 @@
-"""The texts to label, streamed from their files; train rows first, then gold rows."""
+"""Streams the documents to label from their files: train rows first, then gold rows."""
 
 from array import array
 from collections.abc import Iterator
@@ -18,9 +18,14 @@ from xpoll.core.task import SEPARATOR
 def stream_documents(config: DocumentsConfig, labels: list[str], *, several: bool = False) -> Iterator[Document]:
     """Every row of the documents file, then of the gold file, in order.
 
-    A row without a usable text comes out with a problem instead; a gold row whose label is not one of
-    `labels` too, since it could not be scored. With `several`, of a multi task, the label column holds a list,
-    or labels with `core.task.SEPARATOR` between them; nothing is no label.
+    A row without a usable text has a problem instead, and so has a gold row whose label is not one of
+    `labels`, because it could not be scored.
+
+    Args:
+        config: The documents section.
+        labels: The task's labels.
+        several: Whether a document can have several labels: the label column then holds a list, or labels with
+            `core.task.SEPARATOR` between them; an empty cell is no label.
 
     Raises:
         InputError: a file is missing, empty, or lacks a column.
@@ -65,11 +70,11 @@ def _several(given: Any) -> list[Any]:
 
 
 class Inputs(NamedTuple):
-    """What a run's files hold, as far as its answers depend on it.
+    """The input files of a run, as far as its answers depend on them.
 
     Attributes:
         rows: Number of rows of each split.
-        texts: Digest of each split's ids and texts, row by row.
+        texts: Digest of each split's ids and texts, in the order of the rows.
         gold_labels: Digest of the gold labels.
     """
 
@@ -83,19 +88,20 @@ class Inputs(NamedTuple):
         return sum(self.rows.values())
 
     def as_json(self) -> dict[str, Any]:
+        """The attributes by name, for plan.json."""
         return self._asdict()
 
 
 def check_documents(
     config: DocumentsConfig, labels: list[str], polled: Inputs | None = None, *, several: bool = False
 ) -> Inputs:
-    """Reads all documents once; returns what they are.
+    """Reads all documents once and returns their numbers and digests.
 
     Args:
         config: The documents section.
         labels: The task's labels.
-        polled: What an earlier poll into the same folder asked about; rows may only have been added behind it.
-        several: Whether a text can have several labels.
+        polled: Those of an earlier poll into the same folder; rows may only have been appended since.
+        several: Whether a document can have several labels.
 
     Raises:
         InputError: two rows have the same id, a file cannot be used, or rows that were polled have changed.
@@ -103,7 +109,7 @@ def check_documents(
     rows: dict[str, int] = {"train": 0, "gold": 0}
     texts = {split: blake2b(digest_size=16) for split in rows}
     gold_labels = blake2b(digest_size=16)
-    hashes = array("q")  # eight bytes a document: ten million ids fit into 80 MB
+    hashes = array("q")  # 8 bytes per document: ten million ids fit into 80 MB
     for document in stream_documents(config, labels, several=several):
         split = document.split
         rows[split] += 1
@@ -131,10 +137,10 @@ def _refuse_change(config: DocumentsConfig, split: str, polled: Inputs) -> None:
     )
 
 
-def _refuse_duplicates(config: DocumentsConfig, labels: list[str], suspects: set[int]) -> None:
+def _refuse_duplicates(config: DocumentsConfig, labels: list[str], hashes: set[int]) -> None:
     seen: set[str] = set()
     for document in stream_documents(config, labels):
-        if hash(document.document_id) in suspects:
+        if hash(document.document_id) in hashes:
             if document.document_id in seen:
                 raise InputError(
                     f"documents: two rows have the id {document.document_id!r}",

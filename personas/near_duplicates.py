@@ -1,11 +1,11 @@
-"""Finds texts that say nearly the same, by MinHash with banding, then by their exact Jaccard similarity."""
+"""Finds near-duplicate texts by MinHash and locality-sensitive hashing, then by their exact Jaccard similarity."""
 
 import zlib
 from collections.abc import Sequence
 
 SHINGLE = 5
 SIMILAR = 0.7
-"""Jaccard similarity of the sets of five-character shingles from which two texts count as the same."""
+"""Jaccard similarity of the sets of five-character shingles from which two texts are near-duplicates."""
 
 _BANDS, _ROWS = 32, 4  # texts of Jaccard similarity 0.7 share a band with probability 0.9998
 

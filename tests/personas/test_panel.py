@@ -46,7 +46,7 @@ FILE = "panel.persona_file=hub.jsonl"
 def test_the_personas_chosen_differ_from_each_other_and_from_those_named(capsys: pytest.CaptureFixture[str]) -> None:
     config = config_of(FILE, "panel.select=3", "panel.personas=['annotator']")
     panel = choose_panel(config.panel, seed=0)
-    assert [persona.persona_id for persona in panel.personas][0] == "annotator"
+    assert panel.personas[0].persona_id == "annotator"
     assert len({persona.persona.split()[1] for persona in panel.personas[1:]}) == 3
     assert (config.panel.size, config.panel.asked_each, len(panel.personas)) == (4, 4, 4)
     assert panel.diversity == (1.0, 1.0, 0.0)

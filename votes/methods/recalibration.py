@@ -1,4 +1,4 @@
-"""Makes stated confidence mean what it says, from documents whose true label is known."""
+"""Recalibrates confidence to the share that is right, by documents whose true label is known."""
 
 from typing import NamedTuple
 
@@ -6,8 +6,8 @@ import numpy as np
 
 from xpoll.votes.ballots import Shares
 
-FEWEST = 20  # documents that stand behind every step of the curve
-AHEAD = 1e-6  # by which a label keeps its place before the next
+FEWEST = 20  # documents that each step of the curve rests on
+AHEAD = 1e-6  # by which a label stays ahead of the next
 
 
 class Recalibration(NamedTuple):
@@ -17,10 +17,13 @@ class Recalibration(NamedTuple):
     becomes: np.ndarray
 
     def applied(self, shares: Shares) -> Shares:
-        """The shares with the largest of each row replaced and the others scaled to fill the rest.
+        """(documents, labels) shares, the largest of each row replaced and the others scaled to fill the rest.
 
-        The label of a document never changes, and a tie stays as it is: where the data would take the
-        label below the next one, it keeps just above it.
+        The label of a document never changes, and a tie stays as it is: where the step would put the
+        label below the next one, it stays just above it.
+
+        Args:
+            shares: (documents, labels); a row of NaN stays one.
         """
         if not len(self.becomes):
             return shares

@@ -1,4 +1,4 @@
-"""How accurate labels are at least, given what people found in a stratified sample of them.
+"""A lower bound on the accuracy of labels, from what people found in a stratified sample of them.
 
 The sample has almost the same share of every stratum (see `sample`). The number of wrong labels in it is
 then a sum of independent draws, and no sum of such draws with the same mean is as often small as a
@@ -21,10 +21,16 @@ class Stratum(NamedTuple):
 
 
 class Certificate(NamedTuple):
-    """What the sample allows to say of all labels it was drawn from, each with 95 % confidence.
+    """The bounds for all labels that the sample was drawn from, each with 95 % confidence; shares in 0..1.
 
-    `voted_at_least` is of the labels as they were voted, `at_least` of the labels with people's corrections.
-    `estimate` is the share right in the sample.
+    Attributes:
+        documents: Number of labels.
+        sampled: Number of them in the sample.
+        wrong: Labels of the sample that people found wrong.
+        unanswered: Documents of the sample that nobody labelled.
+        estimate: Share right in the sample.
+        voted_at_least: Least share right of the labels as they were voted.
+        at_least: Least share right of the labels with people's corrections.
     """
 
     documents: int
@@ -37,12 +43,12 @@ class Certificate(NamedTuple):
 
 
 def certify(strata: Sequence[Stratum], *, wrong: int, unanswered: int = 0, alpha: float = ALPHA) -> Certificate:
-    """The bound for one audit.
+    """The bounds of one audit.
 
     Args:
         strata: What was drawn from what; every stratum has at least one document in the sample.
         wrong: Documents of the sample whose label people found wrong.
-        unanswered: Documents of the sample that nobody labelled; they count as wrong.
+        unanswered: Documents of the sample that nobody labelled, which count as wrong.
         alpha: How often the bound may fail, in 0..1.
 
     Raises:
@@ -50,7 +56,7 @@ def certify(strata: Sequence[Stratum], *, wrong: int, unanswered: int = 0, alpha
     """
     documents = sum(stratum.documents for stratum in strata)
     sampled = sum(stratum.sampled for stratum in strata)
-    # Strata of whole documents cannot have exactly the same share drawn; the smallest share decides.
+    # Strata of whole documents cannot all have exactly the same share drawn; the smallest share decides.
     per_draw = max(stratum.documents / stratum.sampled for stratum in strata)
     most_wrong = per_draw * sampled * largest_share(wrong + unanswered, sampled, alpha)
     most_wrong = min(most_wrong, wrong + unanswered + documents - sampled)
@@ -66,7 +72,7 @@ def certify(strata: Sequence[Stratum], *, wrong: int, unanswered: int = 0, alpha
 
 
 def largest_share(hits: int, draws: int, alpha: float) -> float:
-    """The largest share under which so few hits come up in a share `alpha` of all samples (Clopper-Pearson).
+    """The one-sided upper Clopper-Pearson bound, in 0..1: under a larger share so few hits are rarer than `alpha`.
 
     Args:
         hits: Draws that hit, 0 to `draws`.

@@ -1,7 +1,7 @@
-"""Labels that are likely wrong, found by a classifier that disagrees with them while sure of itself.
+"""Finds labels that are likely wrong: a classifier is confident of another one (confident learning).
 
-The classifier is a naive Bayes over words and word pairs, trained on the labels themselves: no document
-is judged by a classifier that has seen it.
+The classifier is a naive Bayes over words and word pairs, trained on the labels themselves by
+cross-validation, so that no document is judged by a classifier that was trained on it.
 """
 
 from collections.abc import Sequence
@@ -18,7 +18,13 @@ TOKEN = r"\w+|[^\w\s]"
 
 
 class LabelError(NamedTuple):
-    """A row whose label is likely wrong; `margin` is how much likelier the other label is, 0 to 1."""
+    """A row whose label is likely wrong.
+
+    Attributes:
+        row: Its number.
+        suggested: Number of the likelier label.
+        margin: Probability of the likeliest label minus that of the given one, 0 to 1.
+    """
 
     row: int
     suggested: int
@@ -28,8 +34,7 @@ class LabelError(NamedTuple):
 def likely_errors(labels: np.ndarray, probabilities: np.ndarray) -> list[LabelError]:
     """The rows off the diagonal of the confident joint, the largest margin first.
 
-    A row counts as of the label it is likeliest to have among those whose probability reaches what rows
-    bearing that label have on average.
+    See `core.confident_learning` for the label that a row is confidently counted under.
 
     Args:
         labels: (rows,) number of the given label.

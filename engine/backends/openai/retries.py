@@ -1,4 +1,4 @@
-"""What a refusal of an HTTP endpoint means, and how a request is sent again: with tenacity, honouring Retry-After."""
+"""What an HTTP endpoint's errors mean, and how requests are retried: by tenacity, honouring Retry-After."""
 
 from collections.abc import Callable
 from datetime import UTC
@@ -28,7 +28,13 @@ LONGEST_BACKOFF_S = 60.0
 
 
 class HttpResponse(NamedTuple):
-    """What came of one request; status 0 is a connection that failed, 408 also one that took too long."""
+    """The response to one request; status 0 is a connection that failed, 408 also one that took too long.
+
+    Attributes:
+        status: Of HTTP.
+        body: Parsed JSON, or the text where it is none.
+        retry_after_s: What the endpoint asks to wait, in seconds.
+    """
 
     status: int
     body: Any
@@ -36,17 +42,22 @@ class HttpResponse(NamedTuple):
 
 
 def retry_kind(status: int) -> Kind | None:
-    """Why the same request may succeed later; None where it will not."""
+    """Why the same request may succeed later; None where it would fail again."""
     return _KINDS.get(status, "server" if status == 0 or status >= 500 else None)
 
 
 def is_overload(status: int) -> bool:
-    """True if fewer requests at a time would have helped."""
+    """True if the endpoint had too many requests at a time."""
     return _KINDS.get(status) is not None
 
 
 def retry_after_s(header: str | None, now_unix_s: float) -> float | None:
-    """Seconds that a Retry-After header asks for, as a number or as a date; None without a readable one."""
+    """Seconds that a Retry-After header asks to wait; None without a readable one.
+
+    Args:
+        header: A number of seconds or an HTTP date.
+        now_unix_s: The time now.
+    """
     if not header:
         return None
     try:
@@ -80,7 +91,7 @@ class TransientError(Exception):
 def retrying(
     *, max_retries: int, first_wait_s: float, longest_wait_s: float, before_wait: Callable[[float], None]
 ) -> AsyncRetrying:
-    """What calls a coroutine function again while it raises TransientError; for one call.
+    """A tenacity controller that repeats a coroutine function while it raises TransientError; for one call.
 
     Args:
         max_retries: How often it is called again before the error is raised.
@@ -106,9 +117,12 @@ def retrying(
 
 
 def backoff(first_wait_s: float) -> wait_base:
-    """Waits that double with each failure up to 60 s, of which a random half is taken off.
+    """Exponential backoff with jitter: waits that double per failure up to 60 s, minus a random part of up to half.
 
-    Without the random part all requests of a burst would come back together.
+    Without jitter all requests of a burst would come back together.
+
+    Args:
+        first_wait_s: The longest wait after the first failure, in seconds.
     """
     half, most = first_wait_s / 2, LONGEST_BACKOFF_S / 2
     return wait_exponential(multiplier=half, max=most) + wait_random_exponential(multiplier=half, max=most)

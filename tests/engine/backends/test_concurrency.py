@@ -190,7 +190,8 @@ def test_a_retry_after_is_waited_for_and_told_unless_it_is_too_long() -> None:
     assert (sent, told) == (4, [])
     assert [0.5 <= waited[0] <= 1, 1 <= waited[1] <= 2, 2 <= waited[2] <= 4] == [True] * 3
     sent, told, waited = told_and_waited(3.0, longest_wait_s=300, max_retries=4)
-    assert waited[:2] == [3, 3] and 4 <= waited[3] <= 8, "the longer of both"
+    assert waited[:2] == [3, 3]
+    assert 4 <= waited[3] <= 8, "the longer of both"
 
 
 def test_every_status_has_one_meaning() -> None:

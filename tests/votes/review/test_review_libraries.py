@@ -2,6 +2,7 @@
 
 import math
 import re
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -44,7 +45,7 @@ def naive_bayes(texts: list[str], labels: np.ndarray, num_labels: int, *, seed: 
     features = []
     for text in texts:
         words = WORD.findall(text.lower())
-        terms = {*words, *(f"{a} {b}" for a, b in zip(words, words[1:], strict=False))}
+        terms = {*words, *(f"{a} {b}" for a, b in pairwise(words))}
         features.append([number.setdefault(term, len(number)) for term in sorted(terms)])
     fold_of = np.random.default_rng(seed).permutation(len(texts)) % FOLDS
     probabilities = np.full((len(texts), num_labels), np.nan)
