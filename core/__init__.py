@@ -1,1 +1,1 @@
-"""What every part of xpoll may import: records, config, errors, files, environment. Imports no other part."""
+"""What every room of xpoll may import: config, records, errors, files, tables, statistics. Imports no other room."""

@@ -1,12 +1,12 @@
-"""Which label a row is likely to have, by a classifier that has not seen it."""
+"""The label that a row likely has, by a classifier that was not trained on it (confident learning)."""
 
 import numpy as np
 
 
 def confident_labels(labels: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
-    """(rows,): the likeliest of the labels that the classifier is confident of; -1 where there is none.
+    """(rows,) number of the likeliest label that the classifier is confident of; -1 where there is none.
 
-    Confident means: at least as sure as it is on average of the rows that bear the label.
+    It is confident of a label whose probability is at least its mean over the rows that have this label.
 
     Args:
         labels: (rows,) number of the given label.

@@ -1,4 +1,4 @@
-"""What a result was made with: versions, processor, commit. Read without importing the heavy packages."""
+"""The environment of a result: versions, processor, commit. Read without importing the heavy packages."""
 
 import os
 import platform
@@ -23,7 +23,7 @@ GPU_DRIVERS = ("i915", "xe", "nvidia")
 
 
 def capture() -> dict[str, Any]:
-    """Versions, machine and commit as plain JSON types; null where something cannot be told."""
+    """Versions, machine and commit as plain JSON types, memory in GiB; null where something is not known."""
     return {
         "python": platform.python_version(),
         "platform": platform.platform(),
@@ -37,7 +37,11 @@ def capture() -> dict[str, Any]:
 
 
 def drivers(sysfs: Path = Path("/sys")) -> dict[str, str]:
-    """Loaded drivers of GPUs and their versions; those that come with the kernel have its release."""
+    """GPU driver to version, of those that are loaded; a driver that comes with the kernel has its release.
+
+    Args:
+        sysfs: Where sysfs is mounted.
+    """
     found = {}
     for name in GPU_DRIVERS:
         module = sysfs / "module" / name
@@ -56,12 +60,12 @@ def package_version(name: str) -> str | None:
 
 
 def memory_bytes() -> int:
-    """Physical memory of this machine."""
+    """Physical memory of this machine, in bytes."""
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
 def processor_name() -> str:
-    """The processor's own name for itself."""
+    """The processor's model name; its architecture where the kernel does not say."""
     return _cpuinfo("model name") or platform.machine()
 
 
@@ -76,7 +80,7 @@ def computes_bf16() -> bool:
 
 
 def commit(folder: Path) -> dict[str, Any]:
-    """The git commit of `folder` and whether files differ from it; nulls outside a checkout."""
+    """The git commit of `folder` as `commit`, and whether files differ from it as `dirty`; null outside a checkout."""
     head = _git(folder, "rev-parse", "HEAD")
     status = _git(folder, "status", "--porcelain")
     return {"commit": head, "dirty": None if status is None else bool(status)}

@@ -1,8 +1,8 @@
-"""The errors a user can mend, as opposed to bugs.
+"""Errors that the user can fix, as opposed to bugs.
 
     XpollError
     +-- UserError           exit code 2, one line, no traceback: what, why, what to type next
-        +-- ConfigError     a key or value in the TOML or behind --set
+        +-- ConfigError     a key or value in the TOML or after --set
         +-- InputError      documents, gold labels, personas
         +-- ModelError      a model that cannot be found or loaded
         +-- RunFolderError  a run folder that cannot be written, or belongs to another config
@@ -13,15 +13,21 @@ Everything else that is raised is a bug of ours and keeps its traceback.
 
 
 class XpollError(Exception):
-    """Root of the tree."""
+    """Base class of all errors that xpoll raises on purpose."""
 
 
 class UserError(XpollError):
-    """Something the user can mend. `str(error)` is the one line that the command line prints."""
+    """Something that the user can fix. `str(error)` is the one line that the command line prints."""
 
     exit_code = 2
 
     def __init__(self, what: str, *, mend: str | None = None) -> None:
+        """Makes the line `what -> mend`.
+
+        Args:
+            what: What is wrong and why; line breaks become spaces.
+            mend: What the user can type or change next.
+        """
         one_line = " ".join(what.split())
         super().__init__(f"{one_line} -> {mend}" if mend else one_line)
 

@@ -1,6 +1,6 @@
-"""Whole files or none: every output is written beside its place, fsynced and renamed.
+"""Atomic writes: every output is written to a temporary file next to its path, fsynced and renamed.
 
-A reader therefore never sees half a file, and a file that is there is complete. The price is that a
+A reader therefore never sees half a file, and a file that exists is complete. The price is that a
 writer needs room for the old and the new file at once.
 """
 
@@ -40,13 +40,17 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def cannot_write(path: Path, error: OSError) -> RunFolderError:
-    """The one error for every output that cannot be written."""
+    """The error for an output that cannot be written, to raise."""
     reason = error.strerror or str(error)
     return RunFolderError(f"cannot write {path}: {reason}", mend="free space, or choose another job.run_folder")
 
 
 def sync_folder(folder: Path) -> None:
-    """Makes a rename in `folder` durable."""
+    """Makes a rename in `folder` durable.
+
+    Raises:
+        OSError: the folder cannot be synced.
+    """
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -55,22 +59,40 @@ def sync_folder(folder: Path) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Writes `path` whole or not at all."""
+    """Writes `path` atomically, as UTF-8.
+
+    Raises:
+        RunFolderError: it cannot be written.
+    """
     with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Writes `value` as indented JSON; NaN and infinity are refused because JSON has neither."""
+    """Writes `value` atomically, as indented JSON.
+
+    Raises:
+        RunFolderError: it cannot be written.
+        ValueError: it contains NaN or infinity, which JSON does not have.
+    """
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
 def read_json(path: Path) -> Any:
-    """The value in a JSON file."""
+    """The value in a JSON file.
+
+    Raises:
+        OSError: the file cannot be read.
+        ValueError: it is not JSON.
+    """
     return json.loads(path.read_text(encoding="utf-8"))
 
 
 def write_table(path: Path, table: pa.Table) -> None:
-    """Writes `table` as Parquet, whole or not at all."""
+    """Writes `table` atomically, as Parquet.
+
+    Raises:
+        RunFolderError: it cannot be written.
+    """
     with replacing(path) as temporary:
         pq.write_table(table, temporary, compression="zstd")

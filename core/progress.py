@@ -1,7 +1,7 @@
-"""A progress bar with rate and time left on a terminal, plain lines elsewhere.
+"""Progress on stderr: a bar with rate and time left on a terminal, plain lines elsewhere.
 
-Everything that takes more than two seconds runs inside one of these. Output goes to stderr, so that
-results on stdout can be piped.
+Everything that takes more than two seconds runs inside `Progress`, `counted` or `Waiting`. stdout stays free, so
+that results can be piped.
 """
 
 import sys
@@ -18,19 +18,28 @@ SHOWN_AFTER_S = 2.0
 
 
 def say(line: str) -> None:
-    """A line beside the bars."""
+    """Prints a line to stderr, over a bar if one is drawn there."""
     print(("\r\x1b[K" if sys.stderr.isatty() else "") + line, file=sys.stderr, flush=True)
 
 
 class Progress:
-    """Counts work up to `total`; prints what, how many, the rate and the time left."""
+    """Counts work up to `total`; prints what is done, how much of it, the rate and the time left.
+
+    Attributes:
+        what: What is being done, e.g. "asking the panel".
+        total: How much there is to do.
+        unit: What is counted, e.g. "prompts".
+        done: How much is done.
+    """
 
     def __init__(self, what: str, *, total: int, unit: str, done: int = 0) -> None:
+        """Takes the attributes; what is `done` before the block does not count for the rate."""
         self.what, self.total, self.unit, self.done = what, total, unit, done
         self._before = done
         self._bar = None
 
     def __enter__(self) -> "Progress":
+        """Starts the clock, and the bar where stderr is a terminal."""
         self._started_s = self._printed_s = time.monotonic()
         if sys.stderr.isatty():
             from tqdm import tqdm
@@ -44,13 +53,14 @@ class Progress:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        """Closes the bar, or prints a last line if the block took more than two seconds."""
         if self._bar is not None:
             self._bar.close()
         elif time.monotonic() - self._started_s >= SHOWN_AFTER_S:
             self._line()
 
     def add(self, number: int, note: str = "") -> None:
-        """Counts `number` more; `note` is shown behind the rate."""
+        """Counts `number` more as done; `note` is shown after the rate."""
         self.done += number
         if self._bar is not None:
             self._bar.set_postfix_str(note, refresh=False)
@@ -69,7 +79,7 @@ class Progress:
 
 
 def counted(rows: Iterable[T], what: str, *, total: int, unit: str) -> Iterator[T]:
-    """The rows, with a progress bar."""
+    """The rows, with a progress bar; see `Progress` for what it shows."""
     with Progress(what, total=total, unit=unit) as progress:
         for row in rows:
             yield row
@@ -77,19 +87,21 @@ def counted(rows: Iterable[T], what: str, *, total: int, unit: str) -> Iterator[
 
 
 class Waiting:
-    """Says what is being waited for, and for how long already, until the block ends.
+    """Shows what is being waited for and the elapsed time, until the block ends.
 
     Args:
         what: What is being done, e.g. "starting vLLM on cpu".
         usual_s: How long it usually takes, in seconds; shown so that nobody takes it for a hang.
-        detail: Called at every refresh; its text is shown behind `what`.
+        detail: Called at every refresh, in a thread of its own; its text is shown after `what`.
     """
 
     def __init__(self, what: str, *, usual_s: float | None = None, detail: Callable[[], str] | None = None) -> None:
+        """Starts nothing yet; the block does."""
         self.what, self.usual_s, self._detail = what, usual_s, detail
         self._ended = threading.Event()
 
     def __enter__(self) -> "Waiting":
+        """Starts the thread that shows the elapsed time."""
         self._started_s = time.monotonic()
         usual = f" (usually about {self.usual_s:.0f} s)" if self.usual_s else ""
         if not sys.stderr.isatty():
@@ -101,6 +113,7 @@ class Waiting:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        """Ends the thread and says whether the block is done or failed, and after how long."""
         self._ended.set()
         self._thread.join()
         verb = "failed" if kind else "done"
@@ -109,6 +122,7 @@ class Waiting:
 
     @property
     def elapsed_s(self) -> float:
+        """Seconds since the block began."""
         return time.monotonic() - self._started_s
 
     def _show(self, usual: str) -> None:

@@ -1,8 +1,8 @@
-"""The records that travel from step to step, and their Arrow schemas.
+"""The records that pass from step to step, and their Arrow schemas.
 
-Steps share nothing else. A key (document_id, persona_id, sample) that was asked ends exactly once,
-as a completion with text or as one with an error. Records that there are millions of are named tuples:
-they are pickled between processes at a third of a dataclass's cost.
+Steps share nothing else. Each prompt's key (document_id, persona_id, sample) gets exactly one completion,
+with text or with an error. Records of which there are millions are named tuples: they are pickled between
+processes at a third of a dataclass's cost.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -20,7 +20,7 @@ Split = Literal["train", "gold"]
 
 
 class Key(NamedTuple):
-    """Identity of one question: which document, put to which persona, which time."""
+    """Identity of one prompt: the document, the persona, and the number of the sample, from 0."""
 
     document_id: str
     persona_id: str
@@ -28,9 +28,9 @@ class Key(NamedTuple):
 
 
 class Document(NamedTuple):
-    """One text to label. `gold_label` is None unless the row came from the gold file.
+    """One text to label. `gold_label` is None unless the row is from the gold file.
 
-    A row that cannot be asked about has a `problem`; it ends as error rows with that message. Of a multi
+    A row that cannot be labelled has a `problem`; its completions are error rows with that message. In a multi
     task `gold_label` holds all labels, joined by `core.task.SEPARATOR`.
     """
 
@@ -43,11 +43,11 @@ class Document(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Sampling:
-    """How the engine draws tokens.
+    """How the engine samples tokens.
 
-    `max_tokens` is the longest answer; None leaves all that the prompt leaves of the model's context.
+    `max_tokens` is the longest answer; None allows all that the prompt leaves of the model's context.
     `more` holds further parameters as a JSON object, under the names of vLLM's SamplingParams, e.g.
-    '{"stop": ["###"]}'; it is a string so that the record stays hashable.
+    '{"stop": ["###"]}'; it is a string so that the record is hashable.
     """
 
     temperature: float
@@ -60,10 +60,10 @@ class Sampling:
 class AnswerSchema:
     """What the engine constrains an answer to: one of `choices`, bare or as a JSON property.
 
-    With `json_schema` the answer is a JSON object of that schema and `choice_property` names the
+    With `json_schema` the answer is a JSON value of that schema and `choice_property` names the
     property that holds the choice, if there are choices. Without it the whole answer is the choice.
-    Without either the answer is free text. With `logprobs` the engine also returns how likely it
-    held each choice to be.
+    Without either the answer is free text. With `logprobs` the engine also returns the log-probability
+    of each choice.
     """
 
     choices: tuple[str, ...] = ()
@@ -73,9 +73,9 @@ class AnswerSchema:
 
 
 class Prompt(NamedTuple):
-    """One question to the engine. Messages are chat messages; the model's template is applied later.
+    """One request to the engine. Messages are chat messages; the model's template is applied later.
 
-    With a `problem` the question is not asked and ends as an error row.
+    With a `problem` it is not sent, and its completion is an error row.
     """
 
     document_id: str
@@ -88,14 +88,16 @@ class Prompt(NamedTuple):
 
     @property
     def key(self) -> Key:
+        """Its identity."""
         return Key(self.document_id, self.persona_id, self.sample)
 
 
 class Completion(NamedTuple):
-    """How one question ended: with text, or with `error_kind` and `error`.
+    """The result of one prompt: `text`, or `error_kind` and `error`.
 
     `choice_logprobs` has one natural logarithm per choice of the answer schema, normalised over the
-    choices; None where it was not asked for or cannot be told from what the engine returned.
+    choices; None where it was not requested or cannot be computed from what the engine returned.
+    `prompt_tokens` counts `cached_prompt_tokens` too.
     """
 
     document_id: str
@@ -116,14 +118,15 @@ class Completion(NamedTuple):
 
     @property
     def key(self) -> Key:
+        """That of the prompt."""
         return Key(self.document_id, self.persona_id, self.sample)
 
 
 class Vote(NamedTuple):
-    """One completion, read. `label` is None with `unparsable` saying why.
+    """One parsed completion. `label` is None where `unparsable` says why.
 
     `distribution` is over the task's labels in their order, from the engine's logprobs, or None.
-    `confidence` is the share of it that `label` holds, or None without a distribution.
+    `confidence` is the probability of `label` in it, or None without a distribution.
     """
 
     document_id: str
@@ -137,7 +140,7 @@ class Vote(NamedTuple):
 
 
 class SetVote(NamedTuple):
-    """One completion of a multi task, read. `labels` is None with `unparsable` saying why; it can be empty."""
+    """One parsed completion of a multi task. `labels` may be empty; it is None where `unparsable` says why."""
 
     document_id: str
     persona_id: str
@@ -148,11 +151,11 @@ class SetVote(NamedTuple):
 
 
 class SetConsensus(NamedTuple):
-    """The votes of one document of a multi task, counted label by label, beside its text.
+    """The consensus of one document of a multi task, label by label, with its text.
 
-    `labels` are those whose share is above one half, None with `abstained` saying why if no vote can be
-    read. `shares` has one share for each of the task's labels in their order; they do not sum to 1.
-    `undecided` are labels with a share of one half, which stand on neither side.
+    `labels` are those whose share of the votes is above one half; None if no vote can be read, and `abstained`
+    says so. `shares` has one share per label of the task, in their order; they do not sum to 1. `undecided` are
+    labels with a share of exactly one half, which are neither in nor out.
     """
 
     document_id: str
@@ -167,16 +170,16 @@ class SetConsensus(NamedTuple):
 
 
 NO_READABLE_VOTE = "no readable vote"
-"""Why there is no label where there is no vote to count; the distribution then says nothing."""
+"""`abstained` of a document without a vote to count; its distribution means nothing."""
 
 
 class Consensus(NamedTuple):
-    """The votes of one document, counted, beside its text. `label` is None with `abstained` saying why.
+    """The consensus of one document, with its text. `label` is None where `abstained` says why.
 
     `distribution` is over the task's labels in their order and sums to 1. `agreement` is the share
     of the counted votes that name the most frequent label. `raw_label` is the plain majority before
-    any calibration. Where a person has labelled the document, `label` is theirs and `voted_label` what
-    the votes said; elsewhere `voted_label` is None.
+    any calibration. Where a person has labelled the document, `label` is theirs and `voted_label` is that of
+    the votes; elsewhere `voted_label` is None.
     """
 
     document_id: str
@@ -281,7 +284,15 @@ CONSENSUS_SCHEMA = pa.schema(
 
 
 def to_table(records: Iterable[AnyRecord], schema: pa.Schema) -> pa.Table:
-    """Records of one type as an Arrow table; the schema's columns are the record's fields in their order."""
+    """Records of one type as an Arrow table.
+
+    Args:
+        records: Named tuples whose fields are the schema's columns, in their order.
+        schema: That of the type, e.g. VOTE_SCHEMA for Vote.
+
+    Raises:
+        ArrowException: a value does not fit its column.
+    """
     columns = list(zip(*records, strict=True)) or [()] * len(schema)
     return pa.table(
         [pa.array(column, field.type) for column, field in zip(columns, schema, strict=True)], schema=schema
@@ -289,25 +300,34 @@ def to_table(records: Iterable[AnyRecord], schema: pa.Schema) -> pa.Table:
 
 
 def from_table(table: pa.Table, record: type[RecordT]) -> list[RecordT]:
-    """The rows of a table as records; lists become tuples so that records stay hashable."""
+    """The rows of a table as records; lists become tuples so that records are hashable.
+
+    Raises:
+        KeyError: a field of the record is not a column of the table.
+    """
     make: Any = record
     columns = [table.column(name).to_pylist() for name in make._fields]
     return [make(*(tuple(v) if isinstance(v, list) else v for v in row)) for row in zip(*columns, strict=True)]
 
 
 def stream_records(path: Path, record: type[RecordT]) -> Iterator[RecordT]:
-    """The rows of a Parquet file as records; one batch of them is in memory at a time."""
+    """The rows of a Parquet file as records; at most 8192 of them are in memory at a time.
+
+    Raises:
+        OSError: the file cannot be read.
+        ArrowException: it is not Parquet.
+    """
     with pq.ParquetFile(path) as file:
         for batch in file.iter_batches(batch_size=8192):
             yield from from_table(pa.Table.from_batches([batch]), record)
 
 
 def with_labels(schema: pa.Schema, labels: Iterable[str]) -> pa.Schema:
-    """The schema with the label order of its `distribution` column noted in the file metadata."""
+    """The schema with the order of the labels in its `distribution` column as metadata."""
     return schema.with_metadata({b"labels": "\x1f".join(labels).encode()})
 
 
 def labels_of(metadata: Mapping[bytes, bytes] | None) -> list[str]:
-    """The label order noted by `with_labels`; empty when there is none."""
+    """The order of labels that `with_labels` put into the metadata; empty where there is none."""
     noted = (metadata or {}).get(b"labels", b"").decode()
     return noted.split("\x1f") if noted else []

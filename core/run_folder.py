@@ -1,7 +1,7 @@
-"""Where the files of a run lie, and whether a folder may be used by a config.
+"""The paths of a run's files, and whether a config may use a folder.
 
-The folder is also the debugging tool: every step reads and writes files here, so `xpoll STEP FOLDER`
-can be run alone and every intermediate result can be opened with any Parquet or JSON reader.
+The folder is also the debugging tool: every step reads and writes files in it, so each step can be run
+alone and every intermediate result can be opened with any Parquet or JSON reader.
 """
 
 import os
@@ -25,7 +25,7 @@ WHERE_AND_HOW = frozenset(
         "engine.max_restarts",
     }
 )
-"""Keys that change no answer, so that a run may go on elsewhere, e.g. on a cluster or in a copy of its folder."""
+"""Keys that change no answer, so that a run can resume elsewhere, e.g. on a cluster or in a copy of its folder."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,14 +36,17 @@ class RunFolder:
 
     @property
     def config(self) -> Path:
+        """Every config key with its value."""
         return self.path / "config.resolved.json"
 
     @property
     def environment(self) -> Path:
+        """Versions, machine and commit; see `core.environment.capture`."""
         return self.path / "environment.json"
 
     @property
     def plan(self) -> Path:
+        """What the poll was planned to do, in which order of prompts."""
         return self.path / "plan.json"
 
     @property
@@ -53,7 +56,7 @@ class RunFolder:
 
     @property
     def panel(self) -> Path:
-        """Who is asked: ids, texts and sources, written once by the poll."""
+        """The personas: ids, texts and sources, written once by the poll."""
         return self.path / "panel.json"
 
     @property
@@ -63,62 +66,73 @@ class RunFolder:
 
     @property
     def engine(self) -> Path:
-        """What the engine said of itself: device, times, rates; added up over resumed runs."""
+        """The engine's device, times and rates; summed over resumed runs."""
         return self.path / "engine.json"
 
     @property
     def load(self) -> Path:
-        """Lines of JSON: every few seconds, each worker's queue, batch and tokens."""
+        """JSON lines: each worker's queue, batch and tokens, every few seconds."""
         return self.path / "load.jsonl"
 
     @property
     def stages(self) -> Path:
-        """What each step took: wall time and energy."""
+        """Wall time and energy of each step."""
         return self.path / "stages.json"
 
     @property
     def votes(self) -> Path:
+        """One vote per completion."""
         return self.path / "votes.parquet"
 
     @property
     def probes(self) -> Path:
-        """Votes about the texts of `panel.content_free`; only where there are any."""
+        """Votes about the texts of `panel.content_free`; only where the config has any."""
         return self.path / "probes.parquet"
 
     @property
     def labels(self) -> Path:
+        """The consensus of each document."""
         return self.path / "labels.parquet"
 
     @property
     def review(self) -> Path:
-        """The audit set and what people said of it; no step removes it."""
+        """The audit sample and people's labels for it; no step removes it."""
         return self.path / "review.json"
 
     @property
     def student(self) -> Path:
+        """Folder of the trained classifier."""
         return self.path / "student"
 
     @property
     def evaluation(self) -> Path:
+        """Scores of student and teacher on the gold rows."""
         return self.path / "evaluation.json"
 
     @property
     def metrics(self) -> Path:
+        """All figures of the report."""
         return self.path / "metrics.json"
 
     @property
     def report(self) -> Path:
+        """The report as one page."""
         return self.path / "report.html"
 
     @property
     def log(self) -> Path:
+        """What the engine and its workers wrote."""
         return self.path / "xpoll.log"
 
     def require(self, path: Path, *, step: str) -> Path:
-        """`path` if it is there.
+        """`path`, if it exists.
+
+        Args:
+            path: A file or folder of the run.
+            step: The command that makes it, for the error.
 
         Raises:
-            RunFolderError: it is not; the message names the step that makes it.
+            RunFolderError: it does not exist.
         """
         if not path.exists():
             raise RunFolderError(f"{path} is not there yet", mend=f"run the step before it: xpoll {step}")
@@ -146,7 +160,7 @@ def open_folder(
             stays as it is, because it says how what is there was made.
 
     Raises:
-        RunFolderError: it cannot be written, or holds a run of another config; the keys that differ are named.
+        RunFolderError: it cannot be written, or holds a run of another config; the error names the keys that differ.
     """
     folder = RunFolder(path)
     changed: list[str] = []
@@ -189,13 +203,17 @@ def made_or_removed(folder: Path) -> Iterator[None]:
         yield
     except BaseException:
         for each in missing:
-            with suppress(OSError):  # not made, or in use by somebody else already
+            with suppress(OSError):  # not made, or already in use by another process
                 each.rmdir()
         raise
 
 
 def check_writable(folder: Path) -> None:
-    """Makes `folder` and writes a byte into it, so that a full or read-only disk is found before any work."""
+    """Makes `folder` and writes a small file into it, so that a full or read-only disk is found before any work.
+
+    Raises:
+        RunFolderError: it cannot be made or written to.
+    """
     probe = folder / f".probe.{os.getpid()}"
     try:
         folder.mkdir(parents=True, exist_ok=True)

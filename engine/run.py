@@ -11,7 +11,7 @@ from itertools import chain
 from typing import Any
 
 from xpoll.core.config import EngineConfig
-from xpoll.core.garbage import collecting_seldom
+from xpoll.core.gc_tuning import collecting_seldom
 from xpoll.core.progress import Progress, Waiting
 from xpoll.core.records import Prompt
 from xpoll.core.run_folder import RunFolder

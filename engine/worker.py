@@ -12,7 +12,7 @@ from threading import Thread
 from typing import Any, TypeVar
 
 from xpoll.core.errors import UserError
-from xpoll.core.garbage import collect_seldom
+from xpoll.core.gc_tuning import collect_seldom
 from xpoll.core.processes import guard_children
 from xpoll.engine.backends.backend import BackendSettings
 from xpoll.engine.backends.registry import make_backend

@@ -1,1 +1,1 @@
-"""Who is asked, what they are asked, how their answers are read and counted."""
+"""The documents, the panel of personas, and the prompts that put one to the other."""

@@ -1,4 +1,4 @@
-"""How far the personas of a panel are from each other, and the choice of those that are farthest."""
+"""Measures how far the personas of a panel are from each other, and chooses those that are farthest apart."""
 
 from typing import NamedTuple
 
@@ -9,7 +9,7 @@ NEAR = 0.9
 
 
 class Diversity(NamedTuple):
-    """What a panel's embeddings say of it. None for a panel of one.
+    """The distances within a panel, by its embeddings. All are None for a panel of one.
 
     Attributes:
         mean_distance: Mean cosine distance of two different personas: 0 all alike, about 1 unrelated.
@@ -23,7 +23,11 @@ class Diversity(NamedTuple):
 
 
 def diversity_of(embeddings: np.ndarray) -> Diversity:
-    """The figures of a panel from its embeddings, (personas, dimensions) with rows of length 1."""
+    """The distances within a panel; those to four decimals.
+
+    Args:
+        embeddings: (personas, dimensions), rows of length 1.
+    """
     n = len(embeddings)
     if n < 2:
         return Diversity(None, None, None)
@@ -36,17 +40,17 @@ def diversity_of(embeddings: np.ndarray) -> Diversity:
 
 
 def farthest_first(embeddings: np.ndarray, number: int, *, given: np.ndarray | None = None) -> list[int]:
-    """Rows to choose, one after the other: each time the one whose closest chosen row is farthest away.
+    """The rows chosen, in order: each time the one whose nearest chosen row is farthest away.
 
-    The smallest distance within the choice is at least half of the best possible. It starts from the
-    `given` rows, or without any from the row closest to the mean of all.
+    The smallest distance among the chosen rows is at least half of the best possible. The first is the farthest
+    from the `given` rows, or without any the row closest to the mean of all.
 
     Source: T. Gonzalez, "Clustering to minimize the maximum intercluster distance", 1985.
 
     Args:
         embeddings: (candidates, dimensions), rows of length 1.
         number: How many to choose, at most the number of candidates.
-        given: Rows that are chosen already and are not among the candidates.
+        given: (rows, dimensions) that are chosen already and are not among the candidates.
     """
     if given is not None and len(given):
         chosen: list[int] = []
@@ -63,10 +67,14 @@ def farthest_first(embeddings: np.ndarray, number: int, *, given: np.ndarray | N
 
 
 def without_outliers(embeddings: np.ndarray) -> list[int]:
-    """Rows that are left without the tenth that is least like its nearest fifth of the others, in order.
+    """The rows to keep, in order, without the tenth that is least similar to its nearest fifth of the others.
 
-    The farthest row is by definition the oddest; without this a panel is made of slips, such as the
-    few texts of a file that are in another language. A fifth, so that a small group of them is odd too.
+    The farthest row is by definition the oddest; without this a panel is made of mistakes, such as the
+    few texts of a file that are in another language. A fifth, so that a small group of these is odd too.
+    With fewer than 10 rows all are kept.
+
+    Args:
+        embeddings: (candidates, dimensions), rows of length 1.
     """
     n = len(embeddings)
     if n < 10:

@@ -205,10 +205,10 @@ def _twice(hashes: "array[int]") -> set[int]:
     return set(ordered[1:][ordered[1:] == ordered[:-1]].tolist())
 
 
-def _refuse_duplicates(config: DocumentsConfig, labels: list[str], suspects: set[int]) -> None:
+def _refuse_duplicates(config: DocumentsConfig, labels: list[str], hashes: set[int]) -> None:
     seen: set[str] = set()
     for document in stream_documents(config, labels):
-        if hash(document.document_id) in suspects:
+        if hash(document.document_id) in hashes:
             if document.document_id in seen:
                 raise InputError(
                     f"documents: two rows have the id {document.document_id!r}",

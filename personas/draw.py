@@ -1,4 +1,4 @@
-"""Which personas of the panel a document is put to, where not all of them are asked."""
+"""Draws the personas that each document is put to, where that is not the whole panel."""
 
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
@@ -8,9 +8,15 @@ from xpoll.personas.persona import Persona
 
 
 def drawn(panel: Sequence[Persona], document_id: str, number: int, *, seed: int) -> list[Persona]:
-    """`number` personas of the panel, in its order; a uniform draw that depends on seed and document id alone.
+    """`number` personas of the panel, in its order: a uniform draw that depends on seed and document id alone.
 
-    A run that goes on, or a document that stands elsewhere in its file, is given the same ones.
+    A run that resumes, and a document at another place in its file, get the same ones.
+
+    Args:
+        panel: All personas.
+        document_id: Of the document that they are asked about.
+        number: How many to draw, at most the panel's size.
+        seed: `job.seed`.
     """
     bits = hashlib.shake_256(f"{seed}\x1f{document_id}".encode()).digest(8 * number)
     places = list(range(len(panel)))
@@ -23,7 +29,14 @@ def drawn(panel: Sequence[Persona], document_id: str, number: int, *, seed: int)
 def drawn_prompts(
     prompts: Iterable[Prompt], panel: Sequence[Persona], number: int | None, *, seed: int
 ) -> Iterator[Prompt]:
-    """Of each document's prompts those to the personas drawn for it; all of them without a `number`."""
+    """Of each document's prompts, those to the personas that are drawn for it.
+
+    Args:
+        prompts: All prompts, one document after the other.
+        panel: All personas.
+        number: How many personas to draw per document; None, or the panel's size and more, keeps every prompt.
+        seed: `job.seed`.
+    """
     asked: tuple[str, set[str]] = ("", set())
     for prompt in prompts:
         if number is not None and number < len(panel):

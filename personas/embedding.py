@@ -1,4 +1,4 @@
-"""Sentences to vectors whose dot product says how alike they are. PyTorch is imported when it is needed."""
+"""Embeds sentences as vectors whose dot product is their similarity. PyTorch is imported when it is needed."""
 
 from collections.abc import Sequence
 
@@ -20,7 +20,7 @@ def find_encoder() -> str:
 
 
 def embed(texts: Sequence[str]) -> np.ndarray:
-    """(texts, 384) of float32, rows of length 1: the mean over each text's tokens, of which 128 are read.
+    """(texts, 384) float32, rows of length 1: the mean over each text's tokens, of which the first 128 count.
 
     Raises:
         ModelError: the encoder's package is not installed.
@@ -34,7 +34,7 @@ def embed(texts: Sequence[str]) -> np.ndarray:
     logging.disable_progress_bar()
     tokenizer = AutoTokenizer.from_pretrained(folder)
     encoder = AutoModel.from_pretrained(folder, dtype=torch.float32).eval()
-    by_length = sorted(range(len(texts)), key=lambda i: len(texts[i]))  # so that a batch is padded little
+    by_length = sorted(range(len(texts)), key=lambda i: len(texts[i]))  # so that batches need little padding
     vectors = np.empty((len(texts), encoder.config.hidden_size), np.float32)
     with torch.inference_mode():
         for start in range(0, len(texts), _BATCH):

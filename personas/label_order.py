@@ -10,7 +10,6 @@ the labels have as many shared prefixes per persona, not a factorial of them.
 """
 
 import hashlib
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -116,26 +115,9 @@ def position_bias(votes: Iterable[Vote], shown: Shown) -> PositionBias | None:
     for vote in votes:
         if (place := shown.place(vote)) is not None:
             counts[place] += 1
-    total = sum(counts)
-    if not total:
+    if not (total := sum(counts)):
         return None
-    expected = total / len(counts)
-    chi_square = sum((count - expected) ** 2 for count in counts) / expected
-    return PositionBias(
-        counts, [count / total for count in counts], chi_square, chi_square_p(chi_square, len(counts) - 1)
-    )
+    from scipy.stats import chisquare  # voting imports this module, and SciPy takes longer to load than it does
 
-
-def chi_square_p(statistic: float, degrees: int) -> float:
-    """P(X > statistic) for a chi-square variable: a finite sum for whole degrees of freedom, at least 1.
-
-    Source: Abramowitz and Stegun, Handbook of Mathematical Functions, 26.4.4 and 26.4.5.
-    """
-    half = statistic / 2
-    odd = degrees % 2
-    tail = math.erfc(math.sqrt(half)) if odd else 0.0
-    for i in range(degrees // 2):
-        power = i + odd / 2
-        if half > 0 or power == 0:
-            tail += math.exp(-half + (power * math.log(half) if power else 0.0) - math.lgamma(power + 1))
-    return min(1.0, tail)
+    test = chisquare(counts)
+    return PositionBias(counts, [count / total for count in counts], float(test.statistic), float(test.pvalue))

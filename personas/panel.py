@@ -1,7 +1,7 @@
-"""The panel of a run: personas named in the config, and a diverse few of a persona file.
+"""The panel of a run: personas named in the config, and a diverse selection from a persona file.
 
 Writes panel.json into the run folder and reads it back, so that every later step and every resumed
-session sees the same personas, whatever has become of the file they came from.
+session uses the same personas, even if the file that they are from has changed.
 """
 
 from pathlib import Path
@@ -18,14 +18,21 @@ from xpoll.personas.persona import Persona, load_panel
 from xpoll.personas.persona_file import KEY, sample_personas
 
 CANDIDATES = 512
-"""Personas of a file that are compared with each other, at least: 8 for each that is selected, if that is more.
+"""Fewest personas of a file that are compared with each other; 8 per selected persona, if that is more.
 
-Embedding them is what takes the time, and twice as many gave panels of 8 that were 1 % farther apart.
+Embedding them takes most of the time, and twice as many gave panels of 8 that were 1 % farther apart.
 """
 
 
 class Selection(NamedTuple):
-    """How the personas of a file were chosen, in numbers of lines and personas."""
+    """How the personas of a file were chosen.
+
+    Attributes:
+        read: Lines of the file that are not empty.
+        skipped: Of these, lines without a usable persona.
+        candidates: Sampled personas that were compared, without near-duplicates.
+        near_duplicates: Sampled personas that were left out as near-duplicates of a candidate.
+    """
 
     read: int
     skipped: int
@@ -34,7 +41,14 @@ class Selection(NamedTuple):
 
 
 class ChosenPanel(NamedTuple):
-    """The personas of a run in the order in which they are asked, and where they are from."""
+    """The personas of a run.
+
+    Attributes:
+        personas: In the order in which they are asked.
+        made_from: The config values that the choice depends on.
+        selection: Of a persona file; None where all personas are named.
+        diversity: Of the whole panel; None where all personas are named.
+    """
 
     personas: list[Persona]
     made_from: dict[str, Any]
@@ -43,7 +57,12 @@ class ChosenPanel(NamedTuple):
 
 
 def find_panel(panel: PanelConfig, *, seed: int, kept: Path) -> ChosenPanel:
-    """The panel that `kept` holds if it was made from this config, else one chosen now; writes nothing.
+    """The panel in the file `kept` if it was made from this config, else one chosen now; writes nothing.
+
+    Args:
+        panel: The panel section.
+        seed: `job.seed`, of the sample of a persona file.
+        kept: Path of panel.json; it need not exist.
 
     Raises:
         InputError: a persona or the file of personas cannot be used.
@@ -53,9 +72,13 @@ def find_panel(panel: PanelConfig, *, seed: int, kept: Path) -> ChosenPanel:
 
 
 def choose_panel(panel: PanelConfig, *, seed: int) -> ChosenPanel:
-    """The personas named, then those of the file that are farthest from them and from each other.
+    """The named personas, then those of the file that are farthest from them and from each other.
 
-    A million lines take seconds to sample; the candidates that are left are embedded.
+    A million lines take seconds to sample; only the candidates are embedded.
+
+    Args:
+        panel: The panel section.
+        seed: `job.seed`, of the sample of a persona file.
 
     Raises:
         InputError: a persona or the file of personas cannot be used.
@@ -81,7 +104,16 @@ def choose_panel(panel: PanelConfig, *, seed: int) -> ChosenPanel:
 
 
 def planned_panel(panel: PanelConfig, *, seed: int, kept: Path) -> list[Persona]:
-    """A panel to estimate prompts with: the real one where that costs nothing, else a sample of the file."""
+    """Personas to estimate prompts with: the real panel where that takes no time, else a sample of the file.
+
+    Args:
+        panel: The panel section.
+        seed: `job.seed`, of the sample of a persona file.
+        kept: Path of panel.json; it need not exist.
+
+    Raises:
+        InputError: a persona or the file of personas cannot be used.
+    """
     found = _read_panel(kept, _made_from(panel, seed))
     if found or panel.persona_file is None:
         return (found or choose_panel(panel, seed=seed)).personas
@@ -94,7 +126,11 @@ def read_panel(path: Path) -> ChosenPanel:
 
 
 def write_panel(path: Path, panel: ChosenPanel) -> None:
-    """Writes panel.json, whole or not at all."""
+    """Writes panel.json atomically.
+
+    Raises:
+        RunFolderError: it cannot be written.
+    """
     rows = [{name: getattr(persona, name) for name in Persona.__slots__} for persona in panel.personas]
     notes = {
         name: part._asdict() if part else None

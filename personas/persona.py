@@ -1,4 +1,4 @@
-"""The panel: personas from the library or from files, one TOML each."""
+"""Loads personas from the library or from files, one TOML file each."""
 
 import dataclasses
 import tomllib
@@ -12,9 +12,13 @@ LIBRARY = Path(__file__).parent / "library"
 
 @dataclass(frozen=True, slots=True)
 class Persona:
-    """Someone who is asked. `persona` is a noun phrase; the prompt puts "You are" before it.
+    """A member of the panel.
 
-    `source` is "library" or the path of the file that the persona is from.
+    Attributes:
+        persona_id: Name of its file, or a hash of its text; unique in a panel.
+        persona: A noun phrase; the prompt puts "You are" before it.
+        field: Its domain, e.g. "finance"; empty where its file does not say.
+        source: "library" or the path of the file that it is from.
     """
 
     persona_id: str
@@ -24,15 +28,15 @@ class Persona:
 
 
 def library_names() -> list[str]:
-    """Names of the personas that come with xpoll, sorted."""
+    """Names of the personas in the library, sorted."""
     return sorted(path.stem for path in LIBRARY.glob("*.toml"))
 
 
 def load_panel(names: list[str]) -> list[Persona]:
-    """The personas of a panel, in the order named.
+    """The personas of a panel, in the order of their names.
 
     Args:
-        names: Library names, or paths of TOML files with the keys `persona` and, if wanted, `field`.
+        names: Library names, or paths of TOML files with the key `persona` and, optionally, `field`.
 
     Raises:
         InputError: a name is unknown or given twice, or a file is malformed.

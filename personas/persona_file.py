@@ -1,7 +1,7 @@
-"""Personas from a JSONL file in the form of Persona Hub: {"persona": "..."} a line, any number of lines.
+"""Samples personas from a JSONL file in the format of Persona Hub: one {"persona": "..."} per line.
 
-Reads the file once, line by line, and holds no more than the sample. A line that holds no persona is
-skipped and counted; its neighbours are not touched.
+Reads the file once, line by line, and keeps no more than the sample in memory. A line without a usable persona
+is skipped and counted; its neighbours are not affected.
 """
 
 import hashlib
@@ -18,28 +18,37 @@ HUB = "hub-"
 """What the id of a persona from a file begins with."""
 KEY = "panel.persona_file"
 LONGEST = 1000
-"""A persona stands in every prompt; a longer text is an essay and is skipped, in characters."""
+"""Most characters of a persona, which is part of every prompt; a longer text is skipped."""
 
 _FIRST_PERSON = re.compile(r"\b(I|I['\u2019]m|my|My)\b")
 
 
 class FileSample(NamedTuple):
-    """A uniform sample of a file's distinct personas, in an order that depends on the seed alone."""
+    """A uniform sample of a file's distinct personas.
+
+    Attributes:
+        personas: In an order that depends on their texts and the seed alone.
+        read: Lines of the file that are not empty.
+        skipped: Of these, lines without a usable persona.
+        first_problem: Which skipped line is the first, and why.
+    """
 
     personas: list[Persona]
     read: int
-    """Lines that are not empty."""
     skipped: int
-    """Of these, lines without a usable persona."""
     first_problem: str
-    """Which of these is the first, and why."""
 
 
 def sample_personas(path: str, *, most: int, seed: int) -> FileSample:
-    """At most `most` of the distinct personas of a file, whatever their number and order.
+    """A uniform sample of the distinct personas of a file, whatever their number and order.
 
     Every text has a hash that depends on the seed; the texts with the smallest hashes are kept. That
-    is a uniform sample of one pass over the file in which copies of a text count once.
+    gives a uniform sample in one pass over the file, in which copies of a text count once.
+
+    Args:
+        path: A file as `stream_rows` takes it.
+        most: Size of the sample; smaller where the file has fewer distinct personas.
+        seed: Of the sample.
 
     Raises:
         InputError: the file cannot be read, or no line is usable.
@@ -72,12 +81,12 @@ def sample_personas(path: str, *, most: int, seed: int) -> FileSample:
 
 
 def hub_persona(text: str, *, source: str) -> Persona:
-    """The persona of a text; its id is a short hash of the text, the same in every file and run."""
+    """The persona of a noun phrase; its id is a short hash of the text, the same in every file and run."""
     return Persona(f"{HUB}{hashlib.sha256(text.encode()).hexdigest()[:12]}", text, source=source)
 
 
 def noun_phrase(text: str) -> str:
-    """A persona sentence as what follows "You are": one line, a small first article, no full stop."""
+    """A persona's description as it can follow "You are": one line, a lower-case article first, no full stop."""
     phrase = " ".join(text.split()).removesuffix(".").rstrip()
     phrase = re.sub(r"\AAs (?=an? )", "", phrase)
     return re.sub(r"\A(A|An|The|Someone) ", lambda found: found[0].lower(), phrase)
@@ -94,6 +103,6 @@ def _texts(path: str) -> Iterator[tuple[str, str | None]]:
         elif len(phrase) > LONGEST:
             yield "", f"the persona has {len(phrase)} characters, more than {LONGEST}"
         elif _FIRST_PERSON.search(phrase):
-            yield "", "the persona speaks of itself as I, which does not follow 'You are'"
+            yield "", "the persona is in the first person, which cannot follow 'You are'"
         else:
             yield phrase, None

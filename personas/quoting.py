@@ -1,8 +1,8 @@
-"""A document inside a prompt is data: nothing in it may end its quotation.
+"""Quotes documents inside prompts, so that nothing in a document can end its quotation.
 
-A text stands between fences that are longer than any run of the fence's mark in it, so that no text can
-close its own fence. Control tokens are another matter: the tokenizer reads them before the model sees
-any fence; see core/control_tokens.py.
+A text is put between fences that are longer than any run of backticks in it, so that no text can close its
+own fence. Control tokens need more than that: the tokenizer reads them before the model sees any fence;
+see core/control_tokens.py.
 """
 
 import re
@@ -12,13 +12,13 @@ SHORTEST = 3
 
 
 def fence_of(text: str) -> str:
-    """The fence of a text: at least three marks, and one more than the longest run of them in it."""
+    """The fence of a text: at least three backticks, and one more than the longest run of them in it."""
     longest = max((len(run) for run in re.findall(f"{MARK}+", text)), default=0)
     return MARK * max(SHORTEST, longest + 1)
 
 
 def quoted(text: str) -> str:
-    """The text between two lines that hold its fence and nothing else."""
+    """The text between two lines that consist of its fence."""
     fence = fence_of(text)
     return f"{fence}\n{text}\n{fence}"
 
@@ -27,7 +27,7 @@ def unquoted(block: str) -> str:
     """The text that `quoted` made the block from.
 
     Raises:
-        ValueError: it is no such block.
+        ValueError: the block is not one that `quoted` makes.
     """
     fence, first_line_ends, rest = block.partition("\n")
     text, last_line_begins, end = rest.rpartition("\n")

@@ -1,1 +1,1 @@
-"""Rows of CSV, JSONL, Parquet and Arrow files and of dataset folders, streamed; a bad row stays a row."""
+"""Streams the rows of CSV, JSONL, Parquet and Arrow files and of data set folders; a bad row stays a row."""

@@ -1,8 +1,8 @@
 """Reads Parquet and Arrow IPC files batch by batch, as plain values.
 
-What the Hugging Face `datasets` library writes reads as it would there: a ClassLabel column, integers
-whose names stand in the file's metadata or in a dataset_info.json beside it, comes out as label names.
-Dictionary-encoded columns come out as their values.
+Files of the Hugging Face `datasets` library are read with their features: a ClassLabel column, integers
+whose names are in the file's metadata or in a dataset_info.json next to it, becomes label names.
+Dictionary-encoded columns become their values.
 """
 
 import json
@@ -18,7 +18,12 @@ BATCH_ROWS = 4096
 
 
 class ArrowFile(NamedTuple):
-    """An open file. `schema` is that of the plain values; `batches` have up to 4096 rows each."""
+    """An open file, valid inside the block that opened it.
+
+    Attributes:
+        schema: That of the plain values.
+        batches: Of up to 4096 rows each, read when they are needed.
+    """
 
     schema: pa.Schema
     batches: Iterator[pa.RecordBatch]
@@ -26,7 +31,12 @@ class ArrowFile(NamedTuple):
 
 @contextmanager
 def open_parquet(filesystem: fs.FileSystem, path: str) -> Iterator[ArrowFile]:
-    """A Parquet file, row group by row group."""
+    """Opens a Parquet file; one row group of it is in memory at a time.
+
+    Raises:
+        OSError: the file cannot be opened.
+        ArrowException: it is not Parquet, or, while batches are read, it is damaged.
+    """
     with filesystem.open_input_file(path) as file:
         parquet = pq.ParquetFile(file)
         yield _plain(parquet.schema_arrow, parquet.iter_batches(batch_size=BATCH_ROWS), {})
@@ -34,7 +44,13 @@ def open_parquet(filesystem: fs.FileSystem, path: str) -> Iterator[ArrowFile]:
 
 @contextmanager
 def open_arrow(filesystem: fs.FileSystem, path: str) -> Iterator[ArrowFile]:
-    """An Arrow IPC file of either form: the stream that `save_to_disk` writes, or the one with a footer."""
+    """Opens an Arrow IPC file of either form: the stream that `save_to_disk` writes, or the one with a footer.
+
+    Raises:
+        OSError: the file cannot be opened.
+        ArrowException: it is not Arrow IPC, or, while batches are read, it is damaged.
+        ValueError: the dataset_info.json next to it is not JSON.
+    """
     with filesystem.open_input_file(path) as file:
         with_footer = file.read(6) == b"ARROW1"
         file.seek(0)
@@ -51,11 +67,11 @@ OPENERS: dict[str, Callable[[fs.FileSystem, str], AbstractContextManager[ArrowFi
     "parquet": open_parquet,
     "arrow": open_arrow,
 }
-"""Kind of file to what opens it."""
+"""Kind of file to the function that opens it."""
 
 
 def rows_of(batch: pa.RecordBatch) -> list[dict[str, Any]]:
-    """The rows as plain values; bytes of a text that are not UTF-8 come out as lone surrogates."""
+    """The rows of a batch as column name to plain value; bytes that are not UTF-8 become lone surrogates."""
     try:
         return batch.to_pylist()  # type: ignore[no-any-return]
     except UnicodeDecodeError:
@@ -109,7 +125,7 @@ def _decoded(column: pa.Array, field: pa.Field, label_names: dict[str, list[str]
     import pyarrow.compute as pc  # takes as long to load as the rest of pyarrow, and few files need it
 
     names = label_names[field.name]
-    has_name = pc.and_(pc.greater_equal(column, 0), pc.less(column, len(names)))  # -1 stands for "not known"
+    has_name = pc.and_(pc.greater_equal(column, 0), pc.less(column, len(names)))  # -1 means "not known"
     return pa.array(names, pa.string()).take(pc.if_else(has_name, column, pa.scalar(None, column.type)))
 
 

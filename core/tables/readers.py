@@ -1,8 +1,8 @@
 """Streams the rows of CSV, JSONL, Parquet and Arrow files, local or on any file system pyarrow knows.
 
 A path may also be a folder or a pattern that stands for several such files; see core/tables/folders.py.
-A row that cannot be read comes out as a row with a problem, in its place; its neighbours are not
-touched. No file is ever held whole.
+A row that cannot be read becomes a row with a problem, in its place; its neighbours are not affected.
+No file is ever in memory as a whole.
 """
 
 import csv
@@ -45,16 +45,16 @@ def find_source(path: str, *, key: str, kind: str | None = None) -> Source:
     """The files that a path stands for.
 
     Args:
-        path: File, folder, pattern, or a URI of one that pyarrow's file systems understand.
+        path: File, folder or pattern, or a URI of one that pyarrow's file systems understand.
         key: Config key or argument that named the path, for errors.
-        kind: Kind of file, whatever its name says.
+        kind: Kind of file, one of READERS; without it, each file's suffix says.
 
     Raises:
-        InputError: there is no such file, or a file of an unknown kind.
+        InputError: there is no such file, or it is of an unknown kind.
     """
     try:
         filesystem, inner = _located(path)
-        # An unknown suffix is the nearer mistake, so it is told before a look at what is there.
+        # An unknown suffix is the likelier mistake, so it is reported before the file is looked for.
         if kind is None and PurePosixPath(inner).suffix and not _is_folder(filesystem, inner):
             _kind(inner, path, key)
         files = files_at(filesystem, inner, key=key, shown=path)
@@ -73,11 +73,12 @@ def stream_rows(path: str, *, key: str, needs: tuple[str, ...] = (), kind: str |
         path: Local path or a URI that pyarrow's file systems understand, e.g. s3://bucket/texts.parquet; a file,
             a folder of a dataset, or a pattern.
         key: Config key or argument that named the path, for errors.
-        needs: Columns that must be there; looked for before the first row comes out.
-        kind: Kind of file, one of READERS, whatever its name says.
+        needs: Columns that must exist; checked before the first row is returned.
+        kind: Kind of file, one of READERS; without it, each file's suffix says.
 
     Raises:
-        InputError: no such file, unknown kind of file, no rows, a missing column, or a file that breaks off.
+        InputError: no such file, unknown kind of file, no rows or a missing column; or, while rows are read, a
+            file that cannot be read to its end.
     """
     source = find_source(path, key=key, kind=kind)
     rows = _reading(source, path, key)
@@ -98,7 +99,15 @@ _KEY_OF_COLUMN = "text_column, id_column or label_column to one of them"
 
 
 def count_rows(path: str, *, key: str) -> int:
-    """Number of rows; reads them once, except Parquet, which says so in its footer."""
+    """Number of rows; reads them all, except in Parquet files, whose footers have it.
+
+    Args:
+        path: As `stream_rows` takes it.
+        key: Config key or argument that named the path, for errors.
+
+    Raises:
+        InputError: a file cannot be read, or, other than in Parquet files, there are no rows.
+    """
     source = find_source(path, key=key)
     if source.kind != "parquet":
         return sum(1 for _ in stream_rows(path, key=key))
@@ -110,7 +119,15 @@ def count_rows(path: str, *, key: str) -> int:
 
 
 def column_types(path: str, *, key: str) -> dict[str, pa.DataType]:
-    """Types of the columns where the files say so (Parquet, Arrow); empty where they do not."""
+    """Types of the columns of Parquet and Arrow files, by the first of them; empty for files without types.
+
+    Args:
+        path: As `stream_rows` takes it.
+        key: Config key or argument that named the path, for errors.
+
+    Raises:
+        InputError: there is no such file.
+    """
     source = find_source(path, key=key)
     if source.kind not in OPENERS or not source.files:
         return {}
@@ -121,7 +138,7 @@ def column_types(path: str, *, key: str) -> dict[str, pa.DataType]:
 def _located(path: str) -> tuple[fs.FileSystem, str]:
     if "://" not in path:
         return fs.LocalFileSystem(), path
-    # Spaces and letters like ä are no part of a URI, and what follows a # would be lost.
+    # A URI has no spaces and no letters like ä, and what follows a # would be lost.
     located: tuple[fs.FileSystem, str] = fs.FileSystem.from_uri(quote(path, safe=":/?=&%@+,;!$'()*[]~"))
     return located
 
@@ -151,7 +168,7 @@ def _reading(source: Source, path: str, key: str) -> Iterator[Row]:
 
 
 def _text(filesystem: fs.FileSystem, path: str) -> io.TextIOWrapper:
-    # surrogateescape keeps bytes that are not UTF-8 apart, so that only their own row is refused.
+    # surrogateescape marks bytes that are not UTF-8, so that only their own row has a problem.
     stream = filesystem.open_input_stream(path, compression="detect")
     return io.TextIOWrapper(stream, encoding="utf-8-sig", errors="surrogateescape", newline="")
 
@@ -167,7 +184,7 @@ def _readable(number: int, values: dict[str, Any]) -> Row:
     return Row(number, values)
 
 
-# Bytes that are not UTF-8 come as one each, see _text; JSON can hold any of them as an escape.
+# Bytes that are not UTF-8 become one each, see _text; JSON can contain any of them as an escape.
 _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
@@ -225,4 +242,4 @@ READERS: dict[str, Callable[[fs.FileSystem, str], Iterator[Row]]] = {
     "jsonl": _read_jsonl,
     **{kind: partial(_read_typed, kind) for kind in OPENERS},
 }
-"""Kind of file (its suffix, before .gz or .zst) to reader: the one place to add a kind."""
+"""Kind of file (its suffix, before .gz or .zst) to the function that reads it: the one place to add a kind."""

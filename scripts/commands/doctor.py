@@ -3,7 +3,7 @@
 import argparse
 import json
 
-from xpoll.core.garbage import collecting_seldom
+from xpoll.core.gc_tuning import collecting_seldom
 from xpoll.scripts.doctor.checks import exit_code, findings
 
 

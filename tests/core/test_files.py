@@ -23,16 +23,21 @@ def config_in(tmp_path: Path, *overrides: str) -> Config:
 
 def test_a_writer_that_fails_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
     write_json(tmp_path / "a.json", 1)
-    with pytest.raises(ValueError, match="stop"), replacing(tmp_path / "a.json") as temporary:
-        temporary.write_text("half")
-        raise ValueError("stop")
+
+    def write_half() -> None:
+        with replacing(tmp_path / "a.json") as temporary:
+            temporary.write_text("half")
+            raise ValueError("stop")
+
+    with pytest.raises(ValueError, match="stop"):
+        write_half()
     assert read_json(tmp_path / "a.json") == 1
     assert [path.name for path in tmp_path.iterdir()] == ["a.json"]
 
 
 def test_a_place_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(RunFolderError, match="cannot write .* -> free space, or choose another"):
+    with pytest.raises(RunFolderError, match=r"cannot write .* -> free space, or choose another"):
         write_json(tmp_path / "file" / "a.json", 1)
 
 

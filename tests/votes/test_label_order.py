@@ -1,17 +1,18 @@
 """Each label stands equally often in each place, and a preference for a place is seen and sized."""
 
+import math
 import random
 from collections import Counter
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from xpoll.core.config import Config
 from xpoll.core.config_file import load_config
 from xpoll.core.records import Document, Key, Prompt, Vote
-from xpoll.personas.label_order import Shown, chi_square_p, position_bias, rotated, shown_orders
+from xpoll.personas.label_order import Shown, position_bias, rotated, shown_orders
 from xpoll.personas.persona import load_panel
 from xpoll.personas.prompts import build_prompts
 from xpoll.votes.ballots import ballots_of
@@ -169,6 +170,18 @@ def test_calibration_takes_out_a_preference_for_a_place() -> None:
     assert right(None) < 0.5
 
 
+def chi_square_p(statistic: float, degrees: int) -> float:
+    """The tail of the distribution as a finite sum (Abramowitz and Stegun, 26.4.4 and 26.4.5): what SciPy must give."""
+    half = statistic / 2
+    odd = degrees % 2
+    tail = math.erfc(math.sqrt(half)) if odd else 0.0
+    for i in range(degrees // 2):
+        power = i + odd / 2
+        if half > 0 or power == 0:
+            tail += math.exp(-half + (power * math.log(half) if power else 0.0) - math.lgamma(power + 1))
+    return min(1.0, tail)
+
+
 # Critical values as printed in statistical tables.
 AT_05 = [(3.841, 1, 0.05), (5.991, 2, 0.05), (7.815, 3, 0.05), (9.488, 4, 0.05), (18.307, 10, 0.05)]
 AT_01 = [(6.635, 1, 0.01), (24.725, 11, 0.01)]
@@ -179,3 +192,22 @@ def test_the_tail_agrees_with_the_tables(statistic: float, degrees: int, p: floa
     assert chi_square_p(statistic, degrees) == pytest.approx(p, rel=0.002)
     assert chi_square_p(0, degrees) == 1
     assert chi_square_p(5000, degrees) < 1e-300
+
+
+@settings(deadline=None)
+@given(st.lists(st.integers(0, 400), min_size=2, max_size=12).filter(any))
+def test_the_p_value_of_a_bias_is_that_tail(counts: list[int]) -> None:
+    labels = [f"label {i}" for i in range(len(counts))]
+    orders = Shown(tuple(labels), 0, {})
+    votes = []
+    for place, count in enumerate(counts):
+        for i in range(count):
+            key = Key(f"{place} {i}", "auditor", 0)
+            votes.append(Vote(*key, labels[(orders.rotation(key) + place) % len(labels)]))
+    bias = position_bias(votes, orders)
+    assert bias is not None
+    assert bias.counts == counts
+    expected = sum(counts) / len(counts)
+    statistic = sum((count - expected) ** 2 for count in counts) / expected
+    assert bias.chi_square == pytest.approx(statistic)
+    assert bias.p_value == pytest.approx(chi_square_p(statistic, len(counts) - 1), rel=1e-9, abs=1e-300)

@@ -1,4 +1,4 @@
-"""Makes stated confidence mean what it says, from documents whose true label is known."""
+"""Recalibrates confidence to the share that is right, by documents whose true label is known."""
 
 from typing import NamedTuple
 
@@ -6,8 +6,8 @@ import numpy as np
 
 from xpoll.votes.ballots import Shares
 
-FEWEST = 20  # documents that stand behind every step of the curve
-AHEAD = 1e-6  # by which a label keeps its place before the next
+FEWEST = 20  # documents that each step of the curve rests on
+AHEAD = 1e-6  # by which a label stays ahead of the next
 
 
 class Recalibration(NamedTuple):
@@ -17,10 +17,13 @@ class Recalibration(NamedTuple):
     becomes: np.ndarray
 
     def applied(self, shares: Shares) -> Shares:
-        """The shares with the largest of each row replaced and the others scaled to fill the rest.
+        """(documents, labels) shares, the largest of each row replaced and the others scaled to fill the rest.
 
-        The label of a document never changes, and a tie stays as it is: where the data would take the
-        label below the next one, it keeps just above it.
+        The label of a document never changes, and a tie stays as it is: where the step would put the
+        label below the next one, it stays just above it.
+
+        Args:
+            shares: (documents, labels); a row of NaN stays one.
         """
         if not len(self.becomes):
             return shares
@@ -42,36 +45,43 @@ class Recalibration(NamedTuple):
 
 
 def fitted_recalibration(shares: Shares, truth: np.ndarray) -> Recalibration:
-    """The rising step function from confidence to share right that fits best; empty with too few documents.
+    """The rising step function from confidence to share right that fits best; empty with fewer than 20 documents.
+
+    Documents of like confidence are first put together until there are 20, so that no step stands on a few.
 
     Args:
         shares: (documents, labels).
         truth: (documents,) number of the true label, -1 where it is not known.
 
     Source: Zadrozny and Elkan, "Transforming Classifier Scores into Accurate Multiclass Probability
-    Estimates", KDD 2002 (isotonic regression by pooling adjacent violators).
+    Estimates", KDD 2002 (isotonic regression).
     """
     filled = np.where(np.isnan(shares), 0, shares)
     ordered = np.sort(filled, 1)
     usable = (truth >= 0) & (ordered[:, -1] > ordered[:, -2] + 1e-9)
     if usable.sum() < FEWEST:
         return Recalibration(np.empty(0), np.empty(0))
+    from scipy.optimize import isotonic_regression  # votes are mostly counted without known labels, and without SciPy
+
     # Equal confidence is one step, whatever order its documents came in.
     confidence, step = np.unique(np.round(ordered[usable, -1], 9), return_inverse=True)
-    right = np.bincount(step, filled[usable].argmax(1) == truth[usable])
-    blocks: list[tuple[float, float, float]] = []  # lowest confidence, documents, right ones
-    for block in zip(confidence, np.bincount(step).astype(float), right, strict=True):
-        blocks.append(block)
-        while len(blocks) > 1 and _must_join(*blocks[-2:]):
-            _, n, hits = blocks.pop()
-            low, m, before = blocks.pop()
-            blocks.append((low, m + n, before + hits))
+    found = np.stack([np.bincount(step), np.bincount(step, filled[usable].argmax(1) == truth[usable])])
+    starts = _large_enough(found[0])
+    documents, right = np.add.reduceat(found, starts, axis=1)
+    rising = isotonic_regression(right / documents, weights=documents).blocks[:-1]
+    documents, right = np.add.reduceat([documents, right], rising, axis=1)
     # A step of a few documents right by luck would promise certainty: each is held to the mean of all.
-    mean = right.sum() / usable.sum()
-    becomes = [(hits + mean) / (n + 1) for _, n, hits in blocks]
-    return Recalibration(np.array([low for low, _, _ in blocks]), np.array(becomes))
+    mean = right.sum() / documents.sum()
+    return Recalibration(confidence[starts][rising], (right + mean) / (documents + 1))
 
 
-def _must_join(below: tuple[float, float, float], above: tuple[float, float, float]) -> bool:
-    falls = below[2] / below[1] >= above[2] / above[1]
-    return falls or below[1] < FEWEST
+def _large_enough(documents: np.ndarray) -> np.ndarray:
+    """Where to begin each bin so that it holds at least FEWEST of these documents; the last takes what is left over."""
+    starts, held = [], 0.0
+    for i, number in enumerate(documents.tolist()):
+        if held == 0:
+            starts.append(i)
+        held = held + number if held + number < FEWEST else 0
+    if held and len(starts) > 1:
+        starts.pop()
+    return np.array(starts)

@@ -1,1 +1,1 @@
-"""People check a sample of the labels: what they say corrects the labels and bounds how many others are wrong."""
+"""Human review of a sample of the labels: it corrects them and bounds how many of the others are wrong."""

@@ -1,4 +1,4 @@
-"""How accurate labels are at least, given what people found in a stratified sample of them.
+"""A lower bound on the accuracy of labels, from what people found in a stratified sample of them.
 
 The sample has almost the same share of every stratum (see `sample`). The number of wrong labels in it is
 then a sum of independent draws, and no sum of such draws with the same mean is as often small as a
@@ -7,7 +7,6 @@ Mikhailov 1982). Clopper and Pearson's bound on a binomial share therefore holds
 are like and however many documents there are.
 """
 
-import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -22,10 +21,16 @@ class Stratum(NamedTuple):
 
 
 class Certificate(NamedTuple):
-    """What the sample allows to say of all labels it was drawn from, each with 95 % confidence.
+    """The bounds for all labels that the sample was drawn from, each with 95 % confidence; shares in 0..1.
 
-    `voted_at_least` is of the labels as they were voted, `at_least` of the labels with people's corrections.
-    `estimate` is the share right in the sample.
+    Attributes:
+        documents: Number of labels.
+        sampled: Number of them in the sample.
+        wrong: Labels of the sample that people found wrong.
+        unanswered: Documents of the sample that nobody labelled.
+        estimate: Share right in the sample.
+        voted_at_least: Least share right of the labels as they were voted.
+        at_least: Least share right of the labels with people's corrections.
     """
 
     documents: int
@@ -38,17 +43,20 @@ class Certificate(NamedTuple):
 
 
 def certify(strata: Sequence[Stratum], *, wrong: int, unanswered: int = 0, alpha: float = ALPHA) -> Certificate:
-    """The bound for one audit.
+    """The bounds of one audit.
 
     Args:
         strata: What was drawn from what; every stratum has at least one document in the sample.
         wrong: Documents of the sample whose label people found wrong.
-        unanswered: Documents of the sample that nobody labelled; they count as wrong.
-        alpha: How often the bound may fail.
+        unanswered: Documents of the sample that nobody labelled, which count as wrong.
+        alpha: How often the bound may fail, in 0..1.
+
+    Raises:
+        ValueError: more documents are wrong or unanswered than were drawn, or a stratum has none in the sample.
     """
     documents = sum(stratum.documents for stratum in strata)
     sampled = sum(stratum.sampled for stratum in strata)
-    # Strata of whole documents cannot have exactly the same share drawn; the smallest share decides.
+    # Strata of whole documents cannot all have exactly the same share drawn; the smallest share decides.
     per_draw = max(stratum.documents / stratum.sampled for stratum in strata)
     most_wrong = per_draw * sampled * largest_share(wrong + unanswered, sampled, alpha)
     most_wrong = min(most_wrong, wrong + unanswered + documents - sampled)
@@ -64,25 +72,16 @@ def certify(strata: Sequence[Stratum], *, wrong: int, unanswered: int = 0, alpha
 
 
 def largest_share(hits: int, draws: int, alpha: float) -> float:
-    """The largest share under which so few hits come up in a share `alpha` of all samples (Clopper-Pearson)."""
-    if hits >= draws:
-        return 1.0
-    low, high = hits / draws, 1.0
-    for _ in range(60):
-        middle = (low + high) / 2
-        low, high = (middle, high) if _at_most(hits, draws, middle) > alpha else (low, middle)
-    return high
+    """The one-sided upper Clopper-Pearson bound, in 0..1: under a larger share so few hits are rarer than `alpha`.
 
+    Args:
+        hits: Draws that hit, 0 to `draws`.
+        draws: Number of draws, at least 1.
+        alpha: How often the bound may fail, in 0..1.
 
-def _at_most(hits: int, draws: int, share: float) -> float:
-    """P(X <= hits) for X ~ Binomial(draws, share), share in 0..1."""
-    if share >= 1:
-        return 0.0
-    if share <= 0:
-        return 1.0
-    logs = [
-        math.lgamma(draws + 1) - math.lgamma(k + 1) - math.lgamma(draws - k + 1)
-        + k * math.log(share) + (draws - k) * math.log1p(-share)
-        for k in range(hits + 1)
-    ]  # fmt: skip
-    return math.fsum(map(math.exp, logs))
+    Raises:
+        ValueError: there are no draws, or more hits than draws.
+    """
+    from scipy.stats import binomtest
+
+    return float(binomtest(hits, draws, alternative="less").proportion_ci(1 - alpha, method="exact").high)

@@ -1,6 +1,6 @@
-"""The files that people fill in: CSV, Label Studio tasks, Argilla records; written blank, read back filled.
+"""Writes and reads the files that people label documents in: CSV, Label Studio tasks, Argilla records.
 
-None of them shows the voted label: who sees it tends to agree with it.
+None of them shows the voted label, because people who see it tend to agree with it.
 """
 
 import csv
@@ -16,7 +16,14 @@ QUESTION = "label"
 
 
 class Answer(NamedTuple):
-    """One row of a filled form: where it stands, and the label, None where it was left open."""
+    """One row of a filled form.
+
+    Attributes:
+        place: Where it is in the file, for errors.
+        document_id: Of the document.
+        label: As it was written; None where it was left empty.
+        problem: Why the row cannot be used, if so.
+    """
 
     place: str
     document_id: str
@@ -25,23 +32,43 @@ class Answer(NamedTuple):
 
 
 class ReviewAnswers(NamedTuple):
-    """Document id to label; and the rows that were left out, each with the reason."""
+    """The usable answers of a filled form.
+
+    Attributes:
+        labels: Document id to label.
+        skipped: The rows that were left out, each with the reason.
+    """
 
     labels: dict[str, str]
     skipped: list[str]
 
 
 def write_form(path: Path, form: str, rows: Sequence[Mapping[str, Any]], texts: Mapping[str, str]) -> None:
-    """Writes the documents of a sample for people to label."""
+    """Writes the documents of a sample for people to label, atomically.
+
+    Args:
+        path: The file to write.
+        form: One of FORMS.
+        rows: Of the sample, with `document_id` and `weight`.
+        texts: Document id to text.
+
+    Raises:
+        RunFolderError: the file cannot be written.
+    """
     with replacing(path) as temporary:
         FORMS[form](temporary, rows, texts)
 
 
 def read_answers(path: Path, documents: set[str], labels: Sequence[str]) -> ReviewAnswers:
-    """What people said of the documents of a sample.
+    """The labels that people gave to the documents of a sample.
 
     A row that cannot be used is left out and named: a document that is not in the sample, a label that is
-    not in the task, two labels for one document.
+    not in the task, two different labels for one document.
+
+    Args:
+        path: The filled form: CSV, or an export of Label Studio or Argilla as JSON.
+        documents: Ids of the sample.
+        labels: The task's labels; case and surrounding spaces do not matter.
 
     Raises:
         InputError: the file cannot be read, or has no usable row.
@@ -86,7 +113,7 @@ def _write_csv(path: Path, rows: Sequence[Mapping[str, Any]], texts: Mapping[str
 
 
 def _harmless(text: str) -> str:
-    """A text that a spreadsheet would compute as a formula gets an apostrophe before it."""
+    """The text, with an apostrophe before it where a spreadsheet would compute it as a formula."""
     return f"'{text}" if text[:1] in ("=", "+", "-", "@", "\t", "\r") else text
 
 
@@ -124,7 +151,7 @@ SUFFIXES = {"csv": ".csv", "labelstudio": ".labelstudio.json", "argilla": ".argi
 
 
 def label_studio_config(labels: Sequence[str]) -> str:
-    """The labelling interface that goes with the tasks, to be pasted into the project's settings."""
+    """The labelling interface of the tasks as XML, to be pasted into the Label Studio project's settings."""
     from xml.sax.saxutils import quoteattr
 
     choices = "".join(f"<Choice value={quoteattr(label)}/>" for label in labels)
@@ -162,7 +189,7 @@ def _csv_rows(path: Path) -> Iterator[Answer]:
 
 
 def _label_studio_item(place: str, item: dict[str, Any]) -> Iterator[Answer]:
-    """Label Studio's JSON export: one result per annotation, cancelled ones left out."""
+    """Label Studio's JSON export: one answer per annotation, without cancelled ones."""
     try:
         document_id = str(item["data"]["document_id"])
         for annotation in item["annotations"]:

@@ -1,11 +1,9 @@
-"""Labels that are likely wrong, found by a classifier that disagrees with them while sure of itself.
+"""Finds labels that are likely wrong: a classifier is confident of another one (confident learning).
 
-The classifier is a naive Bayes over words and word pairs, trained on the labels themselves: no document
-is judged by a classifier that has seen it.
+The classifier is a naive Bayes over words and word pairs, trained on the labels themselves by
+cross-validation, so that no document is judged by a classifier that was trained on it.
 """
 
-import re
-import zlib
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -14,13 +12,19 @@ import numpy as np
 from xpoll.core.confident_learning import confident_labels
 
 FOLDS = 5
-FEATURES = 2**18
+MOST_TERMS = 2**18  # words and word pairs; beyond them the rarest are left out
 SMOOTHING = 0.1
-_WORD = re.compile(r"\w+|[^\w\s]")
+TOKEN = r"\w+|[^\w\s]"
 
 
 class LabelError(NamedTuple):
-    """A row whose label is likely wrong; `margin` is how much likelier the other label is, 0 to 1."""
+    """A row whose label is likely wrong.
+
+    Attributes:
+        row: Its number.
+        suggested: Number of the likelier label.
+        margin: Probability of the likeliest label minus that of the given one, 0 to 1.
+    """
 
     row: int
     suggested: int
@@ -30,8 +34,7 @@ class LabelError(NamedTuple):
 def likely_errors(labels: np.ndarray, probabilities: np.ndarray) -> list[LabelError]:
     """The rows off the diagonal of the confident joint, the largest margin first.
 
-    A row counts as of the label it is likeliest to have among those whose probability reaches what rows
-    bearing that label have on average.
+    See `core.confident_learning` for the label that a row is confidently counted under.
 
     Args:
         labels: (rows,) number of the given label.
@@ -47,34 +50,34 @@ def likely_errors(labels: np.ndarray, probabilities: np.ndarray) -> list[LabelEr
 
 
 def text_probabilities(texts: Sequence[str], labels: np.ndarray, num_labels: int, *, seed: int) -> np.ndarray:
-    """(texts, labels): what classifiers that were not trained on a text make of it."""
-    features = [_features(text) for text in texts]
-    fold_of = np.random.default_rng(seed).permutation(len(texts)) % FOLDS
+    """(texts, labels) probabilities, each row from a classifier that was not trained on its text.
+
+    Args:
+        texts: What was labelled.
+        labels: (texts,) number of the given label, below `num_labels`.
+        num_labels: Number of labels, whether or not each was given.
+        seed: Of the folds.
+    """
+    from sklearn.feature_extraction.text import CountVectorizer
+    from sklearn.naive_bayes import MultinomialNB
+    from sklearn.preprocessing import normalize
+
     probabilities = np.full((len(texts), num_labels), 1 / num_labels)
-    everything = _counts(features, labels, num_labels)
+    if len(texts) < 2 or not any(map(str.strip, texts)):
+        return probabilities
+    counter = CountVectorizer(token_pattern=TOKEN, ngram_range=(1, 2), max_features=MOST_TERMS, binary=True)
+    terms = counter.fit_transform(texts)
+    terms.resize(len(texts), MOST_TERMS)  # smoothing is over all these terms, so that labels with few words win nothing
+    # Of equal length, a text's scores are their sum over the root of its terms: words of a text are not independent,
+    # and their plain sum is always certain.
+    of_equal_length = normalize(terms)
+    fold_of = np.random.default_rng(seed).permutation(len(texts)) % FOLDS
     for fold in range(FOLDS):
-        held_out = np.flatnonzero(fold_of == fold)
+        held_out, train = np.flatnonzero(fold_of == fold), np.flatnonzero(fold_of != fold)
         if len(held_out) == 0:
             continue
-        counts = everything - _counts([features[i] for i in held_out], labels[held_out], num_labels)
-        logs = np.log(counts + SMOOTHING) - np.log((counts + SMOOTHING).sum(1, keepdims=True))
-        prior = np.log(np.bincount(np.delete(labels, held_out), minlength=num_labels) + 1.0)
-        for i in held_out:
-            # The mean, not the sum: words of a text are not independent, and sums of them are always certain.
-            scores = prior - prior.max() + logs[:, features[i]].sum(1) / np.sqrt(max(1, len(features[i])))
-            shares = np.exp(scores - scores.max())
-            probabilities[i] = shares / shares.sum()
+        prior = np.bincount(labels[train], minlength=num_labels) + 1
+        model = MultinomialNB(alpha=SMOOTHING, class_prior=prior / prior.sum())
+        model.partial_fit(terms[train], labels[train], classes=range(num_labels))
+        probabilities[held_out] = model.predict_proba(of_equal_length[held_out])
     return probabilities
-
-
-def _features(text: str) -> np.ndarray:
-    words = _WORD.findall(text.lower())
-    terms = [*words, *(f"{a} {b}" for a, b in zip(words, words[1:], strict=False))]
-    return np.unique(np.array([zlib.crc32(term.encode()) % FEATURES for term in terms], np.int64))
-
-
-def _counts(features: Sequence[np.ndarray], labels: np.ndarray, num_labels: int) -> np.ndarray:
-    counts = np.zeros((num_labels, FEATURES))
-    for row, label in zip(features, labels, strict=True):
-        counts[label, row] += 1
-    return counts

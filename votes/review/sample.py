@@ -1,12 +1,12 @@
-"""The audit set: which labels people check, and what they said.
+"""The audit sample: the labels that people check, and their answers.
 
 Reads the voted labels. Writes review.json: the strata, and for each document of the sample its stratum,
-its weight (how many documents it stands for), the label and confidence the votes gave it, and, once
-people have answered, theirs. The file is not removed by any step: it holds people's work.
+its weight (how many documents it stands for), the label and confidence that the votes gave it, and, once
+people have answered, their label. No step removes the file, because it holds people's work.
 
 The documents with a label are ranked by confidence and cut into strata from which equally many documents
-are drawn, so that every document has the same chance, to within one document a stratum, and the doubtful
-and the certain are there in their true proportion.
+are drawn, so that every document has the same chance, to within one document per stratum, and doubtful
+and certain labels are in the sample in their true proportion.
 """
 
 import hashlib
@@ -30,10 +30,15 @@ STRATA = 10
 
 
 def draw_sample(consensus: Iterable[Consensus], *, size: int, seed: int) -> dict[str, Any]:
-    """A sample of the voted documents of the train split, with no answers yet, as plain JSON types.
+    """A sample of the labelled documents of the train split, without answers yet, as plain JSON types.
+
+    Args:
+        consensus: All documents; the order does not matter.
+        size: Number of documents to draw.
+        seed: Of the draw.
 
     Raises:
-        InputError: there are fewer labelled documents than are to be drawn.
+        InputError: `size` is not between 1 and the number of labelled documents.
     """
     rows = sorted(_accepted(consensus), key=lambda row: (row.confidence, _mixed(row.document_id, seed)))
     if not 1 <= size <= len(rows):
@@ -67,7 +72,7 @@ def draw_sample(consensus: Iterable[Consensus], *, size: int, seed: int) -> dict
                     "label": None,
                 }
             )
-    draw.shuffle(drawn)  # people should not see the doubtful ones first
+    draw.shuffle(drawn)  # so that people do not see the doubtful ones first
     return {
         "schema_version": SCHEMA_VERSION,
         "seed": seed,
@@ -80,7 +85,7 @@ def draw_sample(consensus: Iterable[Consensus], *, size: int, seed: int) -> dict
 
 
 def read_review(path: Path) -> dict[str, Any] | None:
-    """The review of a run, None without one.
+    """The content of review.json; None where it does not exist.
 
     Raises:
         RunFolderError: it was written by another version.
@@ -94,12 +99,16 @@ def read_review(path: Path) -> dict[str, Any] | None:
 
 
 def write_review(path: Path, review: Mapping[str, Any]) -> None:
-    """Writes review.json whole or not at all."""
+    """Writes review.json atomically.
+
+    Raises:
+        RunFolderError: it cannot be written.
+    """
     write_json(path, review)
 
 
 def answers_of(review: Mapping[str, Any] | None) -> dict[str, str]:
-    """Document id to the label that people gave."""
+    """Document id to the label that people gave; empty without a review."""
     rows = review["rows"] if review else []
     return {row["document_id"]: row["label"] for row in rows if row["label"] is not None}
 
@@ -110,7 +119,7 @@ def certificate_of(
     """The bound on the labels' accuracy, or why there is none.
 
     Args:
-        review: What was drawn and answered.
+        review: The content of review.json.
         consensus: The labels as they are now.
         learnt_from: Whether the votes were weighted by the answers.
     """
@@ -140,5 +149,5 @@ def _fingerprint(rows: Sequence[Consensus]) -> str:
 
 
 def _mixed(document_id: str, seed: int) -> bytes:
-    """Decides between equal confidences, so that the order of the file does not."""
+    """A sort key for documents of equal confidence, so that their order does not depend on the file's."""
     return hashlib.sha256(f"{seed}\x1f{document_id}".encode()).digest()

@@ -8,7 +8,6 @@ request that waits for its retry must not occupy a permit.
 import asyncio
 import json
 import os
-import random
 import time
 from dataclasses import replace
 from typing import Annotated, Any, Literal
@@ -24,7 +23,14 @@ from xpoll.core.records import Completion, Prompt
 from xpoll.engine.backends.backend import BackendSettings, EngineDeadError, Load
 from xpoll.engine.backends.openai.chat_api import Offers, completion_fields, error_message, is_too_long, request_body
 from xpoll.engine.backends.openai.concurrency import Limit, Permits
-from xpoll.engine.backends.openai.retries import HttpResponse, backoff_s, is_overload, retry_after_s, retry_kind
+from xpoll.engine.backends.openai.retries import (
+    HttpResponse,
+    TransientError,
+    is_overload,
+    retry_after_s,
+    retry_kind,
+    retrying,
+)
 from xpoll.engine.backends.openai.shared_requests import Outcome, SharedRequests
 
 NOT_ALLOWED = (401, 403)
@@ -156,8 +162,26 @@ class OpenAIBackend:
         return [*together, *(outcomes[0] for outcomes in alone)]
 
     async def _ask(self, prompt: Prompt, number: int) -> list[Outcome]:
-        """Outcomes of one request; empty if it shows that the endpoint does not support `n`."""
-        failures = 0
+        """One outcome or more; none where the endpoint turns out not to offer `n`."""
+        again = retrying(
+            max_retries=self._options.max_retries,
+            first_wait_s=self._options.first_wait_s,
+            longest_wait_s=self._options.longest_wait_s,
+            before_wait=self._permits.close_for,
+        )
+        try:
+            return await again(self._ask_once, prompt, number)
+        except TransientError as error:
+            if error.status == 0:
+                raise EngineDeadError(f"{self._options.base_url} does not answer: {error.message}") from error
+            return [{"error_kind": error.kind, "error": str(error)}] * number
+
+    async def _ask_once(self, prompt: Prompt, number: int) -> list[Outcome]:
+        """The same, of one request, or of several where the endpoint refuses a part of what it is asked.
+
+        Raises:
+            TransientError: the request may succeed later.
+        """
         while True:
             body = request_body(prompt, model=self._settings.model, offers=self._offers, n=number)
             async with self._permits:
@@ -174,24 +198,14 @@ class OpenAIBackend:
                     reply = HttpResponse(502, str(error))
             message = error_message(reply.body)
             self._raise_if_dead(reply, message)
-            kind = retry_kind(reply.status)
-            if kind is None:
-                without = self._offers.without(message, body)
-                if without is None:
-                    return [{"error_kind": "context_length" if is_too_long(message) else "refused", "error": message}]
-                self._offers = without
-                if number > 1 and not without.n:
-                    return []
-                continue
-            failures += 1
-            asked_s = reply.retry_after_s or 0.0
-            if failures > self._options.max_retries or asked_s > self._options.longest_wait_s:
-                if reply.status == 0:
-                    raise EngineDeadError(f"{self._options.base_url} does not answer: {message}")
-                return [{"error_kind": kind, "error": f"HTTP {reply.status}: {message}"}] * number
-            if asked_s:
-                self._permits.close_for(asked_s)
-            await asyncio.sleep(max(asked_s, backoff_s(failures, self._options.first_wait_s, random.random)))
+            if (kind := retry_kind(reply.status)) is not None:
+                raise TransientError(kind, reply.status, message, reply.retry_after_s)
+            without = self._offers.without(message, body)
+            if without is None:
+                return [{"error_kind": "context_length" if is_too_long(message) else "refused", "error": message}]
+            self._offers = without
+            if number > 1 and not without.n:
+                return []
 
     def _raise_if_dead(self, reply: HttpResponse, message: str) -> None:
         """Raises where all further requests would fail in the same way: a later run asks these prompts again."""

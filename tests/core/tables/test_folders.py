@@ -38,7 +38,7 @@ def write_arrow(path: Path, rows: pa.Table, form: Callable[..., Any] = pa.ipc.ne
         writer.write_table(rows, max_chunksize=1000)
 
 
-def save_to_disk(folder: Path, shards: list[pa.Table], *, noted: bool = True) -> None:
+def save_to_disk(folder: Path, shards: list[pa.Table]) -> None:
     folder.mkdir(parents=True)
     names = [f"data-{i:05d}-of-{len(shards):05d}.arrow" for i in range(len(shards))]
     for name, shard in zip(names, shards, strict=True):
@@ -61,7 +61,7 @@ EXPECTED = [
 @pytest.mark.parametrize("noted", [True, False])
 def test_a_saved_dataset_is_read_with_the_names_of_its_labels(tmp_path: Path, noted: bool) -> None:
     shards = [table(0, 5000, noted=noted), table(5000, 5000, noted=noted), table(5000, 9000, noted=noted)]
-    save_to_disk(tmp_path / "saved set", shards, noted=noted)
+    save_to_disk(tmp_path / "saved set", shards)
     assert read(tmp_path / "saved set") == EXPECTED
     assert read(f"file://{tmp_path}/saved set/") == EXPECTED, "a URI with a space in it"
     assert count_rows(str(tmp_path / "saved set"), key="k") == 9000
@@ -139,7 +139,7 @@ def test_any_file_system_of_pyarrow_will_do(tmp_path: Path) -> None:
     ("path", "said"),
     [
         ("empty", "has no rows"),
-        ("indices", "was saved with the order of its rows apart from them -> save it again"),
+        ("indices", "was saved with the order of its rows in a file of its own -> save it again"),
         ("lost", "cannot be read: "),
         ("broken", "state.json is no JSON object"),
         ("nothing", "is a folder without a saved dataset or Parquet files -> name a file"),

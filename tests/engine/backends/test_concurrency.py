@@ -3,9 +3,17 @@
 import asyncio
 
 import pytest
+from tenacity import AsyncRetrying, RetryCallState
 
 from xpoll.engine.backends.openai.concurrency import FIRST_LIMIT, Limit, Permits
-from xpoll.engine.backends.openai.retries import backoff_s, is_overload, retry_after_s, retry_kind
+from xpoll.engine.backends.openai.retries import (
+    TransientError,
+    backoff,
+    is_overload,
+    retry_after_s,
+    retry_kind,
+    retrying,
+)
 
 
 class Clock:
@@ -134,9 +142,56 @@ def test_retry_after_is_a_number_or_a_date(header: str | None, seconds: float | 
     assert retry_after_s(header, now_unix_s=100.0) == seconds
 
 
-def test_waits_double_up_to_a_minute_and_are_spread() -> None:
-    assert [backoff_s(failures, 1.0, lambda: 1.0) for failures in (1, 2, 3, 10)] == [1.0, 2.0, 4.0, 60.0]
-    assert backoff_s(3, 1.0, lambda: 0.0) == 2.0
+def after(failures: int, error: Exception | None = None) -> RetryCallState:
+    state = RetryCallState(AsyncRetrying(), None, (), {})
+    state.attempt_number = failures
+    if error is not None:
+        state.set_exception((type(error), error, None))
+    return state
+
+
+@pytest.mark.parametrize("first_wait_s", [0.01, 1.0, 7.0, 60.0, 300.0])
+def test_waits_double_up_to_a_minute_and_are_spread(first_wait_s: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    wait = backoff(first_wait_s)
+    for part in (0.0, 0.3, 1.0):
+        monkeypatch.setattr("random.uniform", lambda low, high, part=part: low + part * (high - low))
+        for failures in (1, 2, 3, 10, 2000):
+            longest_s = min(60.0, first_wait_s * 2.0 ** min(failures - 1, 500))
+            assert wait(after(failures)) == pytest.approx(longest_s * (0.5 + 0.5 * part))
+
+
+def told_and_waited(asked_s: float, *, longest_wait_s: float, max_retries: int) -> tuple[int, list[float], list[float]]:
+    """How often a request is sent that always fails, what is told before each wait, and the waits."""
+    told: list[float] = []
+    waited: list[float] = []
+    sent = 0
+
+    async def fail() -> None:
+        nonlocal sent
+        sent += 1
+        raise TransientError("rate_limited", 429, "slow down", asked_s)
+
+    async def sleep(seconds: float) -> None:
+        waited.append(float(seconds))
+
+    again = retrying(max_retries=max_retries, first_wait_s=1.0, longest_wait_s=longest_wait_s, before_wait=told.append)
+    again.sleep = sleep
+    with pytest.raises(TransientError, match="HTTP 429: slow down"):
+        asyncio.run(again(fail))
+    return sent, told, waited
+
+
+def test_a_retry_after_is_waited_for_and_told_unless_it_is_too_long() -> None:
+    sent, told, waited = told_and_waited(100.0, longest_wait_s=300, max_retries=2)
+    assert (sent, told, waited) == (3, [100.0, 100.0], [100.0, 100.0])
+    assert told_and_waited(301.0, longest_wait_s=300, max_retries=2) == (1, [], [])
+    assert told_and_waited(100.0, longest_wait_s=300, max_retries=0) == (1, [], [])
+    sent, told, waited = told_and_waited(0.0, longest_wait_s=300, max_retries=3)
+    assert (sent, told) == (4, [])
+    assert [0.5 <= waited[0] <= 1, 1 <= waited[1] <= 2, 2 <= waited[2] <= 4] == [True] * 3
+    sent, told, waited = told_and_waited(3.0, longest_wait_s=300, max_retries=4)
+    assert waited[:2] == [3, 3]
+    assert 4 <= waited[3] <= 8, "the longer of both"
 
 
 def test_every_status_has_one_meaning() -> None:

@@ -102,7 +102,8 @@ def test_there_is_no_bound_where_it_would_not_hold() -> None:
     review["rows"][0]["label"] = "bad"
     certificate, reason = certificate_of(review, rows, learnt_from=False)
     assert reason is None
-    assert certificate is not None and (certificate.wrong, certificate.unanswered) == (1, 0)
+    assert certificate is not None
+    assert (certificate.wrong, certificate.unanswered) == (1, 0)
     corrected = [row._replace(label="bad", voted_label="good") if row.document_id == "d7" else row for row in rows]
     assert certificate_of(review, corrected, learnt_from=False)[0] == certificate, "a correction is not a change"
     voted_anew = [row._replace(label="bad") if row.document_id == "d7" else row for row in rows]
