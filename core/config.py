@@ -17,6 +17,8 @@ PromptOrder = Literal["persona_first", "text_first"]
 
 
 class JobConfig(Section):
+    """[job]: name, folder and seed of a run."""
+
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]+$")] = "job"
     """Name of the run; the file's name without `.toml` unless given."""
     run_folder: str = ""
@@ -26,6 +28,8 @@ class JobConfig(Section):
 
 
 class DocumentsConfig(Section):
+    """[documents]: which texts, and which of them have known labels."""
+
     path: str
     """Texts to label: a CSV, JSONL, Parquet or Arrow file, a pattern of several (`texts-*.csv`), a folder that
     `datasets` saved (of a DatasetDict one split, `folder/train`), or a folder of Parquet files; local or a URI."""
@@ -43,6 +47,8 @@ class DocumentsConfig(Section):
 
 
 class PanelConfig(Section):
+    """[panel]: who is asked, how often, and what an answer looks like."""
+
     personas: list[str] = ["annotator"]
     """Personas by library name (see personas/library) or path of a TOML file; none with `persona_file` unless named."""
     persona_file: str | None = None
@@ -197,6 +203,8 @@ class EngineConfig(Section):
 
 
 class VoteConfig(Section):
+    """[vote]: how answers become labels."""
+
     method: str = "majority"
     """How the answers about a text become a distribution over the labels: a name of the table in
     votes/methods/registry.py. `majority` counts labels; `calibrated` takes out the label bias that all answers share;
@@ -210,6 +218,8 @@ class VoteConfig(Section):
 
 
 class StudentConfig(Section):
+    """[student]: which encoder is fine-tuned, how, and on what."""
+
     encoder: str = "all-minilm-l6-v2"
     """Packaged model, folder, or Hugging Face name of the encoder to fine-tune, e.g. FacebookAI/roberta-base."""
     recipe: str = "plain"
@@ -257,6 +267,8 @@ class StudentConfig(Section):
 
 
 class ReportConfig(Section):
+    """[report]: prices, carbon, and what the page shows."""
+
     usd_per_hour: float | None = Field(default=None, ge=0)
     """Price of the machine in US dollars an hour; without it and `usd_per_kwh` no cost is stated."""
     usd_per_kwh: float | None = Field(default=None, ge=0)

@@ -9,10 +9,14 @@ SEPARATOR = "|"
 
 
 class Section(BaseModel):
+    """A table of the TOML: unknown keys are refused, and the docstring of a field is its help text."""
+
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, protected_namespaces=())
 
 
 class Example(Section):
+    """A few-shot example."""
+
     text: str
     label: str = ""
     """The right label; where a text can have several there are `labels` instead."""
@@ -28,6 +32,8 @@ class Example(Section):
 
 
 class TaskConfig(Section):
+    """[task]: labels, and what is asked about them."""
+
     labels: dict[str, str]
     """Label names, or a table of label name to description; the descriptions are put into the prompt."""
     kind: str = "single"

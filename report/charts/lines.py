@@ -42,6 +42,7 @@ class Scale:
         self._begin, self._end = begin, end
 
     def __call__(self, value: float) -> float:
+        """The pixel of a value."""
         share = (math.log(value, self._base) - self.low) / (self.high - self.low)
         return self._begin + share * (self._end - self._begin)
 
@@ -62,6 +63,7 @@ class ShareScale:
         self._begin, self._end = begin, end
 
     def __call__(self, value: float) -> float:
+        """The pixel of a share, 0 to 1."""
         return self._begin + value * (self._end - self._begin)
 
     def ticks(self) -> list[float]:

@@ -78,6 +78,7 @@ def _show_methods(rows: list[dict[str, Any]]) -> None:
 
 
 def position_line(bias: dict[str, Any] | None) -> str:
+    """How the votes follow the places of the labels in the prompt, in one line."""
     if bias is None:
         return "position bias: not measured, because all prompts name the labels in one order (panel.label_order)"
     shares = ", ".join(map(percent, bias["shares"]))

@@ -52,6 +52,7 @@ class Columns:
 
     @property
     def header(self) -> list[str]:
+        """Names of the output's columns, in order."""
         return [*self.names.values(), *self.added]
 
 

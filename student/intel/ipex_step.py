@@ -20,6 +20,7 @@ from xpoll.student.training.first_token import shorten_last_layer
 
 
 def main(folder: Path) -> None:
+    """Trains on the files in `folder` and writes the result beside them."""
     task = json.loads((folder / "task.json").read_text(encoding="utf-8"))
     rows = [json.loads(line) for line in (folder / "rows.jsonl").read_text(encoding="utf-8").splitlines()]
     done = train(task, rows, folder / "model")
@@ -137,6 +138,7 @@ def steps_of(rows: list[dict[str, Any]], size: int, draw: random.Random) -> list
 
 
 def batches(rows: list[dict[str, Any]], size: int) -> list[list[dict[str, Any]]]:
+    """The rows in order, `size` per batch; the last one may be smaller."""
     return [rows[start : start + size] for start in range(0, len(rows), size)]
 
 
@@ -154,6 +156,7 @@ def batch_loss(model: Any, rows: list[dict[str, Any]], device: Any, dtype: Any) 
 
 
 def say(**fields: Any) -> None:
+    """Prints one JSON object, which the parent process reads."""
     sys.stdout.write(json.dumps(fields) + "\n")
     sys.stdout.flush()
 

@@ -23,6 +23,7 @@ MORE_OFF = 0.02
 
 
 def main(folder: Path) -> None:
+    """Exports the model in `folder` and calibrates INT8."""
     import nncf
     import openvino
     from optimum.exporters.openvino import export_from_model
@@ -71,6 +72,7 @@ def kept_exact(num_layers: int, shortened: bool) -> list[str]:
 
 
 def save(model: Any, folder: Path) -> None:
+    """Writes a model as openvino_model.xml and .bin."""
     import openvino
 
     folder.mkdir(parents=True)

@@ -49,7 +49,8 @@ class StepReport(TrainerCallback):  # type: ignore[misc]
         self._accuracy = math.nan
         self._stack, self._of_training = stack, loss
 
-    def on_train_begin(self, _: TrainingArguments, state: TrainerState, __: TrainerControl, **more: Any) -> None:
+    def on_train_begin(self, _: TrainingArguments, state: TrainerState, __: TrainerControl, **_more: Any) -> None:
+        """Opens the progress bar, in the first process alone."""
         if state.is_world_process_zero:
             bar = Progress("training student", total=state.max_steps, unit="steps", done=state.global_step)
             self._progress: Progress | None = self._stack.enter_context(bar)
@@ -57,8 +58,9 @@ class StepReport(TrainerCallback):  # type: ignore[misc]
             self._progress = None
 
     def on_step_end(
-        self, _: TrainingArguments, state: TrainerState, control: TrainerControl, **more: Any
+        self, _: TrainingArguments, state: TrainerState, control: TrainerControl, **_more: Any
     ) -> TrainerControl:
+        """Moves the bar on; the last step is logged."""
         if self._progress is not None:
             self._progress.add(1, note=self._note())
         control.should_log |= state.global_step == state.max_steps
@@ -67,11 +69,12 @@ class StepReport(TrainerCallback):  # type: ignore[misc]
     def on_log(
         self,
         _: TrainingArguments,
-        state: TrainerState,
-        __: TrainerControl,
+        __: TrainerState,
+        ___: TrainerControl,
         logs: dict[str, float] | None = None,
-        **more: Any,
+        **_more: Any,
     ) -> None:
+        """Keeps loss, accuracy and held-out loss."""
         found = logs or {}
         if "loss" in found:
             self.loss, self._accuracy = found["loss"], self._of_training.take_accuracy()
@@ -95,11 +98,13 @@ class TimedCheckpoint(TrainerCallback):  # type: ignore[misc]
         self._saved_s = time.monotonic()
 
     def on_step_end(
-        self, _: TrainingArguments, state: TrainerState, control: TrainerControl, **more: Any
+        self, _: TrainingArguments, state: TrainerState, control: TrainerControl, **_more: Any
     ) -> TrainerControl:
+        """Asks for a checkpoint if one is due; none after the last step."""
         due = time.monotonic() - self._saved_s >= self._every_s
         control.should_save |= due and state.global_step < state.max_steps
         return control
 
-    def on_save(self, *_: Any, **more: Any) -> None:
+    def on_save(self, *_: Any, **_more: Any) -> None:
+        """Starts the clock anew."""
         self._saved_s = time.monotonic()
