@@ -44,14 +44,14 @@ def softmax(logits: np.ndarray, temperature: float = 1.0) -> np.ndarray:
     return made
 
 
-class Calibration(NamedTuple):
+class FittedTemperature(NamedTuple):
     """The fitted temperature, and the share of the rows that it was fitted on whose label the student gives."""
 
     temperature: float
     accuracy: float | None
 
 
-def write(student: Path, logits: np.ndarray, targets: np.ndarray) -> Calibration:
+def write(student: Path, logits: np.ndarray, targets: np.ndarray) -> FittedTemperature:
     """Fits the temperature on held-out rows and writes it to calibration.json.
 
     Args:
@@ -61,7 +61,7 @@ def write(student: Path, logits: np.ndarray, targets: np.ndarray) -> Calibration
     """
     temperature = fitted_temperature(logits.astype(np.float64), targets)
     write_json(student / FILE, {"temperature": temperature, "held_out_rows": len(targets)})
-    return Calibration(temperature, float((logits.argmax(1) == targets.argmax(1)).mean()))
+    return FittedTemperature(temperature, float((logits.argmax(1) == targets.argmax(1)).mean()))
 
 
 def read_temperature(student: Path) -> float:

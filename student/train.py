@@ -131,7 +131,7 @@ def _train_seed(task: TrainingTask, seed: int, scratch: Path, output: Path) -> T
     return training
 
 
-def _calibrated(task: TrainingTask, encoder: Encoder, held_out: Rows | None, folder: Path) -> calibration.Calibration:
+def _calibrated(task: TrainingTask, encoder: Encoder, held_out: Rows | None, folder: Path) -> calibration.FittedTemperature:
     """The temperature by held-out votes, or else by students that had not seen the votes; 1 without either."""
     from xpoll.student.inference.logits import logits
 
@@ -140,7 +140,7 @@ def _calibrated(task: TrainingTask, encoder: Encoder, held_out: Rows | None, fol
         return calibration.write(folder, logits(encoder, held_out.texts), task.votes[task.parts.held_out])
     if task.unseen is not None:
         return calibration.write(folder, np.log(task.unseen), task.votes)
-    return calibration.Calibration(1.0, None)
+    return calibration.FittedTemperature(1.0, None)
 
 
 def _deciding(task: TrainingTask, seed: int) -> dict[str, Any]:
@@ -155,7 +155,7 @@ def _deciding(task: TrainingTask, seed: int) -> dict[str, Any]:
 
 
 def _training(
-    task: TrainingTask, done: FineTuning, seed: int, num_texts: int, calibrated: calibration.Calibration
+    task: TrainingTask, done: FineTuning, seed: int, num_texts: int, calibrated: calibration.FittedTemperature
 ) -> Training:
     ensemble = task.recipe.ensemble
     settings = {"encoder", "recipe", "soft_labels", "learning_rate", "batch_size", "max_length"}

@@ -87,6 +87,16 @@ def test_no_file_imports_itself_in_a_circle() -> None:
         walk(name, ())
 
 
+def test_no_two_classes_have_one_name() -> None:
+    places: dict[str, list[str]] = {}
+    for name, path in modules().items():
+        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                places.setdefault(node.name, []).append(name)
+    twice = {name: where for name, where in places.items() if len(where) > 1}
+    assert not twice, "one word per thing"
+
+
 @pytest.mark.parametrize(
     "modules",
     [
