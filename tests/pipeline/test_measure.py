@@ -43,9 +43,9 @@ def test_each_step_is_given_the_counters_of_what_it_computes_on(asked: list[str]
 
 
 def test_the_report_is_not_measured_because_it_tells_the_figures(tmp_path: Path) -> None:
-    from xpoll.core.config import Config, DocumentsConfig, Task
+    from xpoll.core.config import Config, DocumentsConfig, TaskConfig
 
-    config = Config(documents=DocumentsConfig(path="texts.csv"), task=Task(labels=["a", "b"]))  # type: ignore[arg-type]
+    config = Config(documents=DocumentsConfig(path="texts.csv"), task=TaskConfig(labels=["a", "b"]))  # type: ignore[arg-type]
     with measure.measured("report", config, RunFolder(tmp_path)):
         pass
     assert list(tmp_path.iterdir()) == []
