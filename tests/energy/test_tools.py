@@ -81,7 +81,7 @@ def test_the_tool_is_started_and_each_card_becomes_a_counter(tmp_path: Path) -> 
         counters[0].close()
 
 
-def test_a_tool_that_ends_stops_its_counters_with_its_last_words(tmp_path: Path) -> None:
+def test_a_tool_that_ends_stops_its_counters_with_its_last_line(tmp_path: Path) -> None:
     lines = DUMP_2.splitlines()
     command = printing(tmp_path, *lines, then="time.sleep(0.5)\nprint('Device lost', flush=True)")
     (counter,) = find_xpu_smi(command).counters
