@@ -131,7 +131,9 @@ def _train_seed(task: TrainingTask, seed: int, scratch: Path, output: Path) -> T
     return training
 
 
-def _calibrated(task: TrainingTask, encoder: Encoder, held_out: Rows | None, folder: Path) -> calibration.FittedTemperature:
+def _calibrated(
+    task: TrainingTask, encoder: Encoder, held_out: Rows | None, folder: Path
+) -> calibration.FittedTemperature:
     """The temperature by held-out votes, or else by students that had not seen the votes; 1 without either."""
     from xpoll.student.inference.logits import logits
 

@@ -248,7 +248,11 @@ def test_a_method_set_for_one_vote_does_not_make_the_job_refuse(
 ) -> None:
     done: list[str] = []
     for step in ("train", "evaluate", "report"):
-        monkeypatch.setitem(steps.RUN, step, lambda _config, _folder, step=step: done.append(step))
+        monkeypatch.setitem(
+            steps.STEPS,
+            step,
+            steps.STEPS[step]._replace(function=lambda _config, _folder, step=step: bool(done.append(step))),
+        )
     monkeypatch.setattr("xpoll.scripts.commands.status.show_metrics", lambda *_, **__: 0)
     monkeypatch.setattr("xpoll.pipeline.prepare.resolve_model", lambda *_, **__: None)
     assert main(["run", str(job)]) == 0

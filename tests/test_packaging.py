@@ -22,6 +22,7 @@ from tests.support.tiny import make_tiny_bert
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 ROOMS = PROJECT["tool"]["setuptools"]["package-dir"].values()
 DISTRIBUTIONS = {
+    "packageurl": "packageurl-python",
     "crowdkit": "crowd-kit",
     "cyclonedx": "cyclonedx-python-lib",
     "intel_extension_for_pytorch": "intel-extension-for-pytorch",

@@ -10,6 +10,7 @@ import pytest
 
 from tests.support.example_run import LABELS, make_run
 from tests.support.page import Page
+from tests.support.toy import a_training
 from xpoll.core.files import read_json, write_json
 from xpoll.core.records import Consensus
 from xpoll.core.run_folder import RunFolder
@@ -22,20 +23,7 @@ from xpoll.student.evaluate import evaluate
 from xpoll.student.evaluation import Evaluation, Word
 from xpoll.student.wording import verdict_sentence
 
-TRAINING = {
-    "encoder": "roberta-base",
-    "rows": 150,
-    "abstained": 2,
-    "held_out_rows": 15,
-    "label_counts": {"negative": 100, "neutral": 50, "positive": 10},
-    "seed": 3,
-    "epochs": 3.0,
-    "precision": "fp32",
-    "device": "cpu",
-    "wall_s": 12.5,
-    "max_length": 256,
-    "temperature": 1.25,
-}
+TRAINING = a_training(label_counts={"negative": 100, "neutral": 50, "positive": 10}).model_dump(mode="json")
 
 
 class Situation(NamedTuple):

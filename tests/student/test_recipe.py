@@ -7,7 +7,7 @@ import pytest
 from tests.support.toy import LABELS, documents, settings
 from xpoll.core.config_file import load_config
 from xpoll.core.errors import ConfigError
-from xpoll.pipeline.prepare import check_inputs
+from xpoll.pipeline.prepare import prepare
 from xpoll.student import recipe as module
 from xpoll.student.recipe import Ensemble, Prune, Recipe, load_recipe, recipe_names
 from xpoll.student.train import train_student
@@ -86,5 +86,5 @@ def test_a_run_refuses_what_training_would_before_it_polls(
         f"[engine]\nbackend = 'simulated'\n[student]\nencoder = '{encoder}'\n"
     )
     with pytest.raises(ConfigError, match=said):
-        check_inputs(load_config(job, [override, f"job.run_folder={tmp_path / 'run'}"]))
+        prepare(load_config(job, [override, f"job.run_folder={tmp_path / 'run'}"]))
     assert not (tmp_path / "run").exists()

@@ -7,7 +7,7 @@ from xpoll.engine.planning.plan import Plan
 
 def make_plan(*, documents: int, prompts: int, **figures: Any) -> Plan:
     """A plan of so many documents and prompts."""
-    unknown = dict.fromkeys(name for name in Plan.model_fields if name != "logprobs")
+    unknown = dict.fromkeys(name for name, field in Plan.model_fields.items() if field.is_required())
     about = {
         "backend": "replay",
         "model": "m",

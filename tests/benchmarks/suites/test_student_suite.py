@@ -39,13 +39,10 @@ def parameters(data: Path, encoder: str) -> dict[str, object]:
     }
 
 
-def test_a_data_folder_must_be_given_and_hold_the_answers(
-    tmp_path: Path, encoder: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.delenv("XPOLL_DATA", raising=False)
-    for data, said in (("", "is not given"), (str(tmp_path), "are not there")):
+def test_a_data_folder_must_be_given_and_hold_the_answers(tmp_path: Path, encoder: str) -> None:
+    for data, said in (("", "parameters.data is empty"), (str(tmp_path), "there is no file")):
         given = parameters(tmp_path, encoder) | {"data": data, "parts": ["throughput"]}
-        with pytest.raises(ConfigError, match=rf"{said}.* -> .*parameters.data=FOLDER with phrasebank/ in it"):
+        with pytest.raises(ConfigError, match=rf"{said}.* -> --set parameters.data=FOLDER"):
             next(measure_student(given))
 
 

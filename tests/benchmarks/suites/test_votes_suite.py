@@ -7,13 +7,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.conftest import ROOT
 from xpoll.benchmarks.runner.suite import check, read_suite
 from xpoll.benchmarks.suites.votes import measure as measure_votes
 from xpoll.benchmarks.workloads.recording import LABELS, SAMPLES
 from xpoll.core.errors import ConfigError
 from xpoll.scripts.cli import main
 
-RECORDED = os.environ.get("XPOLL_DATA", "")
+SHARED = ROOT.parent / "shared" / "data"
+RECORDED = os.environ.get("XPOLL_DATA") or (str(SHARED) if SHARED.is_dir() else "")
 OWN = ["majority", "reliability_weighted", "posterior"]
 
 

@@ -147,9 +147,9 @@ def test_the_shape_of_the_model_is_read_once_per_plan(monkeypatch: pytest.Monkey
     prompts = both_orders(text=20, persona=20)
     plan = make_plan(prompts, documents=6, asked_each=4, config=config, devices=[card])
     assert read == ["Qwen/Qwen2.5-7B-Instruct: config.json"]
-    assert plan["fit"]["fits"]
-    assert plan["rate_at_most"]["prompts_per_s"] > 0
-    assert plan["kv_cache_tokens"] > 0
+    assert plan.fit is not None and plan.fit.fits
+    assert plan.rate_at_most is not None and (plan.rate_at_most.prompts_per_s or 0) > 0
+    assert (plan.kv_cache_tokens or 0) > 0
 
 
 def cache(model: str, device: Device, **vllm: Any) -> Cache:
