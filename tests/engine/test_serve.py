@@ -61,7 +61,7 @@ def test_one_address_answers_and_a_signal_ends_every_process(tmp_path: Path) -> 
         assert events[-1] == "[DONE]"
         assert len(events) >= 4, streamed
         below = psutil.Process(serving.pid).children(recursive=True)
-        assert any("vllm_command" in " ".join(process.cmdline()) for process in below)
+        assert any("vllm/command.py" in " ".join(process.cmdline()) for process in below)
         serving.send_signal(signal.SIGTERM)
         _, said = serving.communicate(timeout=60)
     assert serving.returncode == 0, said
