@@ -6,16 +6,17 @@ this count cannot fit at all, and one that barely fits may still fail to start.
 
 from collections.abc import Mapping, Sequence
 from math import inf
-from typing import Any, NamedTuple
+from typing import Any
 
 from xpoll.core.config import EngineConfig
 from xpoll.core.errors import EngineError
+from xpoll.core.results import Part
 from xpoll.engine.devices.find import Device
 from xpoll.engine.planning.kv_cache import BLOCK_SIZE, cache_bytes_of, engine_options, memory_gib_of
 from xpoll.engine.planning.model_shape import ModelShapeOnDisk, shape_of
 
 
-class MemoryFit(NamedTuple):
+class MemoryFit(Part):
     """The memory of one device under a job's settings; figures that are not known are None.
 
     Attributes:
@@ -49,12 +50,12 @@ def fit_of(model: str, shape: ModelShapeOnDisk | None, options: Mapping[str, Any
         device: The device.
     """
     if shape is None:
-        return MemoryFit(None, why=f"the shape of {model} is not known before it is downloaded")
+        return MemoryFit(fits=None, why=f"the shape of {model} is not known before it is downloaded")
     token_bytes, room = shape.kv_bytes_per_token(options), cache_bytes_of(shape, options, device)
     asked = options.get("max_model_len") or shape.context_tokens
     if token_bytes is None or room is None or not isinstance(asked, int):
         unknown = "memory of the device" if memory_gib_of(device) is None else "the size of weights or context"
-        return MemoryFit(None, why=f"not known before the start: {unknown}")
+        return MemoryFit(fits=None, why=f"not known before the start: {unknown}")
     token_bytes = max(1, token_bytes // device.parallel)
     block = int(options.get("block_size") or BLOCK_SIZE)
     most = max(0, room // (token_bytes * block) * block)
@@ -68,7 +69,7 @@ def fit_of(model: str, shape: ModelShapeOnDisk | None, options: Mapping[str, Any
         most_context_tokens=min(most, shape.context_tokens or most),
         sequences=round(most / asked, 1),
     )
-    return found if found.fits else found._replace(why=_advice(found, shape, options, device))
+    return found if found.fits else found.model_copy(update={"why": _advice(found, shape, options, device)})
 
 
 def _advice(found: MemoryFit, shape: ModelShapeOnDisk, options: Mapping[str, Any], device: Device) -> str:

@@ -11,7 +11,7 @@ from xpoll.core.records import Prompt
 from xpoll.core.results import Part, Result, read_result
 from xpoll.engine.backends.registry import device_kind, spec_of
 from xpoll.engine.devices.find import Device, find_intel_gpus, left_out
-from xpoll.engine.planning.fit import fit_of, tightest
+from xpoll.engine.planning.fit import MemoryFit, fit_of, tightest
 from xpoll.engine.planning.kv_cache import cache_of, engine_options
 from xpoll.engine.planning.model_shape import ModelShapeOnDisk, shape_of
 from xpoll.engine.planning.prefix import Prediction, Tokens, choose, predict_cache_hits, sample_of
@@ -36,19 +36,6 @@ class PredictedTokens(Part):
     computed_tokens_each: float
     cached_share: float
     prefixes_fit: bool | None
-
-
-class PlannedFit(Part):
-    """As `MemoryFit`."""
-
-    fits: bool | None
-    memory_gib: float | None = None
-    weights_gib: float | None = None
-    kv_cache_gib: float | None = None
-    context_tokens: int | None = None
-    most_context_tokens: int | None = None
-    sequences: float | None = None
-    why: str = ""
 
 
 class PlannedRate(Part):
@@ -90,7 +77,7 @@ class Plan(Result):
     kv_cache_tokens: int | None
     predicted: dict[str, PredictedTokens]
     predicted_cached_share: float | None
-    fit: PlannedFit | None
+    fit: MemoryFit | None
     rate_at_most: PlannedRate | None
 
     @property
@@ -188,13 +175,9 @@ def make_plan(
         kv_cache_tokens=cache_tokens,
         predicted={name: _rounded(each) for name, each in predictions.items()},
         predicted_cached_share=round(prediction.cached_share, 4) if prediction else None,
-        fit=_fit(config.model, shape, vllm, tightest(devices)) if cache and devices else None,
+        fit=_fit(config.model, shape, vllm, devices) if cache and devices else None,
         rate_at_most=_rate(config.model, shape, vllm, devices, prediction, first) if prediction and first else None,
     )
-
-
-def _fit(model: str, shape: ModelShapeOnDisk | None, vllm: Mapping[str, Any], device: Device) -> PlannedFit:
-    return PlannedFit(**fit_of(model, shape, engine_options(vllm, device), device)._asdict())
 
 
 def _left_out(config: EngineConfig, devices: Sequence[Device]) -> list[str]:
@@ -202,6 +185,12 @@ def _left_out(config: EngineConfig, devices: Sequence[Device]) -> list[str]:
     unused = find_intel_gpus() if devices[0].kind == "cpu" and device_kind(config) == "cpu" else []
     cpu_only = [f"{gpu.name} at {gpu.pci_address}: the installed vLLM is made for CPUs" for gpu in unused]
     return left_out() + (cpu_only if spec_of(config.backend).needs_model else [])
+
+
+def _fit(model: str, shape: ModelShapeOnDisk | None, vllm: Mapping[str, Any], devices: Sequence[Device]) -> MemoryFit:
+    """How the model fits onto the device with the least room."""
+    device = tightest(devices)
+    return fit_of(model, shape, engine_options(vllm, device), device)
 
 
 def _rate(

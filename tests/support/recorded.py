@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from xpoll.benchmarks.suites.votes import LABELS, SAMPLES
+from xpoll.benchmarks.workloads.recording import LABELS, SAMPLES
 
 WORDS = {"negative": "loss", "neutral": "flat", "positive": "gain"}
 
