@@ -15,7 +15,7 @@ from xpoll.engine.planning.fit import MemoryFit, fit_of, tightest
 from xpoll.engine.planning.kv_cache import cache_of, engine_options
 from xpoll.engine.planning.model_shape import ModelShapeOnDisk, shape_of
 from xpoll.engine.planning.prefix import Prediction, Tokens, choose, predict_cache_hits, sample_of
-from xpoll.engine.planning.rate_bound import TokensEach, rate_bound
+from xpoll.engine.planning.rate_bound import RateBound, TokensEach, rate_bound
 from xpoll.engine.planning.token_counts import CountedBy, tokens_of
 
 SAMPLE_PROMPTS = 256
@@ -36,17 +36,6 @@ class PredictedTokens(Part):
     computed_tokens_each: float
     cached_share: float
     prefixes_fit: bool | None
-
-
-class PlannedRate(Part):
-    """The rate that the devices allow at most; `why` says so where it cannot be told."""
-
-    prompts_per_s: float | None
-    wall_s: float | None = None
-    running: list[int] = []
-    roofline: list[str] = []
-    source: list[str] = []
-    why: str = ""
 
 
 class Plan(Result):
@@ -78,7 +67,7 @@ class Plan(Result):
     predicted: dict[str, PredictedTokens]
     predicted_cached_share: float | None
     fit: MemoryFit | None
-    rate_at_most: PlannedRate | None
+    rate_at_most: RateBound | None
 
     @property
     def to_settle(self) -> int:
@@ -200,11 +189,11 @@ def _rate(
     devices: Sequence[Device],
     prediction: Prediction,
     first: Prompt,
-) -> PlannedRate | None:
+) -> RateBound | None:
     if not devices:
         return None
     tokens = _each(prediction, first)
-    return PlannedRate(**rate_bound(model, shape, vllm, devices, prompts=prediction.prompts, tokens=tokens))
+    return rate_bound(model, shape, vllm, devices, prompts=prediction.prompts, tokens=tokens)
 
 
 def _each(prediction: Prediction, first: Prompt) -> TokensEach:

@@ -9,12 +9,33 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
+from xpoll.core.results import Part
 from xpoll.engine.backends.vllm.in_process import MAX_NUM_SEQS
 from xpoll.engine.devices.find import Device
 from xpoll.engine.devices.intel_products import product_named
 from xpoll.engine.planning.kv_cache import cache_of, engine_options
 from xpoll.engine.planning.model_shape import ModelShapeOnDisk
 from xpoll.engine.planning.rooflines import ROOFLINES, ModelShape, Roofline, decode_step_s, prefill_s
+
+
+class RateBound(Part):
+    """The highest rate of a run; `prompts_per_s` is None where it is not known.
+
+    Attributes:
+        prompts_per_s: Of all devices together.
+        wall_s: Of the whole run, in seconds.
+        running: Prompts in a batch, for each product.
+        roofline: Name of each product's roofline.
+        source: Where its peaks are from.
+        why: Why the rate is not known.
+    """
+
+    prompts_per_s: float | None
+    wall_s: float | None = None
+    running: list[int] = []
+    roofline: list[str] = []
+    source: list[str] = []
+    why: str = ""
 
 
 def device_roofline(device: Device) -> Roofline | None:
@@ -55,8 +76,8 @@ def rate_bound(
     *,
     prompts: int,
     tokens: TokensEach,
-) -> dict[str, Any]:
-    """The highest rate that the devices allow, as plain JSON types; where it is not known, `why` has the reason.
+) -> RateBound:
+    """The highest rate that the devices allow; where it is not known, `why` has the reason.
 
     Args:
         model: Name of the model, for messages.
@@ -65,13 +86,9 @@ def rate_bound(
         devices: Devices of the run, one engine each; the rates of different products add up.
         prompts: Number of prompts of the run.
         tokens: Tokens per prompt.
-
-    Returns:
-        prompts_per_s, wall_s (seconds of the whole run), and for each product `running` (prompts in a batch),
-        `roofline` (its name) and `source`.
     """
     if known is None or known.num_params is None or known.weight_bytes is None:
-        return {"prompts_per_s": None, "why": f"the number of weights of {model} is not known"}
+        return RateBound(prompts_per_s=None, why=f"the number of weights of {model} is not known")
     shape = ModelShape(
         known.num_params, known.layers, known.kv_heads, known.head_dim, known.weight_bytes / known.num_params
     )
@@ -79,18 +96,17 @@ def rate_bound(
     for device, number in Counter(replace(device, index=0, numbers=(), pci_address="") for device in devices).items():
         peaks = device_roofline(device)
         if peaks is None:
-            return {"prompts_per_s": None, "why": f"no peaks of {device.name} are known"}
+            return RateBound(prompts_per_s=None, why=f"no peaks of {device.name} are known")
         running = _running(known, engine_options(vllm, device), device, tokens)
         prompts_per_s += number / _seconds_each(peaks, shape, running, tokens)
         found.append((peaks, running))
-    return {
-        "prompts_per_s": round(prompts_per_s, 1),
-        "wall_s": round(prompts / prompts_per_s, 1),
-        "running": [running for _, running in found],
-        "roofline": [peaks.name for peaks, _ in found],
-        "source": [peaks.source for peaks, _ in found],
-        "why": "",
-    }
+    return RateBound(
+        prompts_per_s=round(prompts_per_s, 1),
+        wall_s=round(prompts / prompts_per_s, 1),
+        running=[running for _, running in found],
+        roofline=[peaks.name for peaks, _ in found],
+        source=[peaks.source for peaks, _ in found],
+    )
 
 
 def _running(shape: ModelShapeOnDisk, options: Mapping[str, Any], device: Device, tokens: TokensEach) -> int:

@@ -2,8 +2,7 @@
 
     python scripts/dev/link_tree.py
 
-mypy reads no package-dir of pyproject.toml, and neither does an interpreter in whose environment another checkout is
-installed. Both find this one through the links: mypy by `mypy_path`, an interpreter by PYTHONPATH=build/links.
+mypy reads no package-dir of pyproject.toml; it finds the rooms through the links, by `mypy_path`.
 Imports nothing of xpoll.
 """
 
