@@ -5,18 +5,8 @@ from typing import Any
 from xpoll.core.config import Config
 from xpoll.core.errors import ConfigError
 from xpoll.votes.methods.registry import METHODS, method_of
-from xpoll.votes.tasks.kind import TaskKind
+from xpoll.votes.tasks.kind import LIMITED, TaskKind
 from xpoll.votes.tasks.registry import kind_of
-
-LIMITED = (
-    "panel.stop",
-    "panel.label_order",
-    "panel.content_free",
-    "panel.logprobs",
-    "task.label_priors",
-    "vote.learn_from_review",
-)
-"""Keys that not every kind of task knows; `TaskKind.allows` names those that it does."""
 
 
 def check_votes(config: Config) -> None:

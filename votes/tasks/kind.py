@@ -14,6 +14,16 @@ from xpoll.personas.answer_format import AnswerFormat
 from xpoll.personas.documents import GoldReader, one_gold_label
 from xpoll.personas.label_order import Shown
 
+LIMITED = (
+    "panel.stop",
+    "panel.label_order",
+    "panel.content_free",
+    "panel.logprobs",
+    "task.label_priors",
+    "vote.learn_from_review",
+)
+"""Keys that not every kind of task knows; `TaskKind.allows` names those that it does."""
+
 
 class Aggregate(Protocol):
     """From the votes of a run to its labels."""
@@ -44,7 +54,7 @@ class TaskKind:
         parse: From an answer and the task's labels to a vote; an answer that cannot be read is a vote that says why.
         aggregate: From votes to labels.
         compare: The votes of a run by every method, as plain JSON types, for `xpoll vote --compare`.
-        allows: Keys that may differ from their default, of those in `votes.check.LIMITED`.
+        allows: Keys that may differ from their default, of those in `LIMITED`.
         vote_schema: Columns of votes.parquet: the fields of the record that `parse` gives.
         label_schema: Columns of labels.parquet: the fields of the record that `aggregate` gives.
         read_gold: Which labels a cell of the gold file names.

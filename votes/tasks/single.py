@@ -4,21 +4,12 @@ from xpoll.personas.answer_format import ONE_LABEL
 from xpoll.votes.compare import compare_labels
 from xpoll.votes.consensus import consensus_of
 from xpoll.votes.parse import to_vote
-from xpoll.votes.tasks.kind import TaskKind
+from xpoll.votes.tasks.kind import LIMITED, TaskKind
 
 SINGLE = TaskKind(
     ONE_LABEL,
     to_vote,
     consensus_of,
     compare_labels,
-    allows=frozenset(
-        {
-            "panel.stop",
-            "panel.label_order",
-            "panel.content_free",
-            "panel.logprobs",
-            "task.label_priors",
-            "vote.learn_from_review",
-        }
-    ),
+    allows=frozenset(LIMITED),
 )
