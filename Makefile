@@ -20,12 +20,12 @@ lint: .venv/.ready-test ## format, lint rules and types: under a minute
 		&& .venv/bin/python scripts/dev/link_tree.py && .venv/bin/mypy && echo "lint: $$((SECONDS - start)) s"
 
 # Two processes: starting Ray and vLLM is mostly imports, which take one core each. Without a bound PyTorch would take
-# all cores in both, and wait for its own threads most of the time.
+# all cores in both, and wait for its own threads most of the time. In the order of tests/conftest.py: the longest files
+# first, which are not those with the most tests.
 unit: .venv/.ready-test ## tests that start no engine: under 4 minutes
-	@start=$$SECONDS; OMP_NUM_THREADS=1 $(PYTEST) -m "not engine and not ipex" -n 2 --dist loadfile $(ARGS) \
+	@start=$$SECONDS; OMP_NUM_THREADS=1 $(PYTEST) -m "not engine and not ipex" -n 2 --dist loadfile --no-loadscope-reorder $(ARGS) \
 		&& echo "unit: $$((SECONDS - start)) s"
 
-# In the order of tests/conftest.py: the longest files first, which are not those with the most tests.
 test: lint unit ## lint, unit, and the tests that start Ray and engines
 	@start=$$SECONDS; $(PYTEST) -m engine -n 2 --dist loadfile --no-loadscope-reorder $(ARGS) \
 		&& echo "tests with an engine: $$((SECONDS - start)) s"

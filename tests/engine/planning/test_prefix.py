@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tests.support.lru_cache import cached_tokens
@@ -71,6 +71,7 @@ def test_in_a_cache_without_bounds_the_prediction_is_exact(
 
 
 @settings(max_examples=60, deadline=None)
+@example(variants=[1, 1, 1, 1, 2], document=1, block=11, repeats=1, output_tokens=0, in_flight=1, number=4)
 @given(
     variants=st.lists(st.integers(1, 40), min_size=2, max_size=5),
     document=st.integers(1, 60),
@@ -80,7 +81,7 @@ def test_in_a_cache_without_bounds_the_prediction_is_exact(
     in_flight=st.integers(1, 40),
     number=st.integers(0, 400),
 )
-def test_in_a_small_cache_the_prediction_is_short_by_at_most_one_variant_s_blocks(
+def test_in_a_small_cache_the_prediction_is_short_by_at_most_one_variant_s_blocks_and_those_not_kept(
     variants: list[int],
     document: int,
     block: int,
@@ -91,6 +92,9 @@ def test_in_a_small_cache_the_prediction_is_short_by_at_most_one_variant_s_block
 ) -> None:
     prompts = variants_first(20, variants, [document] * 6, 4)
     of_a_prompt = -(-max(len(prompt) + output_tokens for prompt in prompts[0]) // block)
+    # The prediction counts a block that the end of a prompt does not fill as any other; vLLM keeps none of these and
+    # takes them first, so that one prompt after the other may do with the same block.
+    not_kept = sum(-(-(len(prompt) + output_tokens) // block) - len(prompt) // block for prompt in prompts[0])
     number += of_a_prompt
 
     def predicted(num_blocks: int) -> Prediction:
@@ -100,7 +104,8 @@ def test_in_a_small_cache_the_prediction_is_short_by_at_most_one_variant_s_block
     measured = simulated(
         prompts, repeats=repeats, block=block, num_blocks=number, output_tokens=output_tokens, in_flight=in_flight
     )
-    assert predicted(number).cached_tokens <= measured <= predicted(number + repeats * of_a_prompt).cached_tokens
+    most = predicted(number + repeats * (of_a_prompt + not_kept)).cached_tokens
+    assert predicted(number).cached_tokens <= measured <= most
     if predicted(number).fits:
         assert measured == predicted(10**9).cached_tokens
 
