@@ -12,7 +12,7 @@ from pydantic import ConfigDict, Field, field_validator, model_validator
 from xpoll.core.task import Section as Section
 from xpoll.core.task import TaskConfig
 
-AnswerForm = Literal["label", "chain_of_thought"]
+AnswerForm = Literal["label", "read", "chain_of_thought"]
 PromptOrder = Literal["persona_first", "text_first"]
 
 
@@ -60,7 +60,9 @@ class PanelConfig(Section):
     samples: Annotated[int, Field(ge=1)] = 1
     """How many times each persona is asked about each text."""
     answer: AnswerForm = "label"
-    """`label`: the answer is one label. `chain_of_thought`: JSON with a short reason, then the label."""
+    """`label`: the answer is one label. `read`: nothing is generated; how likely the model holds each label to be is
+    read from one forward pass, at the cost of the prompt alone. `chain_of_thought`: JSON with a short reason, then the
+    label. See docs/decisions.md."""
     order: Literal["auto"] | PromptOrder = "persona_first"
     """What stands first in a prompt: the persona, or what all personas share and then the text. `auto` takes the text
     where that halves the tokens to compute; it can cost a small model accuracy. See docs/prefixes.md."""
@@ -77,7 +79,7 @@ class PanelConfig(Section):
     top_p: Annotated[float, Field(gt=0, le=1)] = 1.0
     """Nucleus sampling; below 1 it costs the CPU engine about a third of its rate."""
     max_tokens: int | None = Field(default=None, ge=1)
-    """Longest answer in tokens; without it 16 for `label` and 128 for `chain_of_thought`."""
+    """Longest answer in tokens; without it 16 for `label` and 128 for `chain_of_thought`. A `read` has none."""
     stop: Literal["never", "decided"] | Annotated[float, Field(gt=0.5, lt=1)] = "never"
     """When a text needs no more answers: `never` before all are there, when the majority is `decided`, or when the
     leading label leads with this probability."""
@@ -101,6 +103,14 @@ class PanelConfig(Section):
             raise ValueError(f"per_document must be at most the panel's size, {self.size}, got {self.per_document}")
         return self
 
+    @model_validator(mode="after")
+    def _a_read_is_the_same_each_time(self) -> "PanelConfig":
+        if self.answer == "read" and self.samples > 1:
+            raise ValueError(f"samples must be 1 with answer = 'read', which is the same each time, got {self.samples}")
+        if self.answer == "read" and self.logprobs is False:
+            raise ValueError("logprobs must not be false with answer = 'read', which consists of them")
+        return self
+
     @property
     def size(self) -> int:
         """Number of personas in the panel."""
@@ -114,11 +124,11 @@ class PanelConfig(Section):
     @property
     def answer_max_tokens(self) -> int:
         """`max_tokens`, or the default of the answer's form."""
-        return self.max_tokens or {"label": 16, "chain_of_thought": 128}[self.answer]
+        return self.max_tokens or {"label": 16, "read": 16, "chain_of_thought": 128}[self.answer]
 
     def carries_logprobs(self, *, needed: bool) -> bool:
         """Whether answers carry the labels' logprobs, where the vote needs them or not."""
-        return self.logprobs if isinstance(self.logprobs, bool) else needed or self.answer == "label"
+        return self.logprobs if isinstance(self.logprobs, bool) else needed or self.answer in ("label", "read")
 
     @field_validator("stop", mode="before")
     @classmethod

@@ -63,13 +63,15 @@ class AnswerSchema:
     With `json_schema` the answer is a JSON value of that schema and `choice_property` names the
     property that holds the choice, if there are choices. Without it the whole answer is the choice.
     Without either the answer is free text. With `logprobs` the engine also returns the log-probability
-    of each choice.
+    of each choice. With `read` it generates nothing: it returns the log-probability of each choice as the whole
+    answer, and the likeliest one as its text.
     """
 
     choices: tuple[str, ...] = ()
     json_schema: str | None = None
     choice_property: str | None = None
     logprobs: bool = False
+    read: bool = False
 
 
 class Prompt(NamedTuple):
@@ -96,7 +98,8 @@ class Completion(NamedTuple):
     """The result of one prompt: `text`, or `error_kind` and `error`.
 
     `choice_logprobs` has one natural logarithm per choice of the answer schema, normalised over the
-    choices; None where it was not requested or cannot be computed from what the engine returned.
+    choices; None where it was not requested or cannot be computed from what the engine returned. `unread_choices`
+    of them are bounds: the engine told of likelier ones only, and they share what these left.
     `prompt_tokens` counts `cached_prompt_tokens` too.
     """
 
@@ -115,6 +118,7 @@ class Completion(NamedTuple):
     latency_s: float = 0.0
     error_kind: str | None = None
     error: str | None = None
+    unread_choices: int | None = None
 
     @property
     def key(self) -> Key:
@@ -227,6 +231,7 @@ COMPLETION_SCHEMA = pa.schema(
         ("latency_s", pa.float32()),
         ("error_kind", pa.string()),
         ("error", pa.string()),
+        ("unread_choices", pa.int32()),
     ]
 )
 
@@ -302,11 +307,18 @@ def to_table(records: Iterable[AnyRecord], schema: pa.Schema) -> pa.Table:
 def from_table(table: pa.Table, record: type[RecordT]) -> list[RecordT]:
     """The rows of a table as records; lists become tuples so that records are hashable.
 
+    A column that an earlier version did not write has its field's default in every row.
+
     Raises:
-        KeyError: a field of the record is not a column of the table.
+        KeyError: a field of the record that has no default is not a column of the table.
     """
     make: Any = record
-    columns = [table.column(name).to_pylist() for name in make._fields]
+    columns = [
+        table.column(name).to_pylist()
+        if name in table.column_names or name not in make._field_defaults
+        else [make._field_defaults[name]] * table.num_rows
+        for name in make._fields
+    ]
     return [make(*(tuple(v) if isinstance(v, list) else v for v in row)) for row in zip(*columns, strict=True)]
 
 

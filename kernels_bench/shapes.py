@@ -20,6 +20,7 @@ class LayerShape:
         gated: Whether the feed-forward part is gated (SiLU of one half times the other).
         experts: Number of experts of the feed-forward part; 1 without experts.
         active: Number of experts per token.
+        layers: Number of such layers in the model.
     """
 
     hidden: int
@@ -31,6 +32,7 @@ class LayerShape:
     gated: bool = True
     experts: int = 1
     active: int = 1
+    layers: int = 1
 
     @property
     def gemms(self) -> dict[str, tuple[int, int]]:
@@ -56,9 +58,9 @@ class LayerShape:
 
 
 SHAPES = {
-    "llama-3.1-8b": LayerShape(4096, 32, 8, 128, 14336, 128256),
-    "qwen2.5-7b": LayerShape(3584, 28, 4, 128, 18944, 152064),
-    "mixtral-8x7b": LayerShape(4096, 32, 8, 128, 14336, 32000, experts=8, active=2),
-    "smollm2-135m": LayerShape(576, 9, 3, 64, 1536, 49152),
-    "roberta-base": LayerShape(768, 12, 12, 64, 3072, 50265, gated=False),
+    "llama-3.1-8b": LayerShape(4096, 32, 8, 128, 14336, 128256, layers=32),
+    "qwen2.5-7b": LayerShape(3584, 28, 4, 128, 18944, 152064, layers=28),
+    "mixtral-8x7b": LayerShape(4096, 32, 8, 128, 14336, 32000, experts=8, active=2, layers=32),
+    "smollm2-135m": LayerShape(576, 9, 3, 64, 1536, 49152, layers=30),
+    "roberta-base": LayerShape(768, 12, 12, 64, 3072, 50265, gated=False, layers=12),
 }

@@ -94,7 +94,9 @@ def shared_messages(
         form: How the answers are asked for.
     """
     task = config.task
-    system = _TEMPLATES.get_template(f"{config.panel.answer}.jinja").render(
+    # A read asks just as a label answer does, so that one is the likelihood of the other.
+    template = "chain_of_thought" if config.panel.answer == "chain_of_thought" else "label"
+    system = _TEMPLATES.get_template(f"{template}.jinja").render(
         persona=persona.persona if persona else None,
         form=form,
         question=task.question,
@@ -128,9 +130,9 @@ def answer_schema(config: Config, form: AnswerFormat = ONE_LABEL, *, needs_logpr
     """
     labels = tuple(config.task.labels)
     logprobs = config.panel.carries_logprobs(needed=needs_logprobs)
-    if config.panel.answer == "label":
+    if config.panel.answer != "chain_of_thought":
         if form.one_label:
-            return AnswerSchema(labels, logprobs=logprobs)
+            return AnswerSchema(labels, logprobs=logprobs, read=config.panel.answer == "read")
         return AnswerSchema((), json.dumps(form.schema(labels)))
     schema = json.dumps(_with_reason(form.key, form.schema(labels), config))
     return AnswerSchema(labels, schema, form.key, logprobs=logprobs) if form.one_label else AnswerSchema((), schema)

@@ -33,7 +33,10 @@ PERCENTILES = (50, 95, 99)
 
 
 class _Answers(NamedTuple):
-    """Sums over the answers of a run; `latency_s` has their percentiles, None where they are not known."""
+    """Sums over the answers of a run; `latency_s` has their percentiles, None where they are not known.
+
+    `bounded` counts those whose engine told of its likeliest labels only.
+    """
 
     completions: int
     errors: dict[str, int]
@@ -41,6 +44,7 @@ class _Answers(NamedTuple):
     cached_prompt_tokens: int
     output_tokens: int
     latency_s: dict[int, float | None]
+    bounded: int
 
 
 def collect_metrics(folder: RunFolder, config: ReportConfig) -> Metrics:
@@ -57,7 +61,7 @@ def collect_metrics(folder: RunFolder, config: ReportConfig) -> Metrics:
     answers = _answers(folder)
     votes, labels = pq.read_table(folder.votes), pq.read_table(folder.labels)
     evaluation = read_evaluation(folder)
-    counts = _vote_counts(folder, votes, labels)
+    counts = _vote_counts(folder, votes, labels, answers.bounded)
     abstained = labels.column("label").null_count
     engine = _engine(folder, answers, labels.num_rows)
     teacher = evaluation.teacher if evaluation else None
@@ -93,12 +97,13 @@ def collect_metrics(folder: RunFolder, config: ReportConfig) -> Metrics:
     )
 
 
-def _vote_counts(folder: RunFolder, votes: pa.Table, labels: pa.Table) -> VoteCounts:
+def _vote_counts(folder: RunFolder, votes: pa.Table, labels: pa.Table, bounded: int) -> VoteCounts:
     unparsable = votes.column("unparsable").drop_null().to_pylist()
     return VoteCounts(
         counted=votes.num_rows - len(unparsable),
         saved=sum(labels.column("votes_saved").to_pylist()),
         unparsable=sum(not reason.startswith("error: ") for reason in unparsable),
+        bounded=bounded,
         position_bias=_position_bias(folder),
     )
 
@@ -135,7 +140,7 @@ def review_of(folder: RunFolder) -> ReviewFigures | None:
 
 
 def _answers(folder: RunFolder) -> _Answers:
-    completions = prompt = cached = output = 0
+    completions = prompt = cached = output = bounded = 0
     errors: Counter[str] = Counter()
     latencies = array("d")
     for completion in read_completions(folder.completions):
@@ -146,8 +151,10 @@ def _answers(folder: RunFolder) -> _Answers:
         prompt += completion.prompt_tokens
         cached += completion.cached_prompt_tokens
         output += completion.output_tokens
+        bounded += bool(completion.unread_choices)
         latencies.append(completion.latency_s or 0.0)
-    return _Answers(completions, dict(sorted(errors.items())), prompt, cached, output, _percentiles(latencies))
+    latency_s = _percentiles(latencies)
+    return _Answers(completions, dict(sorted(errors.items())), prompt, cached, output, latency_s, bounded)
 
 
 def _percentiles(latencies: "array[float]") -> dict[int, float | None]:
@@ -172,6 +179,10 @@ def _engine(folder: RunFolder, answers: _Answers, documents: int) -> EngineFigur
         cached_prompt_tokens=cached_prompt_tokens,
         cached_share=round(cached_prompt_tokens / prompt_tokens, 4) if prompt_tokens else None,
         predicted_cached_share=plan.predicted_cached_share if plan else None,
+        uncached_tokens_per_label=round((prompt_tokens - cached_prompt_tokens) / documents, 1)
+        if prompt_tokens
+        else None,
+        predicted_uncached_tokens_per_label=plan.uncached_tokens_per_label if plan else None,
         prompt_order=plan.prompt_order if plan else None,
         output_tokens=answers.output_tokens,
         output_tokens_per_s=round(answers.output_tokens / wall_s, 3) if wall_s else None,

@@ -26,6 +26,8 @@ class VoteCounts(Part):
     """Not asked, because the stop rule made them unnecessary."""
     unparsable: int
     """Answers without a label; an error row has no answer and is counted under `errors`."""
+    bounded: int = 0
+    """Answers whose engine told of its likeliest labels only, so that the others' probabilities are bounds."""
     position_bias: PositionFigures | None = None
 
 
@@ -71,6 +73,9 @@ class EngineFigures(Part):
     cached_prompt_tokens: int | None = None
     cached_share: float | None = None
     predicted_cached_share: float | None = None
+    uncached_tokens_per_label: float | None = None
+    """Prompt tokens that the engine computed, per text: what a label costs where nothing is generated."""
+    predicted_uncached_tokens_per_label: float | None = None
     prompt_order: str | None = None
     output_tokens: int | None = None
     output_tokens_per_s: float | None = None

@@ -1,7 +1,9 @@
 """The sentences that report and commands make of a run's figures; those about scores are in student/wording.py."""
 
-from xpoll.core.formatting import with_unit
-from xpoll.report.metrics import Assumptions, EnergyEstimate, EnergyFigures
+from collections.abc import Iterator
+
+from xpoll.core.formatting import counted, percent, with_unit
+from xpoll.report.metrics import Assumptions, EnergyEstimate, EnergyFigures, EngineFigures, Metrics
 from xpoll.votes.review.sample import NoBound
 
 NO_BOUND: dict[NoBound, str] = {
@@ -10,6 +12,40 @@ NO_BOUND: dict[NoBound, str] = {
     "labels changed": "the labels have changed since the sample was drawn; draw a new one",
 }
 """Why no bound on the labels' accuracy is stated."""
+
+SHORT_OF_PREDICTION = 0.1
+"""By how much the cached share of prompt tokens may fall below the predicted one before it is named. On the CPU engine
+runs differ from their prediction by up to 0.02 (docs/prefixes.md)."""
+
+
+def prefix_sentences(engine: EngineFigures) -> Iterator[str]:
+    """What the prefix cache held against what the plan predicted, and a warning where that is much less."""
+    measured, predicted = engine.cached_share, engine.predicted_cached_share
+    if measured is None:
+        return
+    expected = "not predicted" if predicted is None else f"predicted {percent(predicted)}"
+    tokens = ""
+    if engine.uncached_tokens_per_label is not None:
+        planned = engine.predicted_uncached_tokens_per_label
+        beside = "" if planned is None else f" (predicted {planned:g})"
+        tokens = f"; {engine.uncached_tokens_per_label:g} uncached prompt tokens a label{beside}"
+    yield f"prefix cache: {expected}, measured {percent(measured)} ({engine.prompt_order}){tokens}"
+    if predicted is not None and measured < predicted - SHORT_OF_PREDICTION:
+        yield (
+            f"warning: the prefix cache held {100 * (predicted - measured):.0f} points less of the prompt tokens than "
+            "predicted: does the engine serve others too, or is its KV cache smaller than the plan says? "
+            "see docs/prefixes.md"
+        )
+
+
+def bounded_sentence(metrics: Metrics) -> str | None:
+    """Says how many answers tell of their likeliest labels only; None where all tell of all."""
+    if not metrics.votes.bounded:
+        return None
+    answers = counted(metrics.votes.bounded, "answer")
+    return (
+        f"{answers} told of the likeliest labels only; the probabilities of the others are bounds (docs/decisions.md)"
+    )
 
 
 def energy_reasons(energy: EnergyFigures) -> str:

@@ -21,6 +21,11 @@ def check_votes(config: Config) -> None:
     wrong = [key for key in LIMITED if key not in kind.allows and _is_set(config, key)]
     if method.needs_logprobs and "panel.logprobs" not in kind.allows:
         wrong.append("vote.method")
+    if config.panel.answer == "read" and not kind.form.one_label:
+        raise ConfigError(
+            f"task.kind = {config.task.kind!r} knows no panel.answer = 'read': a text may have several labels",
+            mend="--set panel.answer=label",
+        )
     if wrong:
         raise ConfigError(
             f"task.kind = {config.task.kind!r} knows no {', '.join(wrong)} but the default", mend="see docs/tasks.md"

@@ -1,18 +1,43 @@
-"""Probability of each choice, from the logprobs of the tokens of one constrained answer."""
+"""Probability of each choice, from the logprobs of the tokens of one constrained answer.
+
+An engine tells of the NUM_ALTERNATIVES likeliest tokens at each place. With more choices than that the others are
+bounds: they share what the told ones left of the probability, and the row says how many they are.
+"""
 
 import math
 import re
 from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 from xpoll.core.records import AnswerSchema
 
-NUM_ALTERNATIVES = 20  # vLLM's and OpenAI's limit; a grammar allows fewer first tokens of labels than that
+NUM_ALTERNATIVES = 20
+"""vLLM's and OpenAI's limit."""
+
+LEAST_PROBABILITY = 1e-9
+"""Of a choice that was not told of: it is unlikely, not impossible."""
+
+
+class ChoiceLogprobs(NamedTuple):
+    """What an answer tells of its choices.
+
+    Attributes:
+        choice_logprobs: Natural logarithm of each choice's probability, normalised over the choices.
+        unread_choices: How many of them are bounds, because the engine told nothing of them.
+    """
+
+    choice_logprobs: tuple[float, ...]
+    unread_choices: int
+
+    def as_fields(self) -> dict[str, Any]:
+        """The fields of a Completion."""
+        return self._asdict()
 
 
 def answer_logprobs(
     tokens: Sequence[str], alternatives: Sequence[Mapping[str, float]], answer: AnswerSchema
-) -> tuple[float, ...] | None:
-    """`choice_logprobs` of an answer: a bare choice, or the value of its JSON property; None without choices.
+) -> ChoiceLogprobs | None:
+    """What an answer tells of its choices: a bare choice, or the value of its JSON property; None without choices.
 
     Args:
         tokens: Text of each token of the answer, in order.
@@ -33,8 +58,8 @@ def answer_logprobs(
 
 def choice_logprobs(
     tokens: Sequence[str], alternatives: Sequence[Mapping[str, float]], choices: Sequence[str], *, start: int = 0
-) -> tuple[float, ...] | None:
-    """Natural logarithm of each choice's probability, normalised over the choices.
+) -> ChoiceLogprobs | None:
+    """How likely the engine held each choice to be.
 
     Walks along the answer. At each token, every alternative that matches exactly one choice adds its
     probability to that choice; one that matches several choices is resolved by a later token if the answer
@@ -48,7 +73,7 @@ def choice_logprobs(
         start: Position in the answer, in characters, where the choice begins.
 
     Returns:
-        One value per choice; None if a tenth or more of the probability cannot be attributed to a choice.
+        The choices' logprobs; None if a tenth or more of the probability cannot be attributed to a choice.
     """
     mass = [0.0] * len(choices)
     path_logprob, written, position = 0.0, "", 0
@@ -69,8 +94,10 @@ def choice_logprobs(
     total = sum(mass)
     if total < 0.9 or min(mass) < 0 or total > 1.1:
         return None
-    floor = 1e-9  # a choice that is not among the top alternatives is unlikely, not impossible
-    return tuple(math.log(max(share / total, floor)) for share in mass)
+    unread = mass.count(0)
+    bound = max(LEAST_PROBABILITY, (1 - total) / max(unread, 1))
+    shares = [share or bound for share in mass]
+    return ChoiceLogprobs(tuple(math.log(share / sum(shares)) for share in shares), unread)
 
 
 def _fitting(written: str, choices: Sequence[str]) -> list[int]:

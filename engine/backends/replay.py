@@ -23,7 +23,15 @@ from xpoll.core.tables.readers import Row, stream_rows
 from xpoll.engine.backends.backend import BackendSettings, Load
 
 ANY_PERSONA = ""
-KEPT = ("text", "finish_reason", "choice_logprobs", "prompt_tokens", "cached_prompt_tokens", "output_tokens")
+KEPT = (
+    "text",
+    "finish_reason",
+    "choice_logprobs",
+    "unread_choices",
+    "prompt_tokens",
+    "cached_prompt_tokens",
+    "output_tokens",
+)
 
 
 class ReplayOptions(Section):

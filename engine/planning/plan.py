@@ -74,6 +74,12 @@ class Plan(Result):
         """How many texts a poll is done with: documents, and those without content."""
         return self.documents + self.probes
 
+    @property
+    def uncached_tokens_per_label(self) -> float | None:
+        """Prompt tokens to compute per text in the chosen order, at most; None where it is not predicted."""
+        predicted = self.predicted.get(self.prompt_order)
+        return round(predicted.computed_tokens_each * self.prompts / self.to_settle, 1) if predicted else None
+
 
 class BatchPlan(Plan):
     """plan.json of a batch file."""

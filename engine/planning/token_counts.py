@@ -11,6 +11,8 @@ from typing import Any, Literal
 
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
+from xpoll.core.control_tokens import control_tokens_in
+from xpoll.core.errors import ConfigError
 from xpoll.core.models import model_file
 from xpoll.core.records import Prompt
 from xpoll.engine.planning.prefix import Tokens
@@ -38,6 +40,38 @@ def tokens_of(prompts: Sequence[Prompt], model: str) -> tuple[list[Tokens], Coun
         return [[text[i : i + size] for i in range(0, len(text), size)] for text in texts], "characters"
     encodings = _tokenizer(str(tokenizer_file)).encode_batch(texts, add_special_tokens=False)
     return [encoding.ids for encoding in encodings], "tokenizer"
+
+
+def check_labels(labels: Sequence[str], model: str) -> None:
+    """Refuses labels that a read cannot tell apart, where the model's tokenizer is on this machine.
+
+    Args:
+        labels: The labels.
+        model: `engine.model`.
+
+    Raises:
+        ConfigError: a label has no token or holds a control token, or two labels have the same tokens.
+    """
+    tokenizer_file = model_file(model, "tokenizer.json")
+    if tokenizer_file is None:
+        return
+    of_tokens: dict[tuple[int, ...], str] = {}
+    control = control_tokens_in(tokenizer_file)
+    for label in labels:
+        tokens = tuple(_tokenizer(str(tokenizer_file)).encode(label, add_special_tokens=False).ids)
+        if marks := [mark for mark in control if mark in label]:
+            problem = f"{label!r} holds {marks[0]!r}, a control token"
+        elif not tokens:
+            problem = f"{label!r} has no token"
+        elif tokens in of_tokens:
+            problem = f"{of_tokens[tokens]!r} and {label!r} have the same tokens"
+        else:
+            of_tokens[tokens] = label
+            continue
+        raise ConfigError(
+            f'task.labels: panel.answer = "read" cannot tell labels of {model} apart: {problem}',
+            mend="rename a label, or --set panel.answer=label",
+        )
 
 
 @lru_cache(maxsize=1)

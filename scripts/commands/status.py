@@ -24,7 +24,7 @@ from xpoll.pipeline.state import is_done
 from xpoll.pipeline.steps import STEPS
 from xpoll.report.figures import RATERS, scores_of
 from xpoll.report.metrics import CostFigures, EnergyFigures, read_metrics
-from xpoll.report.wording import assumption_sentences, estimate_sentence
+from xpoll.report.wording import assumption_sentences, bounded_sentence, estimate_sentence, prefix_sentences
 from xpoll.scripts.arguments import JOB
 from xpoll.student.evaluation import Evaluation, read_evaluation, verdict_in
 from xpoll.student.wording import comparison_sentence, seeds_sentence, verdict_sentence, votes_sentence
@@ -114,10 +114,8 @@ def show_metrics(folder: RunFolder, *, as_json: bool) -> int:
     print(f"labels: {labels.decided} decided, {labels.abstained} abstained")
     rates = f"{number(engine.documents_per_s)} documents/s, {number(engine.output_tokens_per_s)} output tokens/s"
     print(f"engine: {engine.model} on {engine.device}, start {duration(engine.startup_s)}, {rates}")
-    if engine.cached_share is not None:
-        predicted = engine.predicted_cached_share
-        expected = "not predicted" if predicted is None else f"predicted {percent(predicted)}"
-        print(f"prefix cache: {expected}, measured {percent(engine.cached_share)} ({engine.prompt_order})")
+    for line in (*prefix_sentences(engine), *filter(None, [bounded_sentence(metrics)])):
+        print(line)
     _show_energy_and_cost(metrics.energy, metrics.cost)
     _show_quality(read_evaluation(folder))
     print(f"report: {folder.report}")

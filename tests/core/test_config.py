@@ -37,7 +37,7 @@ def test_overrides_win_over_the_file_and_the_last_one_over_the_first(tmp_path: P
         ("pannel.samples=3", "unknown config key pannel -> did you mean panel"),
         ("engine.modl=x", "did you mean engine.model?"),
         ("panel.samples=0", "panel.samples: input should be greater than or equal to 1, got 0"),
-        ("panel.answer=essay", "panel.answer: input should be 'label' or 'chain_of_thought', got 'essay'"),
+        ("panel.answer=essay", "panel.answer: input should be 'label', 'read' or 'chain_of_thought', got 'essay'"),
         ("panel.samples", "is not of the form section.key=value"),
         ("panel.stop=often", "panel.stop: must be 'never', 'decided' or a number between 0.5 and 1, got 'often'"),
         ("panel.stop=0.3", "panel.stop: must be 'never', 'decided' or a number between 0.5 and 1, got 0.3"),
@@ -56,6 +56,19 @@ def test_a_wrong_key_or_value_is_one_line_that_names_it(tmp_path: Path, override
         load_config(write(tmp_path), [override])
     assert said in str(raised.value), raised.value
     assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        ("panel.samples=3", "samples must be 1 with answer = 'read', which is the same each time, got 3"),
+        ("panel.logprobs=false", "logprobs must not be false with answer = 'read', which consists of them"),
+    ],
+)
+def test_a_read_knows_neither_several_samples_nor_no_logprobs(tmp_path: Path, override: str, said: str) -> None:
+    with pytest.raises(ConfigError) as raised:
+        load_config(write(tmp_path), ["panel.answer=read", override])
+    assert said in str(raised.value)
 
 
 def test_a_missing_section_is_named(tmp_path: Path) -> None:

@@ -6,11 +6,13 @@ from typing import Any
 
 import pytest
 from pyarrow import fs
+from tokenizers import Tokenizer, normalizers
 
 from tests.support.simulated_job import write_simulated_job
+from tests.support.tiny import make_tiny_llama
 from xpoll.core.config import Config
 from xpoll.core.config_file import load_config
-from xpoll.core.errors import InputError
+from xpoll.core.errors import ConfigError, InputError
 from xpoll.core.files import write_json
 from xpoll.core.records import COMPLETION_SCHEMA, Completion, Document, stream_records, to_table
 from xpoll.core.tables import readers
@@ -121,3 +123,25 @@ def test_a_whole_run_reads_its_input_once(tmp_path: Path, job: Path, opened: Cou
     config = load_config(job, ["student.min_steps=2", "student.epochs=1"])
     whole_path(config)
     assert opened == {"texts.csv": 1}
+
+
+@pytest.mark.parametrize(
+    ("labels", "said"),
+    [
+        ("['good', '<|end|>']", "'<|end|>' holds '<|end|>', a control token"),
+        ('["é", "e\\u0301"]', "have the same tokens"),
+    ],
+)
+def test_labels_that_a_read_cannot_tell_apart_end_the_job_before_an_engine_starts(
+    job: Path, tmp_path: Path, labels: str, said: str
+) -> None:
+    folder = make_tiny_llama(tmp_path / "tiny")
+    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    tokenizer.normalizer = normalizers.NFC()
+    tokenizer.save(str(folder / "tokenizer.json"))
+    overrides = [f"task.labels={labels}", "panel.answer=read", f'engine.model="{folder}"']
+    with pytest.raises(ConfigError) as raised:
+        outline(load_config(job, overrides))
+    assert said in str(raised.value)
+    assert "\n" not in str(raised.value)
+    outline(load_config(job, [*overrides, "panel.answer=label"]))

@@ -112,7 +112,7 @@ def completion_fields(response: Mapping[str, Any], answer: AnswerSchema) -> list
                 "text": choice["message"].get("content") or "",
                 "finish_reason": choice.get("finish_reason"),
                 "output_tokens": tokens,
-                "choice_logprobs": _choice_logprobs(choice, answer),
+                **_choice_logprobs(choice, answer),
             }
             for choice, tokens in zip(choices, shares, strict=True)
         ]
@@ -132,16 +132,17 @@ def _output_tokens(choices: Sequence[Mapping[str, Any]], total: int) -> list[int
     return [each + (i < rest) for i in range(len(choices))]
 
 
-def _choice_logprobs(choice: Mapping[str, Any], answer: AnswerSchema) -> tuple[float, ...] | None:
+def _choice_logprobs(choice: Mapping[str, Any], answer: AnswerSchema) -> dict[str, Any]:
     content = (choice.get("logprobs") or {}).get("content") or []
     if not content or not answer.logprobs:
-        return None
+        return {}
     # The token itself is not always among the alternatives.
     alternatives = [
         {option["token"]: float(option["logprob"]) for option in [*(step.get("top_logprobs") or []), step]}
         for step in content
     ]
-    return answer_logprobs([step["token"] for step in content], alternatives, answer)
+    told = answer_logprobs([step["token"] for step in content], alternatives, answer)
+    return told.as_fields() if told else {}
 
 
 def error_message(body: Any) -> str:

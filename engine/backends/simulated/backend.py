@@ -129,8 +129,9 @@ class SimulatedBackend:
         else:
             truth = true_choice(document_id, schema.choices, options.seed)
             text = draw_choice(schema.choices, truth, options.agreement, agrees, other)
+            likeliest = text if schema.read else truth
             text = text if schema.json_schema is None else json_text(schema.choice_property, text)
-            logprobs = drawn_logprobs(schema.choices, truth, options.agreement) if schema.logprobs else None
+            logprobs = drawn_logprobs(schema.choices, likeliest, options.agreement) if schema.logprobs else None
         return Completion(
             document_id,
             persona_id,

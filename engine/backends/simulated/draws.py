@@ -123,13 +123,15 @@ def draw_text(output_tokens: int, word: int) -> str:
 
 
 def draw_length(prompt: Prompt, options: SimulatedOptions, length: int) -> int:
-    """Tokens of an answer: uniform from 0.5 to 1.5 times the mean, at most the prompt's max_tokens.
+    """Tokens of an answer: uniform from 0.5 to 1.5 times the mean, at most the prompt's max_tokens; of a read, one.
 
     Args:
         prompt: The prompt.
         options: Has the means.
         length: A draw below 2**32.
     """
+    if prompt.answer.read:
+        return 1
     if prompt.answer.json_schema is not None:
         mean = options.json_output_tokens
     else:

@@ -2,8 +2,10 @@
 
 import asyncio
 import json
+import re
 import sys
 import time
+from collections.abc import Sequence
 from itertools import count
 from typing import Any
 
@@ -18,6 +20,7 @@ from xpoll.engine.backends.openai.chat_api import fold_system
 from xpoll.engine.backends.vllm import versions
 from xpoll.engine.backends.vllm.encoding import encoder_of
 from xpoll.engine.backends.vllm.output_tail import OutputTail
+from xpoll.engine.backends.vllm.reads import Read, Reader, tree_of
 from xpoll.engine.backends.vllm.xpu import check_visible, prepare_xpu
 from xpoll.engine.devices.find import Device
 from xpoll.engine.devices.intel_products import product_named
@@ -55,6 +58,7 @@ class VllmBackend:
         self._settings = settings
         self._numbers = count()
         self._load_seen = Load(0, 0)
+        self._readers: dict[tuple[tuple[str, ...], str], Reader] = {}
 
     async def start(self) -> None:
         """Loads the model; 25 to 60 s on a CPU.
@@ -71,6 +75,7 @@ class VllmBackend:
         self._context = self._engine.model_config.max_model_len
         self._tokenizer = await versions.tokenizer_of(self._engine)
         self._control = control_tokens_of(self._tokenizer)
+        self._marks = re.compile("|".join(map(re.escape, self._control)) or "(?!)")
         self._encode = encoder_of(self._tokenizer)
         if not getattr(self._tokenizer, "chat_template", None):
             raise EngineError(
@@ -171,7 +176,8 @@ class VllmBackend:
             )
 
         try:
-            token_ids = self._token_ids(prompt)
+            rendered = self._rendered(prompt)
+            token_ids = self._encode(rendered)
         except Exception as error:  # a prompt that the template or tokenizer refuses is an error row
             return end(error_kind="template", error=f"{type(error).__name__}: {error}")
         max_tokens = prompt.sampling.max_tokens
@@ -184,6 +190,8 @@ class VllmBackend:
         try:
             if not self.seed_is_safe and (problem := seed_problem(prompt, self._settings.device)) is not None:
                 raise ValueError(problem)
+            if prompt.answer.read and versions.reads_tokens():
+                return end(**_answer_read(await self._reader(prompt, rendered).read(token_ids), prompt.answer.choices))
             params = sampling_params(prompt, max_tokens or self._context - len(token_ids))
             output = await self._generate(token_ids, params)
         except versions.request_errors() as error:  # vLLM refuses this request and keeps running
@@ -195,19 +203,34 @@ class VllmBackend:
             prompt_tokens=len(token_ids),
             cached_prompt_tokens=output.num_cached_tokens or 0,
             output_tokens=len(answer.token_ids),
-            choice_logprobs=_choice_logprobs(answer, prompt) if prompt.answer.logprobs else None,
+            **(_choice_logprobs(answer, prompt) if prompt.answer.logprobs else {}),
         )
 
-    def _token_ids(self, prompt: Prompt) -> list[int]:
+    def _reader(self, prompt: Prompt, rendered: str) -> Reader:
+        """The reader of a prompt's labels; raises ValueError where the model cannot tell them apart."""
+        tail = rendered[max((found.end() for found in self._marks.finditer(rendered)), default=0) :]
+        choices = prompt.answer.choices
+        if (choices, tail) not in self._readers:
+            named = [label for label in choices for mark in self._control if mark in label]
+            if named:
+                raise ValueError(f"the label {named[0]!r} holds a control token of the model")
+            tree = tree_of(choices, self._encode, tail, self._tokenizer.eos_token_id)
+            self._readers[choices, tail] = Reader(tree, self._generate)
+        return self._readers[choices, tail]
+
+    def token_ids(self, prompt: Prompt) -> list[int]:
+        """The tokens of a prompt as the engine gets them."""
+        return self._encode(self._rendered(prompt))
+
+    def _rendered(self, prompt: Prompt) -> str:
         messages = fold_system(prompt.messages) if self._fold_system else prompt.messages
-        text = self._tokenizer.apply_chat_template(
+        text: str = self._tokenizer.apply_chat_template(
             messages_without_control_tokens(messages, self._control),
             add_generation_prompt=True,
             tokenize=False,
             **_more(prompt).get("chat_template_kwargs", {}),
         )
-        ids: list[int] = self._encode(text)
-        return ids
+        return text
 
     async def _generate(self, token_ids: list[int], params: Any) -> Any:
         from vllm.v1.engine.exceptions import EngineDeadError as VllmEngineDeadError
@@ -311,9 +334,23 @@ def sampling_params(prompt: Prompt, max_tokens: int) -> Any:
     )
 
 
-def _choice_logprobs(answer: Any, prompt: Prompt) -> tuple[float, ...] | None:
+def _answer_read(read: Read, choices: Sequence[str]) -> dict[str, Any]:
+    """The fields of a Completion; its text is the likeliest choice."""
+    return {
+        "text": choices[read.logprobs.index(max(read.logprobs))],
+        "finish_reason": "stop",
+        "prompt_tokens": read.prompt_tokens,
+        "cached_prompt_tokens": read.cached_tokens,
+        "output_tokens": read.output_tokens,
+        "choice_logprobs": read.logprobs,
+        "unread_choices": read.unread,
+    }
+
+
+def _choice_logprobs(answer: Any, prompt: Prompt) -> dict[str, Any]:
     tokens, alternatives = [], []
     for token_id, options in zip(answer.token_ids, answer.logprobs, strict=True):
         tokens.append(options[token_id].decoded_token)
         alternatives.append({option.decoded_token: option.logprob for option in options.values()})
-    return answer_logprobs(tokens, alternatives, prompt.answer)
+    told = answer_logprobs(tokens, alternatives, prompt.answer)
+    return told.as_fields() if told else {}

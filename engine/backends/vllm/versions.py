@@ -77,3 +77,10 @@ def request_errors() -> tuple[type[Exception], ...]:
 def waiting_requests(scheduler_stats: Any) -> int:
     """Number of waiting requests; from 0.20 on, those that wait for a grammar or for cache are counted separately."""
     return int(scheduler_stats.num_waiting_reqs + getattr(scheduler_stats, "num_skipped_waiting_reqs", 0))
+
+
+def reads_tokens() -> bool:
+    """Whether vLLM tells of the tokens that it is asked about, `logprob_token_ids`; without it a read is a label."""
+    from vllm import SamplingParams
+
+    return "logprob_token_ids" in inspect.signature(SamplingParams).parameters

@@ -11,7 +11,7 @@ LABELS = ["negative", "neutral", "positive"]
 
 def shares(*arguments: object, **options: object) -> list[float] | None:
     found = choice_logprobs(*arguments, **options)  # type: ignore[arg-type]
-    return None if found is None else [math.exp(value) for value in found]
+    return None if found is None else [math.exp(value) for value in found.choice_logprobs]
 
 
 def test_the_first_token_settles_labels_that_begin_differently() -> None:
@@ -59,3 +59,11 @@ def test_inside_json_the_choice_begins_where_its_property_does() -> None:
 def test_a_token_that_holds_the_quote_and_the_choice_is_not_read() -> None:
     tokens = ['{"label": "pos', "itive"]
     assert shares(tokens, [{tokens[0]: 0.0}, {"itive": 0.0}], LABELS, start=11) is None
+
+
+def test_choices_beyond_the_told_ones_share_what_is_left_and_are_counted() -> None:
+    labels = [f"{letter}bc" for letter in "abcdefgh"]
+    found = choice_logprobs(["a"], [{"a": math.log(0.6), "b": math.log(0.34)}], labels)
+    assert found is not None
+    assert found.unread_choices == 6
+    assert [math.exp(value) for value in found.choice_logprobs] == pytest.approx([0.6, 0.34, *[0.01] * 6])

@@ -34,10 +34,10 @@ def test_the_chat_template_is_told_what_the_job_says_and_vllm_is_not(tmp_path: P
         return Prompt("d", "p", 0, ({"role": "user", "content": "a"},), Sampling(0.8, 1.0, 4, more), AnswerSchema())
 
     told = prompt(EngineConfig(chat_template_kwargs={"thinking": True}).sampling_more)
-    texts = [backend._tokenizer.decode(backend._token_ids(each)) for each in (told, prompt(None))]
+    texts = [backend._tokenizer.decode(backend.token_ids(each)) for each in (told, prompt(None))]
     assert [text.endswith("off") for text in texts] == [False, True]
     counted, _ = tokens_of([told, prompt(None)], str(tmp_path / "tiny"))
-    assert [len(tokens) for tokens in counted] == [len(backend._token_ids(each)) for each in (told, prompt(None))]
+    assert [len(tokens) for tokens in counted] == [len(backend.token_ids(each)) for each in (told, prompt(None))]
     assert sampling_params(told, 4).max_tokens == 4
 
 
@@ -50,7 +50,7 @@ def test_prompts_are_tokenised_as_transformers_does_and_never_cut(tmp_path: Path
     messages = [{"role": "user", "content": "Ünïcödé, 語, \U0001f600 and \n\t more " * 9}]
     prompt = Prompt("d", "p", 0, tuple(messages), Sampling(0.8, 1.0, 4), AnswerSchema())
     theirs = backend._tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_dict=False)
-    assert backend._token_ids(prompt) == theirs
+    assert backend.token_ids(prompt) == theirs
     assert len(theirs) > 300
 
 
@@ -61,7 +61,7 @@ def test_control_tokens_in_a_text_are_no_control_tokens_in_its_prompt(tmp_path: 
 
     def control_tokens(text: str) -> list[str]:
         messages = ({"role": "system", "content": "judge"}, {"role": "user", "content": text})
-        ids = backend._token_ids(Prompt("d", "p", 0, messages, Sampling(0.8, 1.0, 4), AnswerSchema(("good", "bad"))))
+        ids = backend.token_ids(Prompt("d", "p", 0, messages, Sampling(0.8, 1.0, 4), AnswerSchema(("good", "bad"))))
         tokens = backend._tokenizer.convert_ids_to_tokens(ids)
         return [token for token in tokens if token in SPECIAL]
 
