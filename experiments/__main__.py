@@ -4,6 +4,7 @@ An experiment is a folder experiments/NAME with NAME.py, whose `measure(paramete
 """
 
 import argparse
+import os
 from pathlib import Path
 
 from xpoll.benchmarks.runner.suite import Suite, run_suite
@@ -24,6 +25,9 @@ def main() -> int:
     parser.add_argument("--set", action="append", default=[], metavar="parameters.KEY=VALUE")
     parser.add_argument("--output", type=Path)
     parsed = parser.parse_args()
+    # Measurements in subprocesses import the experiment, which is part of no package.
+    paths = [str(FOLDER.parent), *filter(None, [os.environ.get("PYTHONPATH")])]
+    os.environ["PYTHONPATH"] = os.pathsep.join(paths)
     return show_suite(run_suite(suite_of(parsed.name), overrides=parsed.set, output=parsed.output), as_json=False)
 
 

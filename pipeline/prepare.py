@@ -22,7 +22,6 @@ from xpoll.engine.journal.journal import count_answers
 from xpoll.engine.journal.session import is_settled
 from xpoll.engine.planning.fit import require_fit
 from xpoll.engine.planning.plan import NAMED, Chosen, Plan, make_plan, read_plan
-from xpoll.engine.planning.token_counts import check_labels
 from xpoll.personas.documents import Inputs, read_inputs
 from xpoll.personas.panel import ChosenPanel, find_panel, planned_panel, write_panel
 from xpoll.personas.persona import Persona
@@ -138,8 +137,6 @@ def _plan(
     logprobs: bool,
 ) -> Plan:
     probes = len(probe_documents(config))
-    if config.panel.answer == "read":
-        check_labels(list(config.task.labels), config.engine.model)
     plan = make_plan(
         {order: prompts_of(config, inputs.first, panel, order, logprobs=logprobs) for order in orders_of(config)},
         documents=inputs.documents,

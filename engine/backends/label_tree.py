@@ -19,7 +19,7 @@ TOLERANCE = 5e-4
 
 
 class SameTokensError(ValueError):
-    """Two labels have the same tokens, or one has none, so that no model can tell them apart."""
+    """Two labels have the same tokens, or one has none, so that no model can tell them apart; says which."""
 
 
 class LabelTree:
@@ -28,18 +28,19 @@ class LabelTree:
     Args:
         labels: Token ids of each label, in the labels' order.
         end: Token that ends an answer; follows a label that another one continues.
+        names: The labels, for errors.
 
     Raises:
-        SameTokensError: names the places, from 0, of labels with the same tokens, or of one without any.
+        SameTokensError: two labels have the same tokens, or one has none.
     """
 
-    def __init__(self, labels: Sequence[Sequence[int]], end: int) -> None:
+    def __init__(self, labels: Sequence[Sequence[int]], end: int, names: Sequence[str]) -> None:
         paths = [tuple(label) for label in labels]
         for place, path in enumerate(paths):
             if not path:
-                raise SameTokensError(f"{place}")
+                raise SameTokensError(f"{names[place]!r} has no token")
             if path in paths[:place]:
-                raise SameTokensError(f"{paths.index(path)} {place}")
+                raise SameTokensError(f"{names[paths.index(path)]!r} and {names[place]!r} have the same tokens")
         self.following: dict[Path, list[int]] = {}
         """Tokens that can follow each beginning that is not a whole label."""
         beginnings = {path[:length] for path in paths for length in range(len(path))}
@@ -52,6 +53,11 @@ class LabelTree:
                 after = self.following.setdefault(whole[:length], [])
                 if token not in after:
                     after.append(token)
+
+    @property
+    def most_requests(self) -> int:
+        """How many requests a walk takes at most: one for each beginning that something follows."""
+        return len(self.following)
 
     def below(self, path: Path) -> list[int]:
         """Every token that can come after a beginning, at once or later; those that follow at once stand first."""

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from xpoll.core.config import EngineConfig
 from xpoll.core.files import read_json
-from xpoll.core.records import Prompt
+from xpoll.core.records import AnswerSchema, Prompt
 from xpoll.core.results import Part, Result, read_result
 from xpoll.engine.backends.registry import device_kind, spec_of
 from xpoll.engine.devices.find import Device, find_intel_gpus, left_out
@@ -16,7 +16,7 @@ from xpoll.engine.planning.kv_cache import cache_of, engine_options
 from xpoll.engine.planning.model_shape import ModelShapeOnDisk, shape_of
 from xpoll.engine.planning.prefix import Prediction, Tokens, choose, predict_cache_hits, sample_of
 from xpoll.engine.planning.rate_bound import RateBound, TokensEach, rate_bound
-from xpoll.engine.planning.token_counts import CountedBy, tokens_of
+from xpoll.engine.planning.token_counts import CountedBy, tokens_of, tree_of_labels
 
 SAMPLE_PROMPTS = 256
 SAMPLE_DOCUMENTS = 8
@@ -59,6 +59,9 @@ class Plan(Result):
     replicas: int | None
     max_in_flight: int
     answer_max_tokens: int | None
+    requests_per_read: int | None = None
+    """At most, where answers are read: one, unless labels have several tokens. Predicted tokens are those of the
+    first."""
     prompt_order: str
     prompt_order_reason: str
     tokens_counted_by: str | None
@@ -163,6 +166,7 @@ def make_plan(
         replicas=len(devices) or None,
         max_in_flight=config.max_in_flight,
         answer_max_tokens=first.sampling.max_tokens if first else None,
+        requests_per_read=_requests_per_read(first.answer, config) if first else None,
         prompt_order=order,
         prompt_order_reason=reason,
         tokens_counted_by=counted_by,
@@ -173,6 +177,13 @@ def make_plan(
         fit=_fit(config.model, shape, vllm, devices) if cache and devices else None,
         rate_at_most=_rate(config.model, shape, vllm, devices, prediction, first) if prediction and first else None,
     )
+
+
+def _requests_per_read(answer: AnswerSchema, config: EngineConfig) -> int | None:
+    if not answer.read or not spec_of(config.backend).needs_model:
+        return None
+    tree = tree_of_labels(answer.choices, config.model)
+    return tree.most_requests if tree else None
 
 
 def _left_out(config: EngineConfig, devices: Sequence[Device]) -> list[str]:

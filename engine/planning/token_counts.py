@@ -15,9 +15,13 @@ from xpoll.core.control_tokens import control_tokens_in
 from xpoll.core.errors import ConfigError
 from xpoll.core.models import model_file
 from xpoll.core.records import Prompt
+from xpoll.engine.backends.label_tree import LabelTree, SameTokensError
 from xpoll.engine.planning.prefix import Tokens
 
 CHARACTERS_PER_TOKEN = 4
+
+NO_TOKEN = -1
+"""Stands for the token that ends an answer, which tokenizer.json does not name."""
 
 CountedBy = Literal["tokenizer", "characters"]
 
@@ -42,36 +46,34 @@ def tokens_of(prompts: Sequence[Prompt], model: str) -> tuple[list[Tokens], Coun
     return [encoding.ids for encoding in encodings], "tokenizer"
 
 
-def check_labels(labels: Sequence[str], model: str) -> None:
-    """Refuses labels that a read cannot tell apart, where the model's tokenizer is on this machine.
+def tree_of_labels(labels: Sequence[str], model: str) -> LabelTree | None:
+    """The tokens that a read walks down; None where the model's tokenizer is not on this machine.
 
     Args:
         labels: The labels.
         model: `engine.model`.
 
     Raises:
-        ConfigError: a label has no token or holds a control token, or two labels have the same tokens.
+        ConfigError: a read cannot tell the labels apart: one has no token or holds a control token, or two have the
+            same tokens.
     """
     tokenizer_file = model_file(model, "tokenizer.json")
     if tokenizer_file is None:
-        return
-    of_tokens: dict[tuple[int, ...], str] = {}
+        return None
+    tokenizer = _tokenizer(str(tokenizer_file))
+    tokens = [tokenizer.encode(label, add_special_tokens=False).ids for label in labels]
     control = control_tokens_in(tokenizer_file)
-    for label in labels:
-        tokens = tuple(_tokenizer(str(tokenizer_file)).encode(label, add_special_tokens=False).ids)
-        if marks := [mark for mark in control if mark in label]:
-            problem = f"{label!r} holds {marks[0]!r}, a control token"
-        elif not tokens:
-            problem = f"{label!r} has no token"
-        elif tokens in of_tokens:
-            problem = f"{of_tokens[tokens]!r} and {label!r} have the same tokens"
-        else:
-            of_tokens[tokens] = label
-            continue
+    try:
+        if marked := [
+            f"{label!r} holds {mark!r}, a control token" for label in labels for mark in control if mark in label
+        ]:
+            raise SameTokensError(marked[0])
+        return LabelTree(tokens, end=NO_TOKEN, names=labels)
+    except SameTokensError as error:
         raise ConfigError(
-            f'task.labels: panel.answer = "read" cannot tell labels of {model} apart: {problem}',
+            f'task.labels: panel.answer = "read" cannot tell labels of {model} apart: {error}',
             mend="rename a label, or --set panel.answer=label",
-        )
+        ) from error
 
 
 @lru_cache(maxsize=1)

@@ -219,3 +219,16 @@ def test_rows_may_join_a_poll_at_the_end_and_nowhere_else(tmp_path: Path) -> Non
             InputError, match=r"documents\.path: the first 2 rows of .* are not the ones that were polled"
         ):
             read_inputs(config, ["good", "bad"], polled=polled)
+
+
+def test_a_read_asks_as_a_label_answer_does_and_takes_the_labels_probabilities(tmp_path: Path) -> None:
+    config = config_of(tmp_path, "panel.samples=1", "panel.answer=read")
+    (read,) = build_prompts([Document("1", "Rain.", "train")], [Persona("a", "an optimist")], config)
+    (bare,) = build_prompts(
+        [Document("1", "Rain.", "train")],
+        [Persona("a", "an optimist")],
+        config_of(tmp_path, "panel.samples=1", "panel.answer=label"),
+    )
+    assert read.messages == bare.messages
+    assert (read.answer.choices, read.answer.read, read.answer.logprobs) == (("good", "bad"), True, True)
+    assert not bare.answer.read

@@ -139,7 +139,7 @@ def test_labels_that_a_read_cannot_tell_apart_end_the_job_before_an_engine_start
     tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
     tokenizer.normalizer = normalizers.NFC()
     tokenizer.save(str(folder / "tokenizer.json"))
-    overrides = [f"task.labels={labels}", "panel.answer=read", f'engine.model="{folder}"']
+    overrides = [f"task.labels={labels}", "panel.answer=read", "engine.backend=vllm", f'engine.model="{folder}"']
     with pytest.raises(ConfigError) as raised:
         outline(load_config(job, overrides))
     assert said in str(raised.value)

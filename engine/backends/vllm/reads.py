@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from xpoll.engine.backends.label_tree import LabelTree, Path, SameTokensError, Walk
+from xpoll.engine.backends.label_tree import LabelTree, Path, Walk
 
 MOST_TOKENS = 128
 """vLLM's limit of `logprob_token_ids` (vllm/sampling_params.py, MAX_LOGPROB_TOKEN_IDS)."""
@@ -119,7 +119,7 @@ def tree_of(labels: Sequence[str], encode: Callable[[str], list[int]], tail: str
         end: Token that ends an answer.
 
     Raises:
-        ValueError: a label has no token, or two labels have the same; says which.
+        SameTokensError: a label has no token, or two labels have the same; says which.
     """
     before = encode(tail)
     tokens = []
@@ -127,10 +127,4 @@ def tree_of(labels: Sequence[str], encode: Callable[[str], list[int]], tail: str
         both = encode(tail + label)
         joined = both[: len(before)] == before
         tokens.append(both[len(before) :] if joined else encode(label))
-    try:
-        return LabelTree(tokens, end)
-    except SameTokensError as error:
-        named = " and ".join(repr(labels[int(place)]) for place in str(error).split())
-        raise ValueError(
-            f'panel.answer = "read" cannot tell labels apart: {named} have the same tokens, or none'
-        ) from error
+    return LabelTree(tokens, end, labels)

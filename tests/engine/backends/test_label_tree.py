@@ -12,6 +12,10 @@ from xpoll.engine.backends.label_tree import TOLERANCE, LabelTree, Path, SameTok
 END = 9
 
 
+def tree_of(labels: list[tuple[int, ...]]) -> LabelTree:
+    return LabelTree(labels, END, [str(label) for label in labels])
+
+
 def model(path: Path, seed: int) -> dict[int, float]:
     """Logprobs of the tokens 0 to 9 after some tokens; peaked, as a model's are."""
     draw = Random(f"{seed} {path}")
@@ -32,7 +36,7 @@ def written(labels: list[tuple[int, ...]], seed: int) -> list[float]:
 
 
 def walked(labels: list[tuple[int, ...]], seed: int) -> tuple[list[float], int, int]:
-    walk, asked = Walk(LabelTree(labels, END)), 0
+    walk, asked = Walk(tree_of(labels)), 0
     while paths := walk.wanted():
         asked += len(paths)
         for path in paths:
@@ -52,7 +56,7 @@ def test_the_distribution_is_that_of_the_whole_labels(labels: list[tuple[int, ..
     assert sum(found) == pytest.approx(1)
     assert found == pytest.approx(written(labels, seed), abs=TOLERANCE)
     assert 0 <= unread < len(labels)
-    assert asked <= len(LabelTree(labels, END).following)
+    assert asked <= tree_of(labels).most_requests
 
 
 def test_labels_of_one_token_take_one_pass() -> None:
@@ -62,7 +66,7 @@ def test_labels_of_one_token_take_one_pass() -> None:
 
 
 def test_a_beginning_that_is_next_to_impossible_is_not_asked_about() -> None:
-    tree = LabelTree([(0,), (1, 2), (1, 3)], END)
+    tree = tree_of([(0,), (1, 2), (1, 3)])
     walk = Walk(tree)
     walk.learn((), {0: math.log(0.5), 1: math.log(1e-5)})
     assert walk.wanted() == []
@@ -72,7 +76,7 @@ def test_a_beginning_that_is_next_to_impossible_is_not_asked_about() -> None:
 
 
 def test_labels_that_no_model_can_tell_apart_are_named() -> None:
-    with pytest.raises(SameTokensError, match="0 2"):
-        LabelTree([(1, 2), (3,), (1, 2)], END)
-    with pytest.raises(SameTokensError, match="1"):
-        LabelTree([(1, 2), ()], END)
+    with pytest.raises(SameTokensError, match="'a' and 'c' have the same tokens"):
+        LabelTree([(1, 2), (3,), (1, 2)], END, "abc")
+    with pytest.raises(SameTokensError, match="'b' has no token"):
+        LabelTree([(1, 2), ()], END, "ab")

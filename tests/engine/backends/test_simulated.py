@@ -9,6 +9,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Coroutine, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -311,3 +312,13 @@ def test_without_choices_the_answer_is_free_text_or_minimal_json() -> None:
     assert cut.output_tokens == len(cut.text.split()) == 5
     (made,) = answers([text._replace(answer=AnswerSchema(json_schema='{"type": "object"}'))], time_scale=0)
     assert (made.text, made.error_kind) == ("{}", None)
+
+
+def test_a_read_names_its_likeliest_choice_and_generates_one_token() -> None:
+    prompts = [make_prompt(f"d{i}", logprobs=True) for i in range(40)]
+    reads = answers([each._replace(answer=replace(each.answer, read=True)) for each in prompts], agreement=0.7)
+    assert len({answer.text for answer in reads}) == len(LABELS)
+    for answer in reads:
+        assert answer.choice_logprobs is not None
+        assert answer.text == LABELS[answer.choice_logprobs.index(max(answer.choice_logprobs))]
+        assert answer.output_tokens == 1

@@ -57,5 +57,5 @@ def test_reads_of_the_real_engine_are_exact_and_bad_labels_are_rows(tmp_path: Pa
         assert [each.text for each in found[name]] == [labels[place] for place in logprobs.argmax(1)]
     assert all(each.unread_choices == 0 and each.output_tokens == 1 for each in found["letters"])
     assert [each.error_kind for each in bad] == ["refused", "refused"]
-    assert "have the same tokens, or none" in str(bad[0].error)
+    assert "'' has no token" in str(bad[0].error)
     assert "control token" in str(bad[1].error)

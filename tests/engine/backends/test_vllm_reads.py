@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from tests.engine.backends.test_label_tree import END, model, written
-from xpoll.engine.backends.label_tree import TOLERANCE, LabelTree
+from tests.engine.backends.test_label_tree import tree_of as tree_of_paths
+from xpoll.engine.backends.label_tree import TOLERANCE, SameTokensError
 from xpoll.engine.backends.vllm.reads import MOST_TOKENS, Reader, asks_at, tree_of
 
 PROMPT = [50, 51, 52]
@@ -42,7 +43,7 @@ class Engine:
 @pytest.mark.parametrize("seed", range(40))
 def test_a_read_is_the_probability_of_each_whole_label(seed: int) -> None:
     engine = Engine(seed)
-    read = asyncio.run(Reader(LabelTree(LABELS, END), engine.generate).read(PROMPT))
+    read = asyncio.run(Reader(tree_of_paths(LABELS), engine.generate).read(PROMPT))
     assert [math.exp(value) for value in read.logprobs] == pytest.approx(written(LABELS, seed), abs=TOLERANCE)
     assert read.cached_tokens == 2 * engine.requests
     assert read.prompt_tokens >= engine.requests * len(PROMPT)
@@ -54,19 +55,19 @@ def test_where_the_engine_follows_a_label_one_request_reads_all_of_it() -> None:
     assert len(followed) > 20
     for seed in followed:
         engine = Engine(seed)
-        asyncio.run(Reader(LabelTree([(0,), (1, 2), (1, 3)], END), engine.generate).read(PROMPT))
+        asyncio.run(Reader(tree_of_paths([(0,), (1, 2), (1, 3)]), engine.generate).read(PROMPT))
         assert engine.requests == 1
 
 
 def test_more_tokens_than_one_request_tells_of_take_several() -> None:
-    tree = LabelTree([(token,) for token in range(300)], END)
+    tree = tree_of_paths([(token,) for token in range(300)])
     asks = asks_at(tree, ())
     assert [len(ask.tokens) for ask in asks] == [128, 128, 44]
     assert sorted(token for ask in asks for token in ask.tokens) == list(range(300))
 
 
 def test_labels_of_one_token_are_read_in_one_step_without_a_mask() -> None:
-    (ask,) = asks_at(LabelTree([(0,), (1,)], END), ())
+    (ask,) = asks_at(tree_of_paths([(0,), (1,)]), ())
     params = ask.params()
     assert (params.max_tokens, params.allowed_token_ids, params.logprob_token_ids) == (1, None, [0, 1])
 
@@ -78,7 +79,7 @@ def test_a_label_is_tokenised_where_an_answer_begins() -> None:
 
 
 def test_labels_with_the_same_tokens_are_named() -> None:
-    with pytest.raises(ValueError, match="'a' and 'A'"):
+    with pytest.raises(SameTokensError, match="'a' and 'A'"):
         tree_of(["a", "b", "A"], lambda text: [ord(letter) for letter in text.lower()], "", END)
-    with pytest.raises(ValueError, match="'' have"):
+    with pytest.raises(SameTokensError, match="'' has no token"):
         tree_of(["a", ""], lambda text: list(text.encode()), "", END)
