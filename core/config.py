@@ -12,7 +12,7 @@ from pydantic import ConfigDict, Field, field_validator, model_validator
 from xpoll.core.task import Section as Section
 from xpoll.core.task import TaskConfig
 
-AnswerForm = Literal["label", "chain_of_thought"]
+AnswerForm = Literal["label", "chain_of_thought", "match"]
 PromptOrder = Literal["persona_first", "text_first"]
 
 
@@ -60,7 +60,9 @@ class PanelConfig(Section):
     samples: Annotated[int, Field(ge=1)] = 1
     """How many times each persona is asked about each text."""
     answer: AnswerForm = "label"
-    """`label`: the answer is one label. `chain_of_thought`: JSON with a short reason, then the label."""
+    """`label`: the answer is one label. `chain_of_thought`: JSON with a short reason, then the label. `match`: how well
+    each label matches the bare text, of one persona asked once; the only form of `engine.backend = "encoder"`, which
+    has it without being told. See docs/teachers.md."""
     order: Literal["auto"] | PromptOrder = "persona_first"
     """What stands first in a prompt: the persona, or what all personas share and then the text. `auto` takes the text
     where that halves the tokens to compute; it can cost a small model accuracy. See docs/prefixes.md."""
@@ -97,6 +99,9 @@ class PanelConfig(Section):
     def _somebody_is_asked(self) -> "PanelConfig":
         if not self.size:
             raise ValueError("personas must name at least one persona where there is no persona_file")
+        if self.answer == "match" and self.size * self.samples > 1:
+            asked = f"{self.size} personas {self.samples} times"
+            raise ValueError(f"answer 'match' is the same whoever is asked, so one persona once, not {asked}")
         if self.per_document is not None and self.per_document > self.size:
             raise ValueError(f"per_document must be at most the panel's size, {self.size}, got {self.per_document}")
         return self
@@ -114,11 +119,11 @@ class PanelConfig(Section):
     @property
     def answer_max_tokens(self) -> int:
         """`max_tokens`, or the default of the answer's form."""
-        return self.max_tokens or {"label": 16, "chain_of_thought": 128}[self.answer]
+        return self.max_tokens or {"label": 16, "chain_of_thought": 128, "match": 1}[self.answer]
 
     def carries_logprobs(self, *, needed: bool) -> bool:
         """Whether answers carry the labels' logprobs, where the vote needs them or not."""
-        return self.logprobs if isinstance(self.logprobs, bool) else needed or self.answer == "label"
+        return self.logprobs if isinstance(self.logprobs, bool) else needed or self.answer != "chain_of_thought"
 
     @field_validator("stop", mode="before")
     @classmethod
@@ -144,8 +149,8 @@ class EngineConfig(Section):
     model_config = ConfigDict(extra="allow")
 
     backend: str = "vllm"
-    """Which backend answers: `vllm`, `openai`, `replay` or `simulated`, with options in the table of that name, e.g.
-    [engine.vllm]; or a class of your own as `module:Class`, with options in [engine.options]."""
+    """Which backend answers: `vllm`, `openai`, `encoder`, `replay` or `simulated`, with options in the table of that
+    name, e.g. [engine.vllm]; or a class of your own as `module:Class`, with options in [engine.options]."""
     model: str = "smollm2-135m-instruct"
     """Packaged model, folder, or Hugging Face model name."""
     device: Literal["auto", "cpu", "xpu", "cuda"] = "auto"
@@ -311,6 +316,17 @@ class Config(Root):
     vote: VoteConfig = VoteConfig()
     student: StudentConfig = StudentConfig()
     report: ReportConfig = ReportConfig()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _encoders_match(cls, values: Any) -> Any:
+        """An encoder has one form of answer, so a job does not have to name it."""
+        if not isinstance(values, dict):
+            return values
+        panel, engine = values.get("panel", {}), values.get("engine", {})
+        if isinstance(panel, dict) and isinstance(engine, dict) and engine.get("backend") == "encoder":
+            return {**values, "panel": {"answer": "match", **panel}}
+        return values
 
     @model_validator(mode="after")
     def _chain_of_thought_examples_have_reasons(self) -> "Config":

@@ -63,13 +63,15 @@ class AnswerSchema:
     With `json_schema` the answer is a JSON value of that schema and `choice_property` names the
     property that holds the choice, if there are choices. Without it the whole answer is the choice.
     Without either the answer is free text. With `logprobs` the engine also returns the log-probability
-    of each choice.
+    of each choice. `descriptions` has one for each choice, empty where there is none; only models that hold the
+    choices against the text read it.
     """
 
     choices: tuple[str, ...] = ()
     json_schema: str | None = None
     choice_property: str | None = None
     logprobs: bool = False
+    descriptions: tuple[str, ...] = ()
 
 
 class Prompt(NamedTuple):

@@ -15,7 +15,7 @@ from xpoll.core.files import replacing, write_json
 from xpoll.core.models import needs_preparation, resolve_model
 from xpoll.core.progress import Waiting, say
 from xpoll.core.run_folder import RunFolder, made_or_removed, open_run_folder
-from xpoll.engine.backends.registry import check_backend, devices_for, spec_of
+from xpoll.engine.backends.registry import check_answer, check_backend, devices_for, spec_of
 from xpoll.engine.devices.find import Device
 from xpoll.engine.devices.intel_cards import cards_as_json
 from xpoll.engine.journal.journal import count_answers
@@ -74,10 +74,11 @@ def prepare(config: Config, *, whole: bool = False) -> Prepared:
     folder = RunFolder(Path(config.job.run_folder))
     check_votes(config)
     check_backend(config.engine)
+    check_answer(config)
     logprobs = _logprobs(config, folder)
     panel = find_panel(config.panel, seed=config.job.seed, kept=folder.panel)
     devices = _devices(config.engine)
-    if devices and spec_of(config.engine.backend).needs_model:
+    if devices and spec_of(config.engine.backend).has_kv_cache:
         require_fit(config.engine, devices)
     with made_or_removed(folder.path), replacing(folder.documents) as copy:
         inputs = _inputs(config, folder, copy)
@@ -104,6 +105,7 @@ def outline(config: Config) -> Plan:
     folder = RunFolder(Path(config.job.run_folder))
     check_votes(config)
     check_backend(config.engine)
+    check_answer(config)
     panel = planned_panel(config.panel, seed=config.job.seed, kept=folder.panel)
     inputs = _inputs(config, folder, None)
     begun, logprobs = _begun(config, folder), _logprobs(config, folder)

@@ -25,6 +25,11 @@ def check_votes(config: Config) -> None:
         raise ConfigError(
             f"task.kind = {config.task.kind!r} knows no {', '.join(wrong)} but the default", mend="see docs/tasks.md"
         )
+    if config.panel.answer == "match" and not kind.form.one_label:
+        raise ConfigError(
+            f"task.kind = {config.task.kind!r} gets several labels per text, and panel.answer = 'match' names one",
+            mend="see docs/tasks.md",
+        )
     if method.needs_content_free and not config.panel.content_free:
         raise ConfigError(
             f"vote.method = {config.vote.method!r} needs panel.content_free, set before the poll",
