@@ -41,14 +41,6 @@ BACKENDS: dict[str, BackendSpec] = {
     "vllm": BackendSpec(
         _vllm, needs_model=True, has_kv_cache=True, serves=True, takes_gpus=_vllm_takes_gpus, usual_start_s=40.0
     ),
-    "encoder": BackendSpec(
-        imported(f"{_HERE}.encoder.backend:EncoderBackend"),
-        options_in(f"{_HERE}.encoder.options:EncoderOptions"),
-        needs_model=True,
-        answers=("match",),
-        takes_gpus=_torch_takes_gpus,
-        usual_start_s=10.0,
-    ),
     "replay": BackendSpec(
         imported(f"{_HERE}.replay:ReplayBackend"),
         options_in(f"{_HERE}.replay:ReplayOptions"),
@@ -59,6 +51,14 @@ BACKENDS: dict[str, BackendSpec] = {
         imported(f"{_HERE}.openai.backend:OpenAIBackend"),
         options_in(f"{_HERE}.openai.backend:OpenAIOptions"),
         runs_here=False,
+    ),
+    "encoder": BackendSpec(
+        imported(f"{_HERE}.encoder.backend:EncoderBackend"),
+        options_in(f"{_HERE}.encoder.options:EncoderOptions"),
+        needs_model=True,
+        answers=("match",),
+        takes_gpus=_torch_takes_gpus,
+        usual_start_s=10.0,
     ),
     "simulated": BackendSpec(
         imported(f"{_HERE}.simulated.backend:SimulatedBackend"),
