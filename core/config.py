@@ -207,6 +207,18 @@ class EngineConfig(Section):
         return json.dumps({"chat_template_kwargs": kwargs}, sort_keys=True) if kwargs else None
 
 
+class TeacherConfig(Section):
+    """[[teachers]]: a further model, as a partial override of [engine] and [panel]. See docs/teachers.md."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-][A-Za-z0-9._-]*$")]
+    """Name of the teacher, and of its folder inside the run folder's `teachers`."""
+    engine: dict[str, Any] = {}
+    """Keys and tables of [engine] that differ, e.g. {backend = "encoder", model = "all-minilm-l6-v2"}; a table of
+    options is replaced whole."""
+    panel: dict[str, Any] = {}
+    """Keys of [panel] that differ. An encoder is asked once whatever [panel] says."""
+
+
 class VoteConfig(Section):
     """[vote]: how answers become labels."""
 
@@ -313,6 +325,7 @@ class Config(Root):
     task: TaskConfig
     panel: PanelConfig = PanelConfig()
     engine: EngineConfig = EngineConfig()
+    teachers: list[TeacherConfig] = []
     vote: VoteConfig = VoteConfig()
     student: StudentConfig = StudentConfig()
     report: ReportConfig = ReportConfig()
@@ -328,6 +341,14 @@ class Config(Root):
             return {**values, "panel": {"answer": "match", **panel}}
         return values
 
+    @field_validator("teachers")
+    @classmethod
+    def _teachers_have_names_of_their_own(cls, teachers: list[TeacherConfig]) -> list[TeacherConfig]:
+        names = [teacher.name.casefold() for teacher in teachers]  # folders: some file systems ignore case
+        if len(set(names)) != len(names):
+            raise ValueError(f"names must differ in more than case, got {[teacher.name for teacher in teachers]}")
+        return teachers
+
     @model_validator(mode="after")
     def _chain_of_thought_examples_have_reasons(self) -> "Config":
         if self.panel.answer == "chain_of_thought" and any(not example.reason for example in self.task.examples):
@@ -336,6 +357,8 @@ class Config(Root):
 
 
 def _flat(value: Any, prefix: str = "") -> dict[str, Any]:
+    if isinstance(value, list) and value and all(isinstance(each, dict) and "name" in each for each in value):
+        value = {each["name"]: {key: inner for key, inner in each.items() if key != "name"} for each in value}
     if isinstance(value, dict) and value:
         return {k: v for key, inner in value.items() for k, v in _flat(inner, f"{prefix}.{key}".lstrip(".")).items()}
     return {prefix: value}

@@ -77,7 +77,7 @@ def _check_examples(config: Config, kind: TaskKind) -> None:
 
 def _is_set(config: Config, key: str) -> bool:
     """Whether a key has another value than its default, and is not switched off."""
-    section_name, _, name = key.partition(".")
-    section: Any = getattr(config, section_name)
+    section_name, _, name = key.rpartition(".")
+    section: Any = getattr(config, section_name) if section_name else config
     value, default = getattr(section, name), type(section).model_fields[name].default
     return value is not False and value != default
