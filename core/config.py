@@ -12,7 +12,7 @@ from pydantic import ConfigDict, Field, field_validator, model_validator
 from xpoll.core.task import Section as Section
 from xpoll.core.task import TaskConfig
 
-AnswerForm = Literal["label", "read", "chain_of_thought"]
+AnswerForm = Literal["label", "read", "chain_of_thought", "match"]
 PromptOrder = Literal["persona_first", "text_first"]
 
 
@@ -61,8 +61,9 @@ class PanelConfig(Section):
     """How many times each persona is asked about each text."""
     answer: AnswerForm = "label"
     """`label`: the answer is one label. `read`: nothing is generated; how likely the model holds each label to be is
-    read from one forward pass, at the cost of the prompt alone. `chain_of_thought`: JSON with a short reason, then the
-    label. See docs/decisions.md."""
+    read from one forward pass, at the cost of the prompt alone (docs/decisions.md). `chain_of_thought`: JSON with a
+    short reason, then the label. `match`: how well each label matches the bare text, of one persona asked once; the
+    only form of `engine.backend = "encoder"`, which has it without being told (docs/teachers.md)."""
     order: Literal["auto"] | PromptOrder = "persona_first"
     """What stands first in a prompt: the persona, or what all personas share and then the text. `auto` takes the text
     where that halves the tokens to compute; it can cost a small model accuracy. See docs/prefixes.md."""
@@ -99,6 +100,9 @@ class PanelConfig(Section):
     def _somebody_is_asked(self) -> "PanelConfig":
         if not self.size:
             raise ValueError("personas must name at least one persona where there is no persona_file")
+        if self.answer == "match" and self.size * self.samples > 1:
+            asked = f"{self.size} personas {self.samples} times"
+            raise ValueError(f"answer 'match' is the same whoever is asked, so one persona once, not {asked}")
         if self.per_document is not None and self.per_document > self.size:
             raise ValueError(f"per_document must be at most the panel's size, {self.size}, got {self.per_document}")
         return self
@@ -124,11 +128,11 @@ class PanelConfig(Section):
     @property
     def answer_max_tokens(self) -> int:
         """`max_tokens`, or the default of the answer's form."""
-        return self.max_tokens or {"label": 16, "read": 16, "chain_of_thought": 128}[self.answer]
+        return self.max_tokens or {"label": 16, "read": 16, "chain_of_thought": 128, "match": 1}[self.answer]
 
     def carries_logprobs(self, *, needed: bool) -> bool:
         """Whether answers carry the labels' logprobs, where the vote needs them or not."""
-        return self.logprobs if isinstance(self.logprobs, bool) else needed or self.answer in ("label", "read")
+        return self.logprobs if isinstance(self.logprobs, bool) else needed or self.answer != "chain_of_thought"
 
     @field_validator("stop", mode="before")
     @classmethod
@@ -154,8 +158,8 @@ class EngineConfig(Section):
     model_config = ConfigDict(extra="allow")
 
     backend: str = "vllm"
-    """Which backend answers: `vllm`, `openai`, `replay` or `simulated`, with options in the table of that name, e.g.
-    [engine.vllm]; or a class of your own as `module:Class`, with options in [engine.options]."""
+    """Which backend answers: `vllm`, `openai`, `encoder`, `replay` or `simulated`, with options in the table of that
+    name, e.g. [engine.vllm]; or a class of your own as `module:Class`, with options in [engine.options]."""
     model: str = "smollm2-135m-instruct"
     """Packaged model, folder, or Hugging Face model name."""
     device: Literal["auto", "cpu", "xpu", "cuda"] = "auto"
@@ -210,6 +214,18 @@ class EngineConfig(Section):
         """`Sampling.more` of every prompt of the run."""
         kwargs = self.chat_template_kwargs
         return json.dumps({"chat_template_kwargs": kwargs}, sort_keys=True) if kwargs else None
+
+
+class TeacherConfig(Section):
+    """[[teachers]]: a further model, as a partial override of [engine] and [panel]. See docs/teachers.md."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-][A-Za-z0-9._-]*$")]
+    """Name of the teacher, and of its folder inside the run folder's `teachers`."""
+    engine: dict[str, Any] = {}
+    """Keys and tables of [engine] that differ, e.g. {backend = "encoder", model = "all-minilm-l6-v2"}; a table of
+    options is replaced whole."""
+    panel: dict[str, Any] = {}
+    """Keys of [panel] that differ. An encoder is asked once whatever [panel] says."""
 
 
 class VoteConfig(Section):
@@ -318,9 +334,29 @@ class Config(Root):
     task: TaskConfig
     panel: PanelConfig = PanelConfig()
     engine: EngineConfig = EngineConfig()
+    teachers: list[TeacherConfig] = []
     vote: VoteConfig = VoteConfig()
     student: StudentConfig = StudentConfig()
     report: ReportConfig = ReportConfig()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _encoders_match(cls, values: Any) -> Any:
+        """An encoder has one form of answer, so a job does not have to name it."""
+        if not isinstance(values, dict):
+            return values
+        panel, engine = values.get("panel", {}), values.get("engine", {})
+        if isinstance(panel, dict) and isinstance(engine, dict) and engine.get("backend") == "encoder":
+            return {**values, "panel": {"answer": "match", **panel}}
+        return values
+
+    @field_validator("teachers")
+    @classmethod
+    def _teachers_have_names_of_their_own(cls, teachers: list[TeacherConfig]) -> list[TeacherConfig]:
+        names = [teacher.name.casefold() for teacher in teachers]  # folders: some file systems ignore case
+        if len(set(names)) != len(names):
+            raise ValueError(f"names must differ in more than case, got {[teacher.name for teacher in teachers]}")
+        return teachers
 
     @model_validator(mode="after")
     def _chain_of_thought_examples_have_reasons(self) -> "Config":
@@ -330,6 +366,8 @@ class Config(Root):
 
 
 def _flat(value: Any, prefix: str = "") -> dict[str, Any]:
+    if isinstance(value, list) and value and all(isinstance(each, dict) and "name" in each for each in value):
+        value = {each["name"]: {key: inner for key, inner in each.items() if key != "name"} for each in value}
     if isinstance(value, dict) and value:
         return {k: v for key, inner in value.items() for k, v in _flat(inner, f"{prefix}.{key}".lstrip(".")).items()}
     return {prefix: value}

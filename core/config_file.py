@@ -4,11 +4,11 @@ import difflib
 import json
 import tomllib
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 from pydantic import BaseModel, ValidationError
 
-from xpoll.core.config import Config, Root, Section
+from xpoll.core.config import Config, EngineConfig, PanelConfig, Root, Section, TeacherConfig
 from xpoll.core.errors import ConfigError
 
 RootT = TypeVar("RootT", bound=Root)
@@ -32,6 +32,10 @@ REMOVED_KEYS: dict[str, str] = {
     "vote.stop": "panel.stop took its place, because the poll reads it",
 }
 """Dotted key that was there once to what took its place; the error of an unknown key says it."""
+
+
+OVERRIDDEN: dict[str, type[Section]] = {"engine": EngineConfig, "panel": PanelConfig}
+"""Sections of which a teacher says what differs."""
 
 
 def load_config(path: Path, overrides: list[str] | None = None) -> Config:
@@ -129,10 +133,21 @@ def _check_keys(raw: dict[str, Any], model: type[BaseModel], prefix: str) -> Non
                 continue  # a table that somebody else knows, e.g. the options of a backend
             known = [f"{prefix}{name}" for name in model.model_fields]
             mend = REMOVED_KEYS.get(f"{prefix}{key}") or nearest(f"{prefix}{key}", known, _all_keys())
+            if model is TeacherConfig:
+                of = [name for name, section in OVERRIDDEN.items() if key in section.model_fields]
+                mend = f"put {key} into [teachers.{of[0]}]" if of else mend
             raise ConfigError(f"unknown config key {prefix}{key}", mend=mend)
         section = model.model_fields[key].annotation
+        if isinstance(value, list) and (rows := [each for each in get_args(section) if _is_section(each)]):
+            for row in value:
+                if isinstance(row, dict):
+                    _check_keys(row, rows[0], f"{prefix}{key}.")
         if isinstance(section, type) and issubclass(section, Section) and isinstance(value, dict):
             _check_keys(value, section, f"{prefix}{key}.")
+
+
+def _is_section(annotation: Any) -> bool:
+    return isinstance(annotation, type) and issubclass(annotation, Section)
 
 
 def nearest(key: str, known: list[str], elsewhere: list[str] | None = None) -> str:

@@ -64,7 +64,8 @@ class AnswerSchema:
     property that holds the choice, if there are choices. Without it the whole answer is the choice.
     Without either the answer is free text. With `logprobs` the engine also returns the log-probability
     of each choice. With `read` it generates nothing: it returns the log-probability of each choice as the whole
-    answer, and the likeliest one as its text.
+    answer, and the likeliest one as its text. `descriptions` has one for each choice, empty where there is none; only
+    models that hold the choices against the text read it.
     """
 
     choices: tuple[str, ...] = ()
@@ -72,6 +73,7 @@ class AnswerSchema:
     choice_property: str | None = None
     logprobs: bool = False
     read: bool = False
+    descriptions: tuple[str, ...] = ()
 
 
 class Prompt(NamedTuple):
@@ -126,11 +128,17 @@ class Completion(NamedTuple):
         return Key(self.document_id, self.persona_id, self.sample)
 
 
+def voter_of(teacher: str | None, persona_id: str) -> str:
+    """Name of a persona, of a teacher where the job has several."""
+    return persona_id if teacher is None else f"{teacher}/{persona_id}"
+
+
 class Vote(NamedTuple):
     """One parsed completion. `label` is None where `unparsable` says why.
 
     `distribution` is over the task's labels in their order, from the engine's logprobs, or None.
-    `confidence` is the probability of `label` in it, or None without a distribution.
+    `confidence` is the probability of `label` in it, or None without a distribution. `teacher` is None in a job without
+    [[teachers]].
     """
 
     document_id: str
@@ -141,6 +149,12 @@ class Vote(NamedTuple):
     confidence: float | None = None
     distribution: tuple[float, ...] | None = None
     stated_reason: str | None = None
+    teacher: str | None = None
+
+    @property
+    def voter(self) -> str:
+        """Whose vote it is: the persona, of the teacher where the job names some."""
+        return voter_of(self.teacher, self.persona_id)
 
 
 class SetVote(NamedTuple):
@@ -243,6 +257,7 @@ VOTE_SCHEMA = pa.schema(
         ("confidence", pa.float64()),
         ("distribution", pa.list_(pa.float64())),
         ("stated_reason", pa.string()),
+        ("teacher", pa.string()),
     ]
 )
 

@@ -28,6 +28,10 @@ WHERE_AND_HOW = frozenset(
 """Keys that change no answer, so that a run can resume elsewhere, e.g. on a cluster or in a copy of its folder."""
 
 
+TEACHERS = "teachers"
+"""Folder of the teachers' folders."""
+
+
 @dataclass(frozen=True, slots=True)
 class RunFolder:
     """Paths inside one run folder."""
@@ -124,6 +128,15 @@ class RunFolder:
         """What the engine and its workers wrote."""
         return self.path / "xpoll.log"
 
+    def teacher(self, name: str) -> "RunFolder":
+        """The folder of a teacher, with its plan, panel, answers and engine as a run folder has them."""
+        return RunFolder(self.path / TEACHERS / name)
+
+    def polls(self) -> "dict[str | None, RunFolder]":
+        """Where answers lie, by teacher: this folder, under None, or that of each of the run's [[teachers]]."""
+        named = read_json(self.config).get("teachers") if self.config.exists() else None
+        return {each["name"]: self.teacher(each["name"]) for each in named or []} or {None: self}
+
     def require(self, path: Path, *, step: str) -> Path:
         """`path`, if it exists.
 
@@ -167,7 +180,7 @@ def open_folder(
     if folder.config.exists():
         changed = config.differences(read_json(folder.config))
         sections = {*may_change, *ignored}
-        differing = [key for key in changed if key.partition(".")[0] not in sections and key not in WHERE_AND_HOW]
+        differing = [key for key in changed if key.partition(".")[0] not in sections and not changes_no_answer(key)]
         if differing:
             shown = ", ".join(differing)
             raise RunFolderError(
@@ -183,6 +196,12 @@ def open_folder(
     if not folder.config.exists() or (changed and not any(key.partition(".")[0] in ignored for key in changed)):
         write_json(folder.config, config.resolved())
     return folder
+
+
+def changes_no_answer(key: str) -> bool:
+    """Whether a key, of the job or of a teacher (`teachers.NAME.engine...`), only says where and how is computed."""
+    of_teacher = next((known for known in WHERE_AND_HOW if key.endswith(f".{known}")), None)
+    return key in WHERE_AND_HOW or (key.startswith(f"{TEACHERS}.") and of_teacher is not None)
 
 
 def _holds_files(folder: Path) -> bool:

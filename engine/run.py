@@ -78,7 +78,7 @@ def answer_prompts(
             return 0
         work = (left for each in by_document(job.prompts) if (left := ledger.left_of(each)) is not None)
         with ray_session(config, log=folder.log) as devices:
-            if spec_of(config.backend).needs_model:
+            if spec_of(config.backend).has_kv_cache:
                 require_fit(config, devices)
             session = Session(folder.engine, backend=config.backend, model=config.model, devices=devices)
             slots = Slots(

@@ -64,8 +64,23 @@ def shown_orders(
     return Shown(tuple(labels), seed, turns)
 
 
-def shown_in(folder: RunFolder) -> Shown | None:
-    """The orders of the run in a folder, from its config, panel and plan; None where the labels stood in one."""
+ShownBy = Mapping[str | None, Shown]
+"""By teacher, the orders that its prompts name the labels in; one whose labels stood in one order is left out."""
+
+
+def rotation_of(vote: Vote, shown: ShownBy) -> int:
+    """Number of the label that the vote's prompt named first; 0 where its labels stood in one order."""
+    orders = shown.get(vote.teacher)
+    return orders.rotation(Key(vote.document_id, vote.persona_id, vote.sample)) if orders else 0
+
+
+def shown_in(folder: RunFolder) -> ShownBy:
+    """The orders of the run in a folder, from the config, panel and plan of each teacher."""
+    found = {name: _shown_in_poll(poll) for name, poll in folder.polls().items()}
+    return {name: shown for name, shown in found.items() if shown is not None}
+
+
+def _shown_in_poll(folder: RunFolder) -> Shown | None:
     config = read_json(folder.config)
     if config["panel"]["label_order"] == "fixed":
         return None
@@ -104,16 +119,19 @@ class PositionBias(NamedTuple):
         return max(abs(share - 1 / len(self.shares)) for share in self.shares)
 
 
-def position_bias(votes: Iterable[Vote], shown: Shown) -> PositionBias | None:
+def position_bias(votes: Iterable[Vote], shown: ShownBy) -> PositionBias | None:
     """The bias of votes whose prompts named the labels in these orders; None without a readable vote.
 
     Rotation makes every place equally likely for every label, so unequal shares are the place's doing
     and not the labels'. The answers about one document see different places and mostly name the same
     label; where there are several, the p-value is larger than it need be, never smaller.
     """
-    counts = [0] * len(shown.labels)
+    if not shown:
+        return None
+    counts = [0] * len(next(iter(shown.values())).labels)
     for vote in votes:
-        if (place := shown.place(vote)) is not None:
+        orders = shown.get(vote.teacher)
+        if orders and (place := orders.place(vote)) is not None:
             counts[place] += 1
     if not (total := sum(counts)):
         return None

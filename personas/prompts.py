@@ -22,6 +22,7 @@ from xpoll.core.records import AnswerSchema, Document, Key, Message, Prompt, Sam
 from xpoll.core.task import Example
 from xpoll.personas.answer_format import ONE_LABEL, AnswerFormat
 from xpoll.personas.label_order import rotated, shown_orders
+from xpoll.personas.match import match_prompts
 from xpoll.personas.persona import Persona
 from xpoll.personas.quoting import quoted
 
@@ -60,6 +61,10 @@ def build_prompts(
         form: How the answers to the job's kind of task are asked for.
         needs_logprobs: Whether the vote reads how likely the engine held each label to be.
     """
+    if config.panel.answer == "match":
+        logprobs = config.panel.carries_logprobs(needed=needs_logprobs)
+        yield from match_prompts(documents, panel, config, logprobs=logprobs)
+        return
     sampling = Sampling(
         config.panel.temperature, config.panel.top_p, config.panel.answer_max_tokens, config.engine.sampling_more
     )

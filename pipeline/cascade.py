@@ -168,9 +168,10 @@ def _panel(config: Config, unsure: Path, run: Path) -> Iterator[Consensus]:
 
 def _panel_s(folder: RunFolder) -> float | None:
     """Seconds that the panel took per text in the run, without its start; None where the run did not ask itself."""
-    if not folder.engine.exists():
+    engines = [poll.engine for poll in folder.polls().values()]
+    if not all(engine.exists() for engine in engines):
         return None
-    wall_s = sum(session["wall_s"] for session in read_json(folder.engine)["sessions"])
+    wall_s = sum(session["wall_s"] for engine in engines for session in read_json(engine)["sessions"])
     return wall_s / pq.read_metadata(folder.labels).num_rows if wall_s else None
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from xpoll.core.config import Config, EngineConfig
 from xpoll.core.run_folder import RunFolder
+from xpoll.core.teachers import teachers_of
 from xpoll.energy.sources import Counters, find_counters
 from xpoll.energy.stages import measured_stage
 from xpoll.engine.backends.registry import spec_of
@@ -19,18 +20,26 @@ def measured(step: str, config: Config, folder: RunFolder) -> AbstractContextMan
     """The context in which a step runs; the report itself is not measured, since it tells the figures."""
     if step == "report":
         return nullcontext()
-    return measured_stage(folder.stages, step, _counters(step, config.engine), with_idle=step == "poll")
+    return measured_stage(
+        folder.stages,
+        step,
+        _counters(step, *(teacher.config.engine for teacher in teachers_of(config))),
+        with_idle=step == "poll",
+    )
 
 
-def _counters(step: str, config: EngineConfig) -> Counters:
-    if step == "poll" and (config.address or not spec_of(config.backend).runs_here):
+def _counters(step: str, *engines: EngineConfig) -> Counters:
+    if step == "poll" and any(config.address or not spec_of(config.backend).runs_here for config in engines):
         return Counters([], "none", "the engines compute on other machines")
-    if step == "poll" and not spec_of(config.backend).runs_model:
-        return Counters([], "none", f"no model runs with engine.backend = {config.backend!r}")
+    computing = [config for config in engines if spec_of(config.backend).runs_model]
+    if step == "poll" and not computing:
+        return Counters([], "none", f"no model runs with engine.backend = {engines[0].backend!r}")
     if step not in ON_ACCELERATOR:
         return find_counters("cpu")
     # The student takes what PyTorch finds, whatever the engines took, and perhaps on another machine.
-    return find_counters(find_devices(config.device if step == "poll" else "auto", 0)[0].kind)
+    kinds = [find_devices(config.device, 0)[0].kind for config in computing] if step == "poll" else []
+    kinds = kinds or [find_devices("auto", 0)[0].kind]
+    return find_counters(next((kind for kind in kinds if kind != "cpu"), "cpu"))
 
 
 class TimedStudent:

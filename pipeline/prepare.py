@@ -1,7 +1,7 @@
 """Everything that a run is made of, resolved and checked once, before anything starts.
 
     prepare   input files, personas, model, devices  -> documents.parquet, and panel.json, plan.json, environment.json
-              where something is left to ask
+              where something is left to ask; of a job with [[teachers]] a panel and a plan in each one's folder
 
 What is wrong with a job is found here, before a run folder is made; later steps read what this one wrote.
 """
@@ -15,7 +15,8 @@ from xpoll.core.files import replacing, write_json
 from xpoll.core.models import needs_preparation, resolve_model
 from xpoll.core.progress import Waiting, say
 from xpoll.core.run_folder import RunFolder, made_or_removed, open_run_folder
-from xpoll.engine.backends.registry import check_backend, devices_for, spec_of
+from xpoll.core.teachers import Teacher, teachers_of
+from xpoll.engine.backends.registry import check_answer, check_backend, devices_for, spec_of
 from xpoll.engine.devices.find import Device
 from xpoll.engine.devices.intel_cards import cards_as_json
 from xpoll.engine.journal.journal import count_answers
@@ -35,6 +36,27 @@ from xpoll.votes.check import carries_logprobs, check_votes
 from xpoll.votes.tasks.registry import kind_of
 
 
+class PreparedPoll(NamedTuple):
+    """What one teacher will be asked.
+
+    Attributes:
+        teacher: Whose poll it is.
+        panel: Who is asked.
+        devices: Of this machine; empty where only a cluster knows them.
+        plan: What will be asked, in which order.
+    """
+
+    teacher: Teacher
+    panel: ChosenPanel
+    devices: list[Device]
+    plan: Plan
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether every document has all the answers that it needs of this teacher."""
+        return is_settled(self.teacher.folder.engine, self.plan.to_settle)
+
+
 class Prepared(NamedTuple):
     """A job, resolved: its steps look nothing of this up again.
 
@@ -42,22 +64,27 @@ class Prepared(NamedTuple):
         config: The job.
         folder: Its run folder.
         inputs: What its files hold; the documents are in folder.documents.
-        panel: Who is asked.
-        devices: Of this machine; empty where only a cluster knows them.
-        plan: What will be asked, in which order.
+        polls: One of each teacher.
     """
 
     config: Config
     folder: RunFolder
     inputs: Inputs
-    panel: ChosenPanel
-    devices: list[Device]
-    plan: Plan
+    polls: list[PreparedPoll]
 
     @property
     def is_settled(self) -> bool:
         """Whether every document has all the answers that it needs."""
-        return not self.inputs.changed and is_settled(self.folder.engine, self.plan.to_settle)
+        return not self.inputs.changed and all(poll.is_settled for poll in self.polls)
+
+
+class _Asked(NamedTuple):
+    """A teacher that was checked, before the input is read: who is asked where, and whether for logprobs."""
+
+    teacher: Teacher
+    logprobs: bool
+    panel: ChosenPanel
+    devices: list[Device]
 
 
 def prepare(config: Config, *, whole: bool = False) -> Prepared:
@@ -72,42 +99,72 @@ def prepare(config: Config, *, whole: bool = False) -> Prepared:
         UserError: whatever is wrong with the job; the run folder is then as it was, or not there.
     """
     folder = RunFolder(Path(config.job.run_folder))
-    check_votes(config)
-    check_backend(config.engine)
-    logprobs = _logprobs(config, folder)
-    panel = find_panel(config.panel, seed=config.job.seed, kept=folder.panel)
-    devices = _devices(config.engine)
-    if devices and spec_of(config.engine.backend).needs_model:
-        require_fit(config.engine, devices)
+    teachers = _checked(config)
+    asked = [_asked(teacher) for teacher in teachers]
     with made_or_removed(folder.path), replacing(folder.documents) as copy:
         inputs = _inputs(config, folder, copy)
         resolve_model(config.student.encoder, key="student.encoder")
         check_student(config.student)
-        prepare_model(config.engine)  # last: the first time it takes half a minute
-        plan = _plan(config, panel.personas, inputs, devices, _begun(config, folder), logprobs)
+        for teacher in teachers:
+            prepare_model(teacher.config.engine)  # last: the first time it takes half a minute
+        polls = [_poll(each, inputs) for each in asked]
         later = STEPS["vote"].own_sections
         if whole and (differing := remove_outdated(config, folder)):
             say(f"what was made with another {', '.join(differing)} is made again")
-        open_run_folder(config, may_change=later if whole else (), ignored=() if whole else later)
+        for each in [config, *(teacher.config for teacher in teachers if teacher.name)]:
+            open_run_folder(each, may_change=later if whole else (), ignored=() if whole else later)
         if inputs.changed:
             remove_after(folder, "poll")
-    prepared = Prepared(config, folder, inputs, panel, devices, plan)
+    prepared = Prepared(config, folder, inputs, polls)
     if not prepared.is_settled:
-        write_panel(folder.panel, panel)
-        write_json(folder.plan, plan.as_json())
         write_json(folder.environment, {**capture(), "intel_gpus": cards_as_json()})
+        for poll in polls:
+            write_panel(poll.teacher.folder.panel, poll.panel)
+            write_json(poll.teacher.folder.plan, poll.plan.as_json())
     return prepared
 
 
-def outline(config: Config) -> Plan:
-    """What `prepare` would plan; starts nothing, writes nothing, chooses no persona of a file."""
-    folder = RunFolder(Path(config.job.run_folder))
+def outline(config: Config) -> dict[str | None, Plan]:
+    """What `prepare` would plan, by teacher; starts nothing, writes nothing, chooses no persona of a file."""
+    teachers = _checked(config)
+    panels = [planned_panel(each.panel, seed=each.job.seed, kept=folder.panel) for _, each, folder in _parts(teachers)]
+    inputs = _inputs(config, RunFolder(Path(config.job.run_folder)), None)
+    return {
+        name: _plan(each, panel, inputs, _devices(each.engine), _begun(each, folder), _logprobs(each, folder))
+        for (name, each, folder), panel in zip(_parts(teachers), panels, strict=True)
+    }
+
+
+def _parts(teachers: list[Teacher]) -> list[tuple[str | None, Config, RunFolder]]:
+    return [(teacher.name, teacher.config, teacher.folder) for teacher in teachers]
+
+
+def _checked(config: Config) -> list[Teacher]:
+    """The job's teachers, each with a vote, a backend and a form of answer that fit together."""
     check_votes(config)
-    check_backend(config.engine)
-    panel = planned_panel(config.panel, seed=config.job.seed, kept=folder.panel)
-    inputs = _inputs(config, folder, None)
-    begun, logprobs = _begun(config, folder), _logprobs(config, folder)
-    return _plan(config, panel, inputs, _devices(config.engine), begun, logprobs)
+    teachers = teachers_of(config)
+    for teacher in teachers:
+        check_votes(teacher.config)
+        check_backend(teacher.config.engine)
+        check_answer(teacher.config)
+    return teachers
+
+
+def _asked(teacher: Teacher) -> _Asked:
+    config, folder = teacher.config, teacher.folder
+    logprobs = _logprobs(config, folder)
+    panel = find_panel(config.panel, seed=config.job.seed, kept=folder.panel)
+    devices = _devices(config.engine)
+    if devices and spec_of(config.engine.backend).has_kv_cache:
+        require_fit(config.engine, devices)
+    return _Asked(teacher, logprobs, panel, devices)
+
+
+def _poll(asked: _Asked, inputs: Inputs) -> PreparedPoll:
+    config, folder = asked.teacher.config, asked.teacher.folder
+    begun = _begun(config, folder)
+    plan = _plan(config, asked.panel.personas, inputs, asked.devices, begun, asked.logprobs)
+    return PreparedPoll(asked.teacher, asked.panel, asked.devices, plan)
 
 
 def prepare_model(config: EngineConfig) -> None:
@@ -123,7 +180,8 @@ def prepare_model(config: EngineConfig) -> None:
 
 def _inputs(config: Config, folder: RunFolder, copy: Path | None) -> Inputs:
     """The input, read once; held against what was polled, if there are answers to it."""
-    polled = folder.documents if folder.documents.exists() and count_answers(folder.completions) else None
+    begun = any(count_answers(poll.completions) for poll in folder.polls().values())
+    polled = folder.documents if folder.documents.exists() and begun else None
     labels, read_gold = list(config.task.labels), kind_of(config.task.kind).read_gold
     return read_inputs(config.documents, labels, read_gold=read_gold, polled=polled, copy=copy)
 

@@ -41,7 +41,12 @@ class RunCollector:
         """Metric families; a figure that an engine does not say is left out."""
         from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 
-        loads = latest_loads(self._folder.load)
+        polls = self._folder.polls()
+        loads = [
+            {**load, "worker": f"{teacher}/{load['worker']}" if teacher else load["worker"]}
+            for teacher, poll in polls.items()
+            for load in latest_loads(poll.load)
+        ]
         for families, make in ((COUNTERS, CounterMetricFamily), (GAUGES, GaugeMetricFamily)):
             for name, text in families.items():
                 family = make(f"xpoll_{name}", text, labels=["worker", "device"])
@@ -54,11 +59,11 @@ class RunCollector:
     def _of_run(self) -> Iterable[Any]:
         from prometheus_client.core import GaugeMetricFamily
 
-        yield GaugeMetricFamily(
-            "xpoll_run_answers", "Answers on disk, of all sessions.", value=count_answers(self._folder.completions)
-        )
-        if self._folder.plan.exists():
-            wanted = read_plan(self._folder.plan).prompts
+        polls = self._folder.polls().values()
+        answers = sum(count_answers(poll.completions) for poll in polls)
+        yield GaugeMetricFamily("xpoll_run_answers", "Answers on disk, of all sessions.", value=answers)
+        if all(poll.plan.exists() for poll in polls):
+            wanted = sum(read_plan(poll.plan).prompts for poll in polls)
             yield GaugeMetricFamily("xpoll_run_prompts", "Prompts of the run, at most.", value=wanted)
         done = GaugeMetricFamily("xpoll_run_step_done", "1 where the step is done.", labels=["step"])
         for step in STEPS:

@@ -44,9 +44,10 @@ def one_step(name: str, config: Config) -> list[Path]:
         prepare(config)
         log_to(folder.log)
         run_step(name, config, folder)
-        return [folder.path / output for output in step.outputs]
+        return [poll.path / output for poll in folder.polls().values() for output in step.outputs]
     check_votes(config)
-    folder.require(folder.plan, step="poll")
+    for poll in folder.polls().values():
+        folder.require(poll.plan, step="poll")
     require_fitting(config, folder, name)
     with removed_after(folder, name):
         open_run_folder(config, may_change=step.own_sections)

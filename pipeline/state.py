@@ -8,7 +8,7 @@ from pathlib import Path
 from xpoll.core.config import Config
 from xpoll.core.errors import RunFolderError
 from xpoll.core.files import read_json, write_text
-from xpoll.core.run_folder import WHERE_AND_HOW, RunFolder, check_writable
+from xpoll.core.run_folder import RunFolder, changes_no_answer, check_writable
 from xpoll.engine.journal.session import is_settled
 from xpoll.engine.planning.plan import read_plan
 from xpoll.pipeline.steps import STEPS
@@ -17,7 +17,10 @@ from xpoll.pipeline.steps import STEPS
 def is_done(name: str, folder: RunFolder) -> bool:
     """A step is done when all it makes is there; a poll, when every document of its plan is settled."""
     if name == "poll":
-        return folder.plan.exists() and is_settled(folder.engine, read_plan(folder.plan).to_settle)
+        return all(
+            poll.plan.exists() and is_settled(poll.engine, read_plan(poll.plan).to_settle)
+            for poll in folder.polls().values()
+        )
     return all((folder.path / output).exists() for output in STEPS[name].outputs)
 
 
@@ -25,7 +28,7 @@ def differs_before_votes(config: Config, folder: RunFolder) -> bool:
     """Whether the folder's config differs from this one in what changes the poll's answers."""
     later = STEPS["vote"].own_sections
     differing = config.differences(read_json(folder.config))
-    return any(key.partition(".")[0] not in later and key not in WHERE_AND_HOW for key in differing)
+    return any(key.partition(".")[0] not in later and not changes_no_answer(key) for key in differing)
 
 
 def require_fitting(config: Config, folder: RunFolder, name: str) -> None:

@@ -6,6 +6,7 @@
     evaluate  labels.parquet, student/                  -> evaluation.json
     report    all of it                                 -> metrics.json, report.html
 
+Of a job with [[teachers]], panel.json, plan.json and completions/ lie in each one's folder, teachers/NAME.
 prepare.py writes what the first one reads. Heavy packages are imported inside the step that needs them, so that voting
 and reporting start at once.
 """
@@ -19,6 +20,7 @@ from xpoll.core.files import write_json, write_table
 from xpoll.core.progress import counted
 from xpoll.core.records import AnyRecord, Document, stream_records, to_table, with_labels
 from xpoll.core.run_folder import RunFolder
+from xpoll.core.teachers import Teacher, teachers_of
 from xpoll.engine.journal.journal import count_answers, read_completions
 from xpoll.engine.journal.session import is_settled
 from xpoll.engine.planning.plan import read_plan
@@ -30,43 +32,51 @@ from xpoll.pipeline.prompts import prompts_of
 from xpoll.votes.check import carries_logprobs, check_votes
 from xpoll.votes.review.sample import answers_of, read_review
 from xpoll.votes.stop import StopButAskProbes, stop_rule
+from xpoll.votes.tasks.kind import TaskKind
 from xpoll.votes.tasks.registry import kind_of
 
 
 def poll(config: Config, folder: RunFolder) -> bool:
-    """Asks the panel about every document that is not settled; `prepare` has written what is read here."""
+    """Asks every teacher about each document that is not settled; `prepare` has written what is read here."""
     from xpoll.engine.run import Workload, answer_prompts
     from xpoll.engine.work import NeverStop
 
-    plan = read_plan(folder.plan)
-    panel = read_panel(folder.require(folder.panel, step="poll"))
-    documents = _documents(folder)
-    rule = stop_rule(config)
-    workload = Workload(
-        prompts_of(config, documents, panel.personas, cast(PromptOrder, plan.prompt_order), logprobs=plan.logprobs),
-        plan.to_settle,
-        lambda document_id: asked_of_probe(config) if is_probe(document_id) else config.panel.asked_each,
-        StopButAskProbes(rule) if rule else NeverStop(),
-    )
-    return bool(answer_prompts(workload, config=config.engine, folder=folder))
+    def ask(config: Config, own: RunFolder) -> int:
+        plan = read_plan(own.plan)
+        panel = read_panel(own.require(own.panel, step="poll"))
+        order, rule = cast(PromptOrder, plan.prompt_order), stop_rule(config)
+        workload = Workload(
+            prompts_of(config, _documents(folder), panel.personas, order, logprobs=plan.logprobs),
+            plan.to_settle,
+            lambda document_id: asked_of_probe(config) if is_probe(document_id) else config.panel.asked_each,
+            StopButAskProbes(rule) if rule else NeverStop(),
+        )
+        return answer_prompts(workload, config=config.engine, folder=own)
+
+    # One after the other: they may need the same devices.
+    return bool(sum(ask(teacher.config, teacher.folder) for teacher in teachers_of(config)))
 
 
 def vote(config: Config, folder: RunFolder) -> bool:
     """Reads the answers and counts them into one label per document."""
-    answered = count_answers(folder.completions)
-    plan = read_plan(folder.plan)
-    if not is_settled(folder.engine, plan.to_settle):
+    teachers = teachers_of(config)
+    plans = [read_plan(teacher.folder.plan) for teacher in teachers]
+    answered = [count_answers(teacher.folder.completions) for teacher in teachers]
+    if not all(is_settled(each.folder.engine, plan.to_settle) for each, plan in zip(teachers, plans, strict=True)):
+        wanted = sum(plan.prompts for plan in plans)
         raise RunFolderError(
-            f"the poll is not finished: {answered} answers are there, up to {plan.prompts} are wanted",
+            f"the poll is not finished: {sum(answered)} answers are there, up to {wanted} are wanted",
             mend=f"xpoll poll {folder.path}",
         )
     check_votes(config)
-    carries_logprobs(config, plan.logprobs)
+    for teacher, plan in zip(teachers, plans, strict=True):
+        check_votes(teacher.config)
+        carries_logprobs(teacher.config, plan.logprobs)
     labels, kind = list(config.task.labels), kind_of(config.task.kind)
     votes: list[AnyRecord] = []
     probes: list[AnyRecord] = []
-    for completion in counted(read_completions(folder.completions), "reading answers", total=answered, unit="answers"):
-        (probes if is_probe(completion.document_id) else votes).append(kind.parse(completion, labels))
+    for vote in counted(_votes(teachers, labels, kind), "reading answers", total=sum(answered), unit="answers"):
+        (probes if is_probe(vote.document_id) else votes).append(vote)
     write_table(folder.votes, to_table(votes, with_labels(kind.vote_schema, labels)))
     if probes:
         write_table(folder.probes, to_table(probes, with_labels(kind.vote_schema, labels)))
@@ -74,6 +84,14 @@ def vote(config: Config, folder: RunFolder) -> bool:
     voted = kind.aggregate(_documents(folder), votes, config, reviewed=reviewed, shown=shown_in(folder), probes=probes)
     write_table(folder.labels, to_table(voted, with_labels(kind.label_schema, labels)))
     return True
+
+
+def _votes(teachers: list[Teacher], labels: list[str], kind: TaskKind) -> Iterator[Any]:
+    """Every answer, read; with the teacher that it is of where the job has several."""
+    for teacher in teachers:
+        for completion in read_completions(teacher.folder.completions):
+            vote: Any = kind.parse(completion, labels)
+            yield vote if teacher.name is None else vote._replace(teacher=teacher.name)
 
 
 def train(config: Config, folder: RunFolder) -> bool:

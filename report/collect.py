@@ -143,7 +143,7 @@ def _answers(folder: RunFolder) -> _Answers:
     completions = prompt = cached = output = bounded = 0
     errors: Counter[str] = Counter()
     latencies = array("d")
-    for completion in read_completions(folder.completions):
+    for completion in (each for poll in folder.polls().values() for each in read_completions(poll.completions)):
         if completion.error_kind is not None:
             errors[completion.error_kind] += 1
             continue
@@ -165,13 +165,20 @@ def _percentiles(latencies: "array[float]") -> dict[int, float | None]:
 
 
 def _engine(folder: RunFolder, answers: _Answers, documents: int) -> EngineFigures:
-    state = read_json(folder.engine)
-    sessions = state["sessions"]
+    """Of several teachers the sums; their names are joined, and what cannot be summed is None."""
+    polls = list(folder.polls().values())
+    states = [read_json(poll.engine) for poll in polls]
+    sessions = [session for state in states for session in state["sessions"]]
     wall_s = sum(session["wall_s"] for session in sessions)
-    plan = read_plan(folder.plan) if folder.plan.exists() else None
+    plan = read_plan(polls[0].plan) if len(polls) == 1 and polls[0].plan.exists() else None
+    about = {
+        name: " + ".join(dict.fromkeys(state[name] for state in states)) for name in ("backend", "model", "device")
+    }
     prompt_tokens, cached_prompt_tokens = answers.prompt_tokens, answers.cached_prompt_tokens
     return EngineFigures(
-        **{name: state[name] for name in ("backend", "model", "device", "device_name", "replicas")},
+        **about,
+        device_name=" + ".join(dict.fromkeys(filter(None, (state["device_name"] for state in states)))) or None,
+        replicas=max((state["replicas"] or 0 for state in states), default=0) or None,
         starts=len(sessions),
         wall_s=round(wall_s, 3),
         startup_s=round(sum(session["startup_s"] for session in sessions), 3),

@@ -24,7 +24,7 @@ from xpoll.report.charts.bars import label_colour
 from xpoll.report.decisions import Decisions
 from xpoll.report.figures import RATERS, charts_of, scores_of
 from xpoll.report.metrics import read_metrics
-from xpoll.report.panel import PanelFigures, names_of, panel_size, personas_of
+from xpoll.report.panel import PanelFigures, names_of, panel_section, panel_size, personas_of
 from xpoll.student.evaluation import read_evaluation, verdict_in
 from xpoll.student.wording import comparison_sentence, verdict_sentence, votes_sentence
 
@@ -39,7 +39,7 @@ def write_report(folder: RunFolder) -> Path:
     labels = list(config["task"]["labels"])
     decisions = Decisions(folder.require(folder.labels, step="vote"), labels, config["report"]["sample_rows"])
     votes = folder.require(folder.votes, step="vote")
-    panel = PanelFigures(votes, labels, decisions, config["panel"], names_of(personas_of(folder)))
+    panel = PanelFigures(votes, labels, decisions, panel_section(folder, config), names_of(personas_of(folder)))
     evaluation = read_evaluation(folder)
     page = (
         templates()

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from xpoll.core.files import read_json
-from xpoll.core.records import Vote, stream_records
+from xpoll.core.records import Vote, stream_records, voter_of
 from xpoll.core.run_folder import RunFolder
 from xpoll.personas.persona_file import HUB
 from xpoll.report.decisions import Decisions
@@ -40,13 +40,26 @@ NAME_LENGTH = 40  # characters of a persona's own words that stand for it
 
 def personas_of(folder: RunFolder) -> list[dict[str, Any]]:
     """Who was asked, as panel.json has it, those chosen from a file included; empty where nobody was asked yet."""
-    found: list[dict[str, Any]] = read_json(folder.panel)["personas"] if folder.panel.exists() else []
+    found: list[dict[str, Any]] = []
+    for teacher, poll in folder.polls().items():
+        asked = read_json(poll.panel)["personas"] if poll.panel.exists() else []
+        found += [{**each, "teacher": teacher, "voter": voter_of(teacher, each["persona_id"])} for each in asked]
     return found
 
 
 def panel_size(folder: RunFolder, config: Mapping[str, Any]) -> int:
     """How many personas were asked; those that the config names where there is no panel.json."""
     return len(personas_of(folder)) or len(config["panel"]["personas"])
+
+
+def panel_section(folder: RunFolder, config: Mapping[str, Any]) -> dict[str, Any]:
+    """The panel section of a run as its figures need it: of several teachers all personas, and the most samples."""
+    polls = folder.polls()
+    if None in polls:
+        return dict(config["panel"])
+    sections = [read_json(poll.config)["panel"] for poll in polls.values()]
+    voters = [each["voter"] for each in personas_of(folder)]
+    return {**config["panel"], "personas": voters, "samples": max(section["samples"] for section in sections)}
 
 
 def names_of(personas: Sequence[Mapping[str, Any]]) -> dict[str, str]:
@@ -56,7 +69,7 @@ def names_of(personas: Sequence[Mapping[str, Any]]) -> dict[str, str]:
         personas: The personas of panel.json.
     """
     begun = {
-        str(each["persona_id"]): short_phrase(str(each["persona"]))
+        str(each.get("voter", each["persona_id"])): short_phrase(str(each["persona"]))
         for each in personas
         if str(each["persona_id"]).startswith(HUB)
     }
@@ -109,14 +122,15 @@ class PanelFigures:
         for vote in stream_records(path, Vote):
             if vote.document_id not in decisions.row_of:
                 continue  # somebody took the document out of labels.parquet
-            if vote.persona_id not in votes:
-                votes[vote.persona_id], tallies[vote.persona_id] = blank.copy(), Counter()
+            voter = vote.voter
+            if voter not in votes:
+                votes[voter], tallies[voter] = blank.copy(), Counter()
             kind = _kind(vote)
-            tallies[vote.persona_id][kind] += 1
+            tallies[voter][kind] += 1
             if kind == "unparsable":
                 self.unparsable[str(vote.unparsable)] += 1
             if vote.label is not None:
-                votes[vote.persona_id][decisions.row_of[vote.document_id], vote.sample] = code[vote.label]
+                votes[voter][decisions.row_of[vote.document_id], vote.sample] = code[vote.label]
             if vote.stated_reason and vote.document_id in sampled:
                 self._keep_reason(vote, agrees=vote.label is not None and vote.label == sampled[vote.document_id])
         order = {name: i for i, name in enumerate(panel["personas"])}
@@ -129,7 +143,7 @@ class PanelFigures:
     def _keep_reason(self, vote: Vote, *, agrees: bool) -> None:
         kept = self.reasons.get(vote.document_id)
         if kept is None or (agrees and not kept.agrees):
-            self.reasons[vote.document_id] = Reason(self._called(vote.persona_id), str(vote.stated_reason), agrees)
+            self.reasons[vote.document_id] = Reason(self._called(vote.voter), str(vote.stated_reason), agrees)
 
     def _called(self, persona_id: str) -> str:
         return self._names.get(persona_id, persona_id)

@@ -74,7 +74,9 @@ def _purpose(config: Mapping[str, Any]) -> str:
 
 
 def _data(training: Mapping[str, Any], config: Mapping[str, Any], personas: int, energy: EnergyUsed) -> str:
-    teacher = config["engine"]["model"]
+    base = config["engine"]["model"]
+    models = [each["engine"].get("model", base) for each in config.get("teachers", [])] or [base]
+    teacher = " and ".join(dict.fromkeys(models))
     counts = ", ".join(f"{_line(label)} {count}" for label, count in training["label_counts"].items())
     lines = [
         "## Data",

@@ -9,8 +9,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from xpoll.core.records import Key, Vote
-from xpoll.personas.label_order import Shown
+from xpoll.core.records import Vote
+from xpoll.personas.label_order import ShownBy, rotation_of
 
 Shares = np.ndarray
 """(documents, labels), float64: each row sums to 1, or is NaN where no vote can be read."""
@@ -31,6 +31,8 @@ class Ballots:
     `distributions` has a row per vote, NaN where the engine gave no logprobs, and is None if it gave none
     at all. `known` holds the true label's number for documents that a person has labelled, else -1.
     `rotation_of` tells apart the orders in which prompts named the labels, where there was more than one.
+    `persona_ids` are personas of teachers, where the job has several: what a method learns of a persona, it learns of
+    that persona of that model.
     """
 
     labels: list[str]
@@ -46,6 +48,29 @@ class Ballots:
     sample_of: np.ndarray | None = None  # (votes,) int64, as is the next
     rotation_of: np.ndarray | None = None
     probes: Probes | None = None
+    teacher_ids: tuple[str, ...] = ()
+    teacher_of: np.ndarray | None = None  # (personas,) int64; None where there is one teacher
+
+    @property
+    def num_teachers(self) -> int:
+        """How many models the votes are of."""
+        return max(len(self.teacher_ids), 1)
+
+    def voices(self, weights: np.ndarray) -> np.ndarray:
+        """(votes,): the weights, scaled so that those of a teacher's votes about a document sum to 1.
+
+        A model that is asked more often is no more than one model. Where there is one teacher they stay as they are.
+        """
+        if self.teacher_of is None:
+            return weights
+        cell = self.document_of * self.num_teachers + self.teacher_of[self.persona_of]
+        scaled: np.ndarray = weights / np.bincount(cell, weights)[cell]
+        return scaled
+
+    def of_teacher(self, number: int) -> "Ballots":
+        """The votes of one teacher."""
+        assert self.teacher_of is not None
+        return self.only(self.teacher_of[self.persona_of] == number)
 
     def counts(self, weights: np.ndarray | None = None) -> np.ndarray:
         """(documents, labels): how many votes name each label, or the sum of their weights."""
@@ -74,7 +99,7 @@ def ballots_of(
     priors: Mapping[str, float] | None = None,
     known: Mapping[str, str] | None = None,
     correlation: float = 0.5,
-    shown: Shown | None = None,
+    shown: ShownBy | None = None,
     probes: Iterable[Vote] = (),
 ) -> Ballots:
     """The readable votes about these documents, as columns; votes about other documents are left out.
@@ -92,7 +117,9 @@ def ballots_of(
     row_of = {document_id: i for i, document_id in enumerate(document_ids)}
     code = {label: i for i, label in enumerate(labels)}
     read = [vote for vote in votes if vote.label is not None and vote.document_id in row_of]
-    persona_ids = sorted({vote.persona_id for vote in read})
+    voters = {vote.voter: vote.teacher for vote in read}
+    persona_ids = sorted(voters)
+    teacher_ids = tuple(sorted({teacher for teacher in voters.values() if teacher is not None}))
     number = {persona_id: i for i, persona_id in enumerate(persona_ids)}
     truth = np.full(len(document_ids), -1)
     for document_id, label in (known or {}).items():
@@ -102,31 +129,29 @@ def ballots_of(
         persona_ids,
         len(document_ids),
         np.array([row_of[vote.document_id] for vote in read], np.int64),
-        np.array([number[vote.persona_id] for vote in read], np.int64),
+        np.array([number[vote.voter] for vote in read], np.int64),
         np.array([code[vote.label] for vote in read if vote.label is not None], np.int64),
         _distributions(read, len(labels)),
         priors,
         truth if known else None,
         correlation,
         np.array([vote.sample for vote in read], np.int64),
-        np.array([shown.rotation(_key(vote)) for vote in read], np.int64) if shown else None,
-        _probes(probes, number, shown),
+        np.array([rotation_of(vote, shown) for vote in read], np.int64) if shown else None,
+        _probes(probes, number, shown or {}),
+        teacher_ids,
+        np.array([teacher_ids.index(str(voters[name])) for name in persona_ids], np.int64) if teacher_ids else None,
     )
 
 
-def _probes(votes: Iterable[Vote], number: Mapping[str, int], shown: Shown | None) -> Probes | None:
-    read = [vote for vote in votes if vote.distribution is not None and vote.persona_id in number]
+def _probes(votes: Iterable[Vote], number: Mapping[str, int], shown: ShownBy) -> Probes | None:
+    read = [vote for vote in votes if vote.distribution is not None and vote.voter in number]
     if not read:
         return None
     return Probes(
-        np.array([number[vote.persona_id] for vote in read], np.int64),
-        np.array([shown.rotation(_key(vote)) if shown else 0 for vote in read], np.int64),
+        np.array([number[vote.voter] for vote in read], np.int64),
+        np.array([rotation_of(vote, shown) for vote in read], np.int64),
         np.array([vote.distribution for vote in read], float),
     )
-
-
-def _key(vote: Vote) -> Key:
-    return Key(vote.document_id, vote.persona_id, vote.sample)
 
 
 def _distributions(read: Sequence[Vote], num_labels: int) -> np.ndarray | None:

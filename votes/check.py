@@ -30,6 +30,11 @@ def check_votes(config: Config) -> None:
         raise ConfigError(
             f"task.kind = {config.task.kind!r} knows no {', '.join(wrong)} but the default", mend="see docs/tasks.md"
         )
+    if config.panel.answer == "match" and not kind.form.one_label:
+        raise ConfigError(
+            f"task.kind = {config.task.kind!r} gets several labels per text, and panel.answer = 'match' names one",
+            mend="see docs/tasks.md",
+        )
     if method.needs_content_free and not config.panel.content_free:
         raise ConfigError(
             f"vote.method = {config.vote.method!r} needs panel.content_free, set before the poll",
@@ -77,7 +82,7 @@ def _check_examples(config: Config, kind: TaskKind) -> None:
 
 def _is_set(config: Config, key: str) -> bool:
     """Whether a key has another value than its default, and is not switched off."""
-    section_name, _, name = key.partition(".")
-    section: Any = getattr(config, section_name)
+    section_name, _, name = key.rpartition(".")
+    section: Any = getattr(config, section_name) if section_name else config
     value, default = getattr(section, name), type(section).model_fields[name].default
     return value is not False and value != default

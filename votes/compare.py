@@ -14,10 +14,12 @@ import pyarrow.parquet as pq
 from xpoll.core import statistics
 from xpoll.core.config import Config
 from xpoll.core.errors import UserError
-from xpoll.core.records import Vote, stream_records
+from xpoll.core.records import Vote, stream_records, voter_of
 from xpoll.core.run_folder import RunFolder
+from xpoll.core.teachers import Teacher, teachers_of
 from xpoll.personas.label_order import position_bias, shown_in
 from xpoll.votes.ballots import Ballots, Shares, ballots_of
+from xpoll.votes.compare_teachers import compare_teachers
 from xpoll.votes.consensus import Decide, winners
 from xpoll.votes.methods.counting import majority
 from xpoll.votes.methods.registry import METHODS, method_of
@@ -58,8 +60,10 @@ def compare_labels(
         probes=stream_records(folder.probes, Vote) if folder.probes.exists() else (),
     )
     truth = np.array([-1 if label is None else labels.index(label) for label in gold])
-    order = _in_panel_order(ballots.persona_ids, config)
-    cut, drawn = config.panel.stop != "never", config.panel.per_document is not None
+    teachers = teachers_of(config)
+    order = _in_panel_order(ballots.persona_ids, teachers)
+    panels = [teacher.config.panel for teacher in teachers]
+    cut, drawn = any(panel.stop != "never" for panel in panels), any(panel.per_document for panel in panels)
     found = compare(
         ballots,
         truth,
@@ -71,7 +75,11 @@ def compare_labels(
         further=further,
     )
     bias = position_bias(stream_records(votes, Vote), shown) if shown else None
-    return {**found, "position_bias": bias.as_json() if bias else None}
+    return {
+        **found,
+        "position_bias": bias.as_json() if bias else None,
+        "teachers": compare_teachers(ballots, truth, config.vote.method, decide),
+    }
 
 
 def compare(
@@ -110,8 +118,13 @@ def compare(
     }
 
 
-def _in_panel_order(persona_ids: Sequence[str], config: Config) -> list[str]:
-    place = {name.rpartition("/")[2].removesuffix(".toml"): i for i, name in enumerate(config.panel.personas)}
+def _in_panel_order(persona_ids: Sequence[str], teachers: Sequence[Teacher]) -> list[str]:
+    asked = [
+        voter_of(teacher.name, name.rpartition("/")[2].removesuffix(".toml"))
+        for teacher in teachers
+        for name in teacher.config.panel.personas
+    ]
+    place = {name: i for i, name in enumerate(asked)}
     return sorted(persona_ids, key=lambda name: (place.get(name, len(place)), name))
 
 
@@ -239,11 +252,11 @@ def _without_each(
 def _equal_answers(ballots: Ballots, truth: np.ndarray, order: Sequence[str], decide: Decide) -> dict[str, Any] | None:
     """The majority of n answers of one persona beside that of n personas, one answer each.
 
-    None where no persona was asked twice, there is one persona only, or there are no gold labels. Both
+    None where no persona was asked twice, there is one persona or several teachers, or there are no gold labels. Both
     sides are means in which every persona counts alike: over the personas, and over groups of n that
     follow each other in the panel.
     """
-    if ballots.sample_of is None or not (truth >= 0).any():
+    if ballots.sample_of is None or ballots.teacher_of is not None or not (truth >= 0).any():
         return None
     sample_of = ballots.sample_of
     n = min(len(order), int(sample_of.max(initial=0)) + 1)

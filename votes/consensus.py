@@ -12,8 +12,10 @@ import numpy as np
 
 from xpoll.core.config import Config
 from xpoll.core.records import NO_READABLE_VOTE, Consensus, Document, Vote
-from xpoll.personas.label_order import Shown
-from xpoll.votes.ballots import Ballots, Shares, ballots_of, normalised
+from xpoll.core.teachers import asked_each
+from xpoll.personas.label_order import ShownBy
+from xpoll.votes.ballots import Ballots, Shares, ballots_of
+from xpoll.votes.methods.counting import majority
 from xpoll.votes.methods.recalibration import fitted_recalibration
 from xpoll.votes.methods.registry import method_of
 
@@ -49,7 +51,7 @@ def consensus_of(
     config: Config,
     *,
     reviewed: Mapping[str, str] | None = None,
-    shown: Shown | None = None,
+    shown: ShownBy | None = None,
     probes: Iterable[Vote] = (),
     decide: Decide = winners,
 ) -> list[Consensus]:
@@ -87,7 +89,7 @@ def consensus_of(
     distributions = np.where(readable[:, None], shares, 1 / len(labels))
     decided = decide(shares)
     of_label = np.take_along_axis(distributions, np.maximum(decided, 0)[:, None], 1)[:, 0]
-    asked = config.panel.asked_each
+    asked = asked_each(config)
     answers = Counter(vote.document_id for vote in cast)
     columns = (
         _named(decided, labels),
@@ -97,7 +99,7 @@ def consensus_of(
         [asked - answers[row.document_id] for row in rows],
         np.divide(most, counted, out=np.zeros(len(rows)), where=counted > 0).tolist(),
         readable.tolist(),
-        _named(decide(normalised(counts)), labels),
+        _named(decide(majority(ballots)), labels),
     )
     consensus = []
     for row, (label, shared, confidence, votes_counted, saved, agreement, read, raw) in zip(

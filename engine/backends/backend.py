@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
-from xpoll.core.config import EngineConfig, Section
+from xpoll.core.config import AnswerForm, EngineConfig, Section
 from xpoll.core.records import Completion, Prompt
 from xpoll.engine.devices.find import Device
 
@@ -68,6 +68,11 @@ class Backend(Protocol):
         """Ends every process that `start` began."""
 
 
+IN_WORDS: tuple[AnswerForm, ...] = ("label", "chain_of_thought")
+"""Forms of an answer that a model writes."""
+ANY_FORM: tuple[AnswerForm, ...] = (*IN_WORDS, "match")
+
+
 def _any_device(_: EngineConfig) -> bool:
     return True
 
@@ -79,7 +84,10 @@ class BackendSpec:
     Attributes:
         factory: Makes the backend, in the worker's process; `imported` defers the import of its module.
         options: The class that checks its table of options before anything starts; None where the backend checks them.
-        needs_model: Whether the files of `engine.model` must be on this machine, and fit into a device's memory.
+        needs_model: Whether the files of `engine.model` must be on this machine.
+        has_kv_cache: Whether it generates with a KV cache: the model must leave room for one in a device's memory, and
+            prefixes that prompts share are computed once.
+        answers: Forms of an answer that it can give, as `panel.answer` names them.
         runs_here: False if it computes on other machines: it takes no device, and one worker carries all requests.
         runs_model: False if no model computes anywhere, so that there is no energy to measure.
         invents_devices: Whether `engine.replicas` may be more than the devices of the machine, because none is used.
@@ -91,6 +99,8 @@ class BackendSpec:
     factory: Callable[[BackendSettings], Backend]
     options: Callable[[], type[Section]] | None = None
     needs_model: bool = False
+    has_kv_cache: bool = False
+    answers: tuple[AnswerForm, ...] = IN_WORDS
     runs_here: bool = True
     runs_model: bool = True
     invents_devices: bool = False

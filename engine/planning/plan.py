@@ -137,7 +137,7 @@ def make_plan(
     cache = counted_by = shape = None
     vllm = config.table("vllm")
     predictions: dict[str, Prediction] = {}
-    if spec_of(config.backend).needs_model and first is not None:
+    if spec_of(config.backend).has_kv_cache and first is not None:
         shape, where = shape_of(config.model), devices[0] if devices else ELSEWHERE
         cache = cache_of(shape, engine_options(vllm, where), where)
         for name, sample in samples.items():

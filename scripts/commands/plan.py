@@ -21,12 +21,12 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 def call(parsed: argparse.Namespace) -> int:
     """The plan of one job, or of several under their names; one that cannot run here does not hide the others."""
     if len(parsed.job) == 1:
-        return show_plan(outline(load_config(parsed.job[0], parsed.set)).as_json(), as_json=parsed.json)
+        return show_plan(_planned(parsed.job[0], parsed.set), as_json=parsed.json)
     found: dict[str, Any] = {}
     code = 0
     for job in parsed.job:
         try:
-            found[str(job)] = outline(load_config(job, parsed.set)).as_json()
+            found[str(job)] = _planned(job, parsed.set)
         except UserError as error:
             found[str(job)] = {"error": str(error)}
             code = error.exit_code
@@ -39,12 +39,23 @@ def call(parsed: argparse.Namespace) -> int:
     return code
 
 
+def _planned(job: Path, overrides: list[str]) -> dict[str, Any]:
+    """The plan of a job, or {"teachers": the plan of each} where it names several."""
+    plans = {name: plan.as_json() for name, plan in outline(load_config(job, overrides)).items()}
+    return plans.get(None, {"teachers": plans})
+
+
 def show_plan(made: dict[str, Any], *, as_json: bool) -> int:
     """Prints a plan, a figure per line or as JSON; returns the exit code."""
     if as_json:
         print(json.dumps(made))
         return 0
+    for teacher, plan in made.get("teachers", {}).items():
+        print(f"teacher {teacher}:")
+        show_plan(plan, as_json=False)
     for name, value in made.items():
+        if name == "teachers":
+            continue
         if name in ("fit", "rate_at_most"):
             print(f"{name:24} {_fit_line(value) if name == 'fit' else _rate_line(value)}")
         elif name == "predicted":

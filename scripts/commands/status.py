@@ -56,31 +56,41 @@ def show_status(folder: RunFolder, *, as_json: bool) -> int:
     Raises:
         RunFolderError: the poll has not begun.
     """
-    plan = read_plan(folder.plan)
-    wanted = plan.prompts
-    answered = count_answers(folder.completions)
-    steps = ["poll"] if isinstance(plan, BatchPlan) else list(STEPS)  # a batch is a poll and nothing else
+    polls = folder.polls()
+    plans = [read_plan(poll.plan) for poll in polls.values()]
+    # A batch is a poll and nothing else.
+    steps = ["poll"] if isinstance(plans[0], BatchPlan) else list(STEPS)
     done = [name for name in steps if is_done(name, folder)]
-    rate = _last_rate(folder)
-    loads = latest_loads(folder.load)
-    state = {
-        "run_folder": str(folder.path),
-        "answered": answered,
-        "prompts": wanted,
-        "steps_done": done,
-        **rate,
-        "workers": loads,
+    states: dict[str | None, dict[str, Any]] = {
+        teacher: {
+            "answered": count_answers(poll.completions),
+            "prompts": plan.prompts,
+            **_last_rate(poll),
+            "workers": latest_loads(poll.load),
+        }
+        for (teacher, poll), plan in zip(polls.items(), plans, strict=True)
     }
     if as_json:
-        print(json.dumps(state))
+        whole = states[None] if None in states else _summed(states)
+        print(json.dumps({"run_folder": str(folder.path), **whole, "steps_done": done}))
         return 0
-    speed = f", {number(rate['answers_per_s'])} answers/s in the last session" if rate["answers_per_s"] else ""
-    print(f"{folder.path}: {answered} of at most {wanted} answers{speed}")
-    for load in loads if "poll" not in done else []:
-        print(_load_line(load))
+    for teacher, state in states.items():
+        speed = f", {number(state['answers_per_s'])} answers/s in the last session" if state["answers_per_s"] else ""
+        name = f"{folder.path}, {teacher}" if teacher else f"{folder.path}"
+        print(f"{name}: {state['answered']} of at most {state['prompts']} answers{speed}")
+        for load in state["workers"] if "poll" not in done else []:
+            print(_load_line(load))
     left = [name for name in steps if name not in done]
     print(f"steps done: {', '.join(done) or 'none'}; still to do: {', '.join(left) or 'none'}")
     return 0
+
+
+def _summed(states: dict[str | None, dict[str, Any]]) -> dict[str, Any]:
+    """Answers and prompts of all teachers, and each one's state under its name."""
+    return {
+        **{name: sum(state[name] for state in states.values()) for name in ("answered", "prompts")},
+        "teachers": states,
+    }
 
 
 def _load_line(load: dict[str, Any]) -> str:

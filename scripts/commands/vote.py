@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from xpoll.core.config import Config
 from xpoll.core.formatting import p_value, percent, points, share_with_interval
 from xpoll.core.run_folder import RunFolder
+from xpoll.pipeline.teaching import took
 from xpoll.scripts.arguments import add_job, load_job
 from xpoll.scripts.commands.run import run_step
 from xpoll.votes.check import check_votes
@@ -33,6 +34,9 @@ def compare_votes(config: Config, *, as_json: bool) -> int:
     """Counts a run's votes by every method and prints them side by side; writes nothing."""
     check_votes(config)
     found = kind_of(config.task.kind).compare(RunFolder(Path(config.job.run_folder)), config)
+    if found.get("teachers"):
+        prices = took(config)
+        found["teachers"] = [{**row, **prices[row["teacher"]]} for row in found["teachers"]]
     return show_comparison(found, as_json=as_json)
 
 
@@ -46,6 +50,8 @@ def show_comparison(found: dict[str, Any], *, as_json: bool) -> int:
         print(_effective_line(found["effective_votes"]))
         print(position_line(found["position_bias"]))
     _show_methods(found["methods"])
+    if found.get("teachers"):
+        _show_teachers(found)
     if "personas" in found:
         _show_personas(found)
     return 0
@@ -101,6 +107,23 @@ def _show_personas(found: dict[str, Any]) -> None:
             f"\nmajority of {equal['answers']} answers: one persona asked {equal['answers']} times "
             f"{_share(equal['one_persona'])}, different personas asked once {_share(equal['different_personas'])}"
         )
+
+
+def _show_teachers(found: dict[str, Any]) -> None:
+    """A line per teacher: how it does alone, what it adds to the others, and what that takes."""
+    heads = ("alone right", "without it", "it adds", "agrees", "labels changed", "s/text", "USD/million")
+    print(f"\n{'teacher (' + found['persona_method'] + ')':32}" + "".join(f"{head:>15}" for head in heads))
+    for row in found["teachers"]:
+        cells = (
+            _share(row["accuracy"]),
+            _share(row["accuracy_without"]),
+            points(row["adds"], signed=True, none="-"),
+            _share(row["agreement"]),
+            _share(row["labels_changed"]),
+            "-" if row["s_per_document"] is None else f"{row['s_per_document']:.3f}",
+            "-" if row["usd_per_million"] is None else f"{row['usd_per_million']:.2f}",
+        )
+        print(f"{row['teacher']:32}" + "".join(f"{cell:>15}" for cell in cells))
 
 
 def _accuracy(row: dict[str, Any]) -> str:

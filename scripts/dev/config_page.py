@@ -31,6 +31,9 @@ def page() -> str:
     parts = [HEAD]
     for name, field in Config.model_fields.items():
         section = field.annotation
+        if get_origin(section) is list:
+            parts.append(_table(f"## [[{name}]]", get_args(section)[0]))
+            continue
         assert isinstance(section, type) and issubclass(section, Section)
         parts.append(_table(f"## [{name}]", section))
         if name == "engine":

@@ -37,7 +37,7 @@ def test_overrides_win_over_the_file_and_the_last_one_over_the_first(tmp_path: P
         ("pannel.samples=3", "unknown config key pannel -> did you mean panel"),
         ("engine.modl=x", "did you mean engine.model?"),
         ("panel.samples=0", "panel.samples: input should be greater than or equal to 1, got 0"),
-        ("panel.answer=essay", "panel.answer: input should be 'label', 'read' or 'chain_of_thought', got 'essay'"),
+        ("panel.answer=essay", "input should be 'label', 'read', 'chain_of_thought' or 'match', got 'essay'"),
         ("panel.samples", "is not of the form section.key=value"),
         ("panel.stop=often", "panel.stop: must be 'never', 'decided' or a number between 0.5 and 1, got 'often'"),
         ("panel.stop=0.3", "panel.stop: must be 'never', 'decided' or a number between 0.5 and 1, got 0.3"),

@@ -77,7 +77,7 @@ def test_what_was_read_is_in_the_folder(job: Path) -> None:
         ("0", "sentence 0", "train"),
         ("1", "sentence 1", "train"),
     ]
-    assert prepared.inputs.documents == len(rows) == 6 == prepared.plan.documents
+    assert prepared.inputs.documents == len(rows) == 6 == prepared.polls[0].plan.documents
     assert not prepared.is_settled
 
 

@@ -70,7 +70,7 @@ def test_a_resumed_run_asks_in_the_order_of_its_plan(asked: list[str]) -> None:
     assert (resumed["prompt_order"], resumed["prompt_order_reason"]) == ("text_first", begun["prompt_order_reason"])
     assert len(asked) == 2020
     assert all(AUDITOR_LAST in content for content in asked)
-    assert planning.outline(load_config(Path("job.toml"))).prompt_order == "text_first"
+    assert planning.outline(load_config(Path("job.toml")))[None].prompt_order == "text_first"
 
 
 def test_a_plan_does_not_follow_a_run_of_another_config(asked: list[str]) -> None:
@@ -78,7 +78,7 @@ def test_a_plan_does_not_follow_a_run_of_another_config(asked: list[str]) -> Non
     poll()
     other = load_config(Path("job.toml"), ["task.labels=['yes','no']", f"documents.path='{Path('short.csv')}'"])
     Path("short.csv").write_text("text\nshort\nbrief\n")
-    assert planning.outline(other).prompt_order == "persona_first"
+    assert planning.outline(other)[None].prompt_order == "persona_first"
 
 
 def test_an_order_that_the_job_names_wins(asked: list[str]) -> None:

@@ -126,7 +126,7 @@ def votes(*, first_place: float, documents: int = 2000) -> list[Vote]:
 
 
 def test_skewed_labels_are_no_bias() -> None:
-    bias = position_bias(votes(first_place=0), shown())
+    bias = position_bias(votes(first_place=0), {None: shown()})
     assert bias is not None
     assert sum(bias.counts) == 2000
     assert bias.p_value > 0.01
@@ -134,19 +134,19 @@ def test_skewed_labels_are_no_bias() -> None:
 
 
 def test_a_preference_for_the_first_place_is_seen_and_sized() -> None:
-    bias = position_bias(votes(first_place=0.3), shown())
+    bias = position_bias(votes(first_place=0.3), {None: shown()})
     assert bias is not None
     assert bias.p_value < 1e-6
     # Of the votes 30 % go to the first place and a third of the rest is there anyway.
     assert bias.shares[0] == pytest.approx(0.3 + 0.7 / 3, abs=0.03)
-    other_seed = position_bias(votes(first_place=0.3), shown(seed=6))
+    other_seed = position_bias(votes(first_place=0.3), {None: shown(seed=6)})
     assert other_seed is not None
     assert other_seed.largest_gap < 0.05, "orders that were not shown tell nothing"
 
 
 def test_votes_without_a_label_do_not_count() -> None:
-    assert position_bias([], shown()) is None
-    assert position_bias([Vote("d", "auditor", 0, None, "empty")], shown()) is None
+    assert position_bias([], {None: shown()}) is None
+    assert position_bias([Vote("d", "auditor", 0, None, "empty")], {None: shown()}) is None
 
 
 def test_calibration_takes_out_a_preference_for_a_place() -> None:
@@ -162,7 +162,7 @@ def test_calibration_takes_out_a_preference_for_a_place() -> None:
         cast.append(Vote(document_id, "auditor", 0, LABELS[first], None, max(shares), shares))
 
     def right(orders: Shown | None) -> float:
-        shares = calibrated(ballots_of(documents, cast, LABELS, shown=orders))
+        shares = calibrated(ballots_of(documents, cast, LABELS, shown={None: orders}))
         labels = [LABELS[i] for i in shares.argmax(1)]
         return sum(label == truth[name] for label, name in zip(labels, documents, strict=True)) / len(documents)
 
@@ -204,7 +204,7 @@ def test_the_p_value_of_a_bias_is_that_tail(counts: list[int]) -> None:
         for i in range(count):
             key = Key(f"{place} {i}", "auditor", 0)
             votes.append(Vote(*key, labels[(orders.rotation(key) + place) % len(labels)]))
-    bias = position_bias(votes, orders)
+    bias = position_bias(votes, {None: orders})
     assert bias is not None
     assert bias.counts == counts
     expected = sum(counts) / len(counts)

@@ -75,7 +75,7 @@ def test_a_preference_for_a_place_shows_without_content_too() -> None:
 
     cast = [answered(document, int(document) % 3) for document in documents]
     probes = [answered(f"probe-{i}", None) for i in range(20)]
-    found = contextual(ballots_of(documents, cast, LABELS, shown=shown, probes=probes))
+    found = contextual(ballots_of(documents, cast, LABELS, shown={None: shown}, probes=probes))
     assert found.argmax(1).tolist() == [int(document) % 3 for document in documents]
 
 

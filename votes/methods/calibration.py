@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 
 from xpoll.core.errors import InputError
-from xpoll.votes.ballots import Ballots, Shares
+from xpoll.votes.ballots import Ballots, Probes, Shares
 from xpoll.votes.methods.counting import with_logprobs
 
 ENOUGH = 30  # answers of a persona to prompts of one label order, from which their own mean is taken
@@ -18,7 +18,8 @@ def calibrated(ballots: Ballots) -> Shares:
     From each answer's log-distribution the persona's mean over all documents is subtracted, as if
     every label were equally frequent; the result is averaged over the answers of a document. With
     `task.label_priors` their logarithm is added. Where labels were named in several orders, the mean is
-    that of the persona's answers to prompts of the same order, if there are enough of them.
+    that of the persona's answers to prompts of the same order, if there are enough of them. Each teacher is one voice,
+    the mean of its answers; one that gives no logprobs counts by the labels that it names.
 
     Source: Zhou et al., "Batch Calibration", ICLR 2024 (arXiv 2309.17249).
 
@@ -43,7 +44,7 @@ def calibrated_answers(ballots: Ballots) -> Ballots:
 
 def _unbiased(ballots: Ballots) -> np.ndarray:
     """(votes, labels): log-distributions without what the persona's answers share."""
-    logs = np.log(np.maximum(with_logprobs(ballots, "calibrated"), FLOOR))
+    logs = log_distributions(ballots, "calibrated")
     bias = np.full(logs.shape, np.nan)
     read = ~np.isnan(logs[:, 0])
     for alike in _groups(ballots):
@@ -52,6 +53,24 @@ def _unbiased(ballots: Ballots) -> np.ndarray:
             bias[alike] = logs[alike].mean(0)
     unbiased: np.ndarray = logs - bias
     return unbiased
+
+
+def log_distributions(ballots: Ballots, method: str) -> np.ndarray:
+    """(votes, labels): logarithms of the distributions; NaN where a vote has none.
+
+    Of a teacher without any, beside others, a vote is worth the label that it names, as certain as one observation
+    makes it under a prior of one observation spread over the labels (Perks).
+
+    Raises:
+        InputError: no vote has a distribution.
+    """
+    logs: np.ndarray = np.log(np.maximum(with_logprobs(ballots, method), FLOOR))
+    if ballots.teacher_of is not None:
+        teacher = ballots.teacher_of[ballots.persona_of]
+        lacking = np.isin(teacher, np.setdiff1d(teacher, teacher[~np.isnan(logs[:, 0])]))
+        num_labels = len(ballots.labels)
+        logs[lacking] = np.log((np.eye(num_labels)[ballots.label_of[lacking]] + 1 / num_labels) / 2)
+    return logs
 
 
 def contextual(ballots: Ballots) -> Shares:
@@ -66,19 +85,30 @@ def contextual(ballots: Ballots) -> Shares:
     Raises:
         InputError: no vote has a distribution, or no text without content was asked about.
     """
-    logs = np.log(np.maximum(with_logprobs(ballots, "contextual"), FLOOR))
+    logs = log_distributions(ballots, "contextual")
     probes = ballots.probes
     if probes is None:
         raise InputError(
             "vote.method = 'contextual' needs answers to texts without content and none is there",
             mend="set panel.content_free = ['N/A', '[MASK]', ''] and poll into another run folder",
         )
-    bias = np.tile(np.log(np.maximum(probes.distributions.mean(0), FLOOR)), (len(logs), 1))
+    bias = _bias_of_teachers(ballots, probes)
     of_probes = _groups(ballots, probes.persona_of, probes.rotation_of)
     for alike, probed in zip(_groups(ballots), of_probes, strict=True):
         if probed.any():
             bias[alike] = np.log(np.maximum(probes.distributions[probed].mean(0), FLOOR))
     return _averaged(ballots, logs - bias)
+
+
+def _bias_of_teachers(ballots: Ballots, probes: Probes) -> np.ndarray:
+    """(votes, labels): what the probes of a vote's teacher say together; nothing of a teacher without any."""
+    if ballots.teacher_of is None:
+        return np.tile(np.log(np.maximum(probes.distributions.mean(0), FLOOR)), (len(ballots.label_of), 1))
+    bias = np.zeros((len(ballots.label_of), len(ballots.labels)))
+    asked, probed = ballots.teacher_of[ballots.persona_of], ballots.teacher_of[probes.persona_of]
+    for number in np.unique(probed):
+        bias[asked == number] = np.log(np.maximum(probes.distributions[probed == number].mean(0), FLOOR))
+    return bias
 
 
 def _groups(
@@ -96,12 +126,13 @@ def _groups(
 
 
 def _averaged(ballots: Ballots, logs: np.ndarray) -> Shares:
-    """The mean of each document's answers, as shares; NaN where none has a distribution."""
+    """The mean of each document's answers, of each teacher's first, as shares; NaN where none has a distribution."""
     read = ~np.isnan(logs[:, 0])
-    document_of = ballots.document_of[read]
+    kept = ballots.only(read)
+    weights = kept.voices(np.ones(int(read.sum())))
     summed = np.zeros((ballots.num_documents, len(ballots.labels)))
-    np.add.at(summed, document_of, logs[read])
-    answers = np.bincount(document_of, minlength=ballots.num_documents)[:, None]
+    np.add.at(summed, kept.document_of, weights[:, None] * logs[read])
+    answers = np.bincount(kept.document_of, weights, minlength=ballots.num_documents)[:, None]
     scores = np.divide(summed, answers, out=np.full(summed.shape, np.nan), where=answers > 0)
     if ballots.priors is not None:
         scores += np.log([ballots.priors[label] for label in ballots.labels])

@@ -7,8 +7,9 @@ from xpoll.votes.ballots import Ballots, Shares, normalised
 
 
 def majority(ballots: Ballots) -> Shares:
-    """(documents, labels): share of the readable votes that each label has."""
-    return normalised(ballots.counts())
+    """(documents, labels): share of the readable votes that each label has; of several teachers the mean share."""
+    one_each = None if ballots.teacher_of is None else ballots.voices(np.ones(len(ballots.label_of)))
+    return normalised(ballots.counts(one_each))
 
 
 def confidence_weighted(ballots: Ballots) -> Shares:
@@ -24,7 +25,7 @@ def confidence_weighted(ballots: Ballots) -> Shares:
     distributions = with_logprobs(ballots, "confidence_weighted")
     confidence = distributions[np.arange(len(distributions)), ballots.label_of]
     confidence = np.where(np.isnan(confidence), np.nanmean(confidence), confidence)
-    return normalised(ballots.counts(np.maximum(confidence, 1e-9)))
+    return normalised(ballots.counts(ballots.voices(np.maximum(confidence, 1e-9))))
 
 
 def with_logprobs(ballots: Ballots, method: str) -> np.ndarray:

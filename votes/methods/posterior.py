@@ -4,6 +4,9 @@ The model of a document: its true label is drawn from the label shares. Then, wi
 `correlation`, the panel has one opinion and every answer repeats it; else each answer stands for
 itself. An opinion and an answer are drawn from the persona's confusion matrix, in the row of the true label.
 
+Where a job has several teachers, each has such an opinion of its own: the answers of one model depend on each other,
+and those of different ones only on the true label.
+
 So that answers agree says less than their number does: no number of equal answers makes a label surer
 than one opinion is. And because the likelihood is that of the answers in the order they came, the stop
 rule, which looks at nothing else, drops out of it: two of two is worth two answers, not certainty.
@@ -20,6 +23,7 @@ parameters.
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -76,7 +80,10 @@ def _fitted(kinds: Kinds, estimate: Callable[[Ballots, np.ndarray], np.ndarray])
     counts = votes.counts()
     total = counts.sum(1)
     voted = times * (total > 0)
-    measured = np.zeros(len(times)) if votes.known is None else times * ((votes.known >= 0) & (total > 1))
+    by_teacher = _by_teacher(votes)
+    answered = by_teacher.counts().sum(1).reshape(len(times), -1)  # (documents, teachers)
+    known = np.zeros(len(times), bool) if votes.known is None else votes.known >= 0
+    measured = (times * known)[:, None] * (answered > 1)
     can_measure = measured.sum() >= ENOUGH_KNOWN
     correlation = votes.correlation if can_measure else 0.0
     belief = at_known((counts + 0.1) / (counts + 0.1).sum(1, keepdims=True), votes.known)
@@ -88,10 +95,11 @@ def _fitted(kinds: Kinds, estimate: Callable[[Ballots, np.ndarray], np.ndarray])
         scores = likelihood.log + np.log(label_shares)
         previous, belief = belief, _belief(scores, votes.known)
         # A repeated opinion is drawn once; the votes that repeat it share the draw.
-        repeated = likelihood.one_opinion[votes.document_of]
+        repeated = likelihood.one_opinion[by_teacher.document_of]
         evidence = belief[votes.document_of] * (1 - repeated + repeated * likelihood.part_of_draw)
         if can_measure:
-            opinions = measured @ (belief * likelihood.one_opinion).sum(1)
+            one_opinion = likelihood.one_opinion.reshape(*measured.shape, -1)
+            opinions = (measured * (belief[:, None, :] * one_opinion).sum(2)).sum()
             correlation = (opinions + PRIOR_OPINIONS * votes.correlation) / (measured.sum() + PRIOR_OPINIONS)
         if np.abs(belief - previous).max(initial=0) < TOLERANCE:
             break
@@ -107,21 +115,33 @@ class _Likelihood(NamedTuple):
     """Of the votes of each document, given each true label."""
 
     log: np.ndarray  # (documents, true label)
-    one_opinion: np.ndarray  # (documents, true label): probability that the answers repeat one opinion
-    part_of_draw: np.ndarray  # (votes, true label): how far the opinion is this vote's, 1 over a document
+    one_opinion: np.ndarray  # (documents x teachers, true label): probability that the answers repeat one opinion
+    part_of_draw: (
+        np.ndarray
+    )  # (votes, true label): how far the opinion is this vote's, 1 over a teacher's of a document
+
+
+def _by_teacher(votes: Ballots) -> Ballots:
+    """The votes with each teacher's about a document as a document of their own, in this order."""
+    if votes.teacher_of is None:
+        return votes
+    number = votes.document_of * votes.num_teachers + votes.teacher_of[votes.persona_of]
+    return replace(votes, document_of=number, num_documents=votes.num_documents * votes.num_teachers, known=None)
 
 
 def _likelihood(votes: Ballots, confusion: np.ndarray, correlation: float) -> _Likelihood:
-    counts = votes.counts()
+    by_teacher = _by_teacher(votes)
+    counts = by_teacher.counts()
     total = counts.sum(1)
     said = confusion[votes.persona_of, :, votes.label_of]  # (votes, true label)
-    alone = _summed(np.log(said), votes)
-    summed = _summed(said, votes)
+    alone = _summed(np.log(said), by_teacher)
+    summed = _summed(said, by_teacher)
     with np.errstate(divide="ignore"):
         unanimous = np.log((counts.max(1) == total) & (total > 0))[:, None]
         repeated = np.log(correlation) + unanimous + np.log(summed / np.maximum(total, 1)[:, None])
         log = np.logaddexp(np.log(1 - correlation) + alone, repeated)
-    return _Likelihood(log, np.exp(repeated - log), said / summed[votes.document_of])
+    of_documents = log.reshape(votes.num_documents, votes.num_teachers, -1).sum(1)
+    return _Likelihood(of_documents, np.exp(repeated - log), said / summed[by_teacher.document_of])
 
 
 def _confusion(votes: Ballots, weights: np.ndarray) -> np.ndarray:

@@ -12,7 +12,7 @@ from xpoll.core.run_folder import RunFolder
 from xpoll.core.task import TaskConfig
 from xpoll.personas.answer_format import AnswerFormat
 from xpoll.personas.documents import GoldReader, one_gold_label
-from xpoll.personas.label_order import Shown
+from xpoll.personas.label_order import ShownBy
 
 LIMITED = (
     "panel.stop",
@@ -21,6 +21,7 @@ LIMITED = (
     "panel.logprobs",
     "task.label_priors",
     "vote.learn_from_review",
+    "teachers",
 )
 """Keys that not every kind of task knows; `TaskKind.allows` names those that it does."""
 
@@ -35,7 +36,7 @@ class Aggregate(Protocol):
         config: Config,
         *,
         reviewed: Mapping[str, str] | None = None,
-        shown: Shown | None = None,
+        shown: ShownBy | None = None,
         probes: Iterable[Any] = (),
     ) -> Sequence[AnyRecord]:
         """One record per document, in the documents' order; the arguments are those of `consensus_of`."""

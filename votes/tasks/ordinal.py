@@ -35,5 +35,5 @@ ORDINAL = TaskKind(
     partial(consensus_of, decide=medians),
     partial(compare_labels, decide=medians, further=steps_off),
     # Their order is fixed, and a stop rule decides majorities.
-    allows=frozenset({"panel.content_free", "panel.logprobs", "task.label_priors"}),
+    allows=frozenset({"panel.content_free", "panel.logprobs", "task.label_priors", "teachers"}),
 )
