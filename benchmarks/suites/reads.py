@@ -6,7 +6,6 @@ chains of thought. The ceiling is what this processor multiplies at the shapes o
 """
 
 import asyncio
-import csv
 import os
 import tempfile
 import time
@@ -20,9 +19,11 @@ import numpy as np
 from xpoll.benchmarks.runner.records import Parameters, Record, alternating
 from xpoll.benchmarks.runner.subprocess_call import call_in_subprocess
 from xpoll.benchmarks.workloads.example_job import example_config, example_prompts
+from xpoll.benchmarks.workloads.labelled_sets import labelled_set
 from xpoll.benchmarks.workloads.teacher_forced import teacher_forced
+from xpoll.benchmarks.workloads.teachers_run import measure_teachers
 from xpoll.core.config import Config
-from xpoll.core.errors import EngineError
+from xpoll.core.errors import ConfigError, EngineError
 from xpoll.core.models import resolve_model
 from xpoll.core.progress import say
 from xpoll.core.records import AnswerSchema, Completion, Prompt, Sampling
@@ -132,7 +133,17 @@ def exact(parameters: Parameters) -> Record:
     return {"records": records}
 
 
-PARTS: dict[str, Callable[[Parameters], Record]] = {"rate": rate, "exact": exact}
+def accuracy(parameters: Parameters) -> Record:
+    """A causal model that is read and an encoder, alone and together, on test rows of each data set; no engine here."""
+    records: list[Record] = []
+    for name in parameters["sets"]:
+        rows = labelled_set(parameters["data"], name, "test", rows=parameters["rows"], seed=parameters["seed"])
+        found = measure_teachers(rows, model=parameters["model"], methods=parameters["methods"])
+        records += [{"set": name, **record} for record in found]
+    return {"records": records}
+
+
+PARTS: dict[str, Callable[[Parameters], Record]] = {"rate": rate, "exact": exact, "accuracy": accuracy}
 
 
 class _LayerWork:
@@ -212,9 +223,8 @@ def _read_prompts(parameters: Parameters, labels: Sequence[str]) -> list[Prompt]
 
 
 def _banking_labels(parameters: Parameters) -> tuple[str, ...] | None:
-    path = Path(parameters["data"], "banking77", "train.csv")
-    if not parameters["data"] or not path.exists():
-        say("77 labels are left out: parameters.data names no folder that holds banking77/train.csv")
+    try:
+        return tuple(labelled_set(parameters["data"], "banking77", "train", rows=1, seed=0).labels)
+    except ConfigError as error:
+        say(f"77 labels are left out: {error}")
         return None
-    with path.open(encoding="utf-8", newline="") as file:
-        return tuple(sorted({row["category"] for row in csv.DictReader(file)}))

@@ -7,28 +7,20 @@ batch-calibrated, on train rows of two data sets that are not part of xpoll.
 """
 
 import asyncio
-import csv
 from collections.abc import Iterator, Sequence
-from pathlib import Path
-from random import Random
 from string import ascii_uppercase
 
 import numpy as np
 
 from xpoll.benchmarks.runner.records import Parameters, Record
 from xpoll.benchmarks.runner.subprocess_call import call_in_subprocess
-from xpoll.core.errors import ConfigError
+from xpoll.benchmarks.workloads.labelled_sets import labelled_set
 from xpoll.core.progress import say
 from xpoll.core.records import AnswerSchema, Prompt, Sampling
 from xpoll.core.statistics import accuracy
 from xpoll.engine.backends.backend import BackendSettings
 from xpoll.engine.backends.vllm.in_process import VllmBackend
 from xpoll.engine.devices.find import find_devices, pinning
-
-SETS = {
-    "phrasebank": ("phrasebank/mixtral_train.csv", "text", "label_experts", "What does the sentence say to investors?"),
-    "banking77": ("banking77/train.csv", "text", "category", "What does the customer of a bank ask about?"),
-}
 
 
 def measure(parameters: Parameters) -> Iterator[Record]:
@@ -41,7 +33,9 @@ def measure(parameters: Parameters) -> Iterator[Record]:
 
 def measure_set(parameters: Parameters, name: str) -> Record:
     """The records of one data set, on an engine of its own."""
-    texts, truth, labels, question = rows_of(parameters, name)
+    texts, truth, labels, question = labelled_set(
+        parameters["data"], name, "train", rows=parameters["texts"], seed=parameters["seed"]
+    )
     options = list(ascii_uppercase) if len(labels) <= 26 else [str(number + 1) for number in range(len(labels))]
     options = options[: len(labels)]
     turns = [(place * 7919) % len(labels) for place in range(len(texts))]  # spread over the places
@@ -100,23 +94,6 @@ def measure_set(parameters: Parameters, name: str) -> Record:
             }
         )
     return {"records": records}
-
-
-def rows_of(parameters: Parameters, name: str) -> tuple[list[str], np.ndarray, list[str], str]:
-    """Texts, numbers of their labels, labels and question of a data set; rows drawn with the suite's seed.
-
-    Raises:
-        ConfigError: `parameters.data` does not hold the data set.
-    """
-    file, text, label, question = SETS[name]
-    path = Path(parameters["data"], file)
-    if not parameters["data"] or not path.exists():
-        raise ConfigError(f"parameters.data: {path} is not there", mend="--set parameters.data='\"FOLDER\"'")
-    with path.open(encoding="utf-8", newline="") as opened:
-        rows = list(csv.DictReader(opened))
-    labels = sorted({row[label] for row in rows})
-    rows = Random(parameters["seed"]).sample(rows, parameters["texts"])
-    return [row[text] for row in rows], np.array([labels.index(row[label]) for row in rows]), labels, question
 
 
 def _prompt(number: int, system: str, text: str, choices: Sequence[str]) -> Prompt:
