@@ -68,7 +68,7 @@ class Backend(Protocol):
         """Ends every process that `start` began."""
 
 
-IN_WORDS: tuple[AnswerForm, ...] = ("label", "chain_of_thought")
+IN_WORDS: tuple[AnswerForm, ...] = ("label", "read", "chain_of_thought")
 """Forms of an answer that a model writes."""
 ANY_FORM: tuple[AnswerForm, ...] = (*IN_WORDS, "match")
 
