@@ -175,6 +175,6 @@ def _fisher(gold: _Counts, rows: _Counts) -> float:
     """The least of the labels' two-sided exact p-values, for their number."""
     from scipy.stats import hypergeom
 
-    drawn = hypergeom(gold.rows + rows.rows, gold.of_label + rows.of_label, gold.rows)
-    either = np.minimum(drawn.cdf(gold.of_label), drawn.sf(gold.of_label - 1))
+    drawn = gold.rows + rows.rows, gold.of_label + rows.of_label, gold.rows
+    either = np.minimum(hypergeom.cdf(gold.of_label, *drawn), hypergeom.sf(gold.of_label - 1, *drawn))
     return min(1.0, float(2 * either.min() * len(gold.labels)))

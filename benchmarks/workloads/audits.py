@@ -17,7 +17,7 @@ from xpoll.votes.review.max_error import ErrorTarget, doubtful_texts
 from xpoll.votes.review.sample import draw_sample
 
 
-class SimulatedPile(NamedTuple):
+class KnownPile(NamedTuple):
     """Texts of known labels with their votes.
 
     Attributes:
@@ -31,7 +31,7 @@ class SimulatedPile(NamedTuple):
     confidence: np.ndarray
 
 
-def draw_pile(rng: np.random.Generator, texts: int, shares: list[float], *, spoiled: float) -> SimulatedPile:
+def draw_pile(rng: np.random.Generator, texts: int, shares: list[float], *, spoiled: float) -> KnownPile:
     """A pile whose votes are right for 93 %; of a part of them the vote is drawn anew and says nothing.
 
     Args:
@@ -46,10 +46,10 @@ def draw_pile(rng: np.random.Generator, texts: int, shares: list[float], *, spoi
     voted = np.where(rng.random(texts) < confidence, truth, other)
     noise = rng.random(texts) < spoiled
     voted[noise] = rng.integers(0, len(shares), int(noise.sum()))
-    return SimulatedPile(truth, voted, confidence)
+    return KnownPile(truth, voted, confidence)
 
 
-def consensus_of_pile(pile: SimulatedPile) -> list[Consensus]:
+def consensus_of_pile(pile: KnownPile) -> list[Consensus]:
     """The records that the votes of a pile make, labels by number."""
     rows = zip(pile.voted.tolist(), pile.confidence.tolist(), strict=True)
     return [
@@ -60,29 +60,57 @@ def consensus_of_pile(pile: SimulatedPile) -> list[Consensus]:
 
 def estimates(audits: int, size: int, texts: int, shares: list[float], spoiled: float) -> Iterator[Record]:
     """How often the interval of each label's share holds the share of the pile, and its width against the audit's."""
-    held, alone_held = np.zeros(len(shares)), np.zeros(len(shares))
-    widths = np.zeros((2, len(shares)))
+    audited = _Audited(size, len(shares))
     for seed in range(audits):
         pile = draw_pile(np.random.default_rng([1, seed]), texts, shares, spoiled=spoiled)
-        drawn = draw_sample(consensus_of_pile(pile), size=size, seed=seed)["rows"]
+        audited.add(pile, consensus_of_pile(pile), seed)
+    yield from audited.records(f"estimate, {100 * spoiled:.0f} % of votes spoiled", shares)
+
+
+def recorded_estimates(pile: KnownPile, audits: int, size: int, num_labels: int) -> Iterator[Record]:
+    """The same of one pile, by audits of it."""
+    audited, consensus = _Audited(size, num_labels), consensus_of_pile(pile)
+    for seed in range(audits):
+        audited.add(pile, consensus, seed)
+    shares = [float((pile.truth == label).mean()) for label in range(num_labels)]
+    yield from audited.records("estimate", shares)
+
+
+class _Audited:
+    """Sums over audits of one size, label by label."""
+
+    def __init__(self, size: int, num_labels: int) -> None:
+        self._size, self._audits = size, 0
+        self._held, self._widths = np.zeros((2, num_labels)), np.zeros((2, num_labels))
+
+    def add(self, pile: KnownPile, consensus: list[Consensus], seed: int) -> None:
+        """Audits the pile."""
+        drawn = draw_sample(consensus, size=self._size, seed=seed)["rows"]
         rows = np.array([int(row["document_id"]) for row in drawn])
         audit = Audit(pile.truth[rows], pile.voted[rows], np.array([row["weight"] for row in drawn]), "review")
-        for label, found in enumerate(label_shares(pile.voted, audit, len(shares))):
-            assert found.estimate is not None and found.audited is not None
+        self._audits += 1
+        for label, found in enumerate(label_shares(pile.voted, audit, self._held.shape[1])):
             share = float((pile.truth == label).mean())
-            held[label] += found.estimate.low <= share <= found.estimate.high
-            alone_held[label] += found.audited.low <= share <= found.audited.high
-            widths[:, label] += [found.estimate.high - found.estimate.low, found.audited.high - found.audited.low]
-    for label, share in enumerate(shares):
-        yield {
-            "arm": f"estimate, {100 * spoiled:.0f} % of votes spoiled",
-            "audits": audits,
-            "audited": size,
-            "label_share": share,
-            "estimate_coverage": held[label] / audits,
-            "audit_alone_coverage": alone_held[label] / audits,
-            "width_ratio": widths[0, label] / widths[1, label],
-        }
+            for way, interval in enumerate((found.estimate, found.audited)):
+                assert interval is not None
+                self._held[way, label] += interval.low <= share <= interval.high
+                self._widths[way, label] += interval.high - interval.low
+
+    def records(self, arm: str, shares: list[float]) -> Iterator[Record]:
+        """One per label; widths are means in 0..1."""
+        for label, share in enumerate(shares):
+            width, alone = (self._widths[:, label] / self._audits).tolist()
+            yield {
+                "arm": arm,
+                "audits": self._audits,
+                "audited": self._size,
+                "label_share": share,
+                "estimate_coverage": float(self._held[0, label] / self._audits),
+                "audit_alone_coverage": float(self._held[1, label] / self._audits),
+                "width": width,
+                "audit_alone_width": alone,
+                "width_ratio": width / alone,
+            }
 
 
 def max_errors(audits: int, size: int, texts: int, shares: list[float], spoiled: float, target: ErrorTarget) -> Record:

@@ -18,9 +18,10 @@ from xpoll.core.records import Consensus
 from xpoll.votes.review.bound import Stratum, most_wrong
 from xpoll.votes.review.sample import labelled, ranked, sampled_strata, strata_of
 
-USUAL_SIZE = 2.0
-"""An audit is this many times the least one unless told otherwise: the least one allows no wrong label among those
-that are kept, and the first wrong one then sends all less confident texts to people."""
+USUAL_SIZE = 4
+"""An audit is this many times the least one unless told otherwise, or a fifth of the texts if that is fewer: the least
+one allows no wrong label among those that are kept, and the first wrong one sends all less confident texts to people.
+"""
 
 
 class ErrorTarget(NamedTuple):
@@ -73,14 +74,14 @@ def least_size(documents: int, target: ErrorTarget) -> int:
 
 
 def audit_size(documents: int, target: ErrorTarget, size: int | None) -> int:
-    """How many rows to audit: `size` if it is enough, without it `USUAL_SIZE` times what is needed.
+    """How many rows to audit: `size` if it is enough, without it what is usual.
 
     Raises:
         InputError: so few rows cannot show the target.
     """
     least = least_size(documents, target)
     if size is None:
-        return min(documents, math.ceil(USUAL_SIZE * least))
+        return max(least, min(USUAL_SIZE * least, documents // 5))
     if size < least:
         raise InputError(
             f"{size} rows cannot show that at most {100 * target.max_error:g} % of {documents} labels are wrong with "
