@@ -91,10 +91,13 @@ def _sample(parsed: argparse.Namespace, config: Config, folder: RunFolder, rows:
     elif size is None:
         raise InputError("the following arguments are required: --size, or --max-error", mend="e.g. --size 200")
     drawn = draw_sample(rows, size=size, seed=config.job.seed)
-    output = _write_form(parsed, folder, drawn["rows"], rows)
+    output = _write_form(parsed, folder, "review", drawn["rows"], rows)
     write_review(folder.review, drawn)
     result = {"documents": drawn["documents"], "sampled": drawn["sampled"], "output": str(output)}
-    then = f"; then again: xpoll review sample {parsed.job} --max-error {parsed.max_error:g}" if target else ""
+    then = ""
+    if target is not None:
+        wanted = f"--max-error {target.max_error:g} --confidence {target.confidence:g}"
+        then = f", and again: xpoll review sample {parsed.job} {wanted}"
     _tell(
         parsed,
         config,
@@ -116,7 +119,8 @@ def _doubtful(
     """Gives people the texts that the votes are too unsure of; none where the audit shows that none is needed."""
     if reason := no_bound(found, rows, learnt_from=config.vote.learn_from_review):
         raise RunFolderError(
-            f"the answers say nothing of the labels: {NO_BOUND[reason]}", mend=f"mv {folder.review} away"
+            f"the answers say nothing of the labels: {NO_BOUND[reason]}",
+            mend=f"move them away, then sample anew: mv {folder.review} {folder.review}.old",
         )
     given = {row["document_id"]: row for row in found.get("doubtful", {}).get("rows", ())}
     texts = doubtful_texts(found, rows, target, seed=config.job.seed)
@@ -134,7 +138,7 @@ def _doubtful(
         text = f"review: with {percent(target.confidence, digits=0)} confidence {shown}: no more need be labelled"
         _tell(parsed, config, result | {"output": None}, text)
         return 0
-    output = _write_form(parsed, folder, to_label, rows)
+    output = _write_form(parsed, folder, "doubtful", to_label, rows)
     _tell(
         parsed,
         config,
@@ -147,9 +151,9 @@ def _doubtful(
 
 
 def _write_form(
-    parsed: argparse.Namespace, folder: RunFolder, asked: list[dict[str, Any]], rows: list[Consensus]
+    parsed: argparse.Namespace, folder: RunFolder, name: str, asked: list[dict[str, Any]], rows: list[Consensus]
 ) -> Path:
-    output: Path = parsed.output or folder.path / f"review{SUFFIXES[parsed.format]}"
+    output: Path = parsed.output or folder.path / f"{name}{SUFFIXES[parsed.format]}"
     write_form(output, parsed.format, asked, {row.document_id: row.text for row in rows})
     return output
 

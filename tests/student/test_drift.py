@@ -1,10 +1,19 @@
 """Drift raises an alarm where texts are of another kind, and nearly none where they are not."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from tests.student.conftest import Trained
+from tests.support import toy
+from tests.support.toy import documents
+from xpoll.core.config import Config
+from xpoll.core.files import write_table
+from xpoll.core.records import CONSENSUS_SCHEMA, to_table, with_labels
+from xpoll.core.run_folder import RunFolder
+from xpoll.pipeline.steps import evaluate
 from xpoll.student.drift import (
     FALSE_ALARM,
     FEWEST,
@@ -89,3 +98,17 @@ def test_what_is_written_is_read_and_a_student_without_it_is_not_compared(tmp_pa
     assert found is not None
     assert found.label_counts == {"a": 1, "b": 0, "c": 2}
     assert found.confidence == pytest.approx((0.7, 0.8, 0.7))
+
+
+def test_evaluate_keeps_what_the_student_says_of_the_gold_rows(trained: Trained, tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path)
+    shutil.copytree(trained.folder, folder.student)
+    rows = [*documents(9), *documents(30, seed=1, split="gold")]
+    write_table(folder.labels, to_table(rows, with_labels(CONSENSUS_SCHEMA, toy.LABELS)))
+    config = Config.model_validate(
+        {"documents": {"path": "t.csv"}, "task": {"labels": toy.LABELS}, "job": {"run_folder": str(tmp_path)}}
+    )
+    assert evaluate(config, folder)
+    found = read_gold_answers(folder.student)
+    assert found is not None
+    assert len(found.confidence) == sum(found.label_counts.values()) == 30

@@ -103,10 +103,11 @@ def doubtful_texts(
         seed: As of the draw; it ranks documents of equal confidence.
 
     Raises:
-        InputError: the audit is too small.
+        InputError: the audit is too small, or is of all texts and not answered.
     """
-    strata = sampled_strata(review)
-    allowed = wrong_allowed(strata, target)
+    if review["sampled"] == review["documents"]:
+        return _nothing_left(review)
+    allowed = wrong_allowed(sampled_strata(review), target)
     if allowed < 0:
         audit_size(review["documents"], target, review["sampled"])
     audited = {row["document_id"]: row for row in review["rows"]}
@@ -128,6 +129,16 @@ def doubtful_texts(
         if row.document_id == first_given_up:
             break
     return found
+
+
+def _nothing_left(review: Mapping[str, Any]) -> list[Consensus]:
+    """No text beside an audit of all of them, if all have answers."""
+    if unanswered := sum(row["label"] is None for row in review["rows"]):
+        raise InputError(
+            f"the audit is of all {review['documents']} labelled texts, {unanswered} of them have no answer",
+            mend="label them and import the form again",
+        )
+    return []
 
 
 def guarantee_of(review: Mapping[str, Any]) -> ErrorGuarantee | None:

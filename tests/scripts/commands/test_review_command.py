@@ -127,7 +127,7 @@ def test_people_label_the_texts_that_a_wanted_error_needs(folder: RunFolder, xpo
 
     drawn = xpoll("review", "sample", folder.path, "--max-error", "0.1", "--confidence", "0.8")
     assert drawn.returncode == 0, drawn.stderr
-    assert "then again: xpoll review sample" in drawn.stdout
+    assert "--max-error 0.1 --confidence 0.8" in drawn.stdout
     form = folder.path / "review.csv"
     audited = fill(form, label_of)
     assert 16 <= len(audited) < 60
@@ -150,7 +150,7 @@ def test_people_label_the_texts_that_a_wanted_error_needs(folder: RunFolder, xpo
 
     half = folder.path / "half.csv"
     half.write_text(
-        "\n".join((folder.path / "review.csv").read_text(encoding="utf-8").splitlines()[:2]), encoding="utf-8"
+        "\n".join((folder.path / "doubtful.csv").read_text(encoding="utf-8").splitlines()[:2]), encoding="utf-8"
     )
     told = xpoll("review", "import", folder.path, half)
     assert told.returncode == 0, told.stderr

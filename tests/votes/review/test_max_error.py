@@ -100,6 +100,17 @@ def test_a_corrected_label_is_ranked_by_the_confidence_of_its_votes() -> None:
     assert [row.document_id for row in again] == [row.document_id for row in given]
 
 
+def test_an_audit_of_all_texts_leaves_nothing_to_label_once_it_is_answered() -> None:
+    rows = labelled([0.5 + i / 300 for i in range(100)])
+    review = draw_sample(rows, size=100, seed=0)
+    for row in review["rows"]:
+        row["label"] = "bad"
+    assert doubtful_texts(review, rows, TARGET, seed=0) == []
+    review["rows"][3]["label"] = None
+    with pytest.raises(InputError, match="all 100 labelled texts, 1 of them have no answer"):
+        doubtful_texts(review, rows, TARGET, seed=0)
+
+
 def test_the_target_is_met_once_every_doubtful_text_has_a_label() -> None:
     assert guarantee_of({"rows": []}) is None
     found = guarantee_of({"rows": [], "doubtful": {**TARGET._asdict(), "rows": [{"label": "good"}, {"label": None}]}})
