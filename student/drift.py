@@ -161,14 +161,16 @@ def _rounded(confidence: Sequence[float]) -> np.ndarray:
 
 
 def _kolmogorov_smirnov(gold: _Counts, rows: _Counts) -> float:
-    """The two-sample p-value. A step of the gold rows' distribution is where both are furthest apart."""
-    from scipy.stats import kstwo
+    """The two-sample p-value, at most: Massart's bound. Both are furthest apart at a step of the gold rows' distribution.
 
+    Source: P. Massart, "The tight constant in the Dvoretzky-Kiefer-Wolfowitz inequality", Annals of Probability 18 (1990).
+    """
     apart = max(
         float(np.abs(mine / gold.rows - theirs / rows.rows).max())
         for mine, theirs in ((gold.below, rows.below), (gold.up_to, rows.up_to))
     )
-    return float(kstwo.sf(apart, round(gold.rows * rows.rows / (gold.rows + rows.rows))))
+    pairs = gold.rows * rows.rows / (gold.rows + rows.rows)
+    return min(1.0, 2 * math.exp(-2 * pairs * apart**2))
 
 
 def _fisher(gold: _Counts, rows: _Counts) -> float:
