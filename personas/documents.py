@@ -68,15 +68,10 @@ def stream_documents(
 def _document(
     row: Row, config: DocumentsConfig, split: Split, labels: list[str], read_gold: GoldReader = one_gold_label
 ) -> Document:
-    number = f"{row.number}" if split == "train" else f"gold-{row.number}"
     text, problem, gold_label = row.values.get(config.text_column), row.problem, None
-    document_id = number
-    if config.id_column:
-        given = row.values.get(config.id_column)
-        if given is None or given == "":
-            problem = problem or f"column {config.id_column!r} is empty"
-        else:
-            document_id = str(given)
+    if config.id_column and row.values.get(config.id_column) in (None, ""):
+        problem = problem or f"column {config.id_column!r} is empty"
+    document_id = _document_id(row, config, split)
     if not isinstance(text, str) or not text.strip():
         problem = problem or f"column {config.text_column!r} holds no text"
     if split == "gold":
@@ -86,6 +81,35 @@ def _document(
         else:
             gold_label = SEPARATOR.join(label for label in labels if label in named)
     return Document(document_id, text if isinstance(text, str) else "", split, gold_label, problem)
+
+
+def groups_of(config: DocumentsConfig, column: str) -> dict[str, str]:
+    """Document id to its value in a column of the input, of the documents file and the gold file; "" where it has none.
+
+    Args:
+        config: The documents section.
+        column: Name of a column that both files have.
+
+    Raises:
+        InputError: a file is missing, or lacks the column.
+    """
+    found: dict[str, str] = {}
+    for path, key, split, most in (
+        (config.path, "documents.path", "train", config.limit),
+        (config.gold_path, "documents.gold_path", "gold", None),
+    ):
+        if path is None:
+            continue
+        for row in islice(stream_rows(path, key=key, needs=(column,)), most):
+            value = row.values.get(column)
+            found[_document_id(row, config, split)] = "" if value is None else str(value)
+    return found
+
+
+def _document_id(row: Row, config: DocumentsConfig, split: str) -> str:
+    given = row.values.get(config.id_column) if config.id_column else None
+    number = f"{row.number}" if split == "train" else f"gold-{row.number}"
+    return number if given is None or given == "" else str(given)
 
 
 class Inputs(NamedTuple):

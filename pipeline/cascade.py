@@ -20,7 +20,9 @@ from xpoll.core.run_folder import RunFolder
 from xpoll.pipeline.prepare import prepare
 from xpoll.pipeline.state import is_done, remove_after
 from xpoll.pipeline.steps import STEPS
+from xpoll.student.drift import Drift, DriftMonitor, read_gold_answers
 from xpoll.student.inference.cascade import SecondOpinions, Threshold, chosen_threshold
+from xpoll.student.wording import drift_line
 
 UNSURE = pa.schema([("row", pa.string()), ("text", pa.string())])
 
@@ -35,6 +37,7 @@ class CascadeResult(NamedTuple):
         chosen: The student's confidence from which on it answers alone, and how both do on the gold rows.
         target: Accuracy that the student was to reach alone, 0 to 1.
         panel_s: Seconds that the panel took per text in its run, without its start; None where that is not known.
+        drift: Whether the file is such as the gold rows; None where the student was not evaluated.
     """
 
     rows: int
@@ -43,11 +46,13 @@ class CascadeResult(NamedTuple):
     chosen: Threshold
     target: float
     panel_s: float | None
+    drift: Drift | None
 
     def as_json(self) -> dict[str, Any]:
         """For --json."""
-        gold = self.chosen._asdict()
-        return {"rows": self.rows, "by_panel": self.by_panel, "output": str(self.output), "gold": gold}
+        gold, drift = self.chosen._asdict(), self.drift._asdict() if self.drift else None
+        rows = {"rows": self.rows, "by_panel": self.by_panel, "output": str(self.output)}
+        return {**rows, "gold": gold, "drift": drift}
 
 
 def predict_with_panel(
@@ -90,6 +95,8 @@ def predict_with_panel(
             mend="name the run that the student is of",
         )
     chosen = _threshold(folder, model, target)
+    gold = read_gold_answers(student)
+    monitor = None if gold is None else DriftMonitor(gold)
     beside = output.with_name(f"{output.name}.cascade")
     unsure = beside / "unsure.parquet"
     rows = unsure_rows(
@@ -105,8 +112,10 @@ def predict_with_panel(
         runtime=runtime,
         device=device,
         opinions=SecondOpinions(consensus),
+        drift=monitor,
     )
-    return CascadeResult(total, asked, output, chosen, target, _panel_s(folder))
+    drift = None if monitor is None else monitor.found()
+    return CascadeResult(total, asked, output, chosen, target, _panel_s(folder), drift)
 
 
 def _threshold(folder: RunFolder, model: Any, target: float) -> Threshold:
@@ -197,4 +206,6 @@ def told(result: CascadeResult) -> str:
     if result.panel_s is not None:
         saved = (result.rows - result.by_panel) * result.panel_s / 3600
         lines.append(f"the panel took {result.panel_s:.2f} s per text in the run: about {saved:.2f} h of it not needed")
+    if result.drift is not None and result.drift.alarm is not None:
+        lines.append(drift_line(result.drift))
     return "\n".join(lines)

@@ -48,6 +48,8 @@ class TimedStudent:
     def __init__(self, student: Any) -> None:
         self.labels = student.labels
         self._student, self._texts, self._wall_s = student, 0, 0.0
+        self.last: Any = None
+        """(texts, labels) probabilities of the last call; None before it."""
 
     def probabilities(self, texts: Sequence[str]) -> Any:
         """As `StudentModel.probabilities`."""
@@ -55,6 +57,7 @@ class TimedStudent:
         found = self._student.probabilities(texts)
         self._wall_s += time.perf_counter() - begun_s
         self._texts += len(texts)
+        self.last = found
         return found
 
     def serving(self) -> dict[str, float] | None:

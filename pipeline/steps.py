@@ -109,6 +109,7 @@ def evaluate(config: Config, folder: RunFolder) -> bool:
     """Scores teacher and student on the gold rows."""
     require_one_label(config, "student")
     from xpoll.student.dataset import read_labels
+    from xpoll.student.drift import write_gold_answers
     from xpoll.student.evaluate import evaluate as scores_of
     from xpoll.student.folder import forecast_of, other_seeds
     from xpoll.student.inference.model import StudentModel
@@ -118,6 +119,8 @@ def evaluate(config: Config, folder: RunFolder) -> bool:
     others = [StudentModel(place) for place in other_seeds(folder.student)]
     wanted, forecast = config.student.wanted_accuracy, forecast_of(folder.student)
     scores = scores_of(consensus, labels, student, other_seeds=others, wanted=wanted, forecast=forecast)
+    if student.last is not None:
+        write_gold_answers(folder.student, student.labels, student.last)
     write_json(folder.evaluation, scores.with_serving(student.serving()).as_json())
     return True
 

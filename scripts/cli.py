@@ -20,6 +20,7 @@ COMMANDS = {
     "poll": "ask the panel about every document",
     "vote": "count the answers into labels",
     "review": "let people check a sample of the labels, and bound how many others are wrong",
+    "estimate": "the share of each label among all texts, with intervals, from the votes and people's answers",
     "train": "fine-tune the student on the labels",
     "evaluate": "score teacher and student on the gold rows",
     "predict": "label a file with a student; resumes where it was killed",

@@ -1,6 +1,7 @@
 """The sentences about an evaluation, made from its numbers; terminal, page, Markdown and card show the same ones."""
 
-from xpoll.core.formatting import counted, noise, p_value, percent, points, share_with_interval
+from xpoll.core.formatting import counted, noise, number, p_value, percent, points, share_with_interval
+from xpoll.student.drift import Drift
 from xpoll.student.evaluation import Evaluation, SeedScores, TeacherComparison, Verdict, verdict_in
 
 MISSING = {
@@ -104,3 +105,12 @@ def seeds_sentence(seeds: SeedScores) -> str:
 
 def _times(count: int) -> str:
     return "once" if count == 1 else f"{count} times"
+
+
+def drift_line(drift: Drift) -> str:
+    """What an alarm means."""
+    where = "as a whole" if drift.first_row is None else f"from row {number(drift.first_row)} on"
+    return (
+        f"drift: the student's {drift.alarm} {where} are not those of the {number(drift.gold_rows)} gold rows "
+        f"({p_value(drift.p_value)}): evaluation and cascade threshold do not cover this file -> add gold rows from it"
+    )

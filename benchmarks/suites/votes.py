@@ -17,6 +17,7 @@ import numpy as np
 from xpoll.benchmarks.runner.records import Parameters, Record
 from xpoll.benchmarks.runner.subprocess_call import call_in_subprocess
 from xpoll.benchmarks.workloads import million_votes
+from xpoll.benchmarks.workloads.audits import KnownPile, recorded_estimates
 from xpoll.benchmarks.workloads.recording import (
     LABELS,
     SAMPLES,
@@ -60,6 +61,7 @@ def measure(parameters: Parameters) -> Iterator[Record]:
         yield _correlation(ballots, recording)
         yield _stopped(folder, recording)
         yield _audits(ballots, recording, parameters)
+        yield from _estimates(ballots, recording, parameters)
         yield _errors(ballots, recording)
         for name in parameters["scaling_methods"]:
             for num_personas in parameters["scaling_personas"]:
@@ -183,6 +185,14 @@ def _audits(ballots: Ballots, recording: Recording, parameters: Parameters) -> R
         "label_accuracy": accuracy,
         "median_bound": float(np.median(bounds)),
     }
+
+
+def _estimates(ballots: Ballots, recording: Recording, parameters: Parameters) -> Iterator[Record]:
+    """Simulated audits of the same sentences: how often the interval of each label's share holds, and its width."""
+    shares, train = METHODS["posterior"](ballots), ~recording.is_test
+    known = train & (winners(shares) >= 0)
+    pile = KnownPile(recording.truth[known], winners(shares)[known], shares[known].max(1))
+    yield from recorded_estimates(pile, parameters["audits"], parameters["audit_size"], len(LABELS))
 
 
 def _errors(ballots: Ballots, recording: Recording) -> Record:

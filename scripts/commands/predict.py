@@ -32,11 +32,18 @@ def call(parsed: argparse.Namespace) -> int:
     named = {"text_column": parsed.text_column, "runtime": parsed.runtime, "device": parsed.device}
     if parsed.cascade:
         return _with_panel(parsed, student, named)
+    from xpoll.student.drift import DriftMonitor, read_gold_answers
     from xpoll.student.inference.predict import predict_file
+    from xpoll.student.wording import drift_line
 
-    rows = predict_file(student, parsed.input, parsed.output, **named)
-    result = {"rows": rows, "output": str(parsed.output)}
+    gold = read_gold_answers(student)
+    monitor = None if gold is None else DriftMonitor(gold)
+    rows = predict_file(student, parsed.input, parsed.output, drift=monitor, **named)
+    drift = None if monitor is None else monitor.found()
+    result = {"rows": rows, "output": str(parsed.output), "drift": drift._asdict() if drift else None}
     print(json.dumps(result) if parsed.json else f"predict: wrote {rows} rows to {parsed.output}")
+    if drift is not None and drift.alarm is not None and not parsed.json:
+        print(drift_line(drift))
     return 0
 
 

@@ -1,6 +1,6 @@
 """A cascade: the student answers where it is sure enough, the panel answers the rest.
 
-How sure is enough is read off the gold rows, which neither was trained on. Nothing here imports torch.
+How sure is enough is tested on the gold rows, which neither was trained on. Nothing here imports torch.
 """
 
 from collections.abc import Iterator, Sequence
@@ -8,19 +8,27 @@ from typing import NamedTuple
 
 import numpy as np
 
-from xpoll.core import statistics
 from xpoll.core.records import Consensus
 from xpoll.student.inference.outputs import ResultRow
 
 FEWEST = 20
 """A threshold must have this many gold rows above it."""
 
+ALPHA = 0.025
+"""How often a threshold may be declared above which the student misses the target."""
+
+STEPS = 10
+"""Thresholds stand at every tenth of the gold rows."""
+
+FIRST_STEP = 3
+"""The first threshold tried: above fewer rows a single wrong one decides, and the test ends there."""
+
 
 class Threshold(NamedTuple):
     """From which confidence on the student answers, and what that gives on the gold rows.
 
     `threshold` is above 1 where no confidence is enough, so that the panel answers everything. Accuracies
-    are 0 to 1; `sure_low` is the lower end of the 95 % interval of `sure_accuracy`.
+    are 0 to 1; `sure_low` is what `sure_accuracy` is at least, with 97.5 % confidence.
     """
 
     threshold: float
@@ -43,7 +51,10 @@ def chosen_threshold(
 ) -> Threshold:
     """The lowest confidence above which the student is shown to reach `target`.
 
-    Shown means: the lower end of the 95 % interval of its accuracy there is at least the target.
+    Thresholds are tested in a fixed order, from the most confident rows downwards, up to the first that is not shown.
+    Shown means: with a lower accuracy than the target, so many right rows above it are rarer than `ALPHA` (exact
+    binomial test). A student that misses the target is then declared to reach it at most that often: whatever
+    number of thresholds is tested, an error is made at the first of them that is wrong, or not at all.
 
     Args:
         student: Its label of each gold row.
@@ -51,34 +62,58 @@ def chosen_threshold(
         teacher: The panel's label, None where it abstained.
         gold: The known label.
         target: Accuracy, 0 to 1.
+
+    Source: fixed-sequence testing as in Angelopoulos, Bates, Candes, Jordan, Lei, "Learn then Test", arXiv 2110.01052,
+    and for cascades Zeighami, Shankar, Parameswaran, "BARGAIN", arXiv 2509.02896.
     """
-    order = np.argsort(-np.asarray(confidence), kind="stable")
     right = np.array([mine == real for mine, real in zip(student, gold, strict=True)])
-    sorted_confidence = np.asarray(confidence)[order]
-    found = (2.0, 0)
-    for count in range(FEWEST, len(order) + 1):
-        if count < len(order) and sorted_confidence[count] == sorted_confidence[count - 1]:
-            continue  # rows of one confidence are all above the threshold or none is
-        if _share_right(right[order[:count]]).low >= target:
-            found = (float(sorted_confidence[count - 1]), count)
-    threshold, count = found
+    threshold, low = _lowest_shown(np.asarray(confidence, float), right, target)
     sure = np.asarray(confidence) >= threshold
     teacher_right = np.array([theirs == real for theirs, real in zip(teacher, gold, strict=True)])
-    above = _share_right(right[sure]) if count else None
     return Threshold(
         threshold,
         len(gold),
         float(1 - sure.mean()),
-        above.value if above else None,
-        above.low if above else None,
+        None if low is None else float(right[sure].mean()),
+        low,
         float(right.mean()),
         float(teacher_right.mean()),
         float(np.where(sure, right, teacher_right).mean()),
     )
 
 
-def _share_right(right: np.ndarray) -> statistics.Estimate:
-    return statistics.accuracy(["right" if each else None for each in right], ["right"] * len(right))
+def _lowest_shown(confidence: np.ndarray, right: np.ndarray, target: float) -> tuple[float, float | None]:
+    """The last threshold that is shown before one is not, and what the accuracy above it is at least."""
+    found: tuple[float, float | None] = (2.0, None)
+    for threshold in _thresholds(confidence, target):
+        sure = confidence >= threshold
+        low = smallest_share(int(right[sure].sum()), int(sure.sum()))
+        if low < target:
+            break
+        found = (threshold, low)
+    return found
+
+
+def _thresholds(confidence: np.ndarray, target: float) -> list[float]:
+    """What is tested, in order. The labels do not decide it, and rows of one confidence are all above or none is."""
+    rows = np.sort(confidence)[::-1]
+    enough = max(FEWEST, _rows_for_one_wrong(target, len(rows)), round(FIRST_STEP / STEPS * len(rows)))
+    counts = [count for step in range(1, STEPS + 1) if (count := round(step / STEPS * len(rows))) >= enough]
+    if not counts and len(rows) >= FEWEST:
+        counts = [len(rows)]
+    return list(dict.fromkeys(float(rows[count - 1]) for count in counts))
+
+
+def _rows_for_one_wrong(target: float, most: int) -> int:
+    """Rows of which one may be wrong and the target still be shown; `most` where so many are too few."""
+    return next((rows for rows in range(2, most) if smallest_share(rows - 1, rows) >= target), most)
+
+
+def smallest_share(hits: int, draws: int) -> float:
+    """The lower Clopper-Pearson bound, in 0..1: under a smaller share so many hits are rarer than `ALPHA`."""
+    from scipy.special import betaincinv
+
+    return float(betaincinv(hits, draws - hits + 1, ALPHA)) if hits else 0.0
 
 
 class SecondOpinions:

@@ -14,6 +14,7 @@ from xpoll.core.errors import InputError
 from xpoll.core.files import replacing
 from xpoll.core.progress import Progress, Waiting
 from xpoll.core.tables.readers import Row, column_types, count_rows, stream_rows
+from xpoll.student.drift import DriftMonitor
 from xpoll.student.inference.cascade import SecondOpinions, second_opinion
 from xpoll.student.inference.model import StudentModel
 from xpoll.student.inference.outputs import WRITERS, Columns, ResultRow
@@ -37,6 +38,7 @@ def predict_file(
     runtime: str = "pytorch",
     device: str | None = None,
     opinions: SecondOpinions | None = None,
+    drift: DriftMonitor | None = None,
 ) -> int:
     """Labels every row of `source`; memory does not grow with their number.
 
@@ -52,6 +54,7 @@ def predict_file(
         device: What computes, as the runtime calls it; without it what StudentModel takes.
         opinions: Of the panel, which stand in place of the student's; a column answered_by then says whose
             each answer is.
+        drift: Is given the student's answers, batch by batch.
 
     Returns:
         Number of rows written, which is the number of rows read.
@@ -74,6 +77,8 @@ def predict_file(
     ):
         for batch in _batches(source, text_column, batch_rows):
             rows = _predicted(model, batch, text_column, kept)
+            if drift is not None:
+                drift.take([row.label for row in rows], [row.confidence for row in rows])
             if opinions is not None:
                 rows = [second_opinion(row, opinions.of(written + i), model.labels) for i, row in enumerate(rows)]
             write(rows)

@@ -61,9 +61,10 @@ class Student:
 
 def test_a_timed_student_answers_as_the_student_does_and_counts_texts() -> None:
     timed = TimedStudent(Student())
-    assert timed.serving() is None
+    assert timed.serving() is None and timed.last is None
     assert timed.probabilities(["x"] * 3).shape == (3, 2)
     timed.probabilities(["y"])
+    assert timed.last.shape == (1, 2)
     serving = timed.serving()
     assert serving is not None and serving["texts"] == 4
     assert serving["wall_s"] >= 0.02

@@ -56,19 +56,24 @@ def certify(strata: Sequence[Stratum], *, wrong: int, unanswered: int = 0, alpha
     """
     documents = sum(stratum.documents for stratum in strata)
     sampled = sum(stratum.sampled for stratum in strata)
-    # Strata of whole documents cannot all have exactly the same share drawn; the smallest share decides.
-    per_draw = max(stratum.documents / stratum.sampled for stratum in strata)
-    most_wrong = per_draw * sampled * largest_share(wrong + unanswered, sampled, alpha)
-    most_wrong = min(most_wrong, wrong + unanswered + documents - sampled)
+    most = min(most_wrong(strata, wrong + unanswered, alpha), wrong + unanswered + documents - sampled)
     return Certificate(
         documents,
         sampled,
         wrong,
         unanswered,
         estimate=1 - (wrong + unanswered) / sampled,
-        voted_at_least=max(0.0, 1 - most_wrong / documents),
-        at_least=max(0.0, 1 - (most_wrong - wrong) / documents),
+        voted_at_least=max(0.0, 1 - most / documents),
+        at_least=max(0.0, 1 - (most - wrong) / documents),
     )
+
+
+def most_wrong(strata: Sequence[Stratum], wrong: int, alpha: float) -> float:
+    """At most so many documents of all strata are wrong if `wrong` of the sample are; need not be a whole number."""
+    sampled = sum(stratum.sampled for stratum in strata)
+    # Strata of whole documents cannot all have exactly the same share drawn; the smallest share decides.
+    per_draw = max(stratum.documents / stratum.sampled for stratum in strata)
+    return per_draw * sampled * largest_share(wrong, sampled, alpha)
 
 
 def largest_share(hits: int, draws: int, alpha: float) -> float:

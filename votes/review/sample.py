@@ -40,21 +40,18 @@ def draw_sample(consensus: Iterable[Consensus], *, size: int, seed: int) -> dict
     Raises:
         InputError: `size` is not between 1 and the number of labelled documents.
     """
-    rows = sorted(_accepted(consensus), key=lambda row: (row.confidence, _mixed(row.document_id, seed)))
+    rows = ranked(labelled(consensus), seed)
     if not 1 <= size <= len(rows):
         raise InputError(
             f"--size {size} documents cannot be drawn from {len(rows)} that have a label", mend="choose another --size"
         )
-    num_strata = min(STRATA, size)
-    sampled = [size // num_strata + (i < size % num_strata) for i in range(num_strata)]
-    ends = [round(len(rows) * done / size) for done in np.cumsum([0, *sampled]).tolist()]
     draw = np.random.default_rng(seed)
-    strata, drawn = [], []
-    for number, ((low, high), count) in enumerate(zip(pairwise(ends), sampled, strict=True)):
-        weight = (high - low) / count
+    strata, drawn, low = [], [], 0
+    for number, (documents, count) in enumerate(strata_of(len(rows), size)):
+        high, weight = low + documents, documents / count
         strata.append(
             {
-                "documents": high - low,
+                "documents": documents,
                 "sampled": count,
                 "lowest_confidence": rows[low].confidence,
                 "highest_confidence": rows[high - 1].confidence,
@@ -72,6 +69,7 @@ def draw_sample(consensus: Iterable[Consensus], *, size: int, seed: int) -> dict
                     "label": None,
                 }
             )
+        low = high
     draw.shuffle(drawn)  # so that people do not see the doubtful ones first
     return {
         "schema_version": SCHEMA_VERSION,
@@ -82,6 +80,19 @@ def draw_sample(consensus: Iterable[Consensus], *, size: int, seed: int) -> dict
         "strata": strata,
         "rows": drawn,
     }
+
+
+def strata_of(documents: int, size: int) -> list[Stratum]:
+    """How a sample of `size` is spread: strata of whole documents, as equally sampled as they can be."""
+    num_strata = min(STRATA, size)
+    sampled = [size // num_strata + (i < size % num_strata) for i in range(num_strata)]
+    ends = [round(documents * done / size) for done in np.cumsum([0, *sampled]).tolist()]
+    return [Stratum(high - low, count) for (low, high), count in zip(pairwise(ends), sampled, strict=True)]
+
+
+def ranked(rows: Iterable[Consensus], seed: int) -> list[Consensus]:
+    """The least confident first; documents of equal confidence in an order that their labels do not decide."""
+    return sorted(rows, key=lambda row: (row.confidence, _mixed(row.document_id, seed)))
 
 
 def read_review(path: Path) -> dict[str, Any] | None:
@@ -109,7 +120,7 @@ def write_review(path: Path, review: Mapping[str, Any]) -> None:
 
 def answers_of(review: Mapping[str, Any] | None) -> dict[str, str]:
     """Document id to the label that people gave; empty without a review."""
-    rows = review["rows"] if review else []
+    rows = [*review["rows"], *review.get("doubtful", {}).get("rows", ())] if review else []
     return {row["document_id"]: row["label"] for row in rows if row["label"] is not None}
 
 
@@ -123,19 +134,28 @@ def certificate_of(
         consensus: The labels as they are now.
         learnt_from: Whether the votes were weighted by the answers.
     """
-    answers = answers_of(review)
-    if not answers:
-        return None, "nobody answered"
-    if learnt_from:
-        return None, "answers used up"
-    if _fingerprint(_accepted(consensus)) != review["fingerprint"]:
-        return None, "labels changed"
-    strata = [Stratum(stratum["documents"], stratum["sampled"]) for stratum in review["strata"]]
+    if reason := no_bound(review, consensus, learnt_from=learnt_from):
+        return None, reason
     wrong = sum(row["label"] not in (None, row["voted_label"]) for row in review["rows"])
-    return certify(strata, wrong=wrong, unanswered=review["sampled"] - len(answers)), None
+    unanswered = sum(row["label"] is None for row in review["rows"])
+    return certify(sampled_strata(review), wrong=wrong, unanswered=unanswered), None
 
 
-def _accepted(consensus: Iterable[Consensus]) -> list[Consensus]:
+def no_bound(review: Mapping[str, Any], consensus: Iterable[Consensus], *, learnt_from: bool) -> NoBound | None:
+    """Why the answers say nothing of the labels as they are now; None where they do. As `certificate_of`."""
+    if all(row["label"] is None for row in review["rows"]):
+        return "nobody answered"
+    if learnt_from:
+        return "answers used up"
+    return None if _fingerprint(labelled(consensus)) == review["fingerprint"] else "labels changed"
+
+
+def sampled_strata(review: Mapping[str, Any]) -> list[Stratum]:
+    """What was drawn from what."""
+    return [Stratum(stratum["documents"], stratum["sampled"]) for stratum in review["strata"]]
+
+
+def labelled(consensus: Iterable[Consensus]) -> list[Consensus]:
     """The documents of the train split that the votes gave a label, with that label."""
     voted = (row if row.voted_label is None else row._replace(label=row.voted_label) for row in consensus)
     return [row for row in voted if row.split == "train" and row.label is not None]

@@ -36,8 +36,8 @@ def made_up(folder: Path, *, test_truth: str | None = None) -> Path:
     return folder
 
 
-def measured(folder: Path, *, audits: int = 20) -> list[dict[str, object]]:
-    parameters = {"data": str(folder), "repeats": 1, "methods": OWN, "audits": audits, "audit_size": 40}
+def measured(folder: Path, *, audits: int = 20, audit_size: int = 40) -> list[dict[str, object]]:
+    parameters = {"data": str(folder), "repeats": 1, "methods": OWN, "audits": audits, "audit_size": audit_size}
     small = {"scaling_votes": 3000, "scaling_personas": [3], "scaling_methods": ["posterior"]}
     return list(measure_votes(parameters | small))
 
@@ -80,7 +80,7 @@ def test_the_folder_of_the_recorded_answers_has_no_default(
 
 @pytest.mark.skipif(not RECORDED, reason="set XPOLL_DATA to the folder of the recorded answers")
 def test_the_bounds_hold_on_the_recorded_answers() -> None:
-    records = measured(Path(RECORDED), audits=200)
+    records = measured(Path(RECORDED), audits=200, audit_size=200)
     bounds = read_suite("votes")["checks"]
     failed = [found for bound in bounds if not (found := check(bound, records))["holds"]]
     assert failed == []

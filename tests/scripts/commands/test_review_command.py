@@ -2,6 +2,7 @@
 
 import csv
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -106,6 +107,67 @@ def test_an_audit_in_three_commands(folder: RunFolder, xpoll: Xpoll) -> None:
     assert "which uses them up" in folder.report.read_text(encoding="utf-8")
 
 
+def fill(form: Path, label_of: Callable[[str], str]) -> list[str]:
+    """Labels every row of a form; returns the ids."""
+    rows = list(csv.DictReader(form.open(encoding="utf-8", newline="")))
+    with form.open("w", encoding="utf-8", newline="") as file:
+        table = csv.DictWriter(file, list(rows[0]))
+        table.writeheader()
+        table.writerows({**row, "label": label_of(row["document_id"])} for row in rows)
+    return [row["document_id"] for row in rows]
+
+
+def test_people_label_the_texts_that_a_wanted_error_needs(folder: RunFolder, xpoll: Xpoll) -> None:
+    before = {each: row for each, row in labels_of(folder).items() if row.split == "train" and row.label is not None}
+    doubtful = set(sorted(before, key=lambda each: before[each].confidence)[:25])
+
+    def label_of(document_id: str) -> str:
+        voted = str(before[document_id].label)
+        return LABELS[LABELS.index(voted) - 1] if document_id in doubtful else voted
+
+    drawn = xpoll("review", "sample", folder.path, "--max-error", "0.1", "--confidence", "0.8")
+    assert drawn.returncode == 0, drawn.stderr
+    assert "--max-error 0.1 --confidence 0.8" in drawn.stdout
+    form = folder.path / "review.csv"
+    audited = fill(form, label_of)
+    assert 16 <= len(audited) < 60
+    told = xpoll("review", "import", folder.path, form)
+    assert told.returncode == 0, told.stderr
+    assert "confidence at most" not in told.stdout, "nothing was asked for yet"
+
+    given = xpoll("review", "sample", folder.path, "--max-error", "0.02")
+    assert given.returncode == 2
+    assert "rows cannot show that at most 2 %" in given.stderr
+
+    given = xpoll("review", "sample", folder.path, "--max-error", "0.1", "--confidence", "0.8", "--json")
+    assert given.returncode == 0, given.stderr
+    found = json.loads(given.stdout)
+    assert 0 < found["to_label"] == found["doubtful"] < found["documents"] - len(audited)
+    asked = fill(Path(found["output"]), label_of)
+    assert not set(asked) & set(audited)
+    lowest_kept = min(before[each].confidence for each in before if each not in asked and each not in audited)
+    assert max(before[each].confidence for each in asked) <= lowest_kept
+
+    half = folder.path / "half.csv"
+    half.write_text(
+        "\n".join((folder.path / "doubtful.csv").read_text(encoding="utf-8").splitlines()[:2]), encoding="utf-8"
+    )
+    told = xpoll("review", "import", folder.path, half)
+    assert told.returncode == 0, told.stderr
+    assert "doubtful texts have no label of a person yet; not shown before: at most 10.0 %" in told.stdout
+    told = xpoll("review", "import", folder.path, found["output"], "--json")
+    assert told.returncode == 0, told.stderr
+    result = json.loads(told.stdout)
+    assert result["max_error"] == {"max_error": 0.1, "confidence": 0.8, "to_label": 0}
+    assert (result["answered"], result["sampled"]) == (len(audited), len(audited)), "doubtful texts are no audit"
+    after = labels_of(folder)
+    wrong = sum(after[each].label != label_of(each) for each in before)
+    assert wrong <= 0.1 * len(before)
+    assert all(after[each].label == label_of(each) for each in [*audited, *asked])
+    again = xpoll("review", "sample", folder.path, "--max-error", "0.1", "--confidence", "0.8")
+    assert "no more need be labelled" in again.stdout, again.stdout + again.stderr
+
+
 @pytest.mark.parametrize("form", ["labelstudio", "argilla"])
 def test_other_forms_are_written_too(folder: RunFolder, xpoll: Xpoll, tmp_path: Path, form: str) -> None:
     output = tmp_path / "tasks.json"
@@ -132,6 +194,8 @@ def test_likely_label_errors_are_listed(folder: RunFolder, xpoll: Xpoll) -> None
         (["sample", "RUN", "--size", "0"], "--size 0 documents cannot be drawn"),
         (["sample", "RUN", "--size", "9999"], "--size 9999 documents cannot be drawn"),
         (["sample", "RUN"], "the following arguments are required: --size"),
+        (["sample", "RUN", "--max-error", "2"], "--max-error 2 is not between 0 and 1"),
+        (["sample", "RUN", "--max-error", "0.05", "--size", "50"], "50 rows cannot show that at most 5 %"),
         (["guess", "RUN"], "invalid choice: 'guess'"),
         (["errors", "nowhere.toml"], "nowhere.toml does not exist"),
     ],

@@ -18,7 +18,7 @@ from xpoll.core.files import read_json, write_json, write_table
 from xpoll.core.records import CONSENSUS_SCHEMA, Consensus, to_table, with_labels
 from xpoll.pipeline import cascade as command
 from xpoll.scripts.commands import predict
-from xpoll.student.inference.cascade import SecondOpinions, chosen_threshold, second_opinion
+from xpoll.student.inference.cascade import SecondOpinions, chosen_threshold, second_opinion, smallest_share
 from xpoll.student.inference.outputs import ResultRow
 
 
@@ -48,6 +48,36 @@ def test_rows_of_one_confidence_stay_together() -> None:
         ["good" if each else "bad" for each in right], [0.9] * 100, ["good"] * 100, ["good"] * 100, target=0.8
     )
     assert chosen.threshold > 1
+
+
+def test_thresholds_are_tested_from_the_most_confident_rows_down_to_the_first_that_is_not_shown() -> None:
+    """Two hundred right rows below a wrong stretch would lift a scan of all thresholds over it."""
+    right = [True] * 150 + [False] * 40 + [True] * 810
+    student = ["good" if each else "bad" for each in right]
+    confidence = np.linspace(1, 0.5, 1000).tolist()
+    chosen = chosen_threshold(student, confidence, ["good"] * 1000, ["good"] * 1000, target=0.9)
+    assert np.mean(right) > 0.95, "over all rows the target would be shown"
+    assert chosen.threshold > 1 and chosen.sure_low is None
+    chosen = chosen_threshold(student[190:], confidence[190:], ["good"] * 810, ["good"] * 810, target=0.9)
+    assert chosen.panel_share == 0
+
+
+def test_a_student_just_below_the_target_is_rarely_declared_to_reach_it() -> None:
+    """Nominal 2.5 %; taking the lowest of all thresholds with a high enough interval declares it in 7 %."""
+    rng = np.random.default_rng(0)
+    confidence = np.linspace(1, 0.5, 453).tolist()
+    gold = ["good"] * 453
+    declared = 0
+    for _ in range(300):
+        student = ["good" if each else "bad" for each in rng.random(453) < 0.895]
+        declared += chosen_threshold(student, confidence, gold, gold, target=0.9).threshold <= 1
+    assert declared <= 12, declared
+
+
+def test_the_bound_is_clopper_and_pearson_s() -> None:
+    assert smallest_share(36, 36) == pytest.approx(0.025 ** (1 / 36))
+    assert smallest_share(0, 10) == 0
+    assert smallest_share(90, 100) == pytest.approx(0.8238, abs=1e-4)  # table of exact binomial limits
 
 
 def test_second_opinions_are_taken_row_by_row() -> None:
@@ -109,6 +139,7 @@ def test_the_command_puts_unsure_rows_to_the_panel_and_merges(
         rows = list(csv.DictReader(file))
     assert [each["text"] for each in rows] == ["a loss", "gain", "", "the firm said that", "flat"]
     assert said["rows"] == 5 and said["by_panel"] == len(asked)
+    assert said["drift"] is None, "this student was not evaluated"
     by = {each["answered_by"] for each in rows if each["text"]}
     assert by <= {"student", "panel"} and rows[2]["answered_by"] == ""
     assert [each["label"] for each in rows if each["answered_by"] == "panel"] == ["fair"] * len(asked)

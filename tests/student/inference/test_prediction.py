@@ -1,7 +1,9 @@
 """Predictions keep the order of their rows, and one bad row costs only itself."""
 
+import argparse
 import csv
 import json
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,8 @@ import pytest
 from tests.student.conftest import Trained
 from tests.support.toy import LABELS, TELLING, documents, make_encoder
 from xpoll.core.errors import InputError, ModelError
+from xpoll.scripts.commands import predict as command
+from xpoll.student.drift import write_gold_answers
 from xpoll.student.inference import predict
 from xpoll.student.inference.model import StudentModel
 from xpoll.student.inference.predict import predict_file
@@ -56,6 +60,31 @@ def read(path: Path) -> list[dict[str, Any]]:
         return pq.read_table(path).to_pylist()
     with path.open(newline="") as file:
         return list(csv.DictReader(file)) if path.suffix == ".csv" else [json.loads(line) for line in file]
+
+
+def test_a_file_of_another_kind_than_the_gold_rows_is_told_in_one_line(
+    trained: Trained, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    student = tmp_path / "student"
+    shutil.copytree(trained.folder, student)
+    gold = [document.text for document in documents(60, seed=5)]
+    model = StudentModel(student)
+    write_gold_answers(student, model.labels, model.probabilities(gold))
+
+    def said(texts: list[str], *, as_json: bool) -> str:
+        output = tmp_path / "out.csv"
+        given = argparse.Namespace(
+            student=student, input=written(tmp_path, "csv", texts), output=output, text_column="text"
+        )
+        given.__dict__.update(runtime="pytorch", device=None, cascade=None, json=as_json)
+        assert command.call(given) == 0
+        return capsys.readouterr().out
+
+    same = [document.text for document in documents(60, seed=6)]
+    assert json.loads(said(same, as_json=True))["drift"]["alarm"] is None
+    assert said(same, as_json=False).count("\n") == 1
+    lines = said(["its loss today"] * 60, as_json=False).splitlines()
+    assert len(lines) == 2 and lines[1].startswith("drift: the student's labels"), lines
 
 
 @pytest.mark.parametrize("target", ["csv", "jsonl", "parquet"])
