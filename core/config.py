@@ -234,7 +234,8 @@ class VoteConfig(Section):
     method: str = "majority"
     """How the answers about a text become a distribution over the labels: a name of the table in
     votes/methods/registry.py. `majority` counts labels; `calibrated` takes out the label bias that all answers share;
-    `posterior` learns from agreement whom to believe, and that answers of one model err together.
+    `posterior` learns from agreement whom to believe, and that answers of one model err together; `pooled` adds up the
+    log-odds of several teachers, as sure as their agreement allows, and learns whom to believe from a review.
     `xpoll vote --compare` shows all of them side by side; docs/votes.md says when to use which."""
     correlation: Annotated[float, Field(ge=0, lt=1)] = 0.5
     """How often the answers about a text are one opinion repeated; read by `posterior`."""

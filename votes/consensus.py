@@ -134,7 +134,7 @@ def shares_of(ballots: Ballots, method: str) -> Shares:
     """
     vote_method = method_of(method)
     shares = vote_method.function(ballots)
-    if ballots.known is None:
+    if ballots.known is None or vote_method.scales_by_known:
         return shares
     judged = shares.copy()
     if vote_method.learns_from_known:

@@ -93,7 +93,7 @@ def test_a_poll_that_is_settled_is_not_prepared_again_and_rows_may_join(job: Pat
     with Path("texts.csv").open("a") as file:
         file.write("one more\n")
     grown = prepare(config)
-    assert (grown.is_settled, grown.plan.documents) == (False, 7)
+    assert (grown.is_settled, grown.polls[0].plan.documents) == (False, 7)
     assert not folder.labels.exists(), "it is of the documents before"
 
 

@@ -26,7 +26,7 @@ def calibrated(ballots: Ballots) -> Shares:
     Raises:
         InputError: no vote has a distribution.
     """
-    return _averaged(ballots, _unbiased(ballots))
+    return _averaged(ballots, unbiased(ballots, "calibrated"))
 
 
 def calibrated_answers(ballots: Ballots) -> Ballots:
@@ -37,22 +37,30 @@ def calibrated_answers(ballots: Ballots) -> Ballots:
     Raises:
         InputError: no vote has a distribution.
     """
-    logs = _unbiased(ballots)
+    logs = unbiased(ballots, "calibrated")
     read = ~np.isnan(logs[:, 0])
     return replace(ballots, label_of=np.where(read, np.where(read[:, None], logs, 0).argmax(1), ballots.label_of))
 
 
-def _unbiased(ballots: Ballots) -> np.ndarray:
-    """(votes, labels): log-distributions without what the persona's answers share."""
-    logs = log_distributions(ballots, "calibrated")
+def unbiased(ballots: Ballots, method: str) -> np.ndarray:
+    """(votes, labels): log-distributions without what the persona's answers share; NaN where a vote has none.
+
+    Args:
+        ballots: The votes.
+        method: Which method asks, for the error.
+
+    Raises:
+        InputError: no vote has a distribution.
+    """
+    logs = log_distributions(ballots, method)
     bias = np.full(logs.shape, np.nan)
     read = ~np.isnan(logs[:, 0])
     for alike in _groups(ballots):
         alike = alike & read
         if alike.sum() >= ENOUGH or np.isnan(bias[alike]).any():
             bias[alike] = logs[alike].mean(0)
-    unbiased: np.ndarray = logs - bias
-    return unbiased
+    without: np.ndarray = logs - bias
+    return without
 
 
 def log_distributions(ballots: Ballots, method: str) -> np.ndarray:

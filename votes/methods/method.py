@@ -15,6 +15,7 @@ class VoteMethod:
         needs_logprobs: Whether it reads how likely the engine held each label to be; the poll then asks for that.
         needs_content_free: Whether it reads the answers to `panel.content_free`, which the poll then has to ask about.
         learns_from_known: Whether it uses the labels of documents that a person has labelled.
+        scales_by_known: Whether it fits its confidence to these labels itself, so that no recalibration follows.
         most_votes: Votes for which it takes half a minute or so; a comparison leaves it out above that. None if it
             counts millions.
     """
@@ -23,6 +24,7 @@ class VoteMethod:
     needs_logprobs: bool = False
     needs_content_free: bool = False
     learns_from_known: bool = False
+    scales_by_known: bool = False
     most_votes: int | None = None
 
     def __call__(self, ballots: Ballots) -> Shares:

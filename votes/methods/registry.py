@@ -6,6 +6,7 @@ from xpoll.votes.methods.calibration import calibrated, contextual
 from xpoll.votes.methods.counting import confidence_weighted, majority
 from xpoll.votes.methods.crowd import dawid_skene, glad, mace
 from xpoll.votes.methods.method import VoteMethod
+from xpoll.votes.methods.pooled import pooled
 from xpoll.votes.methods.posterior import posterior
 from xpoll.votes.methods.reliability import reliability_weighted
 
@@ -13,6 +14,7 @@ METHODS: dict[str, VoteMethod] = {
     "majority": VoteMethod(majority),
     "confidence_weighted": VoteMethod(confidence_weighted, needs_logprobs=True),
     "calibrated": VoteMethod(calibrated, needs_logprobs=True),
+    "pooled": VoteMethod(pooled, needs_logprobs=True, learns_from_known=True, scales_by_known=True),
     "contextual": VoteMethod(contextual, needs_logprobs=True, needs_content_free=True),
     "reliability_weighted": VoteMethod(reliability_weighted, learns_from_known=True),
     "posterior": VoteMethod(posterior, learns_from_known=True),
