@@ -42,12 +42,14 @@ BACKENDS: dict[str, BackendSpec] = {
         imported(f"{_HERE}.openai.backend:OpenAIBackend"),
         options_in(f"{_HERE}.openai.backend:OpenAIOptions"),
         runs_here=False,
+        serves=True,
     ),
     "simulated": BackendSpec(
         imported(f"{_HERE}.simulated.backend:SimulatedBackend"),
         options_in(f"{_HERE}.simulated.draws:SimulatedOptions"),
         runs_model=False,
         invents_devices=True,
+        serves=True,
     ),
 }
 """Name of each backend, and everything that is known of it before it starts."""
