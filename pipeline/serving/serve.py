@@ -248,13 +248,13 @@ def _engines(config: Config, log: Path) -> Iterator[_Engines]:
 
 
 def _check_served(config: Config) -> None:
-    check_backend(config.engine)
     if not spec_of(config.engine.backend).serves:
         served = [name for name, spec in BACKENDS.items() if spec.serves]
         raise ConfigError(
-            f"engine.backend: only {' and '.join(served)} can be served, not {config.engine.backend!r}",
+            f"engine.backend: only {', '.join(served)} can be served, not {config.engine.backend!r}",
             mend=f"--set engine.backend={served[0]}",
         )
+    check_backend(config.engine)
 
 
 def _log_beside(folder: Path) -> Path:
