@@ -8,6 +8,7 @@
 What is asked of another model goes to the engine, where there is one behind the server, and so does any other path.
 """
 
+import asyncio
 import json
 import time
 from collections.abc import Awaitable, Callable
@@ -101,7 +102,7 @@ class _Routes:
 
         async def call(request: Request) -> Response:
             try:
-                response = await handler(request)
+                response = await _until_drained(handler(request))
             except RequestError as error:
                 wait = error.status == HTTPStatus.SERVICE_UNAVAILABLE
                 headers = {"Retry-After": str(RETRY_AFTER_S)} if wait else {}
@@ -225,6 +226,18 @@ class _Routes:
                 "abstained": abstained[0] if len(said) == 1 else abstained,
             }
         return {"xpoll": about}
+
+
+async def _until_drained(response: Awaitable[Response]) -> Response:
+    """The response; a request that is cancelled because the server has waited long enough for it is told so.
+
+    Raises:
+        RequestError: it is.
+    """
+    try:
+        return await response
+    except asyncio.CancelledError:
+        raise unavailable("the server is stopping") from None
 
 
 async def _body(request: Request) -> bytes:

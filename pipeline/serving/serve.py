@@ -11,8 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from xpoll.core.config import Config
-from xpoll.core.config_file import load_config
-from xpoll.core.errors import ConfigError
+from xpoll.core.errors import ConfigError, RunFolderError
 from xpoll.core.files import read_json
 from xpoll.core.progress import Waiting
 from xpoll.core.run_folder import RunFolder, check_writable
@@ -25,7 +24,7 @@ from xpoll.pipeline.serving.cascade import ServedCascade
 from xpoll.pipeline.serving.engine_proxy import EngineProxy
 from xpoll.pipeline.serving.metrics import ServingMetrics
 from xpoll.pipeline.serving.panel import Panel, served_panel
-from xpoll.pipeline.serving.server import listening_socket, serve_app
+from xpoll.pipeline.serving.server import bound_socket, serve_app
 from xpoll.pipeline.serving.student_process import LARGEST_BATCH, StudentProcess, worker_command
 from xpoll.student.folder import student_folder
 from xpoll.student.inference.cascade import Threshold
@@ -89,9 +88,12 @@ def serve_student(path: Path, where: Where, tell: Tell) -> None:
 
     Raises:
         ModelError: the folder holds no student that can be loaded.
+        RunFolderError: it is a run whose student is not trained.
         EngineError: the address is taken.
     """
     folder, log = student_folder(path), _log_beside(_run_beside(path) or path)
+    if RunFolder(folder).config.exists():
+        raise RunFolderError(f"{path} is a run without a student", mend=f"xpoll train {path}, or --panel")
 
     async def build(stack: AsyncExitStack) -> tuple[Served, dict[str, Any]]:
         name, question = _job_of(path)
@@ -100,8 +102,8 @@ def serve_student(path: Path, where: Where, tell: Tell) -> None:
         more = {"max_model_len": student.longest}
         return Served(metrics.model, question, student, metrics, more=more), {}
 
-    with listening_socket(where.host, where.port) as listening:
-        asyncio.run(_serve(build, listening, log, tell))
+    with bound_socket(where.host, where.port) as bound:
+        asyncio.run(_serve(build, bound, log, tell))
 
 
 def serve_panel(config: Config, where: Where, tell: Tell) -> None:
@@ -118,7 +120,7 @@ def serve_panel(config: Config, where: Where, tell: Tell) -> None:
     panel = served_panel(config) if has_labels else None
     name = where.name or config.job.name
 
-    with listening_socket(where.host, where.port) as listening, _engines(config, log) as engines:
+    with bound_socket(where.host, where.port) as bound, _engines(config, log) as engines:
 
         async def build(stack: AsyncExitStack) -> tuple[Served, dict[str, Any]]:
             proxy = await _proxy(stack, engines)
@@ -126,15 +128,15 @@ def serve_panel(config: Config, where: Where, tell: Tell) -> None:
             served = Served(name, config.task.question, asked, ServingMetrics(name), proxy)
             return served, {"engine": config.engine.model, "devices": tuple(str(each) for each in engines.devices)}
 
-        asyncio.run(_serve(build, listening, log, tell))
+        asyncio.run(_serve(build, bound, log, tell))
 
 
-def serve_cascade(path: Path, run: Path, target: float, where: Where, tell: Tell) -> None:
+def serve_cascade(path: Path, config: Config, target: float, where: Where, tell: Tell) -> None:
     """Serves a student with a run's panel behind it until a signal.
 
     Args:
         path: The student's folder, or the run that holds it.
-        run: Run folder with gold rows, whose panel is asked.
+        config: Of a run with gold rows, whose panel is asked.
         target: Accuracy that the student is to reach alone, 0 to 1.
         where: Where to answer.
         tell: Called when it answers.
@@ -145,12 +147,13 @@ def serve_cascade(path: Path, run: Path, target: float, where: Where, tell: Tell
         InputError: the run has no gold rows.
         ModelError: the student cannot be loaded, or its labels are not the run's.
     """
-    config, folder, log = load_config(run, []), student_folder(path), _log_beside(run)
+    run = Path(config.job.run_folder)
+    folder, log = student_folder(path), _log_beside(run)
     _check_served(config)
     gold, panel = gold_rows(RunFolder(run)), served_panel(config)
     name = where.name or config.job.name
 
-    with listening_socket(where.host, where.port) as listening, _engines(config, log) as engines:
+    with bound_socket(where.host, where.port) as bound, _engines(config, log) as engines:
 
         async def build(stack: AsyncExitStack) -> tuple[Served, dict[str, Any]]:
             metrics = ServingMetrics(name)
@@ -169,16 +172,17 @@ def serve_cascade(path: Path, run: Path, target: float, where: Where, tell: Tell
             devices = tuple(str(each) for each in engines.devices)
             return served, {"engine": config.engine.model, "devices": devices, "threshold": chosen}
 
-        asyncio.run(_serve(build, listening, log, tell))
+        asyncio.run(_serve(build, bound, log, tell))
 
 
 Build = Callable[[AsyncExitStack], Awaitable[tuple[Served, dict[str, Any]]]]
 
 
-async def _serve(build: Build, listening: socket.socket, log: Path, tell: Tell) -> None:
+async def _serve(build: Build, bound: socket.socket, log: Path, tell: Tell) -> None:
     async with AsyncExitStack() as stack:
         served, about = await build(stack)
-        host, port = listening.getsockname()[:2]
+        host, port = bound.getsockname()[:2]
+        host = f"[{host}]" if ":" in host else host
         labeller = served.labeller
         ready = Ready(
             f"http://{host}:{port}/v1",
@@ -187,7 +191,7 @@ async def _serve(build: Build, listening: socket.socket, log: Path, tell: Tell) 
             **about,
             counting=labeller.counting if labeller else None,
         )
-        await serve_app(make_app(served), listening, log=log, ready=lambda: tell(ready))
+        await serve_app(make_app(served), bound, log=log, ready=lambda: tell(ready))
 
 
 async def _started(
@@ -241,7 +245,7 @@ def _engines(config: Config, log: Path) -> Iterator[_Engines]:
         return
     from xpoll.engine.serve import serving
 
-    with listening_socket(LOOPBACK, 0) as probe:
+    with bound_socket(LOOPBACK, 0) as probe:
         port = probe.getsockname()[1]
     with serving(config.engine, host=LOOPBACK, port=port, log=log) as devices:
         yield _Engines(devices, f"http://{LOOPBACK}:{port}")

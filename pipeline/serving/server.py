@@ -17,8 +17,8 @@ DRAIN_S = 30
 """How long requests that have begun may take once the server is to end."""
 
 
-def listening_socket(host: str, port: int) -> socket.socket:
-    """A socket that holds the address from now on, so that a taken one is found before anything starts.
+def bound_socket(host: str, port: int) -> socket.socket:
+    """A socket that has the address, so that a taken one is found before anything starts; it listens once it is served.
 
     Args:
         host: Address.
@@ -27,11 +27,18 @@ def listening_socket(host: str, port: int) -> socket.socket:
     Raises:
         EngineError: the address is taken, or is none of this machine's.
     """
+    # asyncio sends small answers at once (TCP_NODELAY) only on sockets that name their protocol; else each waits 40 ms.
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    made = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
-        return socket.create_server((host, port), backlog=2048)
-    except OSError as error:
-        why = os.strerror(error.errno) if error.errno and error.errno > 0 else str(error)
+        made.bind((host, port))
+    except (OSError, OverflowError) as error:
+        made.close()
+        number = error.errno if isinstance(error, OSError) and error.errno and error.errno > 0 else 0
+        why = os.strerror(number) if number else str(error)
         raise EngineError(f"cannot listen on {host}:{port}: {why}", mend="--port 8001") from error
+    return made
 
 
 class _Server(uvicorn.Server):
@@ -55,12 +62,12 @@ class _Server(uvicorn.Server):
                 signal.signal(number, handler)
 
 
-async def serve_app(app: Any, listening: socket.socket, *, log: Path, ready: Callable[[], None]) -> None:
+async def serve_app(app: Any, bound: socket.socket, *, log: Path, ready: Callable[[], None]) -> None:
     """Serves until a signal; a second one does not wait for requests.
 
     Args:
         app: The application.
-        listening: Where.
+        bound: Where.
         log: File that gets the server's own messages.
         ready: Called when it answers.
     """
@@ -78,7 +85,7 @@ async def serve_app(app: Any, listening: socket.socket, *, log: Path, ready: Cal
         timeout_graceful_shutdown=DRAIN_S,
     )
     try:
-        await _Server(config, ready).serve(sockets=[listening])
+        await _Server(config, ready).serve(sockets=[bound])
     finally:
         logger.removeHandler(handler)
         handler.close()

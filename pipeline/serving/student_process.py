@@ -263,15 +263,9 @@ class StudentProcess:
             _fail(each, unavailable(why))
 
     async def _ended(self, process: asyncio.subprocess.Process) -> None:
-        """Ends a process: by closing its pipe, else by SIGKILL."""
-        if process.returncode is None:
-            with suppress(ProcessLookupError):
-                if self.is_ready and process.stdin is not None:
-                    process.stdin.close()
-                    with suppress(TimeoutError):
-                        await asyncio.wait_for(process.wait(), 5)
-                if process.returncode is None:
-                    process.kill()
+        """Ends a process that holds nothing: what it was asked is answered, or asked again."""
+        with suppress(ProcessLookupError):
+            process.kill()
         await process.wait()
 
     def _say(self, line: str) -> None:

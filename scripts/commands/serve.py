@@ -5,6 +5,7 @@ import json
 import sys
 from pathlib import Path
 
+from xpoll.core.config_file import load_config
 from xpoll.core.errors import ConfigError
 from xpoll.pipeline.serving.serve import Ready, Where, serve_cascade, serve_panel, serve_student
 from xpoll.scripts.arguments import add_set, load_job
@@ -27,7 +28,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument("--name", help="name of the model in requests (default: the job's name)")
     command.add_argument("--runtime", default="pytorch", choices=RUNTIMES, help="what computes the student")
     command.add_argument("--device", help="where the student computes, as PyTorch or OpenVINO calls it")
-    add_set(command, "SECTION.KEY=VALUE", "of a job that is served: override a config key")
+    add_set(command, "SECTION.KEY=VALUE", "of the panel's job: override a config key")
 
 
 def call(parsed: argparse.Namespace) -> int:
@@ -41,7 +42,7 @@ def call(parsed: argparse.Namespace) -> int:
     try:
         if parsed.cascade is not None:
             run = parsed.job if parsed.cascade == Path() else parsed.cascade
-            serve_cascade(parsed.job, run, parsed.target, where, tell)
+            serve_cascade(parsed.job, load_config(run, parsed.set), parsed.target, where, tell)
         elif parsed.job.is_dir() and not parsed.panel:
             _check_no_set(parsed)
             serve_student(parsed.job, where, tell)

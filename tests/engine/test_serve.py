@@ -5,6 +5,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 import urllib.request
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ import psutil
 import pytest
 
 from tests.conftest import Xpoll
+from tests.support.served import asked
 from tests.support.tiny import make_tiny_llama
 
 JOB = """
@@ -67,6 +69,7 @@ def test_one_address_answers_and_a_signal_ends_every_process(tmp_path: Path) -> 
         assert events[-1] == "[DONE]"
         assert len(events) >= 4, streamed
         decides(ready)
+        comes_back(ready, psutil.Process(serving.pid))
         below = psutil.Process(serving.pid).children(recursive=True)
         assert any("vllm/command.py" in " ".join(process.cmdline()) for process in below)
         serving.send_signal(signal.SIGTERM)
@@ -83,8 +86,8 @@ def decides(ready: dict[str, Any]) -> None:
     """The job's panel answers decisions on the engine that chat requests go to, to the openai package too."""
     client = openai.OpenAI(base_url=ready["address"], api_key="none", max_retries=0)
     choices: Any = [{"value": "good"}, {"value": "bad"}]
-    asked: Any = [{"type": "choice", "name": "which", "instructions": "Which fits?", "choices": choices}]
-    decided = client.decisions.create(model="job", input="a fine year", questions=asked)
+    questions: Any = [{"type": "choice", "name": "which", "instructions": "Which fits?", "choices": choices}]
+    decided = client.decisions.create(model="job", input="a fine year", questions=questions)
     [answer] = decided.answers
     assert answer.type == "choice" and answer.choice in ("bad", "good")
     assert sum(each.probability for each in answer.probabilities) == pytest.approx(1)
@@ -98,15 +101,33 @@ def decides(ready: dict[str, Any]) -> None:
         "abstained": None,
     }
     with pytest.raises(openai.BadRequestError, match="the labels are 'bad', 'good'"):
-        client.decisions.create(model="job", input="a", questions=[asked[0] | {"choices": [{"value": "x"}, *choices]}])
+        client.decisions.create(
+            model="job", input="a", questions=[questions[0] | {"choices": [{"value": "x"}, *choices]}]
+        )
     with pytest.raises(openai.BadRequestError, match="the panel cannot be asked about this text"):
-        client.decisions.create(model="job", input="a year " * 200, questions=asked)
+        client.decisions.create(model="job", input="a year " * 200, questions=questions)
     assert {model.id for model in client.models.list()} == {"job", ready["model"]}
     base = str(ready["address"]).removesuffix("/v1")
     page = get(f"{base}/metrics")
     assert "vllm:kv_cache_usage_perc" in page and 'xpoll_texts_total{answered_by="panel"' in page
     assert page.count("# TYPE process_cpu_seconds_total counter") == 1, "each family stands once"
     assert get(f"{base}/health") == "" and "version" in get(f"{base}/version")
+
+
+def comes_back(ready: dict[str, Any], serving: psutil.Process) -> None:
+    """An engine that is killed is started again; a request meanwhile is answered late or told so, and none hangs."""
+    question = {"type": "predicate", "name": "good", "instructions": "Is it?"}
+    body = json.dumps({"model": "job", "input": "a fine year", "questions": [question]}).encode()
+    [engine] = [each for each in serving.children(recursive=True) if "vllm/command.py" in " ".join(each.cmdline())]
+    engine.kill()
+    statuses: list[int] = []
+    until_s = time.monotonic() + 300
+    while 200 not in statuses and time.monotonic() < until_s:
+        request = urllib.request.Request(f"{ready['address']}/decisions", body, {"Content-Type": "application/json"})
+        statuses.append(asked(request, timeout_s=310).status)
+        time.sleep(1)
+    assert set(statuses) <= {200, 503} and statuses[-1] == 200
+    assert get(f"{str(ready['address']).removesuffix('/v1')}/health") == ""
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ import pytest
 from tests.conftest import Xpoll
 from tests.support.served import ServedProcess, make_student, served
 from tests.support.toy import LABELS
+from xpoll.pipeline.serving.server import bound_socket
 
 TEXT = "the firm said its year ended with a gain"
 CHOICES = [{"value": label} for label in LABELS]
@@ -243,11 +245,11 @@ def test_the_process_is_killed_under_load_and_comes_back_and_a_signal_lets_reque
 def drains(server: ServedProcess) -> None:
     """What SIGTERM does: requests are answered, and no process is left."""
     workers, found = server.workers(), list[int]()
-    body = {"input": [TEXT] * 1000}
+    body = {"input": [TEXT] * 200}
     threads = [threading.Thread(target=lambda: found.append(server.post("/classify", body).status)) for _ in "abc"]
     for thread in threads:
         thread.start()
-    while count(server, "vllm:num_requests_waiting") < 100:
+    while count(server, "vllm:num_requests_waiting") < 50:
         time.sleep(0.005)
     server.process.terminate()
     for thread in threads:
@@ -270,8 +272,11 @@ def test_a_server_that_is_killed_leaves_no_process(run: Path) -> None:
 
 def test_what_cannot_be_served_is_one_line(run: Path, tmp_path: Path, xpoll: Xpoll) -> None:
     (tmp_path / "empty").mkdir()
+    (tmp_path / "begun").mkdir()
+    (tmp_path / "begun/config.resolved.json").write_text("{}")
     for arguments, said in (
         (["empty"], "the student cannot be served: empty is no student: it holds no config.json"),
+        (["begun"], "begun is a run without a student -> xpoll train begun, or --panel"),
         (["nowhere.toml"], "nowhere.toml does not exist"),
         ([str(run), "--set", "job.seed=1"], "--set: a student has no keys to override -> --panel serves"),
         ([str(run), "--host", "203.0.113.7"], "cannot listen on 203.0.113.7:8000: Cannot assign requested address"),
@@ -280,3 +285,9 @@ def test_what_cannot_be_served_is_one_line(run: Path, tmp_path: Path, xpoll: Xpo
         assert done.returncode == 2, done.stderr
         assert said in done.stderr.splitlines()[-1]
         assert "Traceback" not in done.stderr
+
+
+def test_small_answers_are_sent_at_once() -> None:
+    """asyncio sets TCP_NODELAY on accepted sockets only where the listening one names TCP; without it each waits 40 ms."""
+    with bound_socket("127.0.0.1", 0) as bound:
+        assert bound.proto == socket.IPPROTO_TCP
