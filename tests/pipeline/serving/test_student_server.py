@@ -288,6 +288,6 @@ def test_what_cannot_be_served_is_one_line(run: Path, tmp_path: Path, xpoll: Xpo
 
 
 def test_small_answers_are_sent_at_once() -> None:
-    """asyncio sets TCP_NODELAY on accepted sockets only where the listening one names TCP; without it each waits 40 ms."""
+    """asyncio sets TCP_NODELAY on accepted sockets where the listening one names TCP; without it each waits 40 ms."""
     with bound_socket("127.0.0.1", 0) as bound:
         assert bound.proto == socket.IPPROTO_TCP
