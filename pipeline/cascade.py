@@ -4,10 +4,11 @@ Reads a student, and a run folder with gold rows: its config and labels.parquet.
 OUTPUT.cascade/ with the unsure rows and the run that polls the panel about them; both go on after a kill.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -89,14 +90,11 @@ def predict_with_panel(
     folder = RunFolder(run)
     config = load_config(folder.path, [])
     model = StudentModel(student, runtime=runtime, device=device)
-    if model.labels != list(config.task.labels):
-        raise ModelError(
-            f"the student {student} tells {model.labels} apart, the panel of {folder.path} {list(config.task.labels)}",
-            mend="name the run that the student is of",
-        )
-    chosen = _threshold(folder, model, target)
-    gold = read_gold_answers(student)
-    monitor = None if gold is None else DriftMonitor(gold)
+    check_labels(student, model.labels, config, folder.path)
+    gold = gold_rows(folder)
+    chosen = threshold_of(gold, model.labels, model.probabilities([row.text for row in gold]), target)
+    answers = read_gold_answers(student)
+    monitor = None if answers is None else DriftMonitor(answers)
     beside = output.with_name(f"{output.name}.cascade")
     unsure = beside / "unsure.parquet"
     rows = unsure_rows(
@@ -118,7 +116,12 @@ def predict_with_panel(
     return CascadeResult(total, asked, output, chosen, target, _panel_s(folder), drift)
 
 
-def _threshold(folder: RunFolder, model: Any, target: float) -> Threshold:
+def gold_rows(folder: RunFolder) -> list[Consensus]:
+    """The rows of a run that a threshold is chosen by.
+
+    Raises:
+        InputError: there are none.
+    """
     consensus = from_table(pq.read_table(folder.require(folder.labels, step="vote")), Consensus)
     gold = [row for row in consensus if row.split == "gold" and row.gold_label is not None]
     if not gold:
@@ -126,14 +129,38 @@ def _threshold(folder: RunFolder, model: Any, target: float) -> Threshold:
             f"{folder.path} has no gold rows, so no threshold can be chosen",
             mend="set documents.gold_path and run the job into a new folder",
         )
-    shares = model.probabilities([row.text for row in gold])
+    return gold
+
+
+def threshold_of(gold: Sequence[Consensus], labels: Sequence[str], shares: np.ndarray, target: float) -> Threshold:
+    """From which confidence on the student answers.
+
+    Args:
+        gold: Gold rows.
+        labels: The student's.
+        shares: (rows, labels), what the student says of these rows.
+        target: Accuracy that the student is to reach alone, 0 to 1.
+    """
     return chosen_threshold(
-        [model.labels[best] for best in shares.argmax(1)],
+        [labels[best] for best in shares.argmax(1)],
         shares.max(1).tolist(),
         [row.label for row in gold],
         [str(row.gold_label) for row in gold],
         target=target,
     )
+
+
+def check_labels(student: Path, labels: Sequence[str], config: Config, run: Path) -> None:
+    """Refuses a student of other labels than the panel's.
+
+    Raises:
+        ModelError: names both label sets.
+    """
+    if list(labels) != list(config.task.labels):
+        raise ModelError(
+            f"the student {student} tells {list(labels)} apart, the panel of {run} {list(config.task.labels)}",
+            mend="name the run that the student is of",
+        )
 
 
 def _write_unsure(path: Path, rows: Iterator[tuple[int, str]]) -> int:

@@ -28,7 +28,7 @@ COMMANDS = {
     "batch": "answer a batch file of the OpenAI Batch API, as vllm run-batch does",
     "report": "write metrics.json and report.html; with two runs, show them side by side",
     "status": "how far a run is; can be called while it runs",
-    "serve": "keep the job's vLLM servers up behind one OpenAI-compatible address",
+    "serve": "keep a student, a panel with its engines, or both as a cascade up behind one OpenAI-compatible address",
     "bench": "run a benchmark suite and hold it against its bounds",
     "kernels": "measure the operators of language models on this machine's device, against its measured ceilings",
     "doctor": "what this machine has, what is missing, and how to mend it",

@@ -122,7 +122,7 @@ def test_a_backend_is_one_class_and_one_line(
     assert main(["plan", str(job), "--set", "engine.parrot.sys='good'"]) == 2
     assert "unknown config key engine.parrot.sys -> did you mean engine.parrot.says?" in capsys.readouterr().err
     assert main(["serve", str(job)]) == 2
-    assert "only vllm can be served, not 'parrot'" in capsys.readouterr().err
+    assert "only vllm, openai, simulated can be served, not 'parrot'" in capsys.readouterr().err
     config = EngineConfig(backend="parrot", replicas=1000)
     assert len(devices_for(config)) == 1000
     assert measure._counters("poll", config).why == "no model runs with engine.backend = 'parrot'"

@@ -54,6 +54,7 @@ def consensus_of(
     shown: ShownBy | None = None,
     probes: Iterable[Vote] = (),
     decide: Decide = winners,
+    count: Callable[[Ballots], Shares] | None = None,
 ) -> list[Consensus]:
     """One consensus per document, in the documents' order.
 
@@ -65,6 +66,7 @@ def consensus_of(
         shown: The orders in which prompts named the labels, if there was more than one.
         probes: Votes about texts without content.
         decide: From shares to the number of each document's label.
+        count: What gives the shares, in place of the job's method.
 
     Raises:
         ConfigError: the method is not known.
@@ -82,7 +84,7 @@ def consensus_of(
         shown=shown,
         probes=probes,
     )
-    shares = shares_of(ballots, config.vote.method)
+    shares = count(ballots) if count else shares_of(ballots, config.vote.method)
     counts = ballots.counts()
     counted, most = counts.sum(1), counts.max(1)
     readable = ~np.isnan(shares[:, 0])

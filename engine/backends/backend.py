@@ -91,7 +91,7 @@ class BackendSpec:
         runs_here: False if it computes on other machines: it takes no device, and one worker carries all requests.
         runs_model: False if no model computes anywhere, so that there is no energy to measure.
         invents_devices: Whether `engine.replicas` may be more than the devices of the machine, because none is used.
-        serves: Whether `xpoll serve` can put it behind an address.
+        serves: Whether `xpoll serve` can answer from it: it can be asked about texts that nobody knew before.
         takes_gpus: Whether `engine.device = "auto"` may take a GPU.
         usual_start_s: How long a start takes, in seconds, for the progress line; None where it takes no time.
     """

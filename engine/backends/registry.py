@@ -51,6 +51,7 @@ BACKENDS: dict[str, BackendSpec] = {
         imported(f"{_HERE}.openai.backend:OpenAIBackend"),
         options_in(f"{_HERE}.openai.backend:OpenAIOptions"),
         runs_here=False,
+        serves=True,
     ),
     "encoder": BackendSpec(
         imported(f"{_HERE}.encoder.backend:EncoderBackend"),
@@ -66,6 +67,7 @@ BACKENDS: dict[str, BackendSpec] = {
         answers=ANY_FORM,
         runs_model=False,
         invents_devices=True,
+        serves=True,
     ),
 }
 """Name of each backend, and everything that is known of it before it starts."""

@@ -1,61 +1,95 @@
-"""`xpoll serve`: a job's engine behind an OpenAI-compatible address, until Ctrl-C."""
+"""`xpoll serve`: a student, a job's panel with its engines, or both as a cascade, behind one address until Ctrl-C."""
 
 import argparse
 import json
 import sys
-import threading
 from pathlib import Path
 
-from xpoll.core.config import Config
+from xpoll.core.config_file import load_config
 from xpoll.core.errors import ConfigError
-from xpoll.engine.backends.registry import BACKENDS, spec_of
-from xpoll.scripts.arguments import add_job, load_job
+from xpoll.pipeline.serving.serve import Ready, Where, serve_cascade, serve_panel, serve_student
+from xpoll.scripts.arguments import add_set, load_job
+from xpoll.scripts.commands.predict import RUNTIMES
 
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
-    """A job, and where to listen."""
-    add_job(command)
+    """What is served, what stands behind it, and where to listen."""
+    what = "run or student folder: its student is served; or a job TOML: its engines and its panel are"
+    command.add_argument("job", type=Path, metavar="RUN|STUDENT|JOB", help=what)
+    command.add_argument(
+        "--panel", action="store_true", help="of a run folder, serve the panel in place of the student"
+    )
+    cascade = "put what the student is unsure of to the panel of this run (default: the run that is served)"
+    command.add_argument("--cascade", nargs="?", type=Path, const=Path(), metavar="RUN", help=cascade)
+    target = "with --cascade: accuracy the student is to reach alone, 0 to 1 (default: 0.9)"
+    command.add_argument("--target", type=float, default=0.9, help=target)
     command.add_argument("--host", default="127.0.0.1", help="address to listen on (default: 127.0.0.1)")
-    command.add_argument("--port", type=int, default=8000, help="port to listen on (default: 8000)")
+    command.add_argument("--port", type=int, default=8000, help="port to listen on, 0 for a free one (default: 8000)")
+    command.add_argument("--name", help="name of the model in requests (default: the job's name)")
+    command.add_argument("--runtime", default="pytorch", choices=RUNTIMES, help="what computes the student")
+    command.add_argument("--device", help="where the student computes, as PyTorch or OpenVINO calls it")
+    add_set(command, "SECTION.KEY=VALUE", "of the panel's job: override a config key")
 
 
 def call(parsed: argparse.Namespace) -> int:
-    """Serves until Ctrl-C."""
-    return serve_job(load_job(parsed), host=parsed.host, port=parsed.port, as_json=parsed.json)
+    """Serves until Ctrl-C or SIGTERM; requests that have begun are answered."""
+    where = Where(parsed.host, parsed.port, parsed.name, parsed.runtime, parsed.device)
+    stdout = sys.stdout  # while engines start, print goes to the log
 
+    def tell(ready: Ready) -> None:
+        print(json.dumps(as_json(ready)) if parsed.json else in_words(ready), file=stdout, flush=True)
 
-def serve_job(config: Config, *, host: str, port: int, as_json: bool) -> int:
-    """Prints address and an example when every server is ready; returns when it is asked to end.
-
-    Raises:
-        ConfigError: the job's backend cannot be served.
-        EngineError: a server does not start.
-    """
-    if not spec_of(config.engine.backend).serves:
-        served = [name for name, spec in BACKENDS.items() if spec.serves]
-        raise ConfigError(
-            f"engine.backend: only {' and '.join(served)} can be served, not {config.engine.backend!r}",
-            mend=f"--set engine.backend={served[0]}",
-        )
-    from xpoll.engine.serve import serving
-
-    # Beside the run folder: `xpoll run` refuses a folder that it has not made.
-    log = Path(f"{config.job.run_folder}.serve.log")
-    stdout = sys.stdout  # within the block, print goes to the log
     try:
-        with serving(config.engine, host=host, port=port, log=log) as devices:
-            address = f"http://{host}:{port}/v1"
-            ready = {"address": address, "model": config.engine.model, "devices": [str(device) for device in devices]}
-            print(json.dumps(ready) if as_json else _example(address, config.engine.model), file=stdout, flush=True)
-            threading.Event().wait()
+        if parsed.cascade is not None:
+            run = parsed.job if parsed.cascade == Path() else parsed.cascade
+            serve_cascade(parsed.job, load_config(run, parsed.set), parsed.target, where, tell)
+        elif parsed.job.is_dir() and not parsed.panel:
+            _check_no_set(parsed)
+            serve_student(parsed.job, where, tell)
+        else:
+            serve_panel(load_job(parsed), where, tell)
     except KeyboardInterrupt:
-        print("\nxpoll: served until now; every server is ended", file=sys.stderr)
+        pass
+    print("xpoll: served until now; every process is ended", file=sys.stderr)
     return 0
 
 
-def _example(address: str, model: str) -> str:
-    body = json.dumps({"model": model, "messages": [{"role": "user", "content": "Hello"}], "max_tokens": 16})
-    return (
-        f"serving {model} at {address} (Ctrl-C ends it)\n"
-        f"curl {address}/chat/completions -H 'Content-Type: application/json' -d '{body}'"
-    )
+def _check_no_set(parsed: argparse.Namespace) -> None:
+    if parsed.set:
+        raise ConfigError("--set: a student has no keys to override", mend="--panel serves the run's panel")
+
+
+def as_json(ready: Ready) -> dict[str, object]:
+    """For --json: `model` is what chat requests name where an engine is behind the address."""
+    chosen = ready.threshold
+    return {
+        "address": ready.address,
+        "model": ready.engine or ready.decisions,
+        "decisions": ready.decisions,
+        "labels": list(ready.labels),
+        "devices": list(ready.devices),
+        "counting": ready.counting,
+        "gold": chosen._asdict() if chosen else None,
+    }
+
+
+def in_words(ready: Ready) -> str:
+    """What is served, and a request to try."""
+    what = " and ".join(filter(None, (ready.decisions, ready.engine)))
+    lines = [f"serving {what} at {ready.address} (Ctrl-C ends it)"]
+    if ready.counting:
+        lines.append(f"the panel's votes: {ready.counting}")
+    if chosen := ready.threshold:
+        sure = f"from a confidence of {chosen.threshold:.3f}" if chosen.sure_accuracy is not None else "nothing alone"
+        lines.append(
+            f"the student answers {sure}; the panel answered {100 * chosen.panel_share:.1f} % of the gold rows"
+        )
+    body: dict[str, object]
+    path, body = "chat/completions", {"model": ready.engine, "messages": [{"role": "user", "content": "Hello"}]}
+    if ready.decisions:
+        choices = [{"value": label} for label in ready.labels]
+        question = {"type": "choice", "instructions": "Which label fits?", "choices": choices}
+        path, body = "decisions", {"model": ready.decisions, "input": "Hello", "questions": [question]}
+    header = "-H 'Content-Type: application/json'"
+    lines.append(f"curl {ready.address}/{path} {header} -d '{json.dumps(body)}'")
+    return "\n".join(lines)

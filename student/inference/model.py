@@ -9,7 +9,7 @@ import numpy as np
 from xpoll.core.errors import ModelError
 from xpoll.student.calibration import read_temperature, softmax
 from xpoll.student.inference.close_calls import close_calls, close_lead
-from xpoll.student.inference.logits import Forward, logits
+from xpoll.student.inference.logits import Forward, logits, longest_text
 from xpoll.student.inference.openvino_runtime import FP32, RUNTIMES, OpenVinoForward
 from xpoll.student.training.encoder import load_student
 
@@ -56,6 +56,16 @@ class StudentModel:
             found[again] = logits(self._encoder, few, forward=self._exact, batch=CLOSE_BATCH)
             self.num_again += len(again)
         return softmax(found, self.temperature)
+
+    @property
+    def longest(self) -> int:
+        """Tokens that a text is cut at."""
+        return longest_text(self._encoder)
+
+    def num_tokens(self, texts: Sequence[str]) -> list[int]:
+        """Tokens that are read of each text."""
+        encoded = self._encoder.tokenizer(list(texts), truncation=True, max_length=self.longest)
+        return [len(ids) for ids in encoded["input_ids"]]
 
 
 def _labels_of(folder: Path) -> list[str]:

@@ -5,14 +5,17 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 import urllib.request
 from pathlib import Path
 from typing import Any
 
+import openai
 import psutil
 import pytest
 
 from tests.conftest import Xpoll
+from tests.support.served import asked
 from tests.support.tiny import make_tiny_llama
 
 JOB = """
@@ -40,6 +43,11 @@ def post(url: str, **body: Any) -> str:
         return str(reply.read().decode())
 
 
+def get(url: str) -> str:
+    with urllib.request.urlopen(url, timeout=120) as reply:
+        return str(reply.read().decode())
+
+
 @pytest.mark.engine
 def test_one_address_answers_and_a_signal_ends_every_process(tmp_path: Path) -> None:
     model = make_tiny_llama(tmp_path / "tiny")
@@ -60,6 +68,8 @@ def test_one_address_answers_and_a_signal_ends_every_process(tmp_path: Path) -> 
         events = [event.removeprefix("data: ") for event in streamed.split("\n\n") if event]
         assert events[-1] == "[DONE]"
         assert len(events) >= 4, streamed
+        decides(ready)
+        comes_back(ready, psutil.Process(serving.pid))
         below = psutil.Process(serving.pid).children(recursive=True)
         assert any("vllm/command.py" in " ".join(process.cmdline()) for process in below)
         serving.send_signal(signal.SIGTERM)
@@ -72,10 +82,58 @@ def test_one_address_answers_and_a_signal_ends_every_process(tmp_path: Path) -> 
     assert "Application startup complete" in (tmp_path / "runs/job.serve.log").read_text()
 
 
+def decides(ready: dict[str, Any]) -> None:
+    """The job's panel answers decisions on the engine that chat requests go to, to the openai package too."""
+    client = openai.OpenAI(base_url=ready["address"], api_key="none", max_retries=0)
+    choices: Any = [{"value": "good"}, {"value": "bad"}]
+    questions: Any = [{"type": "choice", "name": "which", "instructions": "Which fits?", "choices": choices}]
+    decided = client.decisions.create(model="job", input="a fine year", questions=questions)
+    [answer] = decided.answers
+    assert answer.type == "choice" and answer.choice in ("bad", "good")
+    assert sum(each.probability for each in answer.probabilities) == pytest.approx(1)
+    assert decided.usage.input_tokens > 0
+    about = decided.model_extra and decided.model_extra["xpoll"]
+    assert about == {
+        "answered_by": "panel",
+        "question": "Which label fits the text best?",
+        "counting": "majority",
+        "votes": 1,
+        "abstained": None,
+    }
+    with pytest.raises(openai.BadRequestError, match="the labels are 'bad', 'good'"):
+        client.decisions.create(
+            model="job", input="a", questions=[questions[0] | {"choices": [{"value": "x"}, *choices]}]
+        )
+    with pytest.raises(openai.BadRequestError, match="the panel cannot be asked about this text"):
+        client.decisions.create(model="job", input="a year " * 200, questions=questions)
+    assert {model.id for model in client.models.list()} == {"job", ready["model"]}
+    base = str(ready["address"]).removesuffix("/v1")
+    page = get(f"{base}/metrics")
+    assert "vllm:kv_cache_usage_perc" in page and 'xpoll_texts_total{answered_by="panel"' in page
+    assert page.count("# TYPE process_cpu_seconds_total counter") == 1, "each family stands once"
+    assert get(f"{base}/health") == "" and "version" in get(f"{base}/version")
+
+
+def comes_back(ready: dict[str, Any], serving: psutil.Process) -> None:
+    """An engine that is killed is started again; a request meanwhile is answered late or told so, and none hangs."""
+    question = {"type": "predicate", "name": "good", "instructions": "Is it?"}
+    body = json.dumps({"model": "job", "input": "a fine year", "questions": [question]}).encode()
+    [engine] = [each for each in serving.children(recursive=True) if "vllm/command.py" in " ".join(each.cmdline())]
+    engine.kill()
+    statuses: list[int] = []
+    until_s = time.monotonic() + 300
+    while 200 not in statuses and time.monotonic() < until_s:
+        request = urllib.request.Request(f"{ready['address']}/decisions", body, {"Content-Type": "application/json"})
+        statuses.append(asked(request, timeout_s=310).status)
+        time.sleep(1)
+    assert set(statuses) <= {200, 503} and statuses[-1] == 200
+    assert get(f"{str(ready['address']).removesuffix('/v1')}/health") == ""
+
+
 @pytest.mark.parametrize(
     ("override", "said"),
     [
-        ("engine.backend=replay", "only vllm can be served, not 'replay'"),
+        ("engine.backend=replay", "only vllm, openai, simulated can be served, not 'replay'"),
         ("engine.model=./nowhere", "there is no folder ./nowhere"),
     ],
 )

@@ -1,5 +1,6 @@
 """Removes the label bias of each persona, from the logprobs of the labels alone."""
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -117,6 +118,51 @@ def _bias_of_teachers(ballots: Ballots, probes: Probes) -> np.ndarray:
     for number in np.unique(probed):
         bias[asked == number] = np.log(np.maximum(probes.distributions[probed == number].mean(0), FLOOR))
     return bias
+
+
+def kept_bias(run: Ballots) -> Callable[[Ballots], Shares]:
+    """`calibrated` for documents that were not in the run, by the label bias that its votes show.
+
+    A persona without answers in the run has the bias of all.
+
+    Raises:
+        InputError: no vote of the run has a distribution.
+    """
+    logs = np.log(np.maximum(with_logprobs(run, "calibrated"), FLOOR))
+    read = ~np.isnan(logs[:, 0])
+    means: dict[tuple[str | None, int | None], np.ndarray] = {(None, None): logs[read].mean(0)}
+    for number, persona_id in enumerate(run.persona_ids):
+        mine = read & (run.persona_of == number)
+        if mine.any():
+            means[persona_id, None] = logs[mine].mean(0)
+        for rotation in [] if run.rotation_of is None else range(len(run.labels)):
+            alike = mine & (run.rotation_of == rotation)
+            if alike.sum() >= ENOUGH:
+                means[persona_id, rotation] = logs[alike].mean(0)
+
+    def count(ballots: Ballots) -> Shares:
+        rotations = [None] * len(ballots.persona_of) if ballots.rotation_of is None else ballots.rotation_of.tolist()
+        bias = []
+        for number, rotation in zip(ballots.persona_of.tolist(), rotations, strict=True):
+            persona_id = ballots.persona_ids[number]
+            finest = [(persona_id, rotation), (persona_id, None), (None, None)]
+            bias.append(next(means[place] for place in finest if place in means))
+        return _averaged(ballots, np.log(np.maximum(with_logprobs(ballots, "calibrated"), FLOOR)) - np.array(bias))
+
+    return count
+
+
+def kept_probes(run: Ballots) -> Callable[[Ballots], Shares]:
+    """`contextual` for documents that were not in the run, by its answers to the texts without content."""
+
+    def count(ballots: Ballots) -> Shares:
+        number = {persona_id: i for i, persona_id in enumerate(ballots.persona_ids)}
+        probes = run.probes and run.probes._replace(
+            persona_of=np.array([number.get(run.persona_ids[i], -1) for i in run.probes.persona_of.tolist()], np.int64)
+        )
+        return contextual(replace(ballots, probes=probes))
+
+    return count
 
 
 def _groups(

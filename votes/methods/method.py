@@ -18,6 +18,9 @@ class VoteMethod:
         scales_by_known: Whether it fits its confidence to these labels itself, so that no recalibration follows.
         most_votes: Votes for which it takes half a minute or so; a comparison leaves it out above that. None if it
             counts millions.
+        counts_alone: Whether each document is counted by its own votes, so that one that comes later is counted alike.
+        kept: From the votes of a run to a function that counts documents which come later as the run counted its own;
+            None where what the method learns from the run cannot be applied to one document.
     """
 
     function: Callable[[Ballots], Shares]
@@ -26,6 +29,8 @@ class VoteMethod:
     learns_from_known: bool = False
     scales_by_known: bool = False
     most_votes: int | None = None
+    counts_alone: bool = False
+    kept: Callable[[Ballots], Callable[[Ballots], Shares]] | None = None
 
     def __call__(self, ballots: Ballots) -> Shares:
         """(documents, labels): the shares, as `function` gives them."""

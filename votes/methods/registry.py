@@ -2,7 +2,7 @@
 
 from xpoll.core.config_file import nearest
 from xpoll.core.errors import ConfigError
-from xpoll.votes.methods.calibration import calibrated, contextual
+from xpoll.votes.methods.calibration import calibrated, contextual, kept_bias, kept_probes
 from xpoll.votes.methods.counting import confidence_weighted, majority
 from xpoll.votes.methods.crowd import dawid_skene, glad, mace
 from xpoll.votes.methods.method import VoteMethod
@@ -11,11 +11,11 @@ from xpoll.votes.methods.posterior import posterior
 from xpoll.votes.methods.reliability import reliability_weighted
 
 METHODS: dict[str, VoteMethod] = {
-    "majority": VoteMethod(majority),
-    "confidence_weighted": VoteMethod(confidence_weighted, needs_logprobs=True),
-    "calibrated": VoteMethod(calibrated, needs_logprobs=True),
+    "majority": VoteMethod(majority, counts_alone=True),
+    "confidence_weighted": VoteMethod(confidence_weighted, needs_logprobs=True, counts_alone=True),
+    "calibrated": VoteMethod(calibrated, needs_logprobs=True, kept=kept_bias),
     "pooled": VoteMethod(pooled, needs_logprobs=True, learns_from_known=True, scales_by_known=True),
-    "contextual": VoteMethod(contextual, needs_logprobs=True, needs_content_free=True),
+    "contextual": VoteMethod(contextual, needs_logprobs=True, needs_content_free=True, kept=kept_probes),
     "reliability_weighted": VoteMethod(reliability_weighted, learns_from_known=True),
     "posterior": VoteMethod(posterior, learns_from_known=True),
     "dawid_skene": VoteMethod(dawid_skene, most_votes=1_000_000),

@@ -72,6 +72,11 @@ class VllmServerBackend:
         options = {**server_options(settings.device), **settings.options}
         self.server = VllmServer(settings.server_command, model, settings.model, options)
         await self.server.start()
+        await self._connect()
+
+    async def _connect(self) -> None:
+        """Finds out what the server's model takes; the server is up."""
+        settings = self._settings
         connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEP_ALIVE_S)
         # Requests have no timeout of their own: the dispatcher kills an engine that gives no answers.
         self._session = aiohttp.ClientSession(connector=connector, timeout=aiohttp.ClientTimeout(total=None))

@@ -1,0 +1,154 @@
+"""A job's panel as a labeller of single texts: its personas, examples, label order and vote, on a started backend.
+
+Of the run it takes what `xpoll vote` would: the personas in panel.json, the order of prompts in plan.json, and the
+label bias that its votes show (votes/later.py). What needs all texts of a run at once is not applied: a stop rule,
+labels that people gave, and methods that learn from agreement; `counting` says how votes are counted.
+"""
+
+import asyncio
+import hashlib
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple, cast
+
+from xpoll.core.config import Config, PromptOrder
+from xpoll.core.errors import ConfigError
+from xpoll.core.files import read_json
+from xpoll.core.records import NO_READABLE_VOTE, Completion, Consensus, Document, Prompt
+from xpoll.core.run_folder import RunFolder
+from xpoll.engine.backends.backend import Backend, EngineDeadError
+from xpoll.engine.planning.plan import read_plan
+from xpoll.personas.label_order import shown_orders
+from xpoll.personas.panel import find_panel
+from xpoll.personas.persona import Persona
+from xpoll.pipeline.prompts import prompts_of
+from xpoll.pipeline.serving.request_error import RequestError, unavailable
+from xpoll.pipeline.serving.text_label import TextLabel, TokensSpent
+from xpoll.votes.check import check_votes
+from xpoll.votes.later import LaterCount, later_count
+from xpoll.votes.methods.registry import method_of
+from xpoll.votes.tasks.registry import kind_of
+
+ANSWER_WITHIN_S = 300.0
+"""A text whose prompts have no answers by then ends with 503, also while an engine is started again."""
+DECIDING = ("task.", "panel.", "engine.model", "job.seed")
+"""What a run must have in common with a job for its votes to say how the job's are counted."""
+
+
+class ServedPanel(NamedTuple):
+    """A panel that is to be served, resolved before anything starts.
+
+    Attributes:
+        config: The job.
+        personas: Who is asked.
+        order: What stands first in a prompt.
+        later: How votes are counted.
+    """
+
+    config: Config
+    personas: list[Persona]
+    order: PromptOrder
+    later: LaterCount
+
+    def prompts(self, text: str) -> list[Prompt]:
+        """The prompts about a text. Draws and label orders are those of an id that is made of the text."""
+        document = Document(document_id_of(text), text, "train")
+        needed = method_of(self.config.vote.method).needs_logprobs
+        return list(prompts_of(self.config, [document], self.personas, self.order, logprobs=needed))
+
+    def consensus(self, text: str, completions: Sequence[Completion]) -> Consensus:
+        """What the answers say of a text, counted as the run's are."""
+        config = self.config
+        kind, labels = kind_of(config.task.kind), list(config.task.labels)
+        ids = [persona.persona_id for persona in self.personas]
+        shown = shown_orders(labels, config.panel.label_order, ids, self.order, seed=config.job.seed)
+        aggregate: Callable[..., Sequence[Any]] = kind.aggregate
+        votes = [kind.parse(completion, labels) for completion in completions]
+        document = Document(document_id_of(text), text, "train")
+        [row] = aggregate([document], votes, config, shown=shown, count=self.later.function)
+        return cast(Consensus, row)
+
+
+def document_id_of(text: str) -> str:
+    """The id that a text has outside of a run: the same text has the same one."""
+    return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=12).hexdigest()
+
+
+def served_panel(config: Config) -> ServedPanel:
+    """The panel of a job, with what its run says where there is one that was voted on.
+
+    Raises:
+        ConfigError: texts of the job's kind of task do not get one label each, or its vote cannot be held.
+        InputError: a persona cannot be used, or the run's votes lack what the method needs.
+    """
+    check_votes(config)
+    if not kind_of(config.task.kind).has_student:
+        raise ConfigError(
+            f"task.kind = {config.task.kind!r} has no decisions: its texts do not get one label each",
+            mend="serve a single or an ordinal task",
+        )
+    run = _run_of(config)
+    panel = find_panel(config.panel, seed=config.job.seed, kept=Path(config.job.run_folder) / "panel.json")
+    order = config.panel.order
+    if order == "auto":
+        order = cast(PromptOrder, read_plan(run.plan).prompt_order) if run else "persona_first"
+    # The texts without content are the run's; nobody is asked about them again.
+    asking = config.model_copy(update={"panel": config.panel.model_copy(update={"content_free": []})})
+    return ServedPanel(asking, panel.personas, order, later_count(config, run))
+
+
+def _run_of(config: Config) -> RunFolder | None:
+    """The job's run, if it was voted on and asked the same panel the same question."""
+    run = RunFolder(Path(config.job.run_folder))
+    if not (run.config.exists() and run.votes.exists() and run.plan.exists()):
+        return None
+    differing = [key for key in config.differences(read_json(run.config)) if key.startswith(DECIDING)]
+    return None if differing else run
+
+
+class Panel:
+    """Labels texts by asking a panel.
+
+    Args:
+        served: The panel.
+        backend: What answers its prompts; started.
+    """
+
+    is_ready = True
+
+    def __init__(self, served: ServedPanel, backend: Backend) -> None:
+        self._served, self._backend = served, backend
+        self.labels = tuple(served.config.task.labels)
+        self.counting: str | None = served.later.words
+
+    async def label_texts(self, texts: Sequence[str]) -> list[TextLabel]:
+        """One label per text, in their order.
+
+        Raises:
+            RequestError: a text is too long for the model, or the engine is gone or gives no answer.
+        """
+        try:
+            async with asyncio.timeout(ANSWER_WITHIN_S):
+                return list(await asyncio.gather(*(self._label(text) for text in texts)))
+        except TimeoutError:
+            raise unavailable(f"the panel's engine gave no answer within {ANSWER_WITHIN_S:g} s") from None
+        except EngineDeadError as error:
+            raise unavailable(f"the panel's engine is gone: {error}") from error
+
+    async def _label(self, text: str) -> TextLabel:
+        completions = await asyncio.gather(*(self._backend.answer(prompt) for prompt in self._served.prompts(text)))
+        if all(completion.error_kind for completion in completions):
+            first = completions[0]
+            if first.error_kind in ("context_length", "refused"):
+                raise RequestError(f"the panel cannot be asked about this text: {first.error}", param="input")
+            raise unavailable(f"the panel's engine has no answer: {first.error}")
+        row = self._served.consensus(text, completions)
+        spent = TokensSpent(
+            sum(each.prompt_tokens for each in completions),
+            sum(each.cached_prompt_tokens for each in completions),
+            sum(each.output_tokens for each in completions),
+        )
+        read = row.abstained != NO_READABLE_VOTE
+        return TextLabel(
+            row.label, row.distribution if read else None, "panel", spent, row.votes_counted, row.abstained
+        )
