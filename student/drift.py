@@ -167,7 +167,8 @@ def _kolmogorov_smirnov(gold: _Counts, rows: _Counts) -> float:
     """The two-sample p-value by Massart's bound. Both are furthest apart at a step of the gold rows' distribution.
 
     Sources: Massart, "The tight constant in the Dvoretzky-Kiefer-Wolfowitz inequality", Annals of Probability 18
-    (1990); Wei and Dudley, "Two-sample Dvoretzky-Kiefer-Wolfowitz inequalities", Statistics & Probability Letters 82 (2012).
+    (1990); Wei and Dudley, "Two-sample Dvoretzky-Kiefer-Wolfowitz inequalities", Statistics & Probability Letters 82
+    (2012).
     """
     apart = max(
         float(np.abs(mine / gold.rows - theirs / rows.rows).max())
