@@ -42,10 +42,9 @@ class Drift(NamedTuple):
     Attributes:
         rows: Rows of the file that have a label.
         gold_rows: What they were held against.
-        alarm: What differs most; None where nothing is shown to.
-        p_value: Of the strongest difference, for the number of tests; an alarm is at most `FALSE_ALARM`. 1 without a
-            test.
-        first_row: First row, from 1, of the batch that differs most; None where it is the file as a whole.
+        alarm: What differs; None where nothing is shown to.
+        p_value: Of the difference, for the number of tests; an alarm is at most `FALSE_ALARM`. 1 without a test.
+        first_row: First row, from 1, of the first batch that differs; None where it is the file as a whole.
     """
 
     rows: int
@@ -103,16 +102,20 @@ class DriftMonitor:
                 counts[label] += 1
         batch = _Counts.of([each for each in confidence if each is not None], counts, self._gold.values)
         self._file = self._file.plus(batch)
-        if batch.rows >= FEWEST:
+        if batch.rows >= FEWEST and not self._is_alarmed:
             self._batches += 1
             self._note(batch, 3 / (math.pi * self._batches) ** 2, first)
 
     def found(self) -> Drift:
-        """What there was, after the last batch."""
-        self._note(self._file, 0.5, None)
-        worst = self._strongest
-        alarm = worst.alarm if worst.p_value <= FALSE_ALARM else None
-        return worst._replace(rows=self._file.rows, alarm=alarm, first_row=worst.first_row if alarm else None)
+        """What there was, after the last batch: the first batch that raised an alarm, else the strongest difference."""
+        if not self._is_alarmed:
+            self._note(self._file, 0.5, None)
+        found = self._strongest._replace(rows=self._file.rows)
+        return found if self._is_alarmed else found._replace(alarm=None, first_row=None)
+
+    @property
+    def _is_alarmed(self) -> bool:
+        return self._strongest.p_value <= FALSE_ALARM
 
     def _note(self, counts: "_Counts", spent: float, first_row: int | None) -> None:
         if min(counts.rows, self._gold.rows) < FEWEST:
@@ -161,9 +164,11 @@ def _rounded(confidence: Sequence[float]) -> np.ndarray:
 
 
 def _kolmogorov_smirnov(gold: _Counts, rows: _Counts) -> float:
-    """The two-sample p-value, at most: Massart's bound. Both are furthest apart at a step of the gold rows' distribution.
+    """The two-sample p-value by Massart's bound. Both are furthest apart at a step of the gold rows' distribution.
 
-    Source: P. Massart, "The tight constant in the Dvoretzky-Kiefer-Wolfowitz inequality", Annals of Probability 18 (1990).
+    Sources: Massart, "The tight constant in the Dvoretzky-Kiefer-Wolfowitz inequality", Annals of Probability 18
+    (1990); Wei and Dudley, "Two-sample Dvoretzky-Kiefer-Wolfowitz inequalities", Statistics & Probability Letters 82
+    (2012).
     """
     apart = max(
         float(np.abs(mine / gold.rows - theirs / rows.rows).max())
