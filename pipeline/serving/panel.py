@@ -65,7 +65,8 @@ class ServedPanel(NamedTuple):
         aggregate: Callable[..., Sequence[Any]] = kind.aggregate
         votes = [kind.parse(completion, labels) for completion in completions]
         document = Document(document_id_of(text), text, "train")
-        [row] = aggregate([document], votes, config, shown=shown, count=self.later.function)
+        by_teacher = {None: shown} if shown else None
+        [row] = aggregate([document], votes, config, shown=by_teacher, count=self.later.function)
         return cast(Consensus, row)
 
 
@@ -78,7 +79,8 @@ def served_panel(config: Config) -> ServedPanel:
     """The panel of a job, with what its run says where there is one that was voted on.
 
     Raises:
-        ConfigError: texts of the job's kind of task do not get one label each, or its vote cannot be held.
+        ConfigError: texts of the job's kind of task do not get one label each, its vote cannot be held, or it has
+            several teachers.
         InputError: a persona cannot be used, or the run's votes lack what the method needs.
     """
     check_votes(config)
@@ -86,6 +88,11 @@ def served_panel(config: Config) -> ServedPanel:
         raise ConfigError(
             f"task.kind = {config.task.kind!r} has no decisions: its texts do not get one label each",
             mend="serve a single or an ordinal task",
+        )
+    if config.teachers:
+        raise ConfigError(
+            "a job with [[teachers]] has several panels, and one is served",
+            mend="serve a job without [[teachers]], or the student of the run: xpoll serve RUN",
         )
     run = _run_of(config)
     panel = find_panel(config.panel, seed=config.job.seed, kept=Path(config.job.run_folder) / "panel.json")

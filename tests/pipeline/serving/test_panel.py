@@ -11,7 +11,7 @@ import pytest
 from tests.support.in_process import answer_in_process
 from tests.support.served import make_student, served
 from tests.support.toy import LABELS, documents
-from xpoll.core.config import Config
+from xpoll.core.config import Config, TeacherConfig
 from xpoll.core.config_file import load_config
 from xpoll.core.errors import ConfigError
 from xpoll.core.files import write_table
@@ -123,6 +123,11 @@ def test_the_prompts_are_those_of_the_run(job: Callable[..., Config]) -> None:
         or "Up." in prompts[0].messages[1]["content"]
     )
     assert {each.document_id for each in prompts} == {document_id_of("sentence 7")}
+
+
+def test_a_job_of_several_teachers_has_no_one_panel_to_serve(job: Callable[..., Config]) -> None:
+    with pytest.raises(ConfigError, match=r"\[\[teachers\]\] has several panels"):
+        served_panel(job().model_copy(update={"teachers": [TeacherConfig(name="a"), TeacherConfig(name="b")]}))
 
 
 def test_sets_of_labels_have_no_decisions(job: Callable[..., Config]) -> None:
