@@ -191,6 +191,7 @@ class StudentProcess:
                 if ended.done():
                     raise _GoneError(_how_ended(ended.result()))
         except (EOFError, ConnectionError):
+            self.is_ready = False
             why = _how_ended(await ended)
             self._again(why)
             raise _GoneError(why) from None

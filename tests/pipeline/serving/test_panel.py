@@ -114,14 +114,8 @@ def test_the_prompts_are_those_of_the_run(job: Callable[..., Config]) -> None:
         (name, sample) for name in config.panel.personas for sample in (0, 1)
     ], "and none about a text without content"
     assert all("Is it good?" in each.messages[0]["content"] for each in prompts)
-    assert (
-        prompts[0].messages[1:3]
-        == (
-            {"role": "user", "content": "Text:\n<<<\nUp.\n>>>"},
-            {"role": "assistant", "content": "good"},
-        )
-        or "Up." in prompts[0].messages[1]["content"]
-    )
+    assert "Up." in prompts[0].messages[1]["content"] and prompts[0].messages[2]["content"] == "good"
+    assert "sentence 7" in prompts[0].messages[3]["content"]
     assert {each.document_id for each in prompts} == {document_id_of("sentence 7")}
 
 

@@ -225,8 +225,10 @@ def test_the_process_is_killed_under_load_and_comes_back_and_a_signal_lets_reque
             time.sleep(0.01)
         worker.kill()
         killed_s, before = time.monotonic(), len(statuses)
-        time.sleep(0.2)
-        assert server.get("/health").status == 503
+        health = 200
+        while health == 200 and time.monotonic() < killed_s + 5:
+            health = server.get("/health").status
+        assert health == 503
         while len(statuses) < before + 50 and time.monotonic() < killed_s + 100:
             time.sleep(0.01)
         done.set()
@@ -245,17 +247,15 @@ def test_the_process_is_killed_under_load_and_comes_back_and_a_signal_lets_reque
 def drains(server: ServedProcess) -> None:
     """What SIGTERM does: requests are answered, and no process is left."""
     workers, found = server.workers(), list[int]()
-    body = {"input": [TEXT] * 200}
-    threads = [threading.Thread(target=lambda: found.append(server.post("/classify", body).status)) for _ in "abc"]
-    for thread in threads:
-        thread.start()
-    while count(server, "vllm:num_requests_waiting") < 50:
+    body = {"input": [TEXT] * 600}
+    asking = threading.Thread(target=lambda: found.append(server.post("/classify", body).status))
+    asking.start()
+    while count(server, "vllm:num_requests_waiting") < 100:
         time.sleep(0.005)
     server.process.terminate()
-    for thread in threads:
-        thread.join()
+    asking.join()
     _, said = server.process.communicate(timeout=60)
-    assert found == [200] * 3
+    assert found == [200]
     assert server.process.returncode == 0, said
     assert "Traceback" not in said
     _, alive = psutil.wait_procs(workers, timeout=10)
