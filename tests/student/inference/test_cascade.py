@@ -63,7 +63,7 @@ def test_thresholds_are_tested_from_the_most_confident_rows_down_to_the_first_th
 
 
 def test_a_student_just_below_the_target_is_rarely_declared_to_reach_it() -> None:
-    """Nominal 2.5 %; taking the lowest of all thresholds with a high enough interval declares it in 7 %."""
+    """Nominal 2.5 %; taking the lowest of all thresholds with a high enough interval declares it in 8 %."""
     rng = np.random.default_rng(0)
     confidence = np.linspace(1, 0.5, 453).tolist()
     gold = ["good"] * 453
