@@ -22,8 +22,8 @@ from xpoll.engine.backends.encoder.options import EncoderOptions
 from xpoll.engine.backends.encoder.scores import LabelScorer
 from xpoll.engine.devices.find import Device
 from xpoll.votes.ballots import Ballots, ballots_of
-from xpoll.votes.compare import scores
-from xpoll.votes.consensus import shares_of
+from xpoll.votes.compare import calibration_error, scores
+from xpoll.votes.consensus import shares_of, winners
 
 NEAREST = 5
 SENTIMENT = {
@@ -76,19 +76,20 @@ def _figures(name: str, rows: Rows, scorer: LabelScorer, parameters: Parameters)
 
 def _audited(ballots: Ballots, rows: Rows, drawn: Sequence[np.ndarray], method: str) -> Record:
     """Means over audits, of the rows that nobody labelled; and the spread of the accuracy over audits."""
-    found = []
+    accuracies, errors = [], []
     for audit in drawn:
         known = np.full(len(rows.truth), -1)
         known[audit] = rows.truth[audit]
         voted = shares_of(replace(ballots, known=known), method)
-        found.append(scores(voted, np.where(known >= 0, -1, rows.truth), list(rows.labels)))
-    accuracies = [each["accuracy"] for each in found]
+        unseen = np.where(known >= 0, -1, rows.truth)
+        accuracies.append(float((winners(voted) == unseen)[unseen >= 0].mean()))
+        errors.append(calibration_error(voted, unseen) or 0.0)
     return {
         "audit": len(drawn[0]),
         "audits": len(drawn),
         "accuracy": float(np.mean(accuracies)),
         "accuracy_sd": float(np.std(accuracies)),
-        "ece": float(np.mean([each["ece"] for each in found])),
+        "ece": float(np.mean(errors)),
     }
 
 
