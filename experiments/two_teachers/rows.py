@@ -1,7 +1,7 @@
 """`python -m experiments.two_teachers.rows DATA FOLDER`: the files that the jobs beside this one poll.
 
-Writes NAME_gold.csv (300 rows of the test file) and NAME_texts.csv (20 of the train file, without labels), of phrasebank
-and banking77, with the columns id, text and label.
+Writes NAME_gold.csv (300 rows of the test file) and NAME_texts.csv (20 of the train file, without labels) of two
+data sets, with the columns id, text and label.
 """
 
 import csv

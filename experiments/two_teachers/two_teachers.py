@@ -48,10 +48,24 @@ def measure(parameters: Parameters) -> Iterator[Record]:
     if not (folder / "phrasebank").is_dir():
         raise ConfigError(f"parameters.data: {folder} has no phrasebank/", mend="--set parameters.data=../shared/data")
     scorer = LabelScorer(load_text_encoder(parameters["model"], OPTIONS, Device("cpu", 0, "cpu")), OPTIONS)
-    yield from _figures("phrasebank, Mixtral", _phrasebank(folder, parameters), scorer, parameters)
+    data = {"phrasebank, Mixtral": _phrasebank(folder, parameters)}
     for right in parameters["made_up"]:
-        rows = _banking(folder, parameters, right, scorer)
-        yield from _figures(f"BANKING77, made up, {right:.0%} right", rows, scorer, parameters)
+        data[f"BANKING77, made up, {right:.0%} right"] = _banking(folder, parameters, right, scorer)
+    for name, rows in data.items():
+        found = list(_figures(name, rows, scorer, parameters))
+        yield from found
+        yield {"data": name, "arm": "pooled beside the others", **_pooled(found, min(parameters["audit"]))}
+
+
+def _pooled(found: Sequence[Record], fewest: int) -> Record:
+    """How far the pool with the smallest audit is below the better teacher, and its error by that of `calibrated`."""
+    figures = {(row["arm"], row["method"], row["audit"]): row for row in found}
+    better = max(row["accuracy"] for row in found if row["arm"].endswith("alone"))
+    error, usual = (figures["both", method, 0]["ece"] for method in ("pooled", "calibrated"))
+    return {
+        "below_the_better": better - figures["both", "pooled", fewest]["accuracy"],
+        "share_of_ece": error / usual if usual else 1.0,
+    }
 
 
 OPTIONS = EncoderOptions()
