@@ -170,7 +170,7 @@ def _engine(folder: RunFolder, answers: _Answers, documents: int) -> EngineFigur
     states = [read_json(poll.engine) for poll in polls]
     sessions = [session for state in states for session in state["sessions"]]
     wall_s = sum(session["wall_s"] for session in sessions)
-    plan = read_plan(polls[0].plan) if len(polls) == 1 and polls[0].plan.exists() else None
+    plans = [read_plan(poll.plan) for poll in polls if poll.plan.exists()]
     about = {
         name: " + ".join(dict.fromkeys(state[name] for state in states)) for name in ("backend", "model", "device")
     }
@@ -185,12 +185,12 @@ def _engine(folder: RunFolder, answers: _Answers, documents: int) -> EngineFigur
         prompt_tokens=prompt_tokens,
         cached_prompt_tokens=cached_prompt_tokens,
         cached_share=round(cached_prompt_tokens / prompt_tokens, 4) if prompt_tokens else None,
-        predicted_cached_share=plan.predicted_cached_share if plan else None,
+        predicted_cached_share=plans[0].predicted_cached_share if len(plans) == 1 else None,
         uncached_tokens_per_label=round((prompt_tokens - cached_prompt_tokens) / documents, 1)
         if prompt_tokens
         else None,
-        predicted_uncached_tokens_per_label=plan.uncached_tokens_per_label if plan else None,
-        prompt_order=plan.prompt_order if plan else None,
+        predicted_uncached_tokens_per_label=plans[0].uncached_tokens_per_label if len(plans) == 1 else None,
+        prompt_order=" + ".join(dict.fromkeys(plan.prompt_order for plan in plans)) or None,
         output_tokens=answers.output_tokens,
         output_tokens_per_s=round(answers.output_tokens / wall_s, 3) if wall_s else None,
         latency_p50_s=answers.latency_s[50],

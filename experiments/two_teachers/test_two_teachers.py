@@ -38,14 +38,15 @@ def test_a_second_teacher_that_is_right_is_believed_after_an_audit(tmp_path: Pat
         "audit": [30],
         "audits": 2,
         "made_up": [1.0],
-        "methods": ["majority", "pooled"],
+        "methods": ["calibrated", "pooled"],
     }
     records = list(measure(parameters))
     alone = [record["accuracy"] for record in records if record["arm"] == "second alone"]
     assert alone == [1.0, 1.0]
-    audited = {(r["data"], r["method"]): r for r in records if r["audit"] == 30}
+    audited = {(r["data"], r["method"]): r for r in records if r.get("audit") == 30}
     assert audited["phrasebank, Mixtral", "pooled"]["accuracy"] > 0.95
     assert audited["BANKING77, made up, 100% right", "pooled"]["audits"] == 2
+    assert all(record["below_the_better"] < 0.05 for record in records if "below_the_better" in record)
     assert {record["documents"] for record in records if "documents" in record} == {60}
 
 

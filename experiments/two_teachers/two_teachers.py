@@ -22,8 +22,8 @@ from xpoll.engine.backends.encoder.options import EncoderOptions
 from xpoll.engine.backends.encoder.scores import LabelScorer
 from xpoll.engine.devices.find import Device
 from xpoll.votes.ballots import Ballots, ballots_of
-from xpoll.votes.compare import scores
-from xpoll.votes.consensus import shares_of
+from xpoll.votes.compare import calibration_error, scores
+from xpoll.votes.consensus import shares_of, winners
 
 NEAREST = 5
 SENTIMENT = {
@@ -48,10 +48,24 @@ def measure(parameters: Parameters) -> Iterator[Record]:
     if not (folder / "phrasebank").is_dir():
         raise ConfigError(f"parameters.data: {folder} has no phrasebank/", mend="--set parameters.data=../shared/data")
     scorer = LabelScorer(load_text_encoder(parameters["model"], OPTIONS, Device("cpu", 0, "cpu")), OPTIONS)
-    yield from _figures("phrasebank, Mixtral", _phrasebank(folder, parameters), scorer, parameters)
+    data = {"phrasebank, Mixtral": _phrasebank(folder, parameters)}
     for right in parameters["made_up"]:
-        rows = _banking(folder, parameters, right, scorer)
-        yield from _figures(f"BANKING77, made up, {right:.0%} right", rows, scorer, parameters)
+        data[f"BANKING77, made up, {right:.0%} right"] = _banking(folder, parameters, right, scorer)
+    for name, rows in data.items():
+        found = list(_figures(name, rows, scorer, parameters))
+        yield from found
+        yield {"data": name, "arm": "pooled beside the others", **_pooled(found, min(parameters["audit"]))}
+
+
+def _pooled(found: Sequence[Record], fewest: int) -> Record:
+    """How far the pool with the smallest audit is below the better teacher, and its error by that of `calibrated`."""
+    figures = {(row["arm"], row["method"], row["audit"]): row for row in found}
+    better = max(row["accuracy"] for row in found if row["arm"].endswith("alone"))
+    error, usual = (figures["both", method, 0]["ece"] for method in ("pooled", "calibrated"))
+    return {
+        "below_the_better": better - figures["both", "pooled", fewest]["accuracy"],
+        "share_of_ece": error / usual if usual else 1.0,
+    }
 
 
 OPTIONS = EncoderOptions()
@@ -76,19 +90,20 @@ def _figures(name: str, rows: Rows, scorer: LabelScorer, parameters: Parameters)
 
 def _audited(ballots: Ballots, rows: Rows, drawn: Sequence[np.ndarray], method: str) -> Record:
     """Means over audits, of the rows that nobody labelled; and the spread of the accuracy over audits."""
-    found = []
+    accuracies, errors = [], []
     for audit in drawn:
         known = np.full(len(rows.truth), -1)
         known[audit] = rows.truth[audit]
         voted = shares_of(replace(ballots, known=known), method)
-        found.append(scores(voted, np.where(known >= 0, -1, rows.truth), list(rows.labels)))
-    accuracies = [each["accuracy"] for each in found]
+        unseen = np.where(known >= 0, -1, rows.truth)
+        accuracies.append(float((winners(voted) == unseen)[unseen >= 0].mean()))
+        errors.append(calibration_error(voted, unseen) or 0.0)
     return {
         "audit": len(drawn[0]),
         "audits": len(drawn),
         "accuracy": float(np.mean(accuracies)),
         "accuracy_sd": float(np.std(accuracies)),
-        "ece": float(np.mean([each["ece"] for each in found])),
+        "ece": float(np.mean(errors)),
     }
 
 

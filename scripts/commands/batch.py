@@ -8,7 +8,7 @@ from typing import Any
 from xpoll.core.config_file import apply_overrides, checked_config
 from xpoll.core.errors import ConfigError, InputError
 from xpoll.core.progress import Waiting, say
-from xpoll.engine.backends.registry import check_backend, devices_for
+from xpoll.engine.backends.registry import check_backend, devices_for, spec_of
 from xpoll.engine.batch.run import BatchConfig, Summary, answer_batch, finished, open_batch, write_output
 from xpoll.engine.batch.survey import Survey, survey_requests
 from xpoll.pipeline.prepare import prepare_model
@@ -34,6 +34,8 @@ def call(parsed: argparse.Namespace) -> int:
         survey = survey_requests(source)
     config = _config(parsed, source, output, survey)
     check_backend(config.engine)
+    if "label" not in spec_of(config.engine.backend).answers:
+        raise ConfigError(f"engine.backend = {config.engine.backend!r} writes no answers", mend="engine.backend=vllm")
     if not config.engine.address:
         devices_for(config.engine)  # a machine that has too few says so before a folder is made
     prepare_model(config.engine)

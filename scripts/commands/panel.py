@@ -2,13 +2,12 @@
 
 import argparse
 import json
-from pathlib import Path
 from typing import Any
 
 from xpoll.core.config import Config
 from xpoll.core.errors import ModelError
 from xpoll.core.progress import Waiting, say
-from xpoll.core.run_folder import RunFolder
+from xpoll.core.teachers import teachers_of
 from xpoll.personas.diversity import Diversity, diversity_of
 from xpoll.personas.embedding import embed, find_encoder
 from xpoll.personas.panel import ChosenPanel, find_panel
@@ -21,19 +20,24 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 
 
 def call(parsed: argparse.Namespace) -> int:
-    """Prints the panel of a job."""
+    """Prints the panel of a job, or of each of its teachers."""
     return show_panel(load_job(parsed), as_json=parsed.json)
 
 
 def show_panel(config: Config, *, as_json: bool) -> int:
-    """Prints who is asked and how far they are from each other; writes nothing."""
-    kept = RunFolder(Path(config.job.run_folder)).panel
-    panel = find_panel(config.panel, seed=config.job.seed, kept=kept)
-    diversity = panel.diversity or _measured(panel)
+    """Prints who is asked and how far they are from each other, by teacher; writes nothing."""
+    found: dict[str | None, dict[str, Any]] = {}
+    for name, one, folder in ((teacher.name, teacher.config, teacher.folder) for teacher in teachers_of(config)):
+        panel = find_panel(one.panel, seed=one.job.seed, kept=folder.panel)
+        diversity = panel.diversity or _measured(panel)
+        if as_json:
+            found[name] = _as_json(one, panel, diversity)
+            continue
+        if name:
+            print(f"teacher {name}:")
+        _print(one, panel, diversity)
     if as_json:
-        print(json.dumps(_as_json(config, panel, diversity)))
-    else:
-        _print(config, panel, diversity)
+        print(json.dumps(found.get(None, {"teachers": found})))
     return 0
 
 

@@ -90,6 +90,18 @@ def test_what_does_not_fit_is_found_by_the_plan(
     assert says in capsys.readouterr().err
 
 
+def test_an_encoder_answers_no_batch_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    body = {"model": "all-minilm-l6-v2", "messages": [{"role": "user", "content": "Sun."}]}
+    line = {"custom_id": "1", "method": "POST", "url": "/v1/chat/completions", "body": body}
+    Path("in.jsonl").write_text(json.dumps(line))
+    assert main(["batch", "in.jsonl", "out.jsonl", "--set", "engine.backend=encoder"]) == 2
+    assert "engine.backend = 'encoder' writes no answers -> engine.backend=vllm" in capsys.readouterr().err
+    assert not Path("out.jsonl").exists()
+
+
 def test_the_plan_of_an_encoder_speaks_of_no_cache(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

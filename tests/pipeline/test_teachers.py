@@ -169,7 +169,7 @@ def test_the_report_sums_over_teachers(job: Path) -> None:
     assert (answers.completions, answers.prompt_tokens, answers.errors) == (9, 27, {})
     engine = _engine(folder, answers, 3)
     assert (engine.model, engine.backend, engine.wall_s, engine.starts) == ("yea + nay", "parrot", 12.0, 2)
-    assert engine.documents_per_s == 0.25
+    assert (engine.documents_per_s, engine.prompt_order) == (0.25, "persona_first")
     config = read_json(folder.config)
     assert panel_size(folder, config) == 3
     assert [each["voter"] for each in personas_of(folder)] == ["yea/annotator", "yea/auditor", "nay/annotator"]
