@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 from xpoll.core.errors import InputError
 from xpoll.core.files import replacing
+from xpoll.core.sameness import named, same_label
 
 QUESTION = "label"
 
@@ -77,20 +78,19 @@ def read_answers(path: Path, documents: set[str], labels: Sequence[str]) -> Revi
         rows = list(_rows(path))
     except (OSError, UnicodeDecodeError, ValueError, csv.Error) as error:
         raise InputError(f"{path} cannot be read: {error}", mend="export it as CSV or JSON") from error
-    folded = {label.strip().casefold(): label for label in labels}
     found: dict[str, str] = {}
     skipped: list[str] = []
     torn: set[str] = set()
     for row in rows:
         if row.problem is None and row.label is None:
             continue
-        label = folded.get((row.label or "").strip().casefold())
+        label = same_label(row.label, labels)
         if row.problem is not None:
             skipped.append(f"{row.place}: {row.problem}")
         elif row.document_id not in documents:
             skipped.append(f"{row.place}: document {row.document_id!r} is not in the sample")
         elif label is None:
-            skipped.append(f"{row.place}: {row.label!r} is not one of {list(labels)}")
+            skipped.append(f"{row.place}: {row.label!r} is not one of {named(labels)}")
         elif found.setdefault(row.document_id, label) != label:
             torn.add(row.document_id)
             skipped.append(f"{row.place}: document {row.document_id!r} has two different labels")
