@@ -97,7 +97,7 @@ def predict_with_panel(
     )
     asked = _write_unsure(unsure, rows)
     consensus = _panel(config, unsure, beside / "run") if asked else iter(())
-    total = predict_file(
+    written = predict_file(
         student,
         source,
         output,
@@ -106,7 +106,7 @@ def predict_with_panel(
         device=device,
         opinions=SecondOpinions(consensus),
     )
-    return CascadeResult(total, asked, output, chosen, target, _panel_s(folder))
+    return CascadeResult(written.rows, asked, output, chosen, target, _panel_s(folder))
 
 
 def _threshold(folder: RunFolder, model: Any, target: float) -> Threshold:

@@ -34,9 +34,12 @@ def call(parsed: argparse.Namespace) -> int:
         return _with_panel(parsed, student, named)
     from xpoll.student.inference.predict import predict_file
 
-    rows = predict_file(student, parsed.input, parsed.output, **named)
-    result = {"rows": rows, "output": str(parsed.output)}
-    print(json.dumps(result) if parsed.json else f"predict: wrote {rows} rows to {parsed.output}")
+    written = predict_file(student, parsed.input, parsed.output, **named)
+    if parsed.json:
+        print(json.dumps({"rows": written.rows, "errors": written.without_label, "output": str(parsed.output)}))
+        return 0
+    without = f", {written.without_label} of them without a label; {written.first_problem}"
+    print(f"predict: wrote {written.rows} rows to {parsed.output}{without if written.without_label else ''}")
     return 0
 
 

@@ -122,6 +122,23 @@ def test_cells_beyond_the_header_are_kept_in_the_last_column(tmp_path: Path) -> 
     assert rows(tmp_path / "a.csv", "text") == [(0, "late, and rude, too", "row has 4 cells where the header has 2")]
 
 
+@pytest.mark.parametrize(
+    "odd",
+    [
+        pa.array([9_000, 6_628_000], pa.date32()),
+        pa.array([0, -(10**15)], pa.timestamp("s")),
+        pa.array([253_402_300_799_000_000, 0], pa.timestamp("us", "Europe/Berlin")),
+        pa.array([0, 10**18], pa.duration("s")),
+        pa.array([[6_628_000], None], pa.list_(pa.date32())),
+        pa.array([{"day": 6_628_000}, None], pa.struct({"day": pa.date32()})),
+        pa.array([None, 86_399_999_999_999], pa.time64("ns")),
+    ],
+)
+def test_what_python_cannot_hold_in_another_column_touches_no_text(tmp_path: Path, odd: pa.Array) -> None:
+    pq.write_table(pa.table({"text": ["a", "b"], "odd": odd}), tmp_path / "a.parquet")
+    assert rows(tmp_path / "a.parquet", "text") == [(0, "a", None), (1, "b", None)]
+
+
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"k\.path: .*nowhere\.csv does not exist"):
         rows(tmp_path / "nowhere.csv")
