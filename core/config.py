@@ -38,10 +38,10 @@ class DocumentsConfig(Section):
     id_column: str | None = None
     """Column that holds a unique id; without it a row's id is its number in the file, from 0."""
     gold_path: str | None = None
-    """Texts with known labels, given as `path` is; polled too, never trained on, used to measure
-    teacher and student."""
+    """Texts with known labels, given as `path` is; polled too, never trained on, used to measure teacher and student.
+    A document of the same text is polled and not trained on, and a text of `task.examples` is not measured on."""
     label_column: str = "label"
-    """Column of the gold file that holds the known label."""
+    """Column of the gold file that holds the known label; case, spaces and 3 for "3" do not matter."""
     limit: int | None = Field(default=None, ge=1)
     """Read at most this many rows of `path`; all without it."""
 

@@ -74,7 +74,8 @@ def training_rows(consensus: Sequence[Consensus], labels: Sequence[str]) -> Trai
         InputError: no row was decided, all were decided alike, or a label is not one of `labels`.
     """
     gold = {text_digest(row.text) for row in consensus if row.split == "gold" and row.gold_label is not None}
-    measured_on, train = [], []
+    measured_on: list[Consensus] = []
+    train: list[Consensus] = []
     for row in consensus:
         if row.split == "train":
             (measured_on if gold and text_digest(row.text) in gold else train).append(row)

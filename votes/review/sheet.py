@@ -75,7 +75,7 @@ def read_sheet(path: Path, documents: Collection[str]) -> Iterator[Answer]:
     records = csv_records(io.StringIO(text, newline=""), delimiter=separator)
     header = [cell.strip().casefold() for cell in next(records).cells]
     by_name = {_row_name(document_id): document_id for document_id in documents}
-    as_numbers = Counter(filter(None, map(_number, documents)))
+    as_numbers = Counter(map(_number, documents)) - Counter({None: len(documents)})
     for record in records:
         place, row = f"row {record.line}", dict(zip(header, record.cells, strict=False))
         label = row.get(QUESTION, "").strip() or None
