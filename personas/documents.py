@@ -70,16 +70,25 @@ def stream_documents(
     shown = set(map(text_digest, example_texts))
     named = (config.id_column,) if config.id_column else ()
     rows = stream_rows(config.path, key="documents.path", needs=(config.text_column, *named))
+    unreadable: set[str] = set()
     for row in islice(rows, config.limit):
-        yield _document(row, config, "train", labels)
+        yield _told_apart(_document(row, config, "train", labels), row, unreadable)
     if config.gold_path:
         needs = (config.text_column, config.label_column, *named)
         for row in stream_rows(config.gold_path, key="documents.gold_path", needs=needs):
-            document = _document(row, config, "gold", labels, read_gold)
+            document = _told_apart(_document(row, config, "gold", labels, read_gold), row, unreadable)
             if document.problem is None and shown and text_digest(document.text) in shown:
                 problem = "its text is one of task.examples, so every prompt shows its label"
                 document = document._replace(gold_label=None, problem=problem)
             yield document
+
+
+def _told_apart(document: Document, row: Row, unreadable: set[str]) -> Document:
+    """The document; a row that cannot be read may show another one's id, and is then called by its number."""
+    if row.problem is None or document.document_id not in unreadable:
+        unreadable.update({document.document_id} if row.problem else ())
+        return document
+    return document._replace(document_id=f"{document.split}-row-{row.number}")
 
 
 def _document(

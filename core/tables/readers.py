@@ -202,6 +202,8 @@ def _no_column(column: str, columns: Sequence[str], path: str, key: str, why: st
     for delimiter, name in ((";", "semicolons"), ("\t", "tabs")):
         if len(columns) == 1 and column in columns[0].split(delimiter):
             return InputError(f"{message}; its cells are separated by {name}", mend="save it with commas between cells")
+    if _LISTED in why:
+        return InputError(message, mend=f"write one object a line: jq -c '.[]' {path} > lines.jsonl")
     return InputError(
         message,
         mend=f"set {key.rpartition('.')[0]}.{_KEY_OF_COLUMN}" if "." in key else "name it with --text-column",
@@ -264,11 +266,14 @@ def _read_jsonl(filesystem: fs.FileSystem, path: str) -> Iterator[OpenTable]:
         yield OpenTable(None, (_json_row(number, line) for number, line in enumerate(filter(str.strip, text))))
 
 
+_LISTED = ": the file is a JSON list, and each line is to be one object"
+
+
 def _json_row(number: int, line: str) -> Row:
     try:
         values = json.loads(line)
     except (ValueError, RecursionError) as error:
-        listed = ": the file is a JSON list, and each line is to be one object" if line.strip() == "[" else ""
+        listed = _LISTED if line.strip() == "[" else ""
         return Row(number, {}, f"line is no JSON: {error}{listed}")
     return _readable(number, values) if isinstance(values, dict) else Row(number, {}, "line is no JSON object")
 

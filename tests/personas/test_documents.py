@@ -78,3 +78,12 @@ def test_a_gold_row_that_prompts_show_the_answer_to_is_not_scored(tmp_path: Path
     (note,) = found.notes()
     assert note.startswith("1 of 2 gold rows are not scored")
     assert "task.examples" in note
+
+
+def test_rows_that_cannot_be_read_do_not_share_an_id(tmp_path: Path) -> None:
+    (tmp_path / "d.csv").write_text('id,text\na,one\nb,"so\\" he said\nthanks\nc,"and\\" so on\nthanks\nd,four\n')
+    config = DocumentsConfig(path=str(tmp_path / "d.csv"), id_column="id")
+    found = list(stream_documents(config, ["good", "bad"]))
+    assert [row.document_id for row in found if row.problem is None] == ["a", "d"]
+    assert [row.document_id for row in found if row.problem] == ["b", "thanks", "c", "train-row-4"]
+    assert read_inputs(config, ["good", "bad"]).unusable["train"].rows == 4
