@@ -38,10 +38,10 @@ class DocumentsConfig(Section):
     id_column: str | None = None
     """Column that holds a unique id; without it a row's id is its number in the file, from 0."""
     gold_path: str | None = None
-    """Texts with known labels, given as `path` is; polled too, never trained on, used to measure
-    teacher and student."""
+    """Texts with known labels, given as `path` is; polled too, never trained on, used to measure teacher and student.
+    A document of the same text is polled and not trained on, and a text of `task.examples` is not measured on."""
     label_column: str = "label"
-    """Column of the gold file that holds the known label."""
+    """Column of the gold file that holds the known label; case, spaces and 3 for "3" do not matter."""
     limit: int | None = Field(default=None, ge=1)
     """Read at most this many rows of `path`; all without it."""
 
@@ -80,7 +80,9 @@ class PanelConfig(Section):
     top_p: Annotated[float, Field(gt=0, le=1)] = 1.0
     """Nucleus sampling; below 1 it costs the CPU engine about a third of its rate."""
     max_tokens: int | None = Field(default=None, ge=1)
-    """Longest answer in tokens; without it 16 for `label` and 128 for `chain_of_thought`. A `read` has none."""
+    """Longest answer in tokens; without it as many as the longest label has bytes, at least 16, for a set as all labels
+    have together, at most 1024, and with `chain_of_thought` also four per character of the reason. An answer that is
+    cut off is no vote, and one that ends earlier costs no more for the room. A `read` has none."""
     stop: Literal["never", "decided"] | Annotated[float, Field(gt=0.5, lt=1)] = "never"
     """When a text needs no more answers: `never` before all are there, when the majority is `decided`, or when the
     leading label leads with this probability."""
@@ -124,11 +126,6 @@ class PanelConfig(Section):
     def asked_each(self) -> int:
         """How many prompts each text has: personas that it is put to, times samples."""
         return (self.per_document or self.size) * self.samples
-
-    @property
-    def answer_max_tokens(self) -> int:
-        """`max_tokens`, or the default of the answer's form."""
-        return self.max_tokens or {"label": 16, "read": 16, "chain_of_thought": 128, "match": 1}[self.answer]
 
     def carries_logprobs(self, *, needed: bool) -> bool:
         """Whether answers carry the labels' logprobs, where the vote needs them or not."""

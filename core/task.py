@@ -4,6 +4,8 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, field_validator, model_validator
 
+from xpoll.core.sameness import folded
+
 SEPARATOR = "|"
 """Between the labels of one text, where a file holds them as one word."""
 
@@ -62,8 +64,7 @@ class TaskConfig(Section):
             raise ValueError(f"labels must name at least 2 labels, got {list(self.labels)}")
         if any(not name.strip() for name in self.labels):
             raise ValueError("labels must not be empty")
-        folded = [name.strip().casefold() for name in self.labels]
-        if len(set(folded)) != len(folded):
+        if len(set(map(folded, self.labels))) != len(self.labels):
             raise ValueError(f"labels must differ in more than case and spaces, got {list(self.labels)}")
         for example in self.examples:
             if unknown := [label for label in example.named if label not in self.labels]:

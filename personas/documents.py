@@ -3,8 +3,9 @@
 A run reads them once: `read_inputs` checks them and copies them to documents.parquet, which everything later reads.
 """
 
+import json
 from array import array
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
@@ -16,6 +17,7 @@ import pyarrow.parquet as pq
 from xpoll.core.config import DocumentsConfig
 from xpoll.core.errors import InputError
 from xpoll.core.records import DOCUMENT_SCHEMA, Document, Split, stream_records, to_table
+from xpoll.core.sameness import named, same_label, text_digest
 from xpoll.core.tables.readers import Row, stream_rows
 from xpoll.core.task import SEPARATOR
 
@@ -33,36 +35,60 @@ def one_gold_label(cell: Any) -> list[Any]:
 
 
 def several_gold_labels(cell: Any) -> list[Any]:
-    """The labels in a cell that holds a list, or one word with `core.task.SEPARATOR` between them; none if empty."""
+    """The labels in a cell that holds a list, also as JSON, or words with `core.task.SEPARATOR` between them."""
+    if isinstance(cell, str) and cell.lstrip().startswith("["):
+        try:
+            cell = json.loads(cell)
+        except (ValueError, RecursionError):
+            return [cell]
     if isinstance(cell, str):
-        return [label.strip() for label in cell.split(SEPARATOR)] if cell.strip() else []
+        return [label for label in cell.split(SEPARATOR) if label.strip()]
     return list(cell) if isinstance(cell, list | tuple) else [] if cell is None else [cell]
 
 
 def stream_documents(
-    config: DocumentsConfig, labels: list[str], *, read_gold: GoldReader = one_gold_label
+    config: DocumentsConfig,
+    labels: list[str],
+    *,
+    read_gold: GoldReader = one_gold_label,
+    example_texts: Collection[str] = (),
 ) -> Iterator[Document]:
     """Every row of the documents file, then of the gold file, in order.
 
-    A row without a usable text comes out with a problem instead; a gold row whose label is not one of
-    `labels` too, since it could not be scored.
+    A row without a usable text comes out with a problem instead, and so does a gold row that could not be scored: its
+    label is not one of `labels`, which are compared as those of answers are, or its text is an example of the prompts.
 
     Args:
         config: The documents section.
         labels: The task's labels.
         read_gold: Which labels a cell of the label column names; the kind of task decides.
+        example_texts: Texts whose labels every prompt shows.
 
     Raises:
         InputError: a file is missing, empty, or lacks a column.
     """
+    shown = set(map(text_digest, example_texts))
     named = (config.id_column,) if config.id_column else ()
     rows = stream_rows(config.path, key="documents.path", needs=(config.text_column, *named))
+    unreadable: set[str] = set()
     for row in islice(rows, config.limit):
-        yield _document(row, config, "train", labels)
+        yield _told_apart(_document(row, config, "train", labels), row, unreadable)
     if config.gold_path:
         needs = (config.text_column, config.label_column, *named)
         for row in stream_rows(config.gold_path, key="documents.gold_path", needs=needs):
-            yield _document(row, config, "gold", labels, read_gold)
+            document = _told_apart(_document(row, config, "gold", labels, read_gold), row, unreadable)
+            if document.problem is None and shown and text_digest(document.text) in shown:
+                problem = "its text is one of task.examples, so every prompt shows its label"
+                document = document._replace(gold_label=None, problem=problem)
+            yield document
+
+
+def _told_apart(document: Document, row: Row, unreadable: set[str]) -> Document:
+    """The document; a row that cannot be read may show another one's id, and is then called by its number."""
+    if row.problem is None or document.document_id not in unreadable:
+        unreadable.update({document.document_id} if row.problem else ())
+        return document
+    return document._replace(document_id=f"{document.split}-row-{row.number}")
 
 
 def _document(
@@ -75,11 +101,12 @@ def _document(
     if not isinstance(text, str) or not text.strip():
         problem = problem or f"column {config.text_column!r} holds no text"
     if split == "gold":
-        named = read_gold(row.values.get(config.label_column))
-        if unknown := [label for label in named if label not in labels]:
-            problem = problem or f"gold label {unknown[0]!r} is not one of {labels}"
-        else:
-            gold_label = SEPARATOR.join(label for label in labels if label in named)
+        cells = read_gold(row.values.get(config.label_column))
+        found = [same_label(_whole(cell), labels) for cell in cells]
+        if None in found:
+            problem = problem or f"gold label {cells[found.index(None)]!r} is not one of {named(labels)}"
+        if problem is None:
+            gold_label = SEPARATOR.join(label for label in labels if label in found)
     return Document(document_id, text if isinstance(text, str) else "", split, gold_label, problem)
 
 
@@ -112,16 +139,36 @@ def _document_id(row: Row, config: DocumentsConfig, split: str) -> str:
     return number if given is None or given == "" else str(given)
 
 
+def _whole(cell: Any) -> Any:
+    """The cell; a number of a column with gaps, which is kept as 3.0 for 3, as it was written."""
+    return int(cell) if isinstance(cell, float) and cell.is_integer() else cell
+
+
+class Unusable(NamedTuple):
+    """Rows with a problem: how many, and the first one with its problem, empty if there is none."""
+
+    rows: int = 0
+    first: str = ""
+
+    def and_row(self, document: Document) -> "Unusable":
+        """With one row more."""
+        return Unusable(self.rows + 1, self.first or f"row {document.document_id!r}: {document.problem}")
+
+
 class Inputs(NamedTuple):
     """What a run's files hold.
 
     Attributes:
         rows: Number of rows of each split.
+        unusable: Of each split; train rows become error rows, gold rows are not scored.
+        gold_in_train: Train rows whose text is that of a gold row; they are polled and not trained on.
         first: The first rows that can be asked about, at most `NUM_FIRST`; a plan looks at these.
         changed: Whether this differs from what the run folder held: rows have joined, or gold labels were corrected.
     """
 
     rows: dict[str, int]
+    unusable: dict[str, Unusable]
+    gold_in_train: int
     first: tuple[Document, ...]
     changed: bool
 
@@ -130,12 +177,25 @@ class Inputs(NamedTuple):
         """Number of rows of all splits."""
         return sum(self.rows.values())
 
+    def notes(self) -> list[str]:
+        """A line for each kind of row that is not used as its file says."""
+        said = {"train": "documents cannot be asked about", "gold": "gold rows are not scored"}
+        lines = [
+            f"{found.rows} of {self.rows[split]} {said[split]}; the first: {found.first}"
+            for split, found in self.unusable.items()
+            if found.rows
+        ]
+        if self.gold_in_train:
+            lines.append(f"{self.gold_in_train} documents are gold rows, too: they are polled and not trained on")
+        return lines
+
 
 def read_inputs(
     config: DocumentsConfig,
     labels: list[str],
     *,
     read_gold: GoldReader = one_gold_label,
+    example_texts: Collection[str] = (),
     polled: Path | None = None,
     copy: Path | None = None,
 ) -> Inputs:
@@ -145,20 +205,28 @@ def read_inputs(
         config: The documents section.
         labels: The task's labels.
         read_gold: As of `stream_documents`.
+        example_texts: As of `stream_documents`.
         polled: Copy that an earlier poll asked about; rows may only have been added at the end of each split.
         copy: File to write; none is written without it.
 
     Raises:
-        InputError: two rows have the same id, a file cannot be used, or rows that were polled have changed.
+        InputError: two rows have the same id, a file cannot be used or none of its rows can be, or rows that were
+            polled have changed.
     """
     rows: dict[str, int] = {"train": 0, "gold": 0}
+    unusable = {"train": Unusable(), "gold": Unusable()}
     first: list[Document] = []
     ids = array("q")  # eight bytes per document: ten million ids fit into 80 MB
+    texts = {"train": array("q"), "gold": array("q")}
     comparison = _Comparison(config, polled)
     with _writer(copy) as write:
-        for document in stream_documents(config, labels, read_gold=read_gold):
+        for document in stream_documents(config, labels, read_gold=read_gold, example_texts=example_texts):
             rows[document.split] += 1
             ids.append(hash(document.document_id))
+            if document.problem is not None:
+                unusable[document.split] = unusable[document.split].and_row(document)
+            elif config.gold_path:
+                texts[document.split].append(text_digest(document.text))
             if document.problem is None and len(first) < NUM_FIRST:
                 first.append(document)
             comparison.take(document)
@@ -166,7 +234,14 @@ def read_inputs(
     if twice := _twice(ids):
         _refuse_duplicates(config, labels, twice)
     comparison.finish()
-    return Inputs(rows, tuple(first), comparison.changed)
+    for split, key in (("train", "path"), ("gold", "gold_path")):
+        if rows[split] and unusable[split].rows == rows[split]:
+            raise InputError(
+                f"documents.{key}: none of the {rows[split]} rows of {getattr(config, key)} can be used; "
+                f"{unusable[split].first}",
+                mend="correct the file, or the [documents] columns and task.labels that it is read with",
+            )
+    return Inputs(rows, unusable, _common(texts["train"], texts["gold"]), tuple(first), comparison.changed)
 
 
 class _Comparison:
@@ -222,6 +297,11 @@ def _writer(copy: Path | None) -> Iterator[Callable[[Document], None]]:
 
         yield write
         flush()
+
+
+def _common(hashes: "array[int]", of_others: "array[int]") -> int:
+    """How many of the first are among the second, too."""
+    return int(np.isin(np.array(hashes, np.int64), np.array(of_others, np.int64)).sum())
 
 
 def _twice(hashes: "array[int]") -> set[int]:

@@ -29,6 +29,11 @@ from xpoll.personas.quoting import quoted
 ANYBODY = "a careful annotator"
 """Who answers the examples where the text stands first; without a reader there, a small model does worse."""
 
+FEWEST_TOKENS = 16
+"""Room for an answer, however short the labels are."""
+MOST_SET_TOKENS = 1024
+"""Room for a set of labels at most: all of a hundred names would not leave a small model's context to the text."""
+
 _TEMPLATES = Environment(
     loader=FileSystemLoader(Path(__file__).parent / "templates"), undefined=StrictUndefined, trim_blocks=True
 )
@@ -65,9 +70,8 @@ def build_prompts(
         logprobs = config.panel.carries_logprobs(needed=needs_logprobs)
         yield from match_prompts(documents, panel, config, logprobs=logprobs)
         return
-    sampling = Sampling(
-        config.panel.temperature, config.panel.top_p, config.panel.answer_max_tokens, config.engine.sampling_more
-    )
+    room = answer_max_tokens(config, form)
+    sampling = Sampling(config.panel.temperature, config.panel.top_p, room, config.engine.sampling_more)
     answer = answer_schema(config, form, needs_logprobs=needs_logprobs)
     labels = list(config.task.labels)
     persona_ids = [persona.persona_id for persona in panel]
@@ -125,6 +129,32 @@ def _answered(example: Example, config: Config, form: AnswerFormat) -> str:
     if config.panel.answer == "chain_of_thought":
         return json.dumps({"reason": example.reason, form.key: named}, ensure_ascii=False)
     return named if isinstance(named, str) else json.dumps(named, ensure_ascii=False)
+
+
+def answer_max_tokens(config: Config, form: AnswerFormat = ONE_LABEL) -> int:
+    """`panel.max_tokens`, or what the longest answer needs with any tokenizer: a token has at least one byte."""
+    if config.panel.max_tokens is not None:
+        return config.panel.max_tokens
+    if config.panel.answer == "read":
+        return FEWEST_TOKENS
+    labels = list(config.task.labels)
+    named: str | list[str] = max(labels, key=_num_bytes) if form.one_label else labels
+    if config.panel.answer == "chain_of_thought":
+        longest = _num_bytes(json.dumps({"reason": "", form.key: named}, ensure_ascii=False, indent=2))
+    else:
+        longest = _num_bytes(named if isinstance(named, str) else json.dumps(named, ensure_ascii=False))
+    if not form.one_label:
+        longest = min(longest, MOST_SET_TOKENS)
+    if config.panel.answer == "chain_of_thought":
+        longest += _BYTES_PER_CHARACTER * config.panel.reason_max_chars
+    return max(FEWEST_TOKENS, longest + 1)
+
+
+_BYTES_PER_CHARACTER = 4
+
+
+def _num_bytes(text: str) -> int:
+    return len(text.encode())
 
 
 def answer_schema(config: Config, form: AnswerFormat = ONE_LABEL, *, needs_logprobs: bool = False) -> AnswerSchema:

@@ -102,7 +102,7 @@ def predict_with_panel(
     )
     asked = _write_unsure(unsure, rows)
     consensus = _panel(config, unsure, beside / "run") if asked else iter(())
-    total = predict_file(
+    written = predict_file(
         student,
         source,
         output,
@@ -113,7 +113,7 @@ def predict_with_panel(
         drift=monitor,
     )
     drift = None if monitor is None else monitor.found()
-    return CascadeResult(total, asked, output, chosen, target, _panel_s(folder), drift)
+    return CascadeResult(written.rows, asked, output, chosen, target, _panel_s(folder), drift)
 
 
 def gold_rows(folder: RunFolder) -> list[Consensus]:

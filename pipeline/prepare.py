@@ -183,7 +183,13 @@ def _inputs(config: Config, folder: RunFolder, copy: Path | None) -> Inputs:
     begun = any(count_answers(poll.completions) for poll in folder.polls().values())
     polled = folder.documents if folder.documents.exists() and begun else None
     labels, read_gold = list(config.task.labels), kind_of(config.task.kind).read_gold
-    return read_inputs(config.documents, labels, read_gold=read_gold, polled=polled, copy=copy)
+    examples = [example.text for example in config.task.examples]
+    inputs = read_inputs(
+        config.documents, labels, read_gold=read_gold, example_texts=examples, polled=polled, copy=copy
+    )
+    for line in inputs.notes():
+        say(line)
+    return inputs
 
 
 def _plan(

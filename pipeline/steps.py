@@ -17,7 +17,7 @@ from typing import Any, NamedTuple, cast
 from xpoll.core.config import Config, PromptOrder
 from xpoll.core.errors import ConfigError, RunFolderError
 from xpoll.core.files import write_json, write_table
-from xpoll.core.progress import counted
+from xpoll.core.progress import counted, say
 from xpoll.core.records import AnyRecord, Document, stream_records, to_table, with_labels
 from xpoll.core.run_folder import RunFolder
 from xpoll.core.teachers import Teacher, teachers_of
@@ -34,6 +34,7 @@ from xpoll.votes.review.sample import answers_of, read_review
 from xpoll.votes.stop import StopButAskProbes, stop_rule
 from xpoll.votes.tasks.kind import TaskKind
 from xpoll.votes.tasks.registry import kind_of
+from xpoll.votes.unread import unread_line
 
 
 def poll(config: Config, folder: RunFolder) -> bool:
@@ -80,6 +81,8 @@ def vote(config: Config, folder: RunFolder) -> bool:
     write_table(folder.votes, to_table(votes, with_labels(kind.vote_schema, labels)))
     if probes:
         write_table(folder.probes, to_table(probes, with_labels(kind.vote_schema, labels)))
+    if line := unread_line(votes):
+        say(line)
     reviewed = answers_of(read_review(folder.review))
     voted = kind.aggregate(_documents(folder), votes, config, reviewed=reviewed, shown=shown_in(folder), probes=probes)
     write_table(folder.labels, to_table(voted, with_labels(kind.label_schema, labels)))

@@ -68,7 +68,11 @@ def _quality(evaluation: Evaluation | None) -> list[str]:
     ]
     table = _table("Quality", ["rater", "accuracy (95 %)", "macro F1 (95 %)", "calibration error"], rows)
     said = comparison_sentence(evaluation), votes_sentence(evaluation.comparison)
-    return [*table, f"On {counted(evaluation.gold_rows, 'gold row')}.", *filter(None, said)]
+    left_out = evaluation.gold_rows_not_scored
+    scored = f"On {counted(evaluation.gold_rows, 'gold row')}" + (
+        f"; {left_out} more are not scored" if left_out else ""
+    )
+    return [*table, f"{scored}.", *filter(None, said)]
 
 
 def _learning_curve(student: Path) -> list[str]:

@@ -1,11 +1,11 @@
 """From voted labels to training rows and targets, and which rows are held out.
 
 Reads labels.parquet. A document whose panel abstained is left out of training and counted, never
-given a label.
+given a label; so is one whose text is that of a gold row, which would be measured on what it was trained on.
 """
 
 import random
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -14,7 +14,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from xpoll.core.errors import InputError
-from xpoll.core.records import Consensus, from_table, labels_of
+from xpoll.core.records import NO_READABLE_VOTE, Consensus, from_table, labels_of
+from xpoll.core.sameness import first_of_same, text_digest
 
 FEWEST_HELD_OUT = 30
 """Fewer rows than this say less about a student than they are worth to train on."""
@@ -38,10 +39,11 @@ class HeldOut(NamedTuple):
 
 
 class TrainingRows(NamedTuple):
-    """The rows to train on, and those of the train split that have no label."""
+    """The rows to train on, those of the train split that have no label, and those whose text is a gold row's."""
 
     rows: list[Consensus]
     abstained: list[Consensus]
+    measured_on: list[Consensus]
 
 
 def read_labels(path: Path) -> tuple[list[Consensus], list[str]]:
@@ -71,14 +73,16 @@ def training_rows(consensus: Sequence[Consensus], labels: Sequence[str]) -> Trai
     Raises:
         InputError: no row was decided, all were decided alike, or a label is not one of `labels`.
     """
-    train = [row for row in consensus if row.split == "train"]
+    gold = {text_digest(row.text) for row in consensus if row.split == "gold" and row.gold_label is not None}
+    measured_on: list[Consensus] = []
+    train: list[Consensus] = []
+    for row in consensus:
+        if row.split == "train":
+            (measured_on if gold and text_digest(row.text) in gold else train).append(row)
     decided = [row for row in train if row.label is not None]
     counts = Counter(row.label for row in decided)
     if not counts:
-        raise InputError(
-            f"none of the {len(train)} documents has a label to train on: the panel abstained on all of them",
-            mend="raise panel.samples or name more panel.personas, then xpoll poll and xpoll vote",
-        )
+        raise _nothing_decided(train, measured_on)
     unknown = next((label for label in counts if label not in labels), None)
     if unknown is not None:
         raise InputError(
@@ -90,7 +94,24 @@ def training_rows(consensus: Sequence[Consensus], labels: Sequence[str]) -> Trai
             f"{_all_of(len(decided))} labelled {only!r}, and a student needs at least 2 labels",
             mend="add documents of other labels, or reword task.question and the label descriptions and poll again",
         )
-    return TrainingRows(decided, [row for row in train if row.label is None])
+    return TrainingRows(decided, [row for row in train if row.label is None], measured_on)
+
+
+def _nothing_decided(train: Sequence[Consensus], measured_on: Sequence[Consensus]) -> InputError:
+    if measured_on and not train:
+        return InputError(
+            f"all {len(measured_on)} documents are gold rows, too, and these are measured on",
+            mend="set documents.path to texts that are not in documents.gold_path",
+        )
+    unread = sum(row.abstained == NO_READABLE_VOTE for row in train)
+    none = f"none of the {len(train)} documents has a label to train on"
+    if unread == len(train):
+        why = "votes.parquet says why of each answer, in the column unparsable"
+        return InputError(f"{none}: no answer about any of them could be read", mend=why)
+    return InputError(
+        f"{none}: the panel was torn about {len(train) - unread}, and of {unread} no answer could be read",
+        mend="raise panel.samples or name more panel.personas, then xpoll poll and xpoll vote",
+    )
 
 
 def _all_of(number: int) -> str:
@@ -111,17 +132,24 @@ def label_counts(rows: Sequence[Consensus], labels: Sequence[str]) -> dict[str, 
 
 
 def split(rows: Sequence[Consensus], *, share: float, seed: int) -> HeldOut:
-    """Draws `share` of the rows of each label; none if that would be fewer than FEWEST_HELD_OUT in all.
+    """Draws `share` of the texts of each label; none if that would be fewer than FEWEST_HELD_OUT in all.
 
-    A label keeps more rows than it gives: one that has a single row gives none.
+    A label keeps more texts than it gives: one that has a single text gives none. Rows of the same text are on one
+    side, because a student is not to be judged by a text that it was trained on; those of several labels are kept.
     """
+    first = first_of_same(row.text for row in rows)
+    copies: dict[int, list[int]] = defaultdict(list)
+    for number, same in enumerate(first):
+        copies[same].append(number)
     by_label: dict[str | None, list[int]] = {}
-    for number, row in enumerate(rows):
-        by_label.setdefault(row.label, []).append(number)
+    for number, group in copies.items():
+        if len({rows[copy].label for copy in group}) == 1:
+            by_label.setdefault(rows[number].label, []).append(number)
     draw = random.Random(f"held out {seed}")
     drawn: set[int] = set()
     for _, numbers in sorted(by_label.items(), key=lambda item: str(item[0])):
         drawn.update(draw.sample(numbers, min(round(share * len(numbers)), (len(numbers) - 1) // 2)))
     if len(drawn) < FEWEST_HELD_OUT:
         drawn = set()
-    return HeldOut([i for i in range(len(rows)) if i not in drawn], sorted(drawn))
+    held_out = [number for number in range(len(rows)) if first[number] in drawn]
+    return HeldOut([number for number in range(len(rows)) if first[number] not in drawn], held_out)

@@ -68,14 +68,16 @@ def evaluate(
         ModelError: the student's labels are not `labels`.
     """
     gold = [row for row in consensus if row.split == "gold" and row.gold_label is not None]
+    not_scored = sum(row.split == "gold" for row in consensus) - len(gold)
     if not gold:
         verdict = Verdict(word="not measured", reasons=("no gold rows",))
-        return Evaluation(gold_rows=0, labels=tuple(labels), verdict=verdict)
+        return Evaluation(gold_rows=0, gold_rows_not_scored=not_scored, labels=tuple(labels), verdict=verdict)
     truth = _truth(gold, labels)
     teacher = _Rating([row.label for row in gold], [row.confidence for row in gold])
     raw = _Rating([row.raw_label for row in gold], None)
     scores = Evaluation(
         gold_rows=len(gold),
+        gold_rows_not_scored=not_scored,
         labels=tuple(labels),
         most_frequent=_most_frequent(truth, labels),
         teacher=_score(teacher, truth, labels),

@@ -156,6 +156,8 @@ class Evaluation(Result):
 
     schema_version: int = 1
     gold_rows: int
+    gold_rows_not_scored: int = 0
+    """Rows of the gold file that have no label of the task, or cannot be asked about."""
     labels: tuple[str, ...]
     most_frequent: MostFrequent | None = None
     teacher: Score | None = None

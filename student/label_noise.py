@@ -12,6 +12,7 @@ import numpy as np
 
 from xpoll.core.confident_learning import confident_labels
 from xpoll.core.errors import InputError
+from xpoll.core.sameness import first_of_same
 from xpoll.student.training_task import TrainingTask, answers_of, sub_seed
 
 
@@ -40,7 +41,8 @@ def without_label_noise(task: TrainingTask, seed: int, scratch: Path) -> Trainin
         mean: np.ndarray = np.mean(answers, axis=0)
         return mean
 
-    unseen = unseen_probabilities(len(numbers), len(task.labels), predict, folds=prune.folds, seed=seed)
+    texts = task.texts(numbers)
+    unseen = unseen_probabilities(texts, len(task.labels), predict, folds=prune.folds, seed=seed)
     targets = task.targets.copy()
     targets[numbers] = pruned(task.targets[numbers], unseen)
     whole = task.votes.copy()
@@ -55,24 +57,24 @@ def without_label_noise(task: TrainingTask, seed: int, scratch: Path) -> Trainin
 
 
 def unseen_probabilities(
-    num_rows: int,
+    texts: Sequence[str],
     num_labels: int,
     predict: Callable[[Sequence[int], Sequence[int]], np.ndarray],
     *,
     folds: int,
     seed: int,
 ) -> np.ndarray:
-    """(rows, labels) float64: for each row what a student says that was trained on the other folds.
+    """(texts, labels) float64: for each text what a student says that was trained on the other folds.
 
     Args:
-        num_rows: How many voted rows there are.
+        texts: What was voted on; the same text is in one fold, however often it is there.
         num_labels: Labels of the task.
         predict: From numbers of training rows and of held-out rows to (held-out rows, labels) probabilities.
         folds: At least 2.
         seed: Of the assignment of rows to folds.
     """
-    fold_of = np.random.default_rng(seed).permutation(num_rows) % folds
-    found = np.zeros((num_rows, num_labels))
+    fold_of = np.random.default_rng(seed).permutation(len(texts))[first_of_same(texts)] % folds
+    found = np.zeros((len(texts), num_labels))
     for fold in range(folds):
         outside, inside = np.flatnonzero(fold_of != fold), np.flatnonzero(fold_of == fold)
         if len(inside):

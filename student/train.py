@@ -81,6 +81,8 @@ def train_student(
     backend = chosen_backend(config, recipe)
     chosen = training_rows(consensus, labels)
     check_place(output)
+    if chosen.measured_on:
+        say(f"{len(chosen.measured_on)} texts are gold rows, too, and are not trained on")
     for label, count in label_counts(chosen.rows, labels).items():
         if not count:
             say(f"no text was voted {label!r}; the student will not answer so")
@@ -168,6 +170,7 @@ def _training(
         rows=len(task.chosen.rows),
         held_out_rows=len(task.parts.held_out),
         abstained=len(task.chosen.abstained),
+        measured_on=len(task.chosen.measured_on),
         label_counts=label_counts(task.chosen.rows, task.labels),
         pruned=task.num_pruned,
         members=len(ensemble.members) if ensemble else 0,

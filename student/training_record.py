@@ -65,6 +65,8 @@ class Training(Result):
     held_out_rows: int
     abstained: int
     """Texts without a label, which are left out."""
+    measured_on: int = 0
+    """Texts that are gold rows, too, which are left out."""
     label_counts: dict[str, int]
     pruned: int
     """Texts whose vote was left out."""

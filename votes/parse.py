@@ -2,11 +2,11 @@
 
 import json
 import math
-import unicodedata
 from collections.abc import Sequence
 from typing import NamedTuple
 
 from xpoll.core.records import Completion, SetVote, Vote
+from xpoll.core.sameness import folded, same_label, word_of
 
 _FENCE = "```"
 _FENCE_TAGS = ("", "json", "text", "txt", "plaintext")
@@ -101,7 +101,7 @@ def parse_set(text: str, labels: list[str], *, truncated: bool = False) -> Parse
         value = named[0] if len(named) == 1 else None
     if not isinstance(value, list):
         return ParsedSet(None, "no list of labels", stated)
-    words = [_word(each) for each in value]
+    words = [word_of(each) for each in value]
     found = [_alone(word, labels) if word is not None else None for word in words]
     if None in found:
         return ParsedSet(None, "unknown label", stated)
@@ -130,7 +130,7 @@ def _from_json(answer: str, labels: list[str], truncated: bool) -> Parsed:
         return Parsed(None, "malformed json")
     reason = values.get("reason")
     stated = _encodable(reason) if isinstance(reason, str) and reason.strip() else None
-    named = [_word(value) for key, value in values.items() if key.strip().casefold() == "label"]
+    named = [word_of(value) for key, value in values.items() if key.strip().casefold() == "label"]
     if not named or None in named:
         return Parsed(None, "json without label", stated)
     found = {_alone(word, labels) for word in named if word is not None}
@@ -152,13 +152,6 @@ def _no_key_twice(pairs: list[tuple[str, object]]) -> dict[str, object]:
     return values
 
 
-def _word(value: object) -> str | None:
-    """A JSON value as a label may be written; labels like 1 to 5 or true and false come without quotes."""
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    return str(value) if isinstance(value, str | int) else None
-
-
 def _encodable(reason: str) -> str:
     r"""JSON can hold half of a surrogate pair ("\ud83d"), which no file can."""
     return reason.encode("utf-8", "replace").decode("utf-8")
@@ -173,7 +166,7 @@ def _alone(answer: str, labels: Sequence[str]) -> str | None:
     for _ in range(_MOST_PAIRS + 2):
         if not form:
             return None
-        if label := _exact(form, labels):
+        if label := same_label(form, labels):
             return label
         if form[-1] in _STOPS and not stop_taken:  # one: a label that trails off in three is in doubt
             form, stop_taken = form[:-1].rstrip(), True
@@ -184,21 +177,7 @@ def _alone(answer: str, labels: Sequence[str]) -> str | None:
     return None
 
 
-def _exact(word: str, labels: Sequence[str]) -> str | None:
-    if word in labels:
-        return word
-    folded = _folded(word)
-    found = [label for label in labels if _folded(label) == folded]
-    return found[0] if len(found) == 1 else None
-
-
 def _may_go_on(label: str, labels: Sequence[str]) -> bool:
     """Whether an answer that was cut off at this label could have become another one."""
-    begun = _folded(label)
-    return any(other != label and _folded(other).startswith(begun) for other in labels)
-
-
-def _folded(word: str) -> str:
-    """Equal for words that differ in case, spacing or how accents are encoded (Unicode's canonical caseless match)."""
-    decomposed = unicodedata.normalize("NFD", unicodedata.normalize("NFD", word).casefold())
-    return " ".join(decomposed.split())
+    begun = folded(label)
+    return any(other != label and folded(other).startswith(begun) for other in labels)

@@ -65,7 +65,7 @@ def bare_engine(parameters: Parameters) -> Record:
         }
         for prompt in prompts
     ]
-    params = [sampling_params(prompt, config.panel.answer_max_tokens) for prompt in prompts]
+    params = [sampling_params(prompt, prompt.sampling.max_tokens or 1) for prompt in prompts]
     begun_s = time.perf_counter()
     outputs = llm.generate(inputs, params, use_tqdm=False)
     wall_s = time.perf_counter() - begun_s

@@ -70,20 +70,59 @@ OPENERS: dict[str, Callable[[fs.FileSystem, str], AbstractContextManager[ArrowFi
 """Kind of file to the function that opens it."""
 
 
+class ArrowText(str):
+    """What Arrow holds and Python cannot, as text: dates after year 9999, nanoseconds, broken UTF-8 in lists.
+
+    Attributes:
+        scalar: The value itself, for files that can hold it.
+    """
+
+    __slots__ = ("scalar",)
+    scalar: pa.Scalar
+
+    def __new__(cls, scalar: pa.Scalar) -> "ArrowText":
+        """The text of a value: its ISO form if it is a date or a time, else its type."""
+        try:
+            text = scalar.cast(pa.string()).as_py()
+        except (pa.ArrowException, ValueError):
+            text = f"({scalar.type} that cannot be shown)"
+        made = super().__new__(cls, text)
+        made.scalar = scalar
+        return made
+
+
 def rows_of(batch: pa.RecordBatch) -> list[dict[str, Any]]:
-    """The rows of a batch as column name to plain value; bytes that are not UTF-8 become lone surrogates."""
+    """The rows of a batch as column name to plain value.
+
+    Bytes that are not UTF-8 become lone surrogates; a value that Python cannot hold becomes `ArrowText`, and touches
+    no other one.
+    """
+    columns = map(_cells, batch.columns)
+    return [dict(zip(batch.schema.names, cells, strict=True)) for cells in zip(*columns, strict=True)]
+
+
+def _cells(column: pa.Array) -> list[Any]:
+    kind = column.type
+    if pa.types.is_time64(kind) and kind.unit == "ns":  # Python's times drop nanoseconds without a word
+        return [_value(cell) for cell in column]
     try:
-        return batch.to_pylist()  # type: ignore[no-any-return]
-    except UnicodeDecodeError:
-        columns = [_lenient(column) for column in batch.columns]
-        return [dict(zip(batch.schema.names, cells, strict=True)) for cells in zip(*columns, strict=True)]
-
-
-def _lenient(column: pa.Array) -> list[Any]:
-    if not pa.types.is_string(column.type) and not pa.types.is_large_string(column.type):
         return column.to_pylist()  # type: ignore[no-any-return]
-    cells = column.cast(pa.large_binary()).to_pylist()
-    return [None if cell is None else cell.decode("utf-8", "surrogateescape") for cell in cells]
+    except UnicodeDecodeError:
+        if pa.types.is_string(kind) or pa.types.is_large_string(kind):
+            cells = column.cast(pa.large_binary()).to_pylist()
+            return [None if cell is None else cell.decode("utf-8", "surrogateescape") for cell in cells]
+        return [_value(cell) for cell in column]
+    except (OverflowError, ValueError):
+        return [_value(cell) for cell in column]
+
+
+def _value(cell: pa.Scalar) -> Any:
+    if pa.types.is_time64(cell.type) and cell.is_valid and cell.value % 1000:
+        return ArrowText(cell)
+    try:
+        return cell.as_py()
+    except (OverflowError, ValueError):
+        return ArrowText(cell)
 
 
 def _sliced(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:

@@ -5,11 +5,13 @@ A row that cannot be read becomes a row with a problem, in its place; its neighb
 No file is ever in memory as a whole.
 """
 
+import codecs
 import csv
 import io
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from itertools import chain
 from pathlib import PurePosixPath
@@ -22,6 +24,7 @@ from pyarrow import fs
 
 from xpoll.core.errors import InputError
 from xpoll.core.tables.arrow import OPENERS, rows_of
+from xpoll.core.tables.csv_records import Record, csv_records
 from xpoll.core.tables.folders import files_at
 
 
@@ -31,6 +34,13 @@ class Row(NamedTuple):
     number: int
     values: dict[str, Any]
     problem: str | None = None
+
+
+class OpenTable(NamedTuple):
+    """An open file: its rows, and its columns, None where no place in the file names them for all rows."""
+
+    columns: Sequence[str] | None
+    rows: Iterator[Row]
 
 
 class Source(NamedTuple):
@@ -73,25 +83,19 @@ def stream_rows(path: str, *, key: str, needs: tuple[str, ...] = (), kind: str |
         path: Local path or a URI that pyarrow's file systems understand, e.g. s3://bucket/texts.parquet; a file,
             a folder of a dataset, or a pattern.
         key: Config key or argument that named the path, for errors.
-        needs: Columns that must exist; checked before the first row is returned.
+        needs: Columns that must exist. A file's header or schema says whether they do; of JSONL, where it takes all
+            rows to know, a record without one is an ordinary row, and only a file without any such record is refused.
         kind: Kind of file, one of READERS; without it, each file's suffix says.
 
     Raises:
         InputError: no such file, unknown kind of file, no rows or a missing column; or, while rows are read, a
-            file that cannot be read to its end.
+            file that cannot be read to its end, or a further file that has no such column.
     """
     source = find_source(path, key=key, kind=kind)
-    rows = _reading(source, path, key)
+    rows = _reading(source, path, key, needs)
     first = next(rows, None)
     if first is None:
         raise InputError(f"{key}: {path} has no rows", mend="give a file with at least one row below the header")
-    missing = [column for column in needs if column not in first.values] if first.problem is None else []
-    if missing:
-        present = ", ".join(map(str, first.values)) or "none"
-        raise InputError(
-            f"{key}: {path} has no column {missing[0]!r}; its columns are: {present}",
-            mend=f"set {key.rpartition('.')[0]}.{_KEY_OF_COLUMN}" if "." in key else "name it with --text-column",
-        )
     return chain([first], rows)
 
 
@@ -155,22 +159,64 @@ def _kind(file: str, path: str, key: str) -> str:
     return kind
 
 
-def _reading(source: Source, path: str, key: str) -> Iterator[Row]:
-    number = 0
+def _reading(source: Source, path: str, key: str, needs: Sequence[str]) -> Iterator[Row]:
+    number, unseen, first_problem = 0, set(needs), None
+    columns: dict[str, None] = {}
     try:
         for file in source.files:
-            for row in READERS[source.kind](source.filesystem, file):
-                yield row if row.number == number else row._replace(number=number)
-                number += 1
-    except (OSError, EOFError, pa.ArrowException) as error:
+            with READERS[source.kind](source.filesystem, file) as table:
+                if table.columns is not None:
+                    _check_columns(table.columns, needs, path if len(source.files) == 1 else file, key)
+                    unseen.clear()
+                for row in table.rows:
+                    yield row if row.number == number else row._replace(number=number)
+                    number += 1
+                    if unseen:
+                        unseen.difference_update(row.values)
+                        columns.update(dict.fromkeys(row.values) if len(columns) < _MOST_SHOWN else ())
+                        first_problem = first_problem or row.problem
+    except (OSError, EOFError, pa.ArrowException, csv.Error) as error:
         cannot = "cannot be read to its end" if number else "cannot be read"
         raise InputError(f"{key}: {path} {cannot}: {error}") from error
+    if number and unseen:
+        why = f"; {first_problem}" if first_problem else ""
+        raise _no_column(next(column for column in needs if column in unseen), list(columns), path, key, why)
+
+
+_MOST_SHOWN = 20
+
+
+def _check_columns(columns: Sequence[str], needs: Sequence[str], path: str, key: str) -> None:
+    for column in needs:
+        if columns.count(column) > 1:
+            raise InputError(f"{key}: {path} has {columns.count(column)} columns {column!r}", mend="rename all but one")
+        if column not in columns and columns:
+            raise _no_column(column, columns, path, key)
+
+
+def _no_column(column: str, columns: Sequence[str], path: str, key: str, why: str = "") -> InputError:
+    shown = ", ".join(name if len(name) < 80 else f"{name[:80]}..." for name in columns[:_MOST_SHOWN]) or "none"
+    if len(columns) > _MOST_SHOWN:
+        shown += f" and {len(columns) - _MOST_SHOWN} more"
+    message = f"{key}: {path} has no column {column!r}; its columns are: {_replaced(shown)}{why}"
+    for delimiter, name in ((";", "semicolons"), ("\t", "tabs")):
+        if len(columns) == 1 and column in columns[0].split(delimiter):
+            return InputError(f"{message}; its cells are separated by {name}", mend="save it with commas between cells")
+    if _LISTED in why:
+        return InputError(message, mend=f"write one object a line: jq -c '.[]' {path} > lines.jsonl")
+    return InputError(
+        message,
+        mend=f"set {key.rpartition('.')[0]}.{_KEY_OF_COLUMN}" if "." in key else "name it with --text-column",
+    )
 
 
 def _text(filesystem: fs.FileSystem, path: str) -> io.TextIOWrapper:
     # surrogateescape marks bytes that are not UTF-8, so that only their own row has a problem.
     stream = filesystem.open_input_stream(path, compression="detect")
-    return io.TextIOWrapper(stream, encoding="utf-8-sig", errors="surrogateescape", newline="")
+    buffered = io.BufferedReader(stream)
+    if buffered.peek(4)[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
+        raise OSError("it is encoded in UTF-16; save it as UTF-8")
+    return io.TextIOWrapper(buffered, encoding="utf-8-sig", errors="surrogateescape", newline="")
 
 
 def _readable(number: int, values: dict[str, Any]) -> Row:
@@ -192,54 +238,56 @@ def _replaced(text: str) -> str:
     return _LONE_SURROGATE.sub("\N{REPLACEMENT CHARACTER}", text)
 
 
-def _read_csv(filesystem: fs.FileSystem, path: str) -> Iterator[Row]:
-    csv.field_size_limit(2**31 - 1)
+@contextmanager
+def _read_csv(filesystem: fs.FileSystem, path: str) -> Iterator[OpenTable]:
     with _text(filesystem, path) as text:
-        reader = csv.reader(text)
-        header = next(reader, None)
-        if header is None:
-            return
-        number = 0
-        for cells in reader:
-            if not cells:
-                continue
-            values = dict(zip(header, cells, strict=False))
-            if len(cells) != len(header):
-                values.update(dict.fromkeys(header[len(cells) :], ""))
-                yield Row(number, values, f"row has {len(cells)} cells where the header has {len(header)}")
-            else:
-                yield _readable(number, values)
-            number += 1
+        records = csv_records(text)
+        header = next(records, None)
+        if header is not None and header.problem:
+            raise csv.Error(f"its header cannot be read: {header.problem}")
+        columns = header.cells if header else []
+        yield OpenTable(columns, (_csv_row(number, record, columns) for number, record in enumerate(records)))
 
 
-def _read_jsonl(filesystem: fs.FileSystem, path: str) -> Iterator[Row]:
+def _csv_row(number: int, record: Record, header: list[str]) -> Row:
+    cells, problem = record.cells, record.problem
+    if problem is None and len(cells) == len(header):
+        return _readable(number, dict(zip(header, cells, strict=True)))
+    problem = problem or f"row has {len(cells)} cells where the header has {len(header)}"
+    if len(cells) > len(header):  # nothing of what was read is lost from an output
+        cells = [*cells[: len(header) - 1], ",".join(cells[len(header) - 1 :])]
+    values = dict(zip(header, cells + [""] * (len(header) - len(cells)), strict=True))
+    return _readable(number, values)._replace(problem=problem)
+
+
+@contextmanager
+def _read_jsonl(filesystem: fs.FileSystem, path: str) -> Iterator[OpenTable]:
     with _text(filesystem, path) as text:
-        number = 0
-        for line in text:
-            if not line.strip():
-                continue
-            try:
-                values = json.loads(line)
-            except (ValueError, RecursionError) as error:
-                yield Row(number, {}, f"line is no JSON: {error}")
-            else:
-                good = isinstance(values, dict)
-                yield _readable(number, values) if good else Row(number, {}, "line is no JSON object")
-            number += 1
+        yield OpenTable(None, (_json_row(number, line) for number, line in enumerate(filter(str.strip, text))))
 
 
-def _read_typed(kind: str, filesystem: fs.FileSystem, path: str) -> Iterator[Row]:
-    number = 0
+_LISTED = ": the file is a JSON list, and each line is to be one object"
+
+
+def _json_row(number: int, line: str) -> Row:
+    try:
+        values = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        listed = _LISTED if line.strip() == "[" else ""
+        return Row(number, {}, f"line is no JSON: {error}{listed}")
+    return _readable(number, values) if isinstance(values, dict) else Row(number, {}, "line is no JSON object")
+
+
+@contextmanager
+def _read_typed(kind: str, filesystem: fs.FileSystem, path: str) -> Iterator[OpenTable]:
     with OPENERS[kind](filesystem, path) as opened:
-        for batch in opened.batches:
-            for values in rows_of(batch):
-                yield _readable(number, values)
-                number += 1
+        rows = chain.from_iterable(map(rows_of, opened.batches))
+        yield OpenTable(opened.schema.names, (_readable(number, values) for number, values in enumerate(rows)))
 
 
-READERS: dict[str, Callable[[fs.FileSystem, str], Iterator[Row]]] = {
+READERS: dict[str, Callable[[fs.FileSystem, str], AbstractContextManager[OpenTable]]] = {
     "csv": _read_csv,
     "jsonl": _read_jsonl,
     **{kind: partial(_read_typed, kind) for kind in OPENERS},
 }
-"""Kind of file (its suffix, before .gz or .zst) to the function that reads it: the one place to add a kind."""
+"""Kind of file (its suffix, before .gz or .zst) to the function that opens it: the one place to add a kind."""

@@ -19,6 +19,7 @@ from xpoll.core.config import Section
 from xpoll.core.config_file import checked_section
 from xpoll.core.errors import InputError
 from xpoll.core.records import Completion, Prompt
+from xpoll.core.sameness import word_of
 from xpoll.core.tables.readers import Row, stream_rows
 from xpoll.engine.backends.backend import BackendSettings, Load
 
@@ -78,16 +79,19 @@ class ReplayBackend:
             answer = {name: row.values[name] for name in KEPT if name in row.values}
             if answer.get("choice_logprobs") is not None:
                 answer["choice_logprobs"] = tuple(answer["choice_logprobs"])
-            self._keep(row, str(row.values["persona_id"]), int(row.values["sample"]), answer)
+            sample = str(row.values.get("sample"))
+            if sample.isdecimal():
+                self._keep(row, str(row.values.get("persona_id")), int(sample), answer)
 
     def _rows(self, path: str, needs: tuple[str, ...]) -> Iterator[Row]:
         rows = stream_rows(path, key="engine.replay.path", needs=(self._options.id_column, *needs))
         return (row for row in rows if row.problem is None)
 
     def _keep(self, row: Row, persona_id: str, sample: int, answer: dict[str, Any]) -> None:
-        if answer["text"] is not None:
-            document_id = str(row.values[self._options.id_column])
-            self._answers[document_id, persona_id, sample] = {"finish_reason": "stop", **answer}
+        text, document_id = word_of(answer.get("text")), row.values.get(self._options.id_column)
+        if text is not None and document_id is not None:
+            kept = {"finish_reason": "stop", **answer, "text": text}
+            self._answers[str(document_id), persona_id, sample] = kept
 
     async def answer(self, prompt: Prompt) -> Completion:
         """The recorded answer to this prompt's key; one that was not recorded is an error row."""

@@ -16,7 +16,7 @@ from xpoll.engine.planning.kv_cache import cache_of, engine_options
 from xpoll.engine.planning.model_shape import ModelShapeOnDisk, shape_of
 from xpoll.engine.planning.prefix import Prediction, Tokens, choose, predict_cache_hits, sample_of
 from xpoll.engine.planning.rate_bound import RateBound, TokensEach, rate_bound
-from xpoll.engine.planning.token_counts import CountedBy, tokens_of, tree_of_labels
+from xpoll.engine.planning.token_counts import CountedBy, check_room, tokens_of, tree_of_labels
 
 SAMPLE_PROMPTS = 256
 SAMPLE_DOCUMENTS = 8
@@ -138,6 +138,7 @@ def make_plan(
     vllm = config.table("vllm")
     predictions: dict[str, Prediction] = {}
     if spec_of(config.backend).has_kv_cache and first is not None:
+        check_room(first, config.model)
         shape, where = shape_of(config.model), devices[0] if devices else ELSEWHERE
         cache = cache_of(shape, engine_options(vllm, where), where)
         for name, sample in samples.items():

@@ -76,6 +76,30 @@ def tree_of_labels(labels: Sequence[str], model: str) -> LabelTree | None:
         ) from error
 
 
+def check_room(prompt: Prompt, model: str) -> None:
+    """Refuses a longest answer that a bare label does not fit into; one that is cut off could never be voted.
+
+    Args:
+        prompt: Any prompt of the job.
+        model: `engine.model`; nothing is known where its tokenizer is not on this machine.
+
+    Raises:
+        ConfigError: a label has more tokens than the answer may have.
+    """
+    answer, room = prompt.answer, prompt.sampling.max_tokens
+    tokenizer_file = model_file(model, "tokenizer.json")
+    if tokenizer_file is None or room is None or answer.read or answer.json_schema is not None:
+        return
+    tokenizer = _tokenizer(str(tokenizer_file))
+    lengths = [len(tokenizer.encode(label, add_special_tokens=False).ids) for label in answer.choices]
+    if lengths and max(lengths) > room:
+        label = answer.choices[lengths.index(max(lengths))]
+        raise ConfigError(
+            f"panel.max_tokens = {room} is too short for the label {label!r} of {max(lengths)} tokens of {model}",
+            mend=f"leave it out, or --set panel.max_tokens={max(lengths) + 1}",
+        )
+
+
 @lru_cache(maxsize=1)
 def _tokenizer(path: str) -> Any:
     """Cached, because reading it takes as long as counting hundreds of prompts, and a plan counts several orders."""

@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from typing import NamedTuple
 from xml.etree.ElementTree import Element
 
+import numpy as np
+
 from xpoll.core.formatting import percent, share_with_interval
 from xpoll.core.statistics import Estimate
 from xpoll.report.charts.svg import WIDTH, Svg, add, drawing, line, short, text, written
@@ -101,12 +103,35 @@ def stacked(key: str, title: str, rows: Sequence[tuple[str, Sequence[float]]], l
     return Chart(title, written(svg), table, [(label_colour(i), label) for i, label in enumerate(labels)])
 
 
+MOST_CONFUSED = 30
+"""Most labels that a confusion table shows one by one; page and reader hold no thousand columns."""
+
+
+def _most_confused(counts: Sequence[Sequence[int]], labels: Sequence[str]) -> tuple[list[list[int]], list[str]]:
+    """The counts of the labels with most errors, in their order, and of all others together in the last place."""
+    if len(labels) <= MOST_CONFUSED:
+        return [list(row) for row in counts], list(labels)
+    table = np.asarray(counts)
+    square = table[:, : len(labels)]
+    errors = table.sum(1) + square.sum(0) - 2 * square.diagonal()
+    shown = np.sort(np.argsort(-errors, kind="stable")[: MOST_CONFUSED - 1])
+    place = np.full(table.shape[1], MOST_CONFUSED - 1)
+    place[shown], place[len(labels)] = np.arange(len(shown)), MOST_CONFUSED
+    folded = np.zeros((MOST_CONFUSED, MOST_CONFUSED + 1), int)
+    np.add.at(folded, (place[: len(labels), None], place[None, :]), table)
+    return folded.tolist(), [*(labels[i] for i in shown), f"{len(labels) - len(shown)} others"]
+
+
 def confusion(key: str, title: str, counts: Sequence[Sequence[int]], labels: Sequence[str]) -> Chart:
-    """Gold labels down, predicted labels and abstentions across; a cell is as dark as its share of its row."""
+    """Gold labels down, predicted labels and abstentions across; a cell is as dark as its share of its row.
+
+    Of more labels than MOST_CONFUSED those with most errors are shown, and the others as one.
+    """
+    right, of_all = sum(row[i] for i, row in enumerate(counts)), sum(map(sum, counts))
+    counts, labels = _most_confused(counts, labels)
     columns, left, top = [*labels, ABSTAINED], 84, 42
     across, down = max(52.0, (WIDTH - left) / len(columns)), 40
-    right = sum(row[i] for i, row in enumerate(counts))
-    spoken = f"{right} of {sum(map(sum, counts))} gold rows are on the diagonal, where predicted and gold label agree."
+    spoken = f"{right} of {of_all} gold rows are on the diagonal, where predicted and gold label agree."
     svg = drawing(key, title, spoken, left + across * len(columns), top + down * len(labels) + 2)
     text(svg, 0, 34, "gold", "tick")
     text(svg, left + across * len(columns) / 2, 12, "predicted", "tick", "middle")

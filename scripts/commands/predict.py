@@ -38,11 +38,15 @@ def call(parsed: argparse.Namespace) -> int:
 
     gold = read_gold_answers(student)
     monitor = None if gold is None else DriftMonitor(gold)
-    rows = predict_file(student, parsed.input, parsed.output, drift=monitor, **named)
+    written = predict_file(student, parsed.input, parsed.output, drift=monitor, **named)
     drift = None if monitor is None else monitor.found()
-    result = {"rows": rows, "output": str(parsed.output), "drift": drift._asdict() if drift else None}
-    print(json.dumps(result) if parsed.json else f"predict: wrote {rows} rows to {parsed.output}")
-    if drift is not None and drift.alarm is not None and not parsed.json:
+    if parsed.json:
+        found = {"rows": written.rows, "errors": written.without_label, "output": str(parsed.output)}
+        print(json.dumps({**found, "drift": drift._asdict() if drift else None}))
+        return 0
+    without = f", {written.without_label} of them without a label; {written.first_problem}"
+    print(f"predict: wrote {written.rows} rows to {parsed.output}{without if written.without_label else ''}")
+    if drift is not None and drift.alarm is not None:
         print(drift_line(drift))
     return 0
 

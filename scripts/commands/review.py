@@ -30,7 +30,7 @@ from xpoll.report.collect import review_of
 from xpoll.report.wording import NO_BOUND
 from xpoll.scripts.arguments import JOB, add_json
 from xpoll.votes.review.forms import SUFFIXES, label_studio_config, read_answers, write_form
-from xpoll.votes.review.label_errors import likely_errors, text_probabilities
+from xpoll.votes.review.label_errors import likely_errors, skill_of, text_probabilities
 from xpoll.votes.review.max_error import ErrorGuarantee, ErrorTarget, audit_size, doubtful_texts, guarantee_of
 from xpoll.votes.review.sample import answers_of, draw_sample, labelled, no_bound, read_review, write_review
 
@@ -220,7 +220,9 @@ def _errors(parsed: argparse.Namespace, config: Config, rows: list[Consensus]) -
     voted = [row for row in rows if row.split == "train" and row.label is not None]
     numbers = np.array([labels.index(str(row.label)) for row in voted], int)
     texts = [row.text for row in voted]
-    found = likely_errors(numbers, text_probabilities(texts, numbers, len(labels), seed=config.job.seed))
+    probabilities = text_probabilities(texts, numbers, len(labels), seed=config.job.seed)
+    skill = skill_of(numbers, probabilities) if voted else None
+    found = likely_errors(numbers, probabilities) if skill and skill.knows else []
     listed = [
         {
             "document_id": voted[error.row].document_id,
@@ -232,7 +234,14 @@ def _errors(parsed: argparse.Namespace, config: Config, rows: list[Consensus]) -
         for error in found[: parsed.limit]
     ]
     if parsed.json:
-        print(json.dumps({"documents": len(voted), "likely_errors": len(found), "rows": listed}))
+        knows = skill.knows if skill else False
+        print(json.dumps({"documents": len(voted), "likely_errors": len(found) if knows else None, "rows": listed}))
+        return 0
+    if skill and not skill.knows:
+        print(
+            f"no list: a classifier of the {len(voted)} texts meets {percent(skill.right)} of their labels, no more "
+            f"than always saying {labels[skill.most_frequent]!r} does ({percent(skill.share)}), and knows no errors"
+        )
         return 0
     print(f"{len(found)} of {len(voted)} labels are likely wrong; the likeliest first:")
     for row in listed:

@@ -160,4 +160,7 @@ def _show_quality(evaluation: Evaluation | None) -> None:
             seeds_sentence(seeds) if seeds else None,
         ]
         print(*filter(None, said), sep="\n")
+        if left_out := evaluation.gold_rows_not_scored:
+            of_all = evaluation.gold_rows + left_out
+            print(f"{left_out} of {of_all} gold rows are not scored; documents.parquet says why, in the column problem")
     print(f"verdict: {verdict_in(evaluation).word}. {verdict_sentence(evaluation)}\n")

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from xpoll.core.tables.arrow import ArrowText
 from xpoll.core.tables.readers import column_types
 
 
@@ -41,14 +42,16 @@ class Columns:
         self.source = source
         self.added = ["label", "confidence", *(f"probability_{label}" for label in labels), "error", *extra]
         self.num_numbers = 1 + len(labels)
-        taken = {*self.added, *columns}
+        # Spark, SQL and spreadsheets do not tell Label from label.
+        added = {name.casefold() for name in self.added}
+        taken = {*added, *(column.casefold() for column in columns)}
         self.names: dict[str, str] = {}
         for column in columns:
             name = column
-            while name in self.added or (name != column and name in taken):
+            while name.casefold() in added or (name != column and name.casefold() in taken):
                 name = f"input_{name}"
             self.names[column] = name
-            taken.add(name)
+            taken.add(name.casefold())
 
     @property
     def header(self) -> list[str]:
@@ -119,6 +122,8 @@ def _input_types(columns: Columns) -> dict[str, pa.DataType]:
 
 
 def _typed(value: Any, kind: pa.DataType) -> Any:
+    if isinstance(value, ArrowText):
+        return value.scalar
     if kind != pa.string() or value is None:
         return value
     return _text(value).encode("utf-8", "backslashreplace")

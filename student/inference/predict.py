@@ -21,6 +21,14 @@ from xpoll.student.inference.outputs import WRITERS, Columns, ResultRow
 from xpoll.student.inference.resumable import Kept
 
 
+class Written(NamedTuple):
+    """What was written: rows, how many of them have no label, and why the first of these has none."""
+
+    rows: int
+    without_label: int
+    first_problem: str | None
+
+
 class _Survey(NamedTuple):
     """What a file holds: every column that a row of it has, and the number of rows."""
 
@@ -39,7 +47,7 @@ def predict_file(
     device: str | None = None,
     opinions: SecondOpinions | None = None,
     drift: DriftMonitor | None = None,
-) -> int:
+) -> Written:
     """Labels every row of `source`; memory does not grow with their number.
 
     What was computed is kept beside the output until that is written, so a call that was killed resumes.
@@ -57,7 +65,7 @@ def predict_file(
         drift: Is given the student's answers, batch by batch.
 
     Returns:
-        Number of rows written, which is the number of rows read.
+        What was written; as many rows as were read.
 
     Raises:
         InputError: the output's suffix is unknown, or the source cannot be read.
@@ -69,7 +77,8 @@ def predict_file(
     model = StudentModel(student, runtime=runtime, device=device)
     kept = Kept(output, student, runtime)
     columns = Columns(source, survey.columns, model.labels, ["answered_by"] if opinions else [])
-    written = 0
+    written = unlabelled = 0
+    first_problem = None
     with (
         replacing(output) as temporary,
         WRITERS[_kind(output)](temporary, columns) as write,
@@ -82,10 +91,14 @@ def predict_file(
             if opinions is not None:
                 rows = [second_opinion(row, opinions.of(written + i), model.labels) for i, row in enumerate(rows)]
             write(rows)
+            for number, row in enumerate(rows, written):
+                if row.label is None:
+                    unlabelled += 1
+                    first_problem = first_problem or f"row {number}: {row.error}"
             written += len(batch)
             progress.add(len(batch), note=f"{kept.found} batches of an earlier call" if kept.found else "")
     kept.remove()
-    return written
+    return Written(written, unlabelled, first_problem)
 
 
 def unsure_rows(

@@ -1,5 +1,7 @@
 """The formulas against values worked out by hand."""
 
+import random
+
 import numpy as np
 import pytest
 
@@ -44,15 +46,46 @@ def test_macro_f1_is_the_plain_mean_and_lies_in_its_interval() -> None:
     estimate = f1_macro(PREDICTED, GOLD, LABELS)
     assert estimate.value == pytest.approx((0.8 + 0.5) / 2)
     assert 0 <= estimate.low <= estimate.value <= estimate.high <= 1
-    assert estimate == f1_macro(PREDICTED, GOLD, LABELS), "the bootstrap is seeded"
+
+
+@pytest.mark.parametrize(("labels", "rows_each"), [(2, 1), (3, 40), (50, 3), (77, 2), (150, 1), (1000, 1)])
+def test_the_interval_of_macro_f1_holds_it_however_many_labels_there_are(labels: int, rows_each: int) -> None:
+    draw = random.Random(labels)
+    names = [f"label {i}" for i in range(labels)]
+    gold = names * rows_each
+    found = f1_macro([name if draw.random() < 0.8 else draw.choice(names) for name in gold], gold, names)
+    assert 0 <= found.low < found.value <= found.high <= 1
+
+
+@pytest.mark.parametrize(("labels", "rows_each"), [(2, 30), (3, 40), (77, 2), (77, 1)])
+def test_the_interval_of_macro_f1_holds_the_true_one_as_often_as_it_says(labels: int, rows_each: int) -> None:
+    draw, names = np.random.default_rng(0), [f"label {i}" for i in range(labels)]
+    right = 0.85  # errors fall on all other labels alike, so that precision, recall and F1 of each label are this
+    gold = np.repeat(np.arange(labels), rows_each)
+    held = 0
+    for _ in range(200):
+        wrong = (gold + draw.integers(1, labels, len(gold))) % labels
+        told = np.where(draw.random(len(gold)) < right, gold, wrong)
+        found = f1_macro([names[i] for i in told], [names[i] for i in gold], names)
+        held += found.low <= right <= found.high
+    assert held >= 182, "fewer than 95 % of 200, by more than three standard deviations"
+
+
+def test_few_rows_that_are_all_right_are_no_certainty() -> None:
+    rows = ["a"] * 6 + ["b"] * 6
+    found = f1_macro(rows, rows, ["a", "b"])
+    assert 0.6 < found.low < accuracy(rows, rows).low < found.value == found.high == 1
+    missing = f1_macro(rows, rows, ["a", "b", "c"])
+    assert missing.low < missing.value < missing.high
+    assert missing.value == pytest.approx(2 / 3)
 
 
 def test_macro_f1_counts_a_label_nobody_names_as_zero() -> None:
     assert f1_macro(["a"], ["a"], LABELS).value == 0.5
 
 
-def test_the_f1_interval_is_a_point_when_every_row_is_alike() -> None:
-    assert f1_macro(["a"] * 5, ["a"] * 5, ["a"]).as_list() == [1.0, 1.0]
+def test_one_row_a_label_bounds_nothing() -> None:
+    assert f1_macro(["a", "a"], ["a", "b"], LABELS).as_list() == [0, 1]
 
 
 def test_confusion_has_gold_down_and_abstentions_last() -> None:

@@ -145,3 +145,13 @@ def test_labels_that_a_read_cannot_tell_apart_end_the_job_before_an_engine_start
     assert said in str(raised.value)
     assert "\n" not in str(raised.value)
     outline(load_config(job, [*overrides, "panel.answer=label"]))
+
+
+def test_a_plan_says_which_rows_are_not_used(job: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    labels = list(load_config(job).task.labels)
+    Path("gold.csv").write_text(f"text,label\nnew,{labels[0].upper()}\nother,nonsense\n")
+    outline(load_config(job, ["documents.gold_path=gold.csv"]))
+    assert "1 of 2 gold rows are not scored; the first: row 'gold-1': gold label 'nonsense'" in capsys.readouterr().err
+    Path("gold.csv").write_text("text,label\nother,nonsense\n")
+    with pytest.raises(InputError, match="none of the 1 rows of gold.csv can be used"):
+        outline(load_config(job, ["documents.gold_path=gold.csv"]))

@@ -22,9 +22,20 @@ def test_each_row_is_judged_once_by_a_student_that_did_not_see_it() -> None:
         judged.extend(inside)
         return np.array([[i, 1.0] for i in inside])
 
-    found = label_noise.unseen_probabilities(10, 2, predict, folds=3, seed=0)
+    found = label_noise.unseen_probabilities([f"text {i}" for i in range(10)], 2, predict, folds=3, seed=0)
     assert sorted(judged) == list(range(10))
     assert found[:, 0].tolist() == list(range(10))
+
+
+def test_a_text_that_is_there_twice_is_judged_by_students_that_saw_neither() -> None:
+    texts = ["Late again", "fine", "late  AGAIN", "good", "bad", "so so"] * 3
+
+    def predict(outside: list[int], inside: list[int]) -> np.ndarray:
+        seen = {" ".join(texts[i].casefold().split()) for i in outside}
+        assert not seen & {" ".join(texts[i].casefold().split()) for i in inside}
+        return np.ones((len(inside), 2))
+
+    assert label_noise.unseen_probabilities(texts, 2, predict, folds=3, seed=0).all()
 
 
 def test_pruning_leaves_out_votes_that_the_students_are_confidently_against() -> None:

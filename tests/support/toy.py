@@ -92,18 +92,18 @@ def row(
     number: int,
     label: str | None,
     *,
-    text: str = "the firm",
+    text: str | None = None,
     split: Split = "train",
     gold: str | None = None,
     raw: str | None = None,
     confidence: float = 1.0,
     distribution: Sequence[float] | None = None,
 ) -> Consensus:
-    """A voted document; one-hot unless told."""
+    """A voted document; one-hot unless told, and of a text of its own."""
     return Consensus(
         document_id=str(number),
         split=split,
-        text=text,
+        text=text or f"the firm {number}",
         label=label,
         distribution=tuple(distribution or (float(name == label) for name in LABELS)),
         confidence=confidence,

@@ -1,6 +1,7 @@
 """Writes and reads the files that people label documents in: CSV, Label Studio tasks, Argilla records.
 
-None of them shows the voted label, because people who see it tend to agree with it.
+None of them shows the voted label, because people who see it tend to agree with it. The CSV is made for spreadsheets,
+in votes/review/sheet.py.
 """
 
 import csv
@@ -11,24 +12,8 @@ from typing import Any, NamedTuple
 
 from xpoll.core.errors import InputError
 from xpoll.core.files import replacing
-
-QUESTION = "label"
-
-
-class Answer(NamedTuple):
-    """One row of a filled form.
-
-    Attributes:
-        place: Where it is in the file, for errors.
-        document_id: Of the document.
-        label: As it was written; None where it was left empty.
-        problem: Why the row cannot be used, if so.
-    """
-
-    place: str
-    document_id: str
-    label: str | None
-    problem: str | None = None
+from xpoll.core.sameness import named, same_label
+from xpoll.votes.review.sheet import QUESTION, Answer, read_sheet, write_sheet
 
 
 class ReviewAnswers(NamedTuple):
@@ -74,23 +59,22 @@ def read_answers(path: Path, documents: set[str], labels: Sequence[str]) -> Revi
         InputError: the file cannot be read, or has no usable row.
     """
     try:
-        rows = list(_rows(path))
+        rows = list(read_sheet(path, documents) if path.suffix.lower() == ".csv" else _items(path))
     except (OSError, UnicodeDecodeError, ValueError, csv.Error) as error:
         raise InputError(f"{path} cannot be read: {error}", mend="export it as CSV or JSON") from error
-    folded = {label.strip().casefold(): label for label in labels}
     found: dict[str, str] = {}
     skipped: list[str] = []
     torn: set[str] = set()
     for row in rows:
         if row.problem is None and row.label is None:
             continue
-        label = folded.get((row.label or "").strip().casefold())
+        label = same_label(row.label, labels)
         if row.problem is not None:
             skipped.append(f"{row.place}: {row.problem}")
         elif row.document_id not in documents:
             skipped.append(f"{row.place}: document {row.document_id!r} is not in the sample")
         elif label is None:
-            skipped.append(f"{row.place}: {row.label!r} is not one of {list(labels)}")
+            skipped.append(f"{row.place}: {row.label!r} is not one of {named(labels)}")
         elif found.setdefault(row.document_id, label) != label:
             torn.add(row.document_id)
             skipped.append(f"{row.place}: document {row.document_id!r} has two different labels")
@@ -102,19 +86,6 @@ def read_answers(path: Path, documents: set[str], labels: Sequence[str]) -> Revi
             f"{path} has no usable label in {len(rows)} rows{first}", mend="fill in the file of xpoll review sample"
         )
     return ReviewAnswers(found, skipped)
-
-
-def _write_csv(path: Path, rows: Sequence[Mapping[str, Any]], texts: Mapping[str, str]) -> None:
-    with path.open("w", encoding="utf-8", newline="", errors="backslashreplace") as file:
-        table = csv.writer(file)
-        table.writerow(["document_id", "text", QUESTION, "weight"])
-        for row in rows:
-            table.writerow([row["document_id"], _harmless(texts[row["document_id"]]), "", row["weight"]])
-
-
-def _harmless(text: str) -> str:
-    """The text, with an apostrophe before it where a spreadsheet would compute it as a formula."""
-    return f"'{text}" if text[:1] in ("=", "+", "-", "@", "\t", "\r") else text
 
 
 def _write_label_studio(path: Path, rows: Sequence[Mapping[str, Any]], texts: Mapping[str, str]) -> None:
@@ -141,7 +112,7 @@ def _write_argilla(path: Path, rows: Sequence[Mapping[str, Any]], texts: Mapping
 
 
 FORMS: dict[str, Callable[[Path, Sequence[Mapping[str, Any]], Mapping[str, str]], None]] = {
-    "csv": _write_csv,
+    "csv": write_sheet,
     "labelstudio": _write_label_studio,
     "argilla": _write_argilla,
 }
@@ -158,10 +129,7 @@ def label_studio_config(labels: Sequence[str]) -> str:
     return f'<View><Text name="text" value="$text"/><Choices name="{QUESTION}" toName="text">{choices}</Choices></View>'
 
 
-def _rows(path: Path) -> Iterator[Answer]:
-    if path.suffix.lower() == ".csv":
-        yield from _csv_rows(path)
-        return
+def _items(path: Path) -> Iterator[Answer]:
     items = json.loads(path.read_text(encoding="utf-8-sig"))
     if not isinstance(items, list):
         raise ValueError("it is no JSON list")
@@ -171,21 +139,12 @@ def _rows(path: Path) -> Iterator[Answer]:
             yield Answer(place, "", None, "it is no JSON object")
         elif "annotations" in item:
             yield from _label_studio_item(place, item)
+        elif f"{QUESTION}.responses" in item:
+            yield from _argilla_flat_item(place, item)
         elif "responses" in item:
             yield from _argilla_item(place, item)
         else:
             yield _flat_item(place, item)
-
-
-def _csv_rows(path: Path) -> Iterator[Answer]:
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        reader = csv.DictReader(file)
-        missing = {"document_id", QUESTION} - set(reader.fieldnames or [])
-        if missing:
-            raise ValueError(f"it has no column {sorted(missing)[0]!r}")
-        for row in reader:
-            label = (row[QUESTION] or "").strip()
-            yield Answer(f"row {reader.line_num}", row["document_id"] or "", label or None)
 
 
 def _label_studio_item(place: str, item: dict[str, Any]) -> Iterator[Answer]:
@@ -207,9 +166,25 @@ def _argilla_item(place: str, item: dict[str, Any]) -> Iterator[Answer]:
     """Argilla's JSON export: the responses to the question, one per person."""
     try:
         for response in item["responses"].get(QUESTION, []):
+            if response.get("status", _SUBMITTED) != _SUBMITTED:  # drafts and discarded answers are none
+                continue
             yield Answer(place, str(item["id"]), str(response["value"]))
     except (KeyError, TypeError, AttributeError) as error:
         yield Answer(place, "", None, f"it is no Argilla record of this sample: no {error}")
+
+
+_SUBMITTED = "submitted"
+
+
+def _argilla_flat_item(place: str, item: dict[str, Any]) -> Iterator[Answer]:
+    """Argilla's flat export: a list of answers, and a list of what became of each, under names of their own."""
+    values, status = item[f"{QUESTION}.responses"] or [], item.get(f"{QUESTION}.responses.status") or []
+    if not isinstance(values, list) or not isinstance(status, list) or "id" not in item:
+        yield Answer(place, "", None, "it is no Argilla record of this sample")
+        return
+    for number, value in enumerate(values):
+        if number >= len(status) or status[number] == _SUBMITTED:
+            yield Answer(place, str(item["id"]), str(value))
 
 
 def _flat_item(place: str, item: dict[str, Any]) -> Answer:

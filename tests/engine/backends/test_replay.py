@@ -46,6 +46,20 @@ def test_the_answers_of_a_run_are_replayed_with_their_logprobs(tmp_path: Path) -
     assert ask(made, "x", 0, "another").error_kind == "not_recorded"
 
 
+def test_a_recorded_label_may_be_a_number_and_a_row_that_does_not_fit_costs_itself(tmp_path: Path) -> None:
+    rows = [
+        '{"document_id": "x", "persona_id": "p", "sample": 0, "text": 3}',
+        '{"document_id": "y", "persona_id": "p", "sample": "first", "text": "a"}',
+        '{"persona_id": "p", "sample": 0, "text": "a"}',
+        '{"document_id": "y", "persona_id": "p", "text": "a"}',
+        '{"document_id": "z", "persona_id": "p", "sample": 0, "text": ["a"]}',
+    ]
+    (tmp_path / "r.jsonl").write_text("\n".join(rows))
+    made = backend(path=str(tmp_path / "r.jsonl"))
+    assert ask(made, "x", 0).text == "3"
+    assert [ask(made, document_id, 0).error_kind for document_id in "yz"] == ["not_recorded"] * 2
+
+
 def test_wrong_options_are_one_line(tmp_path: Path) -> None:
     with pytest.raises(
         ConfigError, match=r"unknown config key engine\.replay\.pth -> did you mean engine\.replay\.path"

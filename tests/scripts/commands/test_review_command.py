@@ -1,5 +1,6 @@
 """From a voted run to certified labels in three commands, with the corrections in labels, student data and report."""
 
+import argparse
 import csv
 import json
 from collections.abc import Callable
@@ -11,6 +12,7 @@ import pytest
 from tests.conftest import Xpoll
 from tests.support.example_run import LABELS, make_run
 from tests.support.plans import make_plan
+from xpoll.core.config_file import load_config
 from xpoll.core.files import read_json, write_json, write_table
 from xpoll.core.records import (
     COMPLETION_SCHEMA,
@@ -23,6 +25,7 @@ from xpoll.core.records import (
     to_table,
 )
 from xpoll.core.run_folder import RunFolder
+from xpoll.scripts.commands import review
 from xpoll.student.dataset import read_labels, targets, training_rows
 
 
@@ -54,7 +57,7 @@ def test_an_audit_in_three_commands(folder: RunFolder, xpoll: Xpoll) -> None:
     assert drawn.returncode == 0, drawn.stderr
     form = Path(json.loads(drawn.stdout)["output"])
     before = labels_of(folder)
-    rows = list(csv.DictReader(form.open(encoding="utf-8", newline="")))
+    rows = list(csv.DictReader(form.open(encoding="utf-8-sig", newline="")))
     assert len(rows) == 40
     wrong = {row["document_id"] for row in rows[:5]}
     for row in rows:
@@ -176,12 +179,24 @@ def test_other_forms_are_written_too(folder: RunFolder, xpoll: Xpoll, tmp_path: 
     assert len(json.loads(output.read_text(encoding="utf-8"))) == 7
 
 
-def test_likely_label_errors_are_listed(folder: RunFolder, xpoll: Xpoll) -> None:
-    done = xpoll("review", "errors", folder.path, "--limit", "3", "--json")
+def test_likely_label_errors_are_listed(folder: RunFolder, capsys: pytest.CaptureFixture[str]) -> None:
+    texts = {"positive": "sales rose again", "negative": "heavy loss again", "neutral": "nothing to report"}
+    voted = labels_of(folder).values()
+    rows = [row._replace(split="train", text=f"{texts[LABELS[i % 3]]} {i}") for i, row in enumerate(voted)]
+    rows = [row._replace(label=LABELS[(i + (i == 7)) % 3]) for i, row in enumerate(rows)]
+    config = load_config(folder.path)
+    review._errors(argparse.Namespace(limit=3, json=True), config, rows)
+    found = json.loads(capsys.readouterr().out)
+    assert found["likely_errors"] >= 1
+    assert (found["rows"][0]["label"], found["rows"][0]["suggested"]) == (LABELS[2], LABELS[1])
+    assert 1 <= len(found["rows"]) <= 3
+
+
+def test_no_errors_are_named_where_the_classifier_knows_nothing(folder: RunFolder, xpoll: Xpoll) -> None:
+    done = xpoll("review", "errors", folder.path, "--json")
     assert done.returncode == 0, done.stderr
-    found = json.loads(done.stdout)
-    assert len(found["rows"]) == min(3, found["likely_errors"])
-    assert all(row["label"] != row["suggested"] for row in found["rows"])
+    assert json.loads(done.stdout)["likely_errors"] is None
+    assert xpoll("review", "errors", folder.path).stdout.startswith("no list: a classifier of")
 
 
 @pytest.mark.parametrize(

@@ -94,7 +94,11 @@ def test_an_empty_text_in_the_middle_is_one_error_row(
 ) -> None:
     source = written(tmp_path, suffix, ["its loss today", "gain", "  ", "flat", "a gain"])
     output = tmp_path / f"out.{target}"
-    assert predict_file(trained.folder, source, output, text_column="text", batch_rows=2) == 5
+    assert predict_file(trained.folder, source, output, text_column="text", batch_rows=2) == (
+        5,
+        1,
+        "row 2: column 'text' is empty",
+    )
     rows = read(output)
     assert [str(row["id"]) for row in rows] == ["0", "1", "2", "3", "4"]
     assert list(rows[0]) == ["id", "text", *ADDED]
@@ -109,7 +113,7 @@ def test_rows_that_cannot_be_read_say_why_and_the_rest_goes_on(trained: Trained,
     source = tmp_path / "in.jsonl"
     source.write_text('{"text": "loss"}\n{"text": \n{"text": 7}\n{"other": [1]}\n{"text": null}\n{"text": "gain"}\n')
     output = tmp_path / "out.csv"
-    assert predict_file(trained.folder, str(source), output, text_column="text") == 6
+    assert predict_file(trained.folder, str(source), output, text_column="text").rows == 6
     rows = read(output)
     assert [row["label"] for row in rows] == ["bad", "", "", "", "", "good"]
     assert "no JSON" in rows[1]["error"]
@@ -132,24 +136,32 @@ def test_a_folder_with_named_label_numbers_is_an_input_like_a_file(
         table = pa.table({"text": [text], "label": pa.array([i], pa.int64())}).replace_schema_metadata(noted)
         pq.write_table(table, tmp_path / f"set/train-{i:05d}-of-00002.parquet")
     output = tmp_path / f"out.{target}"
-    assert predict_file(trained.folder, str(tmp_path / "set"), output, text_column="text") == 2
+    assert predict_file(trained.folder, str(tmp_path / "set"), output, text_column="text").rows == 2
     assert [(row["input_label"], row["label"]) for row in read(output)] == [("down", "bad"), ("up", "good")]
 
 
 def test_an_input_column_called_label_is_kept_under_another_name(trained: Trained, tmp_path: Path) -> None:
-    source = written(tmp_path, "csv", ["loss", "gain"], label=["x", "y"], error=["e", "f"])
+    source = written(tmp_path, "csv", ["loss", "gain"], label=["x", "y"], error=["e", "f"], Confidence=["1", "2"])
     predict_file(trained.folder, source, tmp_path / "out.csv", text_column="text")
     rows = read(tmp_path / "out.csv")
+    assert [row["input_Confidence"] for row in rows] == ["1", "2"], "many readers do not tell case apart"
     assert [(row["input_label"], row["label"]) for row in rows] == [("x", "bad"), ("y", "good")]
     assert [(row["input_error"], row["error"]) for row in rows] == [("e", ""), ("f", "")]
 
 
 def test_parquet_keeps_the_types_of_parquet(trained: Trained, tmp_path: Path) -> None:
-    days = pa.array([None, 19_000, 19_001], pa.date32())
-    source = written(tmp_path, "parquet", ["loss", "gain", "flat"], day=days, tags=[["a"], [], None])
+    days = pa.array([None, 19_000, 6_628_000], pa.date32())  # the last one is in the year 20116
+    until = pa.array([253_402_300_799_000_000, 0, None], pa.timestamp("us", "Europe/Berlin"))
+    times = pa.array([1_000_000_001, 5_000, None], pa.time64("ns"))
+    columns = {"day": days, "until": until, "time": times, "tags": [["a"], [], None]}
+    source = written(tmp_path, "parquet", ["loss", "gain", "flat"], **columns)
     predict_file(trained.folder, source, tmp_path / "out.parquet", text_column="text", batch_rows=1)
     before, after = pq.read_table(source), pq.read_table(tmp_path / "out.parquet")
     assert after.select(before.column_names).equals(before)
+    predict_file(trained.folder, source, tmp_path / "out.csv", text_column="text")
+    rows = read(tmp_path / "out.csv")
+    assert [row["day"] for row in rows] == ["", "2022-01-08", "20116-11-06"]
+    assert rows[0]["time"] == "00:00:01.000000001"
 
 
 def test_bytes_that_are_no_text_do_not_break_any_output(trained: Trained, tmp_path: Path) -> None:
@@ -157,7 +169,7 @@ def test_bytes_that_are_no_text_do_not_break_any_output(trained: Trained, tmp_pa
     source.write_bytes(b"note,text,other\nok,loss,1\n\xff,gain,\xfe\nok,flat,1\n")
     for suffix in ("csv", "jsonl", "parquet"):
         output = tmp_path / f"out.{suffix}"
-        assert predict_file(trained.folder, str(source), output, text_column="text") == 3
+        assert predict_file(trained.folder, str(source), output, text_column="text").rows == 3
         assert [bool(row["error"]) for row in read(output)] == [False, True, False]
 
 
@@ -196,7 +208,7 @@ def test_a_prediction_that_broke_off_goes_on_and_leaves_no_output_meanwhile(
         predict_file(trained.folder, source, output, text_column="text", batch_rows=2)
     assert output.read_text() == "old"
     assert {path.name for path in tmp_path.iterdir()} == {"in.csv", "out.csv", ".out.csv.predicting"}
-    assert predict_file(trained.folder, source, output, text_column="text", batch_rows=2) == 4
+    assert predict_file(trained.folder, source, output, text_column="text", batch_rows=2).rows == 4
     assert [len(texts) for texts in calls] == [2, 2, 2], "the first batch is not computed again"
     assert [row["label"] for row in read(output)] == ["bad", "good", "fair", "bad"]
     assert {path.name for path in tmp_path.iterdir()} == {"in.csv", "out.csv"}

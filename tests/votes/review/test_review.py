@@ -126,7 +126,7 @@ def test_a_filled_form_comes_back_as_it_was_filled(tmp_path: Path, form: str) ->
     assert "good" not in path.read_text(), "people must not see what was voted"
     wanted = {f"d{i}": LABELS[i % 2] for i in range(5)}  # d5 is left open
     if form == "csv":
-        rows = list(csv.DictReader(path.open(newline="")))
+        rows = list(csv.DictReader(path.open(newline="", encoding="utf-8-sig")))
         for row in rows:
             row["label"] = wanted.get(row["document_id"], "").upper()
         with path.open("w", newline="") as file:
@@ -151,7 +151,7 @@ def test_a_filled_form_comes_back_as_it_was_filled(tmp_path: Path, form: str) ->
 
 def test_a_text_that_a_spreadsheet_would_compute_is_defused(tmp_path: Path) -> None:
     path, _ = drawn_form(tmp_path, "csv")
-    [row] = [row for row in csv.DictReader(path.open(newline="")) if row["document_id"] == "d0"]
+    [row] = [row for row in csv.DictReader(path.open(newline="", encoding="utf-8-sig")) if row["document_id"] == "d0"]
     assert row["text"].startswith("'=HYPERLINK")
 
 

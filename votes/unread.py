@@ -1,0 +1,37 @@
+"""Why answers became no vote: one line after a vote, with what mends the commonest reason."""
+
+from collections import Counter
+from collections.abc import Iterable
+
+from xpoll.core.records import AnyRecord, SetVote, Vote
+
+_MENDS = {
+    "truncated": "panel.max_tokens is too short: leave it out or raise it, and poll into another job.run_folder",
+    "error: context_length": "text and answer do not fit into the model's context: see engine.vllm.max_model_len",
+    "error: document": "correct these rows of documents.path; documents.parquet says what is wrong with each",
+    "error: not_recorded": "engine.replay.path holds no answer to these",
+    "error: poison": "the engine dies of these texts; leave them out of documents.path",
+}
+_LOOK = "completions/ holds what was answered, and the errors"
+_MOST_REASONS = 4
+
+
+def unread_line(votes: Iterable[AnyRecord]) -> str | None:
+    """How many answers have no label and why, the commonest reason first; None where each one has.
+
+    Args:
+        votes: The answers, read.
+    """
+    reasons: Counter[str] = Counter()
+    number = 0
+    for vote in votes:
+        number += 1
+        if isinstance(vote, Vote | SetVote) and vote.unparsable is not None:
+            reasons[vote.unparsable] += 1
+    if not reasons:
+        return None
+    commonest = reasons.most_common()
+    named = ", ".join(f"{count} {reason}" for reason, count in commonest[:_MOST_REASONS])
+    more = sum(count for _, count in commonest[_MOST_REASONS:])
+    mend = _MENDS.get(commonest[0][0], _LOOK)
+    return f"{reasons.total()} of {number} answers have no label: {named}{f', {more} others' if more else ''} -> {mend}"
