@@ -46,6 +46,8 @@ def test_overrides_win_over_the_file_and_the_last_one_over_the_first(tmp_path: P
         ("engine.replays=2", "unknown config key engine.replays -> did you mean engine.replicas?"),
         ("task.labels=['only']", "labels must name at least 2 labels, got ['only']"),
         ("task.labels=['a', 'A ']", "labels must differ in more than case and spaces"),
+        ('task.labels=["\\u00e9", "e\\u0301"]', "labels must differ in more than case and spaces"),
+        ("task.labels=['a  b', 'A b']", "labels must differ in more than case and spaces"),
         ("task.labels=['a', 'a']", "labels must differ from each other"),
         ("task.label_priors={spam = 0.5}", "label_priors must name exactly the labels"),
         ("task.examples=[{text = 'x', label = 'eggs'}]", "label 'eggs' is not one of ['spam', 'ham']"),

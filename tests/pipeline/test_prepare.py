@@ -129,7 +129,7 @@ def test_a_whole_run_reads_its_input_once(tmp_path: Path, job: Path, opened: Cou
     ("labels", "said"),
     [
         ("['good', '<|end|>']", "'<|end|>' holds '<|end|>', a control token"),
-        ('["é", "e\\u0301"]', "have the same tokens"),
+        ('["m2", "m\\u00b2"]', "have the same tokens"),
     ],
 )
 def test_labels_that_a_read_cannot_tell_apart_end_the_job_before_an_engine_starts(
@@ -137,7 +137,7 @@ def test_labels_that_a_read_cannot_tell_apart_end_the_job_before_an_engine_start
 ) -> None:
     folder = make_tiny_llama(tmp_path / "tiny")
     tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
-    tokenizer.normalizer = normalizers.NFC()
+    tokenizer.normalizer = normalizers.NFKC()
     tokenizer.save(str(folder / "tokenizer.json"))
     overrides = [f"task.labels={labels}", "panel.answer=read", "engine.backend=vllm", f'engine.model="{folder}"']
     with pytest.raises(ConfigError) as raised:
