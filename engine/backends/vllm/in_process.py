@@ -218,6 +218,10 @@ class VllmBackend:
             self._readers[choices, tail] = Reader(tree, self._generate)
         return self._readers[choices, tail]
 
+    async def forget_prefixes(self) -> None:
+        """Empties the prefix cache, for measurements; no prompt may be in flight."""
+        await self._engine.reset_prefix_cache()
+
     def token_ids(self, prompt: Prompt) -> list[int]:
         """The tokens of a prompt as the engine gets them."""
         return self._encode(self._rendered(prompt))
