@@ -117,10 +117,15 @@ def row(
 
 
 def documents(num_rows: int, *, seed: int = 0, split: Split = "train") -> list[Consensus]:
-    """Rows of all labels in turn, rightly voted."""
+    """Rows of all labels in turn, rightly voted, no text twice."""
     draw = random.Random(seed)
     chosen = [LABELS[i % len(LABELS)] for i in range(num_rows)]
+    texts: dict[str, None] = {}
+    for label in chosen:
+        while (text := text_of(label, draw)) in texts:
+            pass
+        texts[text] = None
     return [
-        row(i, label, text=text_of(label, draw), split=split, gold=label if split == "gold" else None)
-        for i, label in enumerate(chosen)
+        row(i, label, text=text, split=split, gold=label if split == "gold" else None)
+        for i, (label, text) in enumerate(zip(chosen, texts, strict=True))
     ]
