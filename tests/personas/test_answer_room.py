@@ -40,8 +40,9 @@ def test_a_set_may_name_all_labels_up_to_a_bound() -> None:
 def test_a_reason_of_any_script_leaves_room_for_the_label(kind: str) -> None:
     config = job(LONG, kind=kind, answer="chain_of_thought", reason_max_chars=100)
     named = LONG if kind == "multi" else LONG[1]
-    answer = {"reason": "\U0001f600" * 100, kind_of(kind).form.key: named}
-    assert room(config) > len(json.dumps(answer, ensure_ascii=False, indent=1).encode())
+    answer = {"reason": "", kind_of(kind).form.key: named}
+    # Thai is the longest known: 1.7 tokens a character.
+    assert room(config) > 1.7 * 100 + len(json.dumps(answer, ensure_ascii=False, indent=1).encode())
 
 
 def test_what_the_job_says_is_taken() -> None:
