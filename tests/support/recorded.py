@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
+from tests.support.toy import FILLERS
 from xpoll.benchmarks.workloads.recording import LABELS, SAMPLES
 
 WORDS = {"negative": "loss", "neutral": "flat", "positive": "gain"}
@@ -23,6 +24,8 @@ def recorded_answers(folder: Path, *, train_truth: str | None = None) -> Path:
                 truth = i % 3
                 answers = [LABELS[truth if draw.random() < 0.9 else draw.integers(3)] for _ in range(5)]
                 experts = train_truth if train_truth and split == "train" else LABELS[truth]
-                text = f"the firm said {WORDS[LABELS[truth]]} today"
+                number = i if split == "train" else 500 + i
+                own = " ".join(FILLERS[int(digit)] for digit in f"{number:03}")  # no two sentences are the same text
+                text = f"the firm said {WORDS[LABELS[truth]]} today {own}"
                 table.writerow([f"{split}-{i}", text, experts, *answers, answers[2]])
     return folder

@@ -25,7 +25,7 @@ def test_every_suite_has_a_runner_and_bounds_and_the_other_way_round() -> None:
     for name in suite_names():
         read = read_suite(name)
         assert read["about"]
-        assert read["parameters"].keys() & {"repeats", "runs"}
+        assert read["parameters"].keys() & {"repeats", "runs", "audits"}
         assert all({"name", "unit"} < each.keys() & {"name", "unit", "at_least", "at_most"} for each in read["checks"])
         assert {each.get("over", "median") for each in read["checks"]} <= {*AGGREGATES, "all"}
 
@@ -162,7 +162,7 @@ def test_a_bound_that_does_not_hold_is_exit_code_1(counting: str, capsys: pytest
 
 
 def test_an_unknown_suite_is_one_line_with_the_known_ones() -> None:
-    with pytest.raises(ConfigError, match="no suite 'nothing' -> known suites: dispatcher"):
+    with pytest.raises(ConfigError, match="no suite 'nothing' -> known suites: audits, dispatcher"):
         find_suite("nothing")
 
 

@@ -8,6 +8,8 @@ from tests.support.served import make_student, served
 from xpoll.benchmarks.workloads import served_student
 from xpoll.student.inference.model import StudentModel
 
+pytestmark = pytest.mark.engine
+
 
 def test_both_arms_answer_every_request_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(served_student, "LABELS", ["bad", "fair", "good"])

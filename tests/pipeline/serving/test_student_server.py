@@ -19,6 +19,8 @@ from tests.support.served import ServedProcess, make_student, served
 from tests.support.toy import LABELS
 from xpoll.pipeline.serving.server import bound_socket
 
+pytestmark = pytest.mark.engine
+
 TEXT = "the firm said its year ended with a gain"
 CHOICES = [{"value": label} for label in LABELS]
 CHOICE = {"type": "choice", "name": "which", "instructions": "Which label fits the text best?", "choices": CHOICES}

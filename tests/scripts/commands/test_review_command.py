@@ -112,7 +112,7 @@ def test_an_audit_in_three_commands(folder: RunFolder, xpoll: Xpoll) -> None:
 
 def fill(form: Path, label_of: Callable[[str], str]) -> list[str]:
     """Labels every row of a form; returns the ids."""
-    rows = list(csv.DictReader(form.open(encoding="utf-8", newline="")))
+    rows = list(csv.DictReader(form.open(encoding="utf-8-sig", newline="")))
     with form.open("w", encoding="utf-8", newline="") as file:
         table = csv.DictWriter(file, list(rows[0]))
         table.writeheader()
