@@ -146,9 +146,12 @@ def answer_max_tokens(config: Config, form: AnswerFormat = ONE_LABEL) -> int:
     if not form.one_label:
         longest = min(longest, MOST_SET_TOKENS)
     if config.panel.answer == "chain_of_thought":
-        longest += _TOKENS_PER_CHARACTER * config.panel.reason_max_chars
+        longest += max(FEWEST_REASON_TOKENS, _TOKENS_PER_CHARACTER * config.panel.reason_max_chars)
     return max(FEWEST_TOKENS, longest + 1)
 
+
+FEWEST_REASON_TOKENS = 128
+"""Of a reason however short, because a tokenizer may take four tokens for one character."""
 
 _TOKENS_PER_CHARACTER = 2
 """Of a reason, at most: SmolLM2's tokenizer, which is made for English, takes 1.7 for Thai, 1.0 for Arabic and 0.8 for
