@@ -81,8 +81,8 @@ class PanelConfig(Section):
     """Nucleus sampling; below 1 it costs the CPU engine about a third of its rate."""
     max_tokens: int | None = Field(default=None, ge=1)
     """Longest answer in tokens; without it as many as the longest label has bytes, at least 16, for a set as all labels
-    have together, at most 1024, and with `chain_of_thought` also two per character of the reason, at least 128. An answer that is
-    cut off is no vote, and one that ends earlier costs no more for the room. A `read` has none."""
+    have together, at most 1024, and with `chain_of_thought` also two per character of the reason, at least 128. An
+    answer that is cut off is no vote, and one that ends earlier costs no more for the room. A `read` has none."""
     stop: Literal["never", "decided"] | Annotated[float, Field(gt=0.5, lt=1)] = "never"
     """When a text needs no more answers: `never` before all are there, when the majority is `decided`, or when the
     leading label leads with this probability."""
