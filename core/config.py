@@ -5,9 +5,10 @@ Relative paths are relative to the current folder.
 """
 
 import json
+from contextlib import suppress
 from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, Field, field_validator, model_validator
+from pydantic import ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from xpoll.core.task import Section as Section
 from xpoll.core.task import TaskConfig
@@ -315,7 +316,12 @@ class Root(Section):
         return self.model_dump(mode="json")
 
     def differences(self, other: dict[str, Any]) -> list[str]:
-        """Dotted keys whose values differ from those of another resolved config, sorted."""
+        """Dotted keys whose values differ from those of another resolved config, sorted.
+
+        A key that an earlier version did not know has its default there.
+        """
+        with suppress(ValidationError):  # it has keys that are no more: they are told as what differs
+            other = type(self).model_validate(other).resolved()
         mine, theirs = _flat(self.resolved()), _flat(other)
         return sorted(key for key in mine.keys() | theirs.keys() if mine.get(key) != theirs.get(key))
 

@@ -95,6 +95,9 @@ def test_differences_name_the_dotted_keys(tmp_path: Path) -> None:
     first, second = load_config(path), load_config(path, ["panel.samples=2", "engine.vllm.block_size=64"])
     assert second.differences(first.resolved()) == ["engine.vllm.block_size", "panel.samples"]
     assert first.differences(first.resolved()) == []
+    before = {name: section for name, section in first.resolved().items() if name != "teachers"}
+    assert first.differences(before) == [], "what an earlier version did not know had its default"
+    assert first.differences({**before, "gone": {"key": 1}}) == ["gone.key", "teachers"]
 
 
 def test_a_resolved_config_is_read_back_as_the_same_config(tmp_path: Path) -> None:
