@@ -69,9 +69,10 @@ def test_a_runtime_that_was_not_exported_for_is_named(trained: Trained) -> None:
 def test_ipex_trains_what_native_training_does(encoder: Path, tmp_path: Path) -> None:
     unseen = documents(90, seed=7)
     found = {}
+    # Not seed 1: there this small a model stays on a plateau, with two labels of three, in every precision.
     for backend in ("native", "ipex"):
         config = settings(encoder, backend=backend, ipex_python=PYTHON, held_out=0.3, precision="auto")
-        training = train_student(documents(150), LABELS, config=config, seed=1, output=tmp_path / backend)
+        training = train_student(documents(150), LABELS, config=config, seed=4, output=tmp_path / backend)
         assert training.backend == backend
         assert training.held_out_rows == 45
         found[backend] = StudentModel(tmp_path / backend).probabilities([document.text for document in unseen])
