@@ -5,7 +5,9 @@ with text or with an error. Records of which there are millions are named tuples
 processes at a third of a dataclass's cost.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+import json
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, TypeVar
@@ -56,6 +58,24 @@ class Sampling:
     more: str | None = None
 
 
+YES_NO = ("yes", "no")
+"""What a question about one label is answered with."""
+
+
+@dataclass(frozen=True, slots=True)
+class Questions:
+    """What is asked behind a prompt's messages, in the last of them, so that all questions share what stands before.
+
+    Attributes:
+        each: A question for each choice, whether it fits: YES_NO answers it.
+        together: One question for all of them, to engines that cannot be read; a JSON value of the answer's schema
+            answers it.
+    """
+
+    each: tuple[str, ...]
+    together: str
+
+
 @dataclass(frozen=True, slots=True)
 class AnswerSchema:
     """What the engine constrains an answer to: one of `choices`, bare or as a JSON property.
@@ -64,8 +84,10 @@ class AnswerSchema:
     property that holds the choice, if there are choices. Without it the whole answer is the choice.
     Without either the answer is free text. With `logprobs` the engine also returns the log-probability
     of each choice. With `read` it generates nothing: it returns the log-probability of each choice as the whole
-    answer, and the likeliest one as its text. `descriptions` has one for each choice, empty where there is none; only
-    models that hold the choices against the text read it.
+    answer, and the likeliest one as its text. With `questions` each choice is read by itself: the engine returns the
+    log-probability that it fits, and a JSON list of the choices that are likelier to fit than not as its text.
+    `descriptions` has one for each choice, empty where there is none; only models that hold the choices against the
+    text read it.
     """
 
     choices: tuple[str, ...] = ()
@@ -74,6 +96,7 @@ class AnswerSchema:
     logprobs: bool = False
     read: bool = False
     descriptions: tuple[str, ...] = ()
+    questions: Questions | None = None
 
 
 class Prompt(NamedTuple):
@@ -95,14 +118,44 @@ class Prompt(NamedTuple):
         """Its identity."""
         return Key(self.document_id, self.persona_id, self.sample)
 
+    def wordings(self) -> list[tuple[Message, ...]]:
+        """The messages of each request that a read of it takes: one for each question, else one."""
+        questions = self.answer.questions
+        return [self.messages] if questions is None else [_and(self.messages, each) for each in questions.each]
+
+    def in_words(self) -> "Prompt":
+        """What an engine is asked that writes its answers: all questions as one, answered by a JSON value."""
+        questions = self.answer.questions
+        if questions is None:
+            return self
+        messages = _and(self.messages, questions.together)
+        return self._replace(messages=messages, answer=AnswerSchema(json_schema=self.answer.json_schema))
+
+
+def _and(messages: tuple[Message, ...], question: str) -> tuple[Message, ...]:
+    *before, last = messages
+    return (*before, {**last, "content": f"{last['content']}\n\n{question}"})
+
+
+def fitting(choices: Sequence[str], logprobs: Sequence[float]) -> str:
+    """The text of an answer to questions: a JSON list of the choices whose yes is likelier than their no.
+
+    Args:
+        choices: The choices.
+        logprobs: Natural logarithm of the probability of each one's yes.
+    """
+    return json.dumps([each for each, logprob in zip(choices, logprobs, strict=True) if math.exp(logprob) > 0.5])
+
 
 class Completion(NamedTuple):
     """The result of one prompt: `text`, or `error_kind` and `error`.
 
     `choice_logprobs` has one natural logarithm per choice of the answer schema, normalised over the
     choices; None where it was not requested or cannot be computed from what the engine returned. `unread_choices`
-    of them are bounds: the engine told of likelier ones only, and they share what these left.
-    `prompt_tokens` counts `cached_prompt_tokens` too.
+    of them are bounds: the engine told of likelier ones only, and they share what these left. Where the schema has
+    questions it is the logarithm of P(yes), normalised over yes and no and not over the choices; an engine that wrote
+    the list of choices instead left all of them unread. `prompt_tokens` counts `cached_prompt_tokens` too, and both
+    are of all requests that the answer took.
     """
 
     document_id: str
@@ -158,7 +211,10 @@ class Vote(NamedTuple):
 
 
 class SetVote(NamedTuple):
-    """One parsed completion of a multi task. `labels` may be empty; it is None where `unparsable` says why."""
+    """One parsed completion of a multi task. `labels` may be empty; it is None where `unparsable` says why.
+
+    `probabilities` has one per label of the task, in their order, where each was read by itself; they do not sum to 1.
+    """
 
     document_id: str
     persona_id: str
@@ -166,6 +222,7 @@ class SetVote(NamedTuple):
     labels: tuple[str, ...] | None
     unparsable: str | None = None
     stated_reason: str | None = None
+    probabilities: tuple[float, ...] | None = None
 
 
 class SetConsensus(NamedTuple):
@@ -267,6 +324,7 @@ SET_VOTE_SCHEMA = pa.schema(
         ("labels", pa.list_(pa.string())),
         ("unparsable", pa.string()),
         ("stated_reason", pa.string()),
+        ("probabilities", pa.list_(pa.float64())),
     ]
 )
 

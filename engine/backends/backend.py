@@ -73,7 +73,7 @@ IN_WORDS: tuple[AnswerForm, ...] = ("label", "read", "chain_of_thought")
 ANY_FORM: tuple[AnswerForm, ...] = (*IN_WORDS, "match")
 
 
-def _any_device(_: EngineConfig) -> bool:
+def _any(_: EngineConfig) -> bool:
     return True
 
 
@@ -88,6 +88,7 @@ class BackendSpec:
         has_kv_cache: Whether it generates with a KV cache: the model must leave room for one in a device's memory, and
             prefixes that prompts share are computed once.
         answers: Forms of an answer that it can give, as `panel.answer` names them.
+        reads: Whether it tells how likely each label of a "read" is, however many there are; else it writes an answer.
         runs_here: False if it computes on other machines: it takes no device, and one worker carries all requests.
         runs_model: False if no model computes anywhere, so that there is no energy to measure.
         invents_devices: Whether `engine.replicas` may be more than the devices of the machine, because none is used.
@@ -101,11 +102,12 @@ class BackendSpec:
     needs_model: bool = False
     has_kv_cache: bool = False
     answers: tuple[AnswerForm, ...] = IN_WORDS
+    reads: Callable[[EngineConfig], bool] = _any
     runs_here: bool = True
     runs_model: bool = True
     invents_devices: bool = False
     serves: bool = False
-    takes_gpus: Callable[[EngineConfig], bool] = _any_device
+    takes_gpus: Callable[[EngineConfig], bool] = _any
     usual_start_s: float | None = None
 
 
