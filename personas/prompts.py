@@ -136,7 +136,9 @@ def _question(text: str, reader: str | None) -> Message:
 def _shown_questions(asked: Message, example: Example, config: Config, number: int) -> Iterator[Message]:
     """Turns about an example: a label that fits and one that does not, where it has them; others in each example."""
     labels = config.task.labels
-    for answer, group in zip(YES_NO, (example.named, [each for each in labels if each not in example.named]), strict=True):
+    for answer, group in zip(
+        YES_NO, (example.named, [each for each in labels if each not in example.named]), strict=True
+    ):
         if group:
             label = group[number % len(group)]
             question = question_about(label, labels[label])

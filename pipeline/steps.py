@@ -27,6 +27,7 @@ from xpoll.engine.planning.plan import read_plan
 from xpoll.personas.label_order import shown_in
 from xpoll.personas.panel import read_panel
 from xpoll.personas.probes import asked_of_probe, is_probe
+from xpoll.personas.prompts import asks_of_each
 from xpoll.pipeline.measure import TimedStudent
 from xpoll.pipeline.prompts import prompts_of
 from xpoll.votes.check import carries_logprobs, check_votes
@@ -34,7 +35,7 @@ from xpoll.votes.review.sample import answers_of, read_review
 from xpoll.votes.stop import StopButAskProbes, stop_rule
 from xpoll.votes.tasks.kind import TaskKind
 from xpoll.votes.tasks.registry import kind_of
-from xpoll.votes.unread import unread_line
+from xpoll.votes.unread import unread_line, written_line
 
 
 def poll(config: Config, folder: RunFolder) -> bool:
@@ -81,12 +82,24 @@ def vote(config: Config, folder: RunFolder) -> bool:
     write_table(folder.votes, to_table(votes, with_labels(kind.vote_schema, labels)))
     if probes:
         write_table(folder.probes, to_table(probes, with_labels(kind.vote_schema, labels)))
-    if line := unread_line(votes):
-        say(line)
+    for line in (unread_line(votes), written_line(votes) if config.panel.answer == "read" else None):
+        if line:
+            say(line)
     reviewed = answers_of(read_review(folder.review))
     voted = kind.aggregate(_documents(folder), votes, config, reviewed=reviewed, shown=shown_in(folder), probes=probes)
     write_table(folder.labels, to_table(voted, with_labels(kind.label_schema, labels)))
+    if not kind.has_student:
+        _say_what_was_cached(folder, len(voted) * (len(labels) if asks_of_each(config, kind.form) else 1))
     return True
+
+
+def _say_what_was_cached(folder: RunFolder, labels: int) -> None:
+    """What a report says of the prefix cache, where there is no report."""
+    from xpoll.report.collect import engine_figures
+    from xpoll.report.wording import prefix_sentences
+
+    for line in prefix_sentences(engine_figures(folder, labels)):
+        say(line)
 
 
 def _votes(teachers: list[Teacher], labels: list[str], kind: TaskKind) -> Iterator[Any]:

@@ -2,8 +2,8 @@
 
 Its answers depend on the prompt's key and the seed alone: the same in every process and run, in any order of
 the prompts. Their times follow continuous batching: each step computes the prompts that it admits and one
-token of every running one. Not modelled: prefixes that prompts share, a bound on the prompt tokens of a step, preemption
-(KV cache for the whole answer is reserved when a prompt is admitted).
+token of every running one. Not modelled: prefixes that prompts share, a bound on the prompt tokens of a step,
+preemption (KV cache for the whole answer is reserved when a prompt is admitted).
 
 Completions name their device "simulated:NAME", so that no figure passes for a measured one.
 """
