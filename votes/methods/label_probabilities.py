@@ -51,4 +51,5 @@ def _means(document_ids: Sequence[str], votes: Sequence[SetVote], values: np.nda
     summed = np.zeros((len(document_ids), values.shape[1]))
     np.add.at(summed, rows, values[kept])
     counts = np.bincount(rows, minlength=len(document_ids))[:, None]
-    return np.divide(summed, counts, out=np.full(summed.shape, np.nan), where=counts > 0)
+    means: np.ndarray = np.divide(summed, counts, out=np.full(summed.shape, np.nan), where=counts > 0)
+    return means
