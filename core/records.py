@@ -5,15 +5,15 @@ with text or with an error. Records of which there are millions are named tuples
 processes at a third of a dataclass's cost.
 """
 
-import json
-import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, TypeVar
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+
+from xpoll.core.questions import Questions, with_question
 
 Message = dict[str, str]
 """One chat message: {"role": "system" | "user" | "assistant", "content": ...}."""
@@ -56,24 +56,6 @@ class Sampling:
     top_p: float
     max_tokens: int | None
     more: str | None = None
-
-
-YES_NO = ("yes", "no")
-"""What a question about one label is answered with."""
-
-
-@dataclass(frozen=True, slots=True)
-class Questions:
-    """What is asked behind a prompt's messages, in the last of them, so that all questions share what stands before.
-
-    Attributes:
-        each: A question for each choice, whether it fits: YES_NO answers it.
-        together: One question for all of them, to engines that cannot be read; a JSON value of the answer's schema
-            answers it.
-    """
-
-    each: tuple[str, ...]
-    together: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,30 +103,15 @@ class Prompt(NamedTuple):
     def wordings(self) -> list[tuple[Message, ...]]:
         """The messages of each request that a read of it takes: one for each question, else one."""
         questions = self.answer.questions
-        return [self.messages] if questions is None else [_and(self.messages, each) for each in questions.each]
+        return [self.messages] if questions is None else [with_question(self.messages, each) for each in questions.each]
 
     def in_words(self) -> "Prompt":
         """What an engine is asked that writes its answers: all questions as one, answered by a JSON value."""
         questions = self.answer.questions
         if questions is None:
             return self
-        messages = _and(self.messages, questions.together)
+        messages = with_question(self.messages, questions.together)
         return self._replace(messages=messages, answer=AnswerSchema(json_schema=self.answer.json_schema))
-
-
-def _and(messages: tuple[Message, ...], question: str) -> tuple[Message, ...]:
-    *before, last = messages
-    return (*before, {**last, "content": f"{last['content']}\n\n{question}"})
-
-
-def fitting(choices: Sequence[str], logprobs: Sequence[float]) -> str:
-    """The text of an answer to questions: a JSON list of the choices whose yes is likelier than their no.
-
-    Args:
-        choices: The choices.
-        logprobs: Natural logarithm of the probability of each one's yes.
-    """
-    return json.dumps([each for each, logprob in zip(choices, logprobs, strict=True) if math.exp(logprob) > 0.5])
 
 
 class Completion(NamedTuple):

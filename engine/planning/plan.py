@@ -7,7 +7,8 @@ from typing import Any, NamedTuple
 
 from xpoll.core.config import EngineConfig
 from xpoll.core.files import read_json
-from xpoll.core.records import YES_NO, Prompt
+from xpoll.core.questions import YES_NO
+from xpoll.core.records import Prompt
 from xpoll.core.results import Part, Result, read_result
 from xpoll.engine.backends.registry import device_kind, spec_of
 from xpoll.engine.devices.find import Device, find_intel_gpus, left_out

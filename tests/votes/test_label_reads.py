@@ -11,16 +11,8 @@ import pytest
 from tests.conftest import Xpoll
 from tests.votes.test_task_kinds import MULTI, TOPICS, config_of
 from xpoll.core.errors import ConfigError, InputError
-from xpoll.core.records import (
-    SET_VOTE_SCHEMA,
-    Completion,
-    Document,
-    SetConsensus,
-    SetVote,
-    fitting,
-    from_table,
-    to_table,
-)
+from xpoll.core.questions import fitting
+from xpoll.core.records import SET_VOTE_SCHEMA, Completion, Document, SetConsensus, SetVote, from_table, to_table
 from xpoll.votes.check import MOST_QUESTIONS, check_votes
 from xpoll.votes.label_sets import set_consensus_of
 from xpoll.votes.parse import to_set_vote

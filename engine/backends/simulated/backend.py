@@ -18,7 +18,8 @@ from pathlib import Path
 
 from xpoll.core.config_file import checked_section
 from xpoll.core.errors import EngineError
-from xpoll.core.records import Completion, Prompt, fitting
+from xpoll.core.questions import fitting
+from xpoll.core.records import Completion, Prompt
 from xpoll.engine.backends.backend import BackendSettings, EngineDeadError, Load
 from xpoll.engine.backends.simulated.draws import (
     SimulatedOptions,

@@ -13,7 +13,8 @@ from xpoll.core.control_tokens import messages_without_control_tokens
 from xpoll.core.environment import computes_bf16
 from xpoll.core.errors import EngineError
 from xpoll.core.models import resolve_model
-from xpoll.core.records import YES_NO, AnswerSchema, Completion, Message, Prompt, fitting
+from xpoll.core.questions import YES_NO, fitting
+from xpoll.core.records import AnswerSchema, Completion, Message, Prompt
 from xpoll.engine.backends.backend import BackendSettings, EngineDeadError, Load
 from xpoll.engine.backends.choice_logprobs import NUM_ALTERNATIVES, answer_logprobs
 from xpoll.engine.backends.openai.chat_api import fold_system

@@ -9,7 +9,8 @@ from xpoll.benchmarks.suites.reads import questions
 from xpoll.benchmarks.workloads.label_questions import measure_questions, question_config
 from xpoll.benchmarks.workloads.nlu_plus_plus import nlu_plus_plus
 from xpoll.core.errors import ConfigError
-from xpoll.core.records import Completion, Prompt, fitting
+from xpoll.core.questions import fitting
+from xpoll.core.records import Completion, Prompt
 from xpoll.engine.devices.find import Device
 
 INTENTS = {

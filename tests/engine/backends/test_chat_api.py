@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from xpoll.core.records import AnswerSchema, Prompt, Questions, Sampling
+from xpoll.core.questions import Questions
+from xpoll.core.records import AnswerSchema, Prompt, Sampling
 from xpoll.engine.backends.openai.chat_api import Offers, completion_fields, error_message, fold_system, request_body
 
 SCHEMA = {"type": "object", "properties": {"label": {"type": "string", "enum": ["good", "bad"]}}}

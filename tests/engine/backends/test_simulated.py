@@ -16,7 +16,8 @@ from typing import Any, TypeVar
 import pytest
 
 from xpoll.core.errors import ConfigError, EngineError
-from xpoll.core.records import AnswerSchema, Prompt, Questions, Sampling
+from xpoll.core.questions import Questions
+from xpoll.core.records import AnswerSchema, Prompt, Sampling
 from xpoll.engine.backends.backend import BackendSettings
 from xpoll.engine.backends.simulated.backend import SimulatedBackend
 from xpoll.engine.backends.simulated.draws import true_choice

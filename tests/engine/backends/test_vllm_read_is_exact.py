@@ -9,7 +9,8 @@ import pytest
 
 from tests.support.tiny import make_tiny_llama
 from xpoll.benchmarks.workloads.teacher_forced import teacher_forced
-from xpoll.core.records import YES_NO, AnswerSchema, Completion, Prompt, Questions, Sampling
+from xpoll.core.questions import YES_NO, Questions
+from xpoll.core.records import AnswerSchema, Completion, Prompt, Sampling
 from xpoll.engine.backends.backend import BackendSettings
 from xpoll.engine.backends.vllm.in_process import VllmBackend
 from xpoll.engine.devices.find import find_devices

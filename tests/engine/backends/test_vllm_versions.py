@@ -17,7 +17,8 @@ from tests.support.fake_machine import build, no_longer_answers
 from tests.support.fake_vllm import install
 from tests.support.record_vllm import FILE, record, recorded
 from xpoll.core.errors import EngineError
-from xpoll.core.records import AnswerSchema, Completion, Message, Prompt, Questions, Sampling
+from xpoll.core.questions import Questions
+from xpoll.core.records import AnswerSchema, Completion, Message, Prompt, Sampling
 from xpoll.engine.backends.backend import BackendSettings
 from xpoll.engine.backends.vllm.in_process import VllmBackend, default_options
 from xpoll.engine.devices.find import Device, find_devices

@@ -8,7 +8,8 @@ import pytest
 
 from tests.support.tiny import make_tiny_llama
 from xpoll.core.config import EngineConfig
-from xpoll.core.records import AnswerSchema, Message, Prompt, Questions, Sampling
+from xpoll.core.questions import Questions
+from xpoll.core.records import AnswerSchema, Message, Prompt, Sampling
 from xpoll.engine.devices.find import Device
 from xpoll.engine.planning import model_shape
 from xpoll.engine.planning.kv_cache import cache_of, engine_options
