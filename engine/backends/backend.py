@@ -53,6 +53,9 @@ class Backend(Protocol):
     async def answer(self, prompt: Prompt) -> Completion:
         """The completion of one prompt; a prompt that cannot be answered ends as an error row.
 
+        One that asks about each label by itself (`prompt.answer.questions`) takes `prompt.wordings()`, each read by
+        itself, or `prompt.in_words()`, which is any prompt to a backend that writes its answers.
+
         Raises:
             EngineDeadError: the engine is gone, and with it every prompt in flight.
         """
