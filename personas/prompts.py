@@ -107,8 +107,10 @@ def shared_messages(
     task = config.task
     each_label = asks_of_each(config, form)
     # A read of one label asks just as a label answer does, so that one is the likelihood of the other.
-    worded = {"chain_of_thought": "chain_of_thought"}.get(config.panel.answer, "label")
-    system = _TEMPLATES.get_template(f"{'questions' if each_label else worded}.jinja").render(
+    template = "chain_of_thought" if config.panel.answer == "chain_of_thought" else "label"
+    if each_label:
+        template = "questions"
+    system = _TEMPLATES.get_template(f"{template}.jinja").render(
         persona=persona.persona if persona else None,
         form=form,
         question=task.question,

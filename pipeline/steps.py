@@ -21,6 +21,7 @@ from xpoll.core.progress import counted, say
 from xpoll.core.records import AnyRecord, Document, stream_records, to_table, with_labels
 from xpoll.core.run_folder import RunFolder
 from xpoll.core.teachers import Teacher, teachers_of
+from xpoll.engine.backends.registry import spec_of
 from xpoll.engine.journal.journal import count_answers, read_completions
 from xpoll.engine.journal.session import is_settled
 from xpoll.engine.planning.plan import read_plan
@@ -89,7 +90,8 @@ def vote(config: Config, folder: RunFolder) -> bool:
     voted = kind.aggregate(_documents(folder), votes, config, reviewed=reviewed, shown=shown_in(folder), probes=probes)
     write_table(folder.labels, to_table(voted, with_labels(kind.label_schema, labels)))
     if not kind.has_student:
-        _say_what_was_cached(folder, len(voted) * (len(labels) if asks_of_each(config, kind.form) else 1))
+        each = asks_of_each(config, kind.form) and spec_of(config.engine.backend).reads(config.engine)
+        _say_what_was_cached(folder, len(voted) * (len(labels) if each else 1))
     return True
 
 
