@@ -13,6 +13,8 @@ from typing import Any, Literal, NamedTuple, TypeVar
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from xpoll.core.questions import Questions, with_question
+
 Message = dict[str, str]
 """One chat message: {"role": "system" | "user" | "assistant", "content": ...}."""
 
@@ -64,8 +66,10 @@ class AnswerSchema:
     property that holds the choice, if there are choices. Without it the whole answer is the choice.
     Without either the answer is free text. With `logprobs` the engine also returns the log-probability
     of each choice. With `read` it generates nothing: it returns the log-probability of each choice as the whole
-    answer, and the likeliest one as its text. `descriptions` has one for each choice, empty where there is none; only
-    models that hold the choices against the text read it.
+    answer, and the likeliest one as its text. With `questions` each choice is read by itself: the engine returns the
+    log-probability that it fits, and a JSON list of the choices that are likelier to fit than not as its text.
+    `descriptions` has one for each choice, empty where there is none; only models that hold the choices against the
+    text read it.
     """
 
     choices: tuple[str, ...] = ()
@@ -74,6 +78,7 @@ class AnswerSchema:
     logprobs: bool = False
     read: bool = False
     descriptions: tuple[str, ...] = ()
+    questions: Questions | None = None
 
 
 class Prompt(NamedTuple):
@@ -95,14 +100,29 @@ class Prompt(NamedTuple):
         """Its identity."""
         return Key(self.document_id, self.persona_id, self.sample)
 
+    def wordings(self) -> list[tuple[Message, ...]]:
+        """The messages of each request that a read of it takes: one for each question, else one."""
+        questions = self.answer.questions
+        return [self.messages] if questions is None else [with_question(self.messages, each) for each in questions.each]
+
+    def in_words(self) -> "Prompt":
+        """What an engine is asked that writes its answers: all questions as one, answered by a JSON value."""
+        questions = self.answer.questions
+        if questions is None:
+            return self
+        messages = with_question(self.messages, questions.together)
+        return self._replace(messages=messages, answer=AnswerSchema(json_schema=self.answer.json_schema))
+
 
 class Completion(NamedTuple):
     """The result of one prompt: `text`, or `error_kind` and `error`.
 
     `choice_logprobs` has one natural logarithm per choice of the answer schema, normalised over the
     choices; None where it was not requested or cannot be computed from what the engine returned. `unread_choices`
-    of them are bounds: the engine told of likelier ones only, and they share what these left.
-    `prompt_tokens` counts `cached_prompt_tokens` too.
+    of them are bounds: the engine told of likelier ones only, and they share what these left. Where the schema has
+    questions it is the logarithm of P(yes), normalised over yes and no and not over the choices; an engine that wrote
+    the list of choices instead left all of them unread. `prompt_tokens` counts `cached_prompt_tokens` too, and both
+    are of all requests that the answer took.
     """
 
     document_id: str
@@ -158,7 +178,10 @@ class Vote(NamedTuple):
 
 
 class SetVote(NamedTuple):
-    """One parsed completion of a multi task. `labels` may be empty; it is None where `unparsable` says why."""
+    """One parsed completion of a multi task. `labels` may be empty; it is None where `unparsable` says why.
+
+    `probabilities` has one per label of the task, in their order, where each was read by itself; they do not sum to 1.
+    """
 
     document_id: str
     persona_id: str
@@ -166,6 +189,7 @@ class SetVote(NamedTuple):
     labels: tuple[str, ...] | None
     unparsable: str | None = None
     stated_reason: str | None = None
+    probabilities: tuple[float, ...] | None = None
 
 
 class SetConsensus(NamedTuple):
@@ -267,6 +291,7 @@ SET_VOTE_SCHEMA = pa.schema(
         ("labels", pa.list_(pa.string())),
         ("unparsable", pa.string()),
         ("stated_reason", pa.string()),
+        ("probabilities", pa.list_(pa.float64())),
     ]
 )
 

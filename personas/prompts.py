@@ -5,8 +5,9 @@ The engine computes once what prompts begin with in common:
     persona_first   persona, question, examples | text              shared by all prompts of a persona
     text_first      question, examples | text | persona             shared by all prompts of a text
 
-The question names the labels. A text, and that of an example, always stands between fences
-(personas/quoting.py): it is data, whatever it says.
+The question names the labels. Where each label is read by itself (panel.answer = "read" in a task of several labels),
+they stand in questions of their own behind all of this, which share it. A text, and that of an example, always stands
+between fences (personas/quoting.py): it is data, whatever it says.
 """
 
 import json
@@ -18,6 +19,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from xpoll.core.config import Config, PromptOrder
+from xpoll.core.questions import YES_NO, Questions
 from xpoll.core.records import AnswerSchema, Document, Key, Message, Prompt, Sampling
 from xpoll.core.task import Example
 from xpoll.personas.answer_format import ONE_LABEL, AnswerFormat
@@ -103,8 +105,11 @@ def shared_messages(
         form: How the answers are asked for.
     """
     task = config.task
-    # A read asks just as a label answer does, so that one is the likelihood of the other.
+    each_label = asks_of_each(config, form)
+    # A read of one label asks just as a label answer does, so that one is the likelihood of the other.
     template = "chain_of_thought" if config.panel.answer == "chain_of_thought" else "label"
+    if each_label:
+        template = "questions"
     system = _TEMPLATES.get_template(f"{template}.jinja").render(
         persona=persona.persona if persona else None,
         form=form,
@@ -113,14 +118,50 @@ def shared_messages(
         reason_max_chars=config.panel.reason_max_chars,
     )
     messages: list[Message] = [{"role": "system", "content": system}]
-    for example in task.examples:
-        messages.append(_question(example.text, None if persona else ANYBODY))
-        messages.append({"role": "assistant", "content": _answered(example, config, form)})
+    for number, example in enumerate(task.examples):
+        asked = _question(example.text, None if persona else ANYBODY)
+        if each_label:
+            messages += _shown_questions(asked, example, config, number)
+        else:
+            messages += [asked, {"role": "assistant", "content": _answered(example, config, form)}]
     return tuple(messages)
+
+
+def asks_of_each(config: Config, form: AnswerFormat) -> bool:
+    """Whether a prompt asks about each label by itself, to be answered yes or no."""
+    return config.panel.answer == "read" and not form.one_label
 
 
 def _question(text: str, reader: str | None) -> Message:
     return {"role": "user", "content": f"Text:\n{quoted(text)}" + (f"\n\nAnswer as: {reader}." if reader else "")}
+
+
+def _shown_questions(asked: Message, example: Example, config: Config, number: int) -> Iterator[Message]:
+    """Turns about an example: a label that fits and one that does not, where it has them; others in each example."""
+    labels = config.task.labels
+    for answer, group in zip(
+        YES_NO, (example.named, [each for each in labels if each not in example.named]), strict=True
+    ):
+        if group:
+            label = group[number % len(group)]
+            question = question_about(label, labels[label])
+            yield {**asked, "content": f"{asked['content']}\n\n{question}"}
+            yield {"role": "assistant", "content": answer}
+
+
+def question_about(label: str, description: str) -> str:
+    """The question whether a label fits, short because each label costs its tokens once for every text."""
+    described = f" ({description.rstrip('.')})" if description else ""
+    return f"Label: {label}{described}. Does it fit the text, yes or no?"
+
+
+def _questions(config: Config, form: AnswerFormat) -> Questions:
+    labels = config.task.labels
+    described = "".join(f" {label}: {text.rstrip('.')}." for label, text in labels.items() if text)
+    together = f"Do not answer yes or no, but with {form.bare}: {', '.join(labels)}."
+    return Questions(
+        tuple(question_about(label, text) for label, text in labels.items()), f"{described} {together}".strip()
+    )
 
 
 def _answered(example: Example, config: Config, form: AnswerFormat) -> str:
@@ -135,7 +176,7 @@ def answer_max_tokens(config: Config, form: AnswerFormat = ONE_LABEL) -> int:
     """`panel.max_tokens`, or what the longest answer needs: a token of a label has at least one byte."""
     if config.panel.max_tokens is not None:
         return config.panel.max_tokens
-    if config.panel.answer == "read":
+    if config.panel.answer == "read" and form.one_label:
         return FEWEST_TOKENS
     labels = list(config.task.labels)
     named: str | list[str] = max(labels, key=_num_bytes) if form.one_label else labels
@@ -173,7 +214,10 @@ def answer_schema(config: Config, form: AnswerFormat = ONE_LABEL, *, needs_logpr
     if config.panel.answer != "chain_of_thought":
         if form.one_label:
             return AnswerSchema(labels, logprobs=logprobs, read=config.panel.answer == "read")
-        return AnswerSchema((), json.dumps(form.schema(labels)))
+        schema = json.dumps(form.schema(labels))
+        if asks_of_each(config, form):
+            return AnswerSchema(labels, schema, logprobs=logprobs, read=True, questions=_questions(config, form))
+        return AnswerSchema((), schema)
     schema = json.dumps(_with_reason(form.key, form.schema(labels), config))
     return AnswerSchema(labels, schema, form.key, logprobs=logprobs) if form.one_label else AnswerSchema((), schema)
 

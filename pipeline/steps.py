@@ -21,18 +21,20 @@ from xpoll.core.progress import counted, say
 from xpoll.core.records import AnyRecord, to_table, with_labels
 from xpoll.core.run_folder import RunFolder
 from xpoll.core.teachers import Teacher, teachers_of
+from xpoll.engine.backends.registry import spec_of
 from xpoll.engine.journal.journal import count_answers, read_completions
 from xpoll.engine.journal.session import is_settled
 from xpoll.engine.planning.plan import read_plan
 from xpoll.personas.label_order import shown_in
 from xpoll.personas.probes import is_probe
+from xpoll.personas.prompts import asks_of_each
 from xpoll.pipeline.asking import ask_all, documents_of
 from xpoll.pipeline.measure import TimedStudent
 from xpoll.votes.check import carries_logprobs, check_votes
 from xpoll.votes.review.sample import answers_of, read_review
 from xpoll.votes.tasks.kind import TaskKind
 from xpoll.votes.tasks.registry import kind_of
-from xpoll.votes.unread import unread_line
+from xpoll.votes.unread import unread_line, written_line
 
 
 def poll(config: Config, folder: RunFolder) -> bool:
@@ -63,14 +65,27 @@ def vote(config: Config, folder: RunFolder) -> bool:
     write_table(folder.votes, to_table(votes, with_labels(kind.vote_schema, labels)))
     if probes:
         write_table(folder.probes, to_table(probes, with_labels(kind.vote_schema, labels)))
-    if line := unread_line(votes):
-        say(line)
+    for line in (unread_line(votes), written_line(votes) if config.panel.answer == "read" else None):
+        if line:
+            say(line)
     reviewed = answers_of(read_review(folder.review))
     voted = kind.aggregate(
         documents_of(folder), votes, config, reviewed=reviewed, shown=shown_in(folder), probes=probes
     )
     write_table(folder.labels, to_table(voted, with_labels(kind.label_schema, labels)))
+    if not kind.has_student:
+        each = asks_of_each(config, kind.form) and spec_of(config.engine.backend).reads(config.engine)
+        _say_what_was_cached(folder, len(voted) * (len(labels) if each else 1))
     return True
+
+
+def _say_what_was_cached(folder: RunFolder, labels: int) -> None:
+    """What a report says of the prefix cache, where there is no report."""
+    from xpoll.report.collect import engine_figures
+    from xpoll.report.wording import prefix_sentences
+
+    for line in prefix_sentences(engine_figures(folder, labels)):
+        say(line)
 
 
 def _votes(teachers: list[Teacher], labels: list[str], kind: TaskKind) -> Iterator[Any]:

@@ -97,6 +97,16 @@ def collect_metrics(folder: RunFolder, config: ReportConfig) -> Metrics:
     )
 
 
+def engine_figures(folder: RunFolder, labels: int) -> EngineFigures:
+    """What the engines of a poll did.
+
+    Args:
+        folder: The run folder; the poll is finished.
+        labels: How many labels that was for: texts, or texts times labels where each label is read by itself.
+    """
+    return _engine(folder, _answers(folder), labels)
+
+
 def _vote_counts(folder: RunFolder, votes: pa.Table, labels: pa.Table, bounded: int) -> VoteCounts:
     unparsable = votes.column("unparsable").drop_null().to_pylist()
     return VoteCounts(

@@ -4,9 +4,13 @@ from typing import Any
 
 from xpoll.core.config import Config
 from xpoll.core.errors import ConfigError
+from xpoll.personas.prompts import asks_of_each
 from xpoll.votes.methods.registry import METHODS, method_of
 from xpoll.votes.tasks.kind import LIMITED, TaskKind
 from xpoll.votes.tasks.registry import kind_of
+
+MOST_QUESTIONS = 128
+"""About one text: each is a request, and those of a text are asked at once."""
 
 
 def check_votes(config: Config) -> None:
@@ -19,12 +23,14 @@ def check_votes(config: Config) -> None:
     _check_examples(config, kind)
     kind.check(config.task)
     wrong = [key for key in LIMITED if key not in kind.allows and _is_set(config, key)]
-    if method.needs_logprobs and "panel.logprobs" not in kind.allows:
+    reads_each = asks_of_each(config, kind.form)
+    if method.needs_logprobs and "panel.logprobs" not in kind.allows and not (reads_each and method.of_sets):
         wrong.append("vote.method")
-    if config.panel.answer == "read" and not kind.form.one_label:
+    if reads_each and len(config.task.labels) > MOST_QUESTIONS:
         raise ConfigError(
-            f"task.kind = {config.task.kind!r} knows no panel.answer = 'read': a text may have several labels",
-            mend="--set panel.answer=label",
+            f"task.labels: panel.answer = 'read' asks about each of at most {MOST_QUESTIONS} labels by itself, got "
+            f"{len(config.task.labels)}",
+            mend="--set panel.answer=label, or two jobs with half of the labels each",
         )
     if wrong:
         raise ConfigError(

@@ -28,9 +28,10 @@ def compare_sets(folder: RunFolder, config: Config) -> dict[str, Any]:
     ids, gold = (table.column(name).to_pylist() for name in ("document_id", "gold_labels"))
     votes = list(stream_records(folder.require(folder.votes, step="vote"), SetVote))
     truth = np.array([[-1] * len(labels) if each is None else [label in each for label in labels] for each in gold])
+    read = any(vote.probabilities is not None for vote in votes)
     rows: list[dict[str, Any]] = []
     for name, method in METHODS.items():
-        if method.needs_logprobs:
+        if method.needs_logprobs and not (read and method.of_sets):
             continue
         try:
             shares = shares_of_sets(ids, votes, labels, name, correlation=config.vote.correlation)

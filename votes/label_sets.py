@@ -1,6 +1,7 @@
 """Votes of a multi task -> one set of labels per document: each label is a question of its own, yes or no.
 
-A label that half of the weight is for and half against is left out of the set and named as undecided.
+A label that half of the weight is for and half against is left out of the set and named as undecided. Where each label
+was read by itself, a vote is as much for a label as the model held it likely to fit.
 """
 
 from collections.abc import Iterable, Sequence
@@ -9,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from xpoll.core.config import Config
+from xpoll.core.errors import InputError
 from xpoll.core.records import NO_READABLE_VOTE, Document, SetConsensus, SetVote, Vote
 from xpoll.core.task import SEPARATOR
 from xpoll.votes.ballots import ballots_of
@@ -23,26 +25,41 @@ def shares_of_sets(
 ) -> np.ndarray:
     """(documents, labels): the share that says that a label fits; NaN where no vote can be read.
 
+    `majority` is the mean of the probabilities where all votes have them, and counts labels elsewhere.
+
     Args:
         document_ids: The documents, in the order of the rows.
         votes: All votes, readable or not.
         labels: The task's labels in their order.
-        method: Name of a method that reads labels alone.
+        method: Name of a method that reads labels alone, or that counts probabilities where votes have them.
         correlation: As of `ballots_of`.
 
     Raises:
         ConfigError: there is no method of that name.
+        InputError: the method reads probabilities, and votes have none.
     """
-    function = method_of(method).function
+    readable = [vote for vote in votes if vote.labels is not None]
+    without = sum(vote.probabilities is None for vote in readable)
+    vote_method = method_of(method)
+    if not readable:
+        return np.full((len(document_ids), len(labels)), np.nan)
+    if vote_method.of_sets is not None and not without:
+        return vote_method.of_sets(document_ids, readable)
+    if vote_method.needs_logprobs:
+        raise InputError(
+            f"vote.method = {method!r} reads a probability for each label, and {without} of {len(readable)} votes have "
+            "none",
+            mend="--set vote.method=majority; see docs/decisions.md for engines that can be read",
+        )
     columns = []
     for label in labels:
         binary = (
             Vote(vote.document_id, vote.persona_id, vote.sample, NO_YES[label in vote.labels])
-            for vote in votes
+            for vote in readable
             if vote.labels is not None
         )
         ballots = ballots_of(document_ids, binary, NO_YES, correlation=correlation)
-        columns.append(function(ballots)[:, 1])
+        columns.append(vote_method(ballots)[:, 1])
     return np.stack(columns, 1)
 
 

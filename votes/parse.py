@@ -74,10 +74,19 @@ def parse(text: str, labels: list[str], *, truncated: bool = False) -> Parsed:
 
 
 def to_set_vote(completion: Completion, labels: list[str]) -> SetVote:
-    """The vote in a completion of a multi task; an error row becomes a vote without labels."""
+    """The vote in a completion of a multi task, with its probabilities where each label was read by itself.
+
+    An error row becomes a vote without labels, and so does an answer that has not one probability for each label.
+    """
     if completion.error_kind is not None or completion.text is None:
         return SetVote(*completion.key, labels=None, unparsable=f"error: {completion.error_kind}")
-    return SetVote(*completion.key, *parse_set(completion.text, labels, truncated=completion.finish_reason == "length"))
+    parsed = parse_set(completion.text, labels, truncated=completion.finish_reason == "length")
+    if completion.choice_logprobs is None or parsed.labels is None:
+        return SetVote(*completion.key, *parsed)
+    probabilities = tuple(map(math.exp, completion.choice_logprobs))
+    if len(probabilities) != len(labels) or not all(0 <= each <= 1 + 1e-6 for each in probabilities):
+        return SetVote(*completion.key, labels=None, unparsable="not one probability per label")
+    return SetVote(*completion.key, *parsed, probabilities=tuple(min(each, 1.0) for each in probabilities))
 
 
 def parse_set(text: str, labels: list[str], *, truncated: bool = False) -> ParsedSet:

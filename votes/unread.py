@@ -5,6 +5,7 @@ from collections.abc import Iterable
 
 from xpoll.core.records import AnyRecord, SetVote, Vote
 
+_WRITTEN = "the engine cannot be read and wrote one list: such a vote has no probabilities (docs/decisions.md)"
 _MENDS = {
     "truncated": "panel.max_tokens is too short: leave it out or raise it, and poll into another job.run_folder",
     "error: context_length": "text and answer do not fit into the model's context: see engine.vllm.max_model_len",
@@ -35,3 +36,14 @@ def unread_line(votes: Iterable[AnyRecord]) -> str | None:
     more = sum(count for _, count in commonest[_MOST_REASONS:])
     mend = _MENDS.get(commonest[0][0], _LOOK)
     return f"{reasons.total()} of {number} answers have no label: {named}{f', {more} others' if more else ''} -> {mend}"
+
+
+def written_line(votes: Iterable[AnyRecord]) -> str | None:
+    """How many answers are a written list of labels where each label was to be read; None where there is none.
+
+    Args:
+        votes: The answers of a panel whose `answer` is "read".
+    """
+    readable = [vote for vote in votes if isinstance(vote, SetVote) and vote.labels is not None]
+    written = sum(vote.probabilities is None for vote in readable)
+    return f"{written} of {len(readable)} answers: {_WRITTEN}" if written else None

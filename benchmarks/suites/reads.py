@@ -21,7 +21,9 @@ import numpy as np
 from xpoll.benchmarks.runner.records import Parameters, Record, alternating
 from xpoll.benchmarks.runner.subprocess_call import call_in_subprocess
 from xpoll.benchmarks.workloads.example_job import example_config, example_prompts
+from xpoll.benchmarks.workloads.label_questions import measure_questions, question_config
 from xpoll.benchmarks.workloads.labelled_sets import examples_of, labelled_set
+from xpoll.benchmarks.workloads.nlu_plus_plus import nlu_plus_plus
 from xpoll.benchmarks.workloads.teacher_forced import teacher_forced
 from xpoll.benchmarks.workloads.teachers_run import measure_teachers
 from xpoll.benchmarks.workloads.trace_shares import trace_shares
@@ -177,11 +179,36 @@ def accuracy(parameters: Parameters) -> Record:
     return {"records": records}
 
 
+def questions(parameters: Parameters) -> Record:
+    """Every intent of NLU++ read by itself: what a label costs, and the sets with and without the model's yes-bias."""
+    try:
+        rows = nlu_plus_plus(
+            parameters["data"], parameters["question_split"], rows=parameters["question_rows"], seed=parameters["seed"]
+        )
+    except ConfigError as error:
+        say(f"questions are left out: {error}")
+        return {"records": []}
+    config = question_config(rows, model=parameters["model"], personas=parameters["question_personas"])
+    (device,) = find_devices("cpu", 1)
+    with asyncio.Runner() as runner:
+        backend = runner.run(_started(parameters))
+
+        def answered(prompts: Sequence[Prompt]) -> list[Completion]:
+            runner.run(_answered(backend, prompts[:1]))  # what is compiled at first use
+            runner.run(backend.forget_prefixes())
+            return runner.run(_answered(backend, prompts))
+
+        records = list(measure_questions(config, rows, device, answered))
+        backend.stop()
+    return {"records": records}
+
+
 PARTS: dict[str, Callable[[Parameters], Record]] = {
     "rate": rate,
     "profile": profile,
     "exact": exact,
     "accuracy": accuracy,
+    "questions": questions,
 }
 
 

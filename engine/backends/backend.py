@@ -53,6 +53,9 @@ class Backend(Protocol):
     async def answer(self, prompt: Prompt) -> Completion:
         """The completion of one prompt; a prompt that cannot be answered ends as an error row.
 
+        One that asks about each label by itself (`prompt.answer.questions`) takes `prompt.wordings()`, each read by
+        itself, or `prompt.in_words()`, which is any prompt to a backend that writes its answers.
+
         Raises:
             EngineDeadError: the engine is gone, and with it every prompt in flight.
         """
@@ -73,7 +76,7 @@ IN_WORDS: tuple[AnswerForm, ...] = ("label", "read", "chain_of_thought")
 ANY_FORM: tuple[AnswerForm, ...] = (*IN_WORDS, "match")
 
 
-def _any_device(_: EngineConfig) -> bool:
+def _any(_: EngineConfig) -> bool:
     return True
 
 
@@ -88,6 +91,7 @@ class BackendSpec:
         has_kv_cache: Whether it generates with a KV cache: the model must leave room for one in a device's memory, and
             prefixes that prompts share are computed once.
         answers: Forms of an answer that it can give, as `panel.answer` names them.
+        reads: Whether it tells how likely each label of a "read" is, however many there are; else it writes an answer.
         runs_here: False if it computes on other machines: it takes no device, and one worker carries all requests.
         runs_model: False if no model computes anywhere, so that there is no energy to measure.
         invents_devices: Whether `engine.replicas` may be more than the devices of the machine, because none is used.
@@ -101,11 +105,12 @@ class BackendSpec:
     needs_model: bool = False
     has_kv_cache: bool = False
     answers: tuple[AnswerForm, ...] = IN_WORDS
+    reads: Callable[[EngineConfig], bool] = _any
     runs_here: bool = True
     runs_model: bool = True
     invents_devices: bool = False
     serves: bool = False
-    takes_gpus: Callable[[EngineConfig], bool] = _any_device
+    takes_gpus: Callable[[EngineConfig], bool] = _any
     usual_start_s: float | None = None
 
 

@@ -23,6 +23,14 @@ def _vllm(settings: BackendSettings) -> Backend:
     return imported(f"{_HERE}.vllm.in_process:VllmBackend")(settings)
 
 
+def _vllm_reads(config: EngineConfig) -> bool:
+    return not config.server_command
+
+
+def _nothing_is_read(_: EngineConfig) -> bool:
+    return False
+
+
 def _vllm_takes_gpus(config: EngineConfig) -> bool:
     return bool(config.server_command) or vllm_takes_gpus()
 
@@ -39,7 +47,13 @@ def _torch_takes_gpus(_: EngineConfig | None = None) -> bool:
 BACKENDS: dict[str, BackendSpec] = {
     # Measured: a start takes 25 to 60 s with a 135M model on two cores.
     "vllm": BackendSpec(
-        _vllm, needs_model=True, has_kv_cache=True, serves=True, takes_gpus=_vllm_takes_gpus, usual_start_s=40.0
+        _vllm,
+        needs_model=True,
+        has_kv_cache=True,
+        reads=_vllm_reads,
+        serves=True,
+        takes_gpus=_vllm_takes_gpus,
+        usual_start_s=40.0,
     ),
     "replay": BackendSpec(
         imported(f"{_HERE}.replay:ReplayBackend"),
@@ -50,6 +64,7 @@ BACKENDS: dict[str, BackendSpec] = {
     "openai": BackendSpec(
         imported(f"{_HERE}.openai.backend:OpenAIBackend"),
         options_in(f"{_HERE}.openai.backend:OpenAIOptions"),
+        reads=_nothing_is_read,
         runs_here=False,
         serves=True,
     ),

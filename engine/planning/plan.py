@@ -7,7 +7,8 @@ from typing import Any, NamedTuple
 
 from xpoll.core.config import EngineConfig
 from xpoll.core.files import read_json
-from xpoll.core.records import AnswerSchema, Prompt
+from xpoll.core.questions import YES_NO
+from xpoll.core.records import Prompt
 from xpoll.core.results import Part, Result, read_result
 from xpoll.engine.backends.registry import device_kind, spec_of
 from xpoll.engine.devices.find import Device, find_intel_gpus, left_out
@@ -30,7 +31,7 @@ ELSEWHERE = Device("xpu", 0, "a node of the cluster")
 
 
 class PredictedTokens(Part):
-    """Of one order of prompts, per prompt, from the first documents."""
+    """Of one order of prompts, per prompt, from the first documents; of prompts with questions, per question."""
 
     prompt_tokens_each: float
     computed_tokens_each: float
@@ -60,8 +61,8 @@ class Plan(Result):
     max_in_flight: int
     answer_max_tokens: int | None
     requests_per_read: int | None = None
-    """At most, where answers are read: one, unless labels have several tokens. Predicted tokens are those of the
-    first."""
+    """At most, where answers are read: one, unless labels have several tokens, or each label is a question of its own.
+    Predicted tokens are those of the first request of each question. None where the engine writes answers instead."""
     prompt_order: str
     prompt_order_reason: str
     tokens_counted_by: str | None
@@ -79,7 +80,10 @@ class Plan(Result):
 
     @property
     def uncached_tokens_per_label(self) -> float | None:
-        """Prompt tokens to compute per text in the chosen order, at most; None where it is not predicted."""
+        """Prompt tokens to compute per text in the chosen order, at most; None where it is not predicted.
+
+        Where each label is a question of its own, per text and label.
+        """
         predicted = self.predicted.get(self.prompt_order)
         return round(predicted.computed_tokens_each * self.prompts / self.to_settle, 1) if predicted else None
 
@@ -132,7 +136,9 @@ def make_plan(
         devices: Where engines will run; empty where only the cluster knows.
         chosen: The order, where it is already decided, e.g. by the run that is resumed.
     """
-    samples = {order: list(_sample(each)) for order, each in prompts.items()}
+    reads = spec_of(config.backend).reads(config)
+    as_asked = {order: each if reads else (prompt.in_words() for prompt in each) for order, each in prompts.items()}
+    samples = {order: list(_sample(each)) for order, each in as_asked.items()}
     first = next((document[0] for document in next(iter(samples.values()))), None)
     cache = counted_by = shape = None
     vllm = config.table("vllm")
@@ -142,13 +148,15 @@ def make_plan(
         shape, where = shape_of(config.model), devices[0] if devices else ELSEWHERE
         cache = cache_of(shape, engine_options(vllm, where), where)
         for name, sample in samples.items():
-            tokens, counted_by = _tokens(sample, config.model)
+            requests = [[_each_question(prompt) for prompt in document] for document in sample]
+            asked = [[request for prompt in document for request in prompt] for document in requests]
+            tokens, counted_by = _tokens(asked, config.model)
             predictions[name] = predict_cache_hits(
-                sample_of(tokens, [[_contents(prompt)[:-1] for prompt in document] for document in sample]),
+                sample_of(tokens, [[_contents(request)[:-1] for request in document] for document in asked]),
                 cache,
                 documents=documents,
                 repeats=asked_each / len(sample[0]),
-                output_tokens=first.sampling.max_tokens or UNKNOWN_ANSWER_TOKENS,
+                output_tokens=_most_answer_tokens(first),
                 workers=max(1, len(devices)),
             )
     order, reason = _settled(chosen, _preferred(samples, predictions, config.backend))
@@ -167,7 +175,7 @@ def make_plan(
         replicas=len(devices) or None,
         max_in_flight=config.max_in_flight,
         answer_max_tokens=first.sampling.max_tokens if first else None,
-        requests_per_read=_requests_per_read(first.answer, config) if first else None,
+        requests_per_read=_requests_per_read(first, config) if first else None,
         prompt_order=order,
         prompt_order_reason=reason,
         tokens_counted_by=counted_by,
@@ -180,11 +188,24 @@ def make_plan(
     )
 
 
-def _requests_per_read(answer: AnswerSchema, config: EngineConfig) -> int | None:
+def _requests_per_read(first: Prompt, config: EngineConfig) -> int | None:
+    answer = first.answer
     if not answer.read or not spec_of(config.backend).needs_model:
         return None
-    tree = tree_of_labels(answer.choices, config.model)
-    return tree.most_requests if tree else None
+    tree = tree_of_labels(YES_NO if answer.questions else answer.choices, config.model)
+    return tree.most_requests * len(first.wordings()) if tree else None
+
+
+def _each_question(prompt: Prompt) -> list[Prompt]:
+    """The requests of a prompt, each as a prompt of its own."""
+    if prompt.answer.questions is None:
+        return [prompt]
+    return [prompt._replace(messages=messages) for messages in prompt.wordings()]
+
+
+def _most_answer_tokens(prompt: Prompt) -> int:
+    """Of one request."""
+    return 1 if prompt.answer.questions else prompt.sampling.max_tokens or UNKNOWN_ANSWER_TOKENS
 
 
 def _left_out(config: EngineConfig, devices: Sequence[Device]) -> list[str]:
@@ -210,15 +231,18 @@ def _rate(
 ) -> RateBound | None:
     if not devices:
         return None
-    tokens = _each(prediction, first)
-    return rate_bound(model, shape, vllm, devices, prompts=prediction.prompts, tokens=tokens)
+    bound = rate_bound(model, shape, vllm, devices, prompts=prediction.prompts, tokens=_each(prediction, first))
+    if bound.prompts_per_s is None or not first.answer.questions:
+        return bound
+    # What was counted are requests, one for each question of a prompt.
+    return bound.model_copy(update={"prompts_per_s": round(bound.prompts_per_s / len(first.wordings()), 3)})
 
 
 def _each(prediction: Prediction, first: Prompt) -> TokensEach:
     return TokensEach(
         computed=prediction.computed_tokens / prediction.prompts,
         prompt=prediction.prompt_tokens / prediction.prompts,
-        answer=first.sampling.max_tokens or UNKNOWN_ANSWER_TOKENS,
+        answer=_most_answer_tokens(first),
     )
 
 
@@ -230,7 +254,7 @@ def _sample(prompts: Iterable[Prompt]) -> Iterator[list[Prompt]]:
         if seen >= SAMPLE_PROMPTS and number >= SAMPLE_DOCUMENTS:
             return
         document = {_contents(prompt): prompt for prompt in group}
-        seen += len(document)
+        seen += sum(len(prompt.wordings()) for prompt in document.values())
         yield list(document.values())
 
 

@@ -38,7 +38,7 @@ class Asked(NamedTuple):
     Attributes:
         length: Its tokens.
         prefix: Number of its prefix.
-        shared: Tokens that it shares with the first prompt of the document.
+        shared: Tokens that it shares with an earlier prompt of the document.
     """
 
     length: int
@@ -72,23 +72,45 @@ def sample_of(prompts: Sequence[Sequence[Tokens]], prefix_of: Sequence[Sequence[
     given = prefix_of or [range(len(document)) for document in prompts]
     number: dict[Hashable, int] = {}
     of_prefix: list[list[Tokens]] = []
+    having: list[int] = []  # documents that have each prefix
     documents = []
+    by_all = _shared(document[0] for document in prompts)
     for document, names in zip(prompts, given, strict=True):
+        earlier: _Tree = {}
         asked = []
-        for i, (tokens, name) in enumerate(zip(document, names, strict=True)):
+        for tokens, name in zip(document, names, strict=True):
             if name not in number:
                 number[name] = len(of_prefix)
                 of_prefix.append([])
+                having.append(0)
             of_prefix[number[name]].append(tokens)
-            asked.append(Asked(len(tokens), number[name], _common(document[0], tokens) if i else 0))
+            by_all = min(by_all, _common(document[0], tokens))
+            asked.append(Asked(len(tokens), number[name], _joined(earlier, tokens)))
+        for name in set(names):
+            having[number[name]] += 1
         documents.append(tuple(asked))
-    by_all = _shared(document[0] for document in prompts)
-    by_all = min([by_all, *(asked.shared for document in documents for asked in document[1:])])
-    # A prefix that only one prompt of the sample has cannot be separated from its document: take the others' mean.
-    known = [_shared(each) for each in of_prefix if len(each) > 1 or len(prompts) == 1]
+    # A prefix that only one document of the sample has cannot be separated from it: take the others' mean.
+    can_tell = [number > 1 or len(prompts) == 1 for number in having]
+    known = [_shared(each) for each, told in zip(of_prefix, can_tell, strict=True) if told]
     alone = round(mean(known)) if known else by_all
-    prefixes = [_shared(each) if len(each) > 1 or len(prompts) == 1 else alone for each in of_prefix]
+    prefixes = [_shared(each) if told else alone for each, told in zip(of_prefix, can_tell, strict=True)]
     return Sample(tuple(documents), tuple(prefixes), by_all)
+
+
+_Tree = dict[Hashable, "_Tree"]
+"""The tokens that can follow, each with what can follow it."""
+
+
+def _joined(tree: _Tree, tokens: Tokens) -> int:
+    """How many leading tokens are in the tree already; the others join it."""
+    shared = 0
+    for token in tokens:
+        if token in tree:
+            shared += 1
+        else:
+            tree[token] = {}
+        tree = tree[token]
+    return shared
 
 
 def _shared(prompts: Iterable[Tokens]) -> int:

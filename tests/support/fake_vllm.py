@@ -2,7 +2,7 @@
 
 
 What that version does not know it refuses, as the real one does; what it calls of ours it calls with its
-own parameters. It answers every prompt with the constraint's first choice.
+own parameters. It answers every prompt with the constraint's first choice, with an empty list where it has none.
 """
 
 import abc
@@ -128,7 +128,7 @@ def _llm(record: dict[str, Any], on_start: Start) -> type:
             constraint = getattr(sampling_params, "structured_outputs", None) or getattr(
                 sampling_params, "guided_decoding", None
             )
-            text = constraint.choice[0] if constraint else "free"
+            text = (constraint.choice or ["[]"])[0] if constraint else "free"
             output = SimpleNamespace(text=text, finish_reason="stop", token_ids=[1, 2], logprobs=None)
             yield SimpleNamespace(outputs=[output], num_cached_tokens=None)
 

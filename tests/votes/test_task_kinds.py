@@ -218,7 +218,6 @@ def test_sets_are_scored_whole_and_label_by_label() -> None:
         (ORDINAL, "panel.label_order=permuted", "panel.label_order"),
         (MULTI, "vote.method=calibrated", "vote.method"),
         (MULTI, "panel.logprobs=true", "panel.logprobs"),
-        (MULTI, "panel.answer=read", "knows no panel.answer = 'read': a text may have several labels"),
         (MULTI, "vote.learn_from_review=true", "vote.learn_from_review"),
         (MULTI, "task.kind=mulit", "unknown kind 'mulit' -> did you mean multi?"),
         (ORDINAL, "vote.method=posteror", "unknown method 'posteror' -> did you mean posterior?"),

@@ -60,6 +60,7 @@ def request_body(prompt: Prompt, *, model: str, offers: Offers, n: int = 1) -> d
         offers: The endpoint's features.
         n: Number of answers.
     """
+    prompt = prompt.in_words()
     sampling = prompt.sampling
     body: dict[str, Any] = {
         "model": model,
@@ -133,6 +134,8 @@ def _output_tokens(choices: Sequence[Mapping[str, Any]], total: int) -> list[int
 
 
 def _choice_logprobs(choice: Mapping[str, Any], answer: AnswerSchema) -> dict[str, Any]:
+    if answer.questions:
+        return {"unread_choices": len(answer.choices)}
     content = (choice.get("logprobs") or {}).get("content") or []
     if not content or not answer.logprobs:
         return {}

@@ -2,8 +2,8 @@
 
 Its answers depend on the prompt's key and the seed alone: the same in every process and run, in any order of
 the prompts. Their times follow continuous batching: each step computes the prompts that it admits and one
-token of every running one. Not modelled: shared prefixes, a bound on the prompt tokens of a step, preemption
-(KV cache for the whole answer is reserved when a prompt is admitted).
+token of every running one. Not modelled: prefixes that prompts share, a bound on the prompt tokens of a step,
+preemption (KV cache for the whole answer is reserved when a prompt is admitted).
 
 Completions name their device "simulated:NAME", so that no figure passes for a measured one.
 """
@@ -18,6 +18,7 @@ from pathlib import Path
 
 from xpoll.core.config_file import checked_section
 from xpoll.core.errors import EngineError
+from xpoll.core.questions import fitting
 from xpoll.core.records import Completion, Prompt
 from xpoll.engine.backends.backend import BackendSettings, EngineDeadError, Load
 from xpoll.engine.backends.simulated.draws import (
@@ -25,6 +26,7 @@ from xpoll.engine.backends.simulated.draws import (
     draw_choice,
     draw_length,
     draw_text,
+    draw_yes_logprobs,
     drawn_logprobs,
     draws,
     json_text,
@@ -114,17 +116,25 @@ class SimulatedBackend:
         prompt_tokens = 0
         for message in prompt.messages:
             prompt_tokens += len(message["content"])
-        prompt_tokens = max(1, prompt_tokens // 4)
+        prompt_tokens = computed = max(1, prompt_tokens // 4)
         output_tokens = draw_length(prompt, options, length)
-        refusal = self._refusal(prompt, prompt_tokens + output_tokens, fails)
+        if schema.questions:  # all share the prompt, and each has one token of answer
+            own_tokens = sum(max(1, len(question) // 4) for question in schema.questions.each)
+            computed += own_tokens
+            prompt_tokens = own_tokens + len(schema.choices) * prompt_tokens
+        refusal = self._refusal(prompt, computed + output_tokens, fails)
         if self._hung or (refusal is None and (self._time_scale or document_id in self._faulty)):
-            latency_s = await self._through_batch(document_id, prompt_tokens, output_tokens)
+            latency_s = await self._through_batch(document_id, computed, output_tokens)
         elif refusal is not None:
             return refusal
         else:
             self._num_answers += 1
         logprobs = None
-        if not schema.choices:
+        if schema.questions:
+            answer_id = f"{document_id}\x1f{persona_id}\x1f{sample}"
+            logprobs = draw_yes_logprobs(document_id, answer_id, schema.choices, options.seed, options.agreement)
+            text = fitting(schema.choices, logprobs)
+        elif not schema.choices:
             text = "{}" if schema.json_schema is not None else draw_text(output_tokens, other)
         else:
             truth = true_choice(document_id, schema.choices, options.seed)
@@ -139,7 +149,8 @@ class SimulatedBackend:
             text=text,
             finish_reason="stop",
             prompt_tokens=prompt_tokens,
-            output_tokens=output_tokens,
+            cached_prompt_tokens=prompt_tokens - computed,
+            output_tokens=len(schema.choices) if schema.questions else output_tokens,
             choice_logprobs=logprobs,
             worker=self._settings.worker,
             device=self._device,

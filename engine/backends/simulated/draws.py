@@ -101,6 +101,30 @@ def draw_choice(choices: tuple[str, ...], truth: str, agreement: float, agrees: 
     return others[other % len(others)]
 
 
+FITTING_SHARE = 0.25
+"""Probability that a choice is in the hidden true set of a document, where each choice is asked about by itself."""
+
+
+def draw_yes_logprobs(
+    document_id: str, answer_id: str, choices: tuple[str, ...], seed: int, agreement: float
+) -> tuple[float, ...]:
+    """Natural logarithms of P(yes), one per choice: `agreement` or the rest, as drawn for each choice by itself.
+
+    Args:
+        document_id: Decides, with the seed, which choices are in the hidden true set.
+        answer_id: Decides, with the seed, which answers agree with it.
+        choices: The choices.
+        seed: Another seed draws other sets and answers.
+        agreement: Probability that the likelier of yes and no is right.
+    """
+    found = []
+    for choice in choices:
+        fits = draws(f"fits\x1f{seed}\x1f{document_id}\x1f{choice}")[0] < FITTING_SHARE * 2**32
+        agrees = draws(f"yes\x1f{seed}\x1f{answer_id}\x1f{choice}")[0] < agreement * 2**32
+        found.append(math.log(max(agreement if fits == agrees else 1 - agreement, LEAST_PROBABILITY)))
+    return tuple(found)
+
+
 @lru_cache(maxsize=256)
 def drawn_logprobs(choices: tuple[str, ...], truth: str, agreement: float) -> tuple[float, ...]:
     """Natural logarithms of the distribution that `draw_choice` draws from, one per choice."""

@@ -13,7 +13,8 @@ from xpoll.core.control_tokens import messages_without_control_tokens
 from xpoll.core.environment import computes_bf16
 from xpoll.core.errors import EngineError
 from xpoll.core.models import resolve_model
-from xpoll.core.records import Completion, Prompt
+from xpoll.core.questions import YES_NO, fitting
+from xpoll.core.records import AnswerSchema, Completion, Message, Prompt
 from xpoll.engine.backends.backend import BackendSettings, EngineDeadError, Load
 from xpoll.engine.backends.choice_logprobs import NUM_ALTERNATIVES, answer_logprobs
 from xpoll.engine.backends.openai.chat_api import fold_system
@@ -175,12 +176,15 @@ class VllmBackend:
                 **outcome,
             )
 
+        reads = prompt.answer.read and versions.reads_tokens()
+        asked = prompt if reads else prompt.in_words()
         try:
-            rendered = self._rendered(prompt)
-            token_ids = self._encode(rendered)
+            rendered = [self._rendered(asked, messages) for messages in asked.wordings()]
+            requests = [self._encode(text) for text in rendered]
         except Exception as error:  # a prompt that the template or tokenizer refuses is an error row
             return end(error_kind="template", error=f"{type(error).__name__}: {error}")
-        max_tokens = prompt.sampling.max_tokens
+        token_ids = max(requests, key=len)
+        max_tokens = 1 if asked.answer.questions else asked.sampling.max_tokens
         if len(token_ids) + (max_tokens or 1) > self._context:
             return end(
                 prompt_tokens=len(token_ids),
@@ -190,9 +194,11 @@ class VllmBackend:
         try:
             if not self.seed_is_safe and (problem := seed_problem(prompt, self._settings.device)) is not None:
                 raise ValueError(problem)
-            if prompt.answer.read and versions.reads_tokens():
-                return end(**_answer_read(await self._reader(prompt, rendered).read(token_ids), prompt.answer.choices))
-            params = sampling_params(prompt, max_tokens or self._context - len(token_ids))
+            if reads:
+                # All at once: what requests share is computed with the first of them.
+                reader = self._reader(prompt, rendered[0])
+                return end(**_answer_read(await asyncio.gather(*map(reader.read, requests)), prompt.answer))
+            params = sampling_params(asked, max_tokens or self._context - len(token_ids))
             output = await self._generate(token_ids, params)
         except versions.request_errors() as error:  # vLLM refuses this request and keeps running
             return end(prompt_tokens=len(token_ids), error_kind="refused", error=str(error))
@@ -203,13 +209,14 @@ class VllmBackend:
             prompt_tokens=len(token_ids),
             cached_prompt_tokens=output.num_cached_tokens or 0,
             output_tokens=len(answer.token_ids),
-            **(_choice_logprobs(answer, prompt) if prompt.answer.logprobs else {}),
+            unread_choices=len(prompt.answer.choices) if prompt.answer.questions else None,
+            **(_choice_logprobs(answer, asked) if asked.answer.logprobs else {}),
         )
 
     def _reader(self, prompt: Prompt, rendered: str) -> Reader:
-        """The reader of a prompt's labels; raises ValueError where the model cannot tell them apart."""
+        """The reader of a prompt's labels, or of yes and no; raises ValueError where it cannot tell them apart."""
         tail = rendered[max((found.end() for found in self._marks.finditer(rendered)), default=0) :]
-        choices = prompt.answer.choices
+        choices = YES_NO if prompt.answer.questions else prompt.answer.choices
         if (choices, tail) not in self._readers:
             named = [label for label in choices for mark in self._control if mark in label]
             if named:
@@ -230,10 +237,14 @@ class VllmBackend:
 
     def token_ids(self, prompt: Prompt) -> list[int]:
         """The tokens of a prompt as the engine gets them."""
-        return self._encode(self._rendered(prompt))
+        return self.token_ids_of(prompt)[0]
 
-    def _rendered(self, prompt: Prompt) -> str:
-        messages = fold_system(prompt.messages) if self._fold_system else prompt.messages
+    def token_ids_of(self, prompt: Prompt) -> list[list[int]]:
+        """The tokens of each request that a read of a prompt takes: several where it has questions."""
+        return [self._encode(self._rendered(prompt, messages)) for messages in prompt.wordings()]
+
+    def _rendered(self, prompt: Prompt, messages: Sequence[Message]) -> str:
+        messages = fold_system(messages) if self._fold_system else messages
         text: str = self._tokenizer.apply_chat_template(
             messages_without_control_tokens(messages, self._control),
             add_generation_prompt=True,
@@ -344,16 +355,22 @@ def sampling_params(prompt: Prompt, max_tokens: int) -> Any:
     )
 
 
-def _answer_read(read: Read, choices: Sequence[str]) -> dict[str, Any]:
-    """The fields of a Completion; its text is the likeliest choice."""
+def _answer_read(reads: Sequence[Read], answer: AnswerSchema) -> dict[str, Any]:
+    """The fields of a Completion; its text is the likeliest choice, or the list of those that fit."""
+    if answer.questions:
+        logprobs = tuple(read.logprobs[0] for read in reads)
+        text = fitting(answer.choices, logprobs)
+    else:
+        logprobs = reads[0].logprobs
+        text = answer.choices[logprobs.index(max(logprobs))]
     return {
-        "text": choices[read.logprobs.index(max(read.logprobs))],
+        "text": text,
         "finish_reason": "stop",
-        "prompt_tokens": read.prompt_tokens,
-        "cached_prompt_tokens": read.cached_tokens,
-        "output_tokens": read.output_tokens,
-        "choice_logprobs": read.logprobs,
-        "unread_choices": read.unread,
+        "prompt_tokens": sum(read.prompt_tokens for read in reads),
+        "cached_prompt_tokens": sum(read.cached_tokens for read in reads),
+        "output_tokens": sum(read.output_tokens for read in reads),
+        "choice_logprobs": logprobs,
+        "unread_choices": sum(read.unread for read in reads),
     }
 
 

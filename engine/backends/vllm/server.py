@@ -124,9 +124,10 @@ class VllmServerBackend:
     async def _outcome(self, prompt: Prompt) -> dict[str, Any]:
         if (problem := seed_problem(prompt, self._settings.device)) is not None:
             return {"error_kind": "refused", "error": problem}
-        messages = fold_system(prompt.messages) if self._fold_system else prompt.messages
-        prompt = prompt._replace(messages=tuple(messages_without_control_tokens(messages, self._control)))
-        body = request_body(prompt, model=self._settings.model, offers=Offers())
+        asked = prompt.in_words()
+        messages = fold_system(asked.messages) if self._fold_system else asked.messages
+        asked = asked._replace(messages=tuple(messages_without_control_tokens(messages, self._control)))
+        body = request_body(asked, model=self._settings.model, offers=Offers())
         try:
             status, response = await self._post("/v1/chat/completions", body)
         except aiohttp.ClientError as error:

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from xpoll.core.questions import Questions
 from xpoll.core.records import AnswerSchema, Prompt, Sampling
 from xpoll.engine.backends.openai.chat_api import Offers, completion_fields, error_message, fold_system, request_body
 
@@ -137,3 +138,15 @@ def test_the_system_message_is_folded_into_the_first_turn() -> None:
     system, user = {"role": "system", "content": "You are."}, {"role": "user", "content": "Text"}
     assert fold_system([system, user]) == [{"role": "user", "content": "You are.\n\nText"}]
     assert fold_system([user]) == [user]
+
+
+def test_an_endpoint_is_asked_all_questions_as_one_and_its_row_says_that_no_probability_was_read() -> None:
+    listed = json.dumps({"type": "array", "items": {"enum": ["good", "bad"]}})
+    questions = Questions(("Good?", "Bad?"), "Which of good, bad?")
+    asked = AnswerSchema(("good", "bad"), listed, logprobs=True, read=True, questions=questions)
+    body = request_body(prompt(asked), model="m", offers=Offers())
+    assert body["messages"] == [{"role": "user", "content": "hello\n\nWhich of good, bad?"}]
+    assert body["structured_outputs"] == {"json": json.loads(listed)}
+    assert "logprobs" not in body
+    (fields,) = completion_fields(response({"message": {"content": '["bad"]'}}), asked)
+    assert (fields["text"], fields["unread_choices"], fields.get("choice_logprobs")) == ('["bad"]', 2, None)

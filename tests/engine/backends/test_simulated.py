@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 import pytest
 
 from xpoll.core.errors import ConfigError, EngineError
+from xpoll.core.questions import Questions
 from xpoll.core.records import AnswerSchema, Prompt, Sampling
 from xpoll.engine.backends.backend import BackendSettings
 from xpoll.engine.backends.simulated.backend import SimulatedBackend
@@ -322,3 +323,22 @@ def test_a_read_names_its_likeliest_choice_and_generates_one_token() -> None:
         assert answer.choice_logprobs is not None
         assert answer.text == LABELS[answer.choice_logprobs.index(max(answer.choice_logprobs))]
         assert answer.output_tokens == 1
+
+
+def test_each_choice_that_is_asked_about_by_itself_has_a_probability_of_its_own() -> None:
+    questions = Questions(tuple(f"Is it {label}?" for label in LABELS), "Which?")
+    schema = AnswerSchema(LABELS, '{"type": "array"}', logprobs=True, read=True, questions=questions)
+    prompts = [make_prompt(f"d{i}")._replace(answer=schema, persona_id=f"p{k}") for i in range(200) for k in range(2)]
+    found = answers(prompts, agreement=0.8, time_scale=0)
+    assert [each.text for each in answers(prompts, agreement=0.8, time_scale=0)] == [each.text for each in found]
+    yes = [[math.exp(value) for value in each.choice_logprobs] for each in found]
+    assert {round(value, 6) for row in yes for value in row} == {0.8, 0.2}
+    assert [json.loads(each.text) for each in found] == [
+        [label for label, value in zip(LABELS, row, strict=True) if value > 0.5] for row in yes
+    ]
+    sizes = Counter(len(json.loads(each.text)) for each in found)
+    assert set(sizes) == {0, 1, 2, 3}, "a set may have any size"
+    agree = [a == b for one, other in zip(yes[::2], yes[1::2], strict=True) for a, b in zip(one, other, strict=True)]
+    assert 0.6 < sum(agree) / len(agree) < 0.76, "two personas agree where both are right or both wrong: 0.68"
+    assert all(each.output_tokens == 3 for each in found)
+    assert all(each.prompt_tokens - each.cached_prompt_tokens == PROMPT_TOKENS + 9 for each in found)

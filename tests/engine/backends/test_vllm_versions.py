@@ -17,6 +17,7 @@ from tests.support.fake_machine import build, no_longer_answers
 from tests.support.fake_vllm import install
 from tests.support.record_vllm import FILE, record, recorded
 from xpoll.core.errors import EngineError
+from xpoll.core.questions import Questions
 from xpoll.core.records import AnswerSchema, Completion, Message, Prompt, Sampling
 from xpoll.engine.backends.backend import BackendSettings
 from xpoll.engine.backends.vllm.in_process import VllmBackend, default_options
@@ -71,6 +72,18 @@ def test_a_version_starts_constrains_answers_and_reports_its_queue(
     counted_apart = "num_skipped_waiting_reqs" in VERSIONS[version]["scheduler_stats"]
     assert load == (2, 4 if counted_apart else 2, 0.5)
     backend.stop()
+
+
+def test_a_version_that_cannot_be_read_writes_the_list_and_the_row_says_so(
+    model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    install(monkeypatch, VERSIONS["0.15.1"])
+    questions = Questions(("Good?", "Bad?", "Neither?"), "Which of them?")
+    schema = AnswerSchema(("a", "b", "c"), '{"type": "array"}', logprobs=True, read=True, questions=questions)
+    answer = asyncio.run(_started_and_asked(backend_of(model, max_model_len=512), prompt(schema)))
+    assert answer.error is None
+    assert (answer.unread_choices, answer.choice_logprobs) == (3, None)
+    assert answer.prompt_tokens == len("Is it good?\n\nWhich of them?"), "the fake's tokens are characters"
 
 
 @pytest.mark.parametrize("version", VERSIONS)

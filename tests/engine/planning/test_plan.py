@@ -8,6 +8,7 @@ import pytest
 
 from tests.support.tiny import make_tiny_llama
 from xpoll.core.config import EngineConfig
+from xpoll.core.questions import Questions
 from xpoll.core.records import AnswerSchema, Message, Prompt, Sampling
 from xpoll.engine.devices.find import Device
 from xpoll.engine.planning import model_shape
@@ -175,3 +176,41 @@ def test_an_intel_gpu_s_kv_cache_is_what_weights_leave(tmp_path: Path) -> None:
     assert cache(model, MAX_1550, **half) == (64, (32 * 2**30 - 1_000_000) // (token_bytes * 64), True)
     assert cache(model, Device("xpu", 0, "another GPU"), **half).num_blocks is None
     assert cache(model, MAX_1550, tensor_parallel_size=2).num_blocks is None
+
+
+def asked_about_each(documents: int, labels: int) -> list[Prompt]:
+    questions = Questions(tuple(f"Label: {number:02}. Yes?" for number in range(labels)), "Which of them? A list.")
+    names = tuple(f"{number:02}" for number in range(labels))
+    answer = AnswerSchema(names, '{"type": "array"}', logprobs=True, read=True, questions=questions)
+    return [prompt_of(d, 0, ["p" * 400, f"{d}" * 400])._replace(answer=answer) for d in range(documents)]
+
+
+def test_each_question_is_a_request_that_shares_the_text(tmp_path: Path) -> None:
+    """One token a byte: a text is computed once, and each label costs its question and what its block holds."""
+    config = EngineConfig(model=str(make_tiny_llama(tmp_path / "tiny")))
+    prompts = {"persona_first": asked_about_each(6, 20)}
+    planned = make_plan(prompts, documents=6, asked_each=1, config=config, devices=[CPU])
+    assert planned.prompts == 6
+    assert planned.requests_per_read == 20 * 4, "at most: what follows on nothing, y, ye and n"
+    shared = 400 + 400
+    own = round(planned.predicted["persona_first"].prompt_tokens_each) - shared
+    each = planned.uncached_tokens_per_label
+    assert each is not None
+    assert own <= each <= own + 32 + shared / 20
+    alone = make_plan(
+        {"persona_first": asked_about_each(6, 1)}, documents=6, asked_each=1, config=config, devices=[CPU]
+    )
+    assert alone.uncached_tokens_per_label is not None
+    assert each < alone.uncached_tokens_per_label / 4
+
+
+def test_an_engine_that_writes_is_planned_with_one_request(tmp_path: Path) -> None:
+    model = str(make_tiny_llama(tmp_path / "tiny"))
+    prompts = {"persona_first": asked_about_each(6, 20)}
+    written = EngineConfig(model=model, server_command=["vllm", "serve"])
+    planned = make_plan(prompts, documents=6, asked_each=1, config=written, devices=[CPU])
+    assert planned.requests_per_read is None
+    read = make_plan(prompts, documents=6, asked_each=1, config=EngineConfig(model=model), devices=[CPU])
+    each = planned.predicted["persona_first"].prompt_tokens_each
+    longer = len("Which of them? A list.") - len("Label: 00. Yes?")
+    assert each == read.predicted["persona_first"].prompt_tokens_each + longer

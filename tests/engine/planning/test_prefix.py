@@ -154,3 +154,26 @@ def test_more_wordings_need_more_of_the_cache() -> None:
     assert few.cached_tokens <= simulated(prompts, block=16, num_blocks=blocks)
     one_wording, _ = worded(1, 24)
     assert predict_cache_hits(sample_of(one_wording), Cache(16, blocks), documents=24).fits
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    personas=st.lists(st.integers(1, 40), min_size=1, max_size=4),
+    documents=st.lists(st.integers(1, 60), min_size=1, max_size=5),
+    questions=st.lists(st.integers(1, 12), min_size=2, max_size=6),
+    block=st.integers(1, 16),
+    text_first=st.booleans(),
+)
+def test_questions_about_a_text_share_it_with_those_of_the_same_persona(
+    personas: list[int], documents: list[int], questions: list[int], block: int, text_first: bool
+) -> None:
+    prompts: Prompts = []
+    prefix_of = []
+    for d, text in enumerate(documents):
+        parts = [(words(f"v{v}-", persona), words(f"d{d}-", text)) for v, persona in enumerate(personas)]
+        shared = [words("h", 9) + (b + a if text_first else a + b) for a, b in parts]
+        prompts.append([each + words(f"q{q}-", asked) for each in shared for q, asked in enumerate(questions)])
+        prefix_of.append([0 if text_first else v for v in range(len(personas)) for _ in questions])
+    predicted = predict_cache_hits(sample_of(prompts, prefix_of), Cache(block), documents=len(prompts))
+    assert predicted.prompt_tokens == tokens_in(prompts)
+    assert predicted.cached_tokens == simulated(prompts, block=block)

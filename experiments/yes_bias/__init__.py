@@ -1,0 +1,1 @@
+"""How a model's readiness to say yes is best taken out of labels that are each read by themselves."""
