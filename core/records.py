@@ -65,7 +65,8 @@ class AnswerSchema:
     Without either the answer is free text. With `logprobs` the engine also returns the log-probability
     of each choice. With `read` it generates nothing: it returns the log-probability of each choice as the whole
     answer, and the likeliest one as its text. `descriptions` has one for each choice, empty where there is none; only
-    models that hold the choices against the text read it.
+    models that hold the choices against the text read it. With `must_hold` an answer that the engine cannot be held
+    to is an error row; without, it is free text then, which is parsed strictly.
     """
 
     choices: tuple[str, ...] = ()
@@ -74,6 +75,7 @@ class AnswerSchema:
     logprobs: bool = False
     read: bool = False
     descriptions: tuple[str, ...] = ()
+    must_hold: bool = False
 
 
 class Prompt(NamedTuple):

@@ -12,6 +12,7 @@ from xpoll.core.config import EngineConfig
 from xpoll.core.errors import EngineError
 from xpoll.core.processes import guard_descendants
 from xpoll.core.progress import Waiting
+from xpoll.core.secrets import StruckStream
 from xpoll.engine.backends.backend import BackendSettings
 from xpoll.engine.backends.registry import devices_for
 from xpoll.engine.devices.find import Device, pinning
@@ -77,7 +78,7 @@ def ray_session(config: EngineConfig, *, log: Path) -> Iterator[list[Device]]:
     os.environ.setdefault("RAY_worker_niceness", "0")
     import ray
 
-    with log.open("a", encoding="utf-8") as messages, redirect_stdout(messages):
+    with log.open("a", encoding="utf-8") as messages, redirect_stdout(StruckStream(messages)):
         try:
             if config.address:
                 with Waiting(f"connecting to Ray at {config.address}", usual_s=2):

@@ -13,7 +13,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from xpoll.core.errors import EngineError
+from xpoll.core.errors import UnavailableError, UserError
 from xpoll.core.records import COMPLETION_SCHEMA, Completion, to_table
 from xpoll.engine.journal.journal import Journal
 from xpoll.engine.journal.load_metrics import LoadMetrics
@@ -82,7 +82,8 @@ class Dispatcher:
         """Runs until every document is settled; yields a tally each time that answers became durable.
 
         Raises:
-            EngineError: the first start fails, or no device is left; what was answered is in the journal.
+            UserError: the first start fails, no device is left, or a backend says that the run has to end; what was
+                answered is in the journal.
         """
         while True:
             if self.drain.is_set() and not any(slot.in_flight for slot in self.slots.active.values()):
@@ -171,7 +172,7 @@ class Dispatcher:
         """Waits for replies, makes all of them durable at once, and only then counts them.
 
         Raises:
-            EngineError: the first start fails, or no device is left.
+            UserError: the first start fails, no device is left, or a backend says that the run has to end.
             RunFolderError: the disk is full or read-only.
         """
         import ray
@@ -194,19 +195,21 @@ class Dispatcher:
             else:
                 replies.append((slot, outcome))
         tally = self._record(replies)
+        if ended := next((reply.ended for _, reply in replies if reply.ended is not None), None):
+            raise ended  # after what was answered is durable
         for slot, reason in deaths.values():  # after the replies: answers from before a death are on disk by now
             self._died(slot, reason)
         self._check_timeouts()
         return tally
 
-    def _started(self, slot: Slot, problem: str | None) -> None:
+    def _started(self, slot: Slot, problem: UserError | None) -> None:
         if problem is None:
             slot.starting, slot.last_progress_s, self.slots.ever_ready = False, time.monotonic(), True
             self.slots.ready_s.setdefault(slot.number, slot.last_progress_s)
-        elif self.slots.ever_ready:
-            self._died(slot, problem)
+        elif self.slots.ever_ready and not isinstance(problem, UnavailableError):
+            self._died(slot, str(problem))
         else:
-            raise EngineError(problem)  # no worker was ever ready, so model or config are at fault
+            raise problem  # no worker was ever ready, so model or config are at fault
 
     def _record(self, replies: list[tuple[Slot, WorkerReply]]) -> Tally:
         batches = [reply.answers for _, reply in replies if reply.answers is not None]

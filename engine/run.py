@@ -15,6 +15,7 @@ from xpoll.core.gc_tuning import collecting_seldom
 from xpoll.core.progress import Progress, Waiting
 from xpoll.core.records import Prompt
 from xpoll.core.run_folder import RunFolder
+from xpoll.core.secrets import hide_named
 from xpoll.engine.backends.registry import check_backend, spec_of
 from xpoll.engine.cluster import create_worker, kill_worker, ray_session, shut_down_workers
 from xpoll.engine.devices.find import describe
@@ -71,6 +72,7 @@ def answer_prompts(
         RunFolderError: answers can no longer be written.
     """
     check_backend(config)
+    hide_named(config.backend_options)
     with make_journal(folder.completions, rows_per_part=config.rows_per_part) as journal:
         ledger = Ledger(folder.completions, asked_each=job.asked_each, stop=job.stop)
         if ledger.settled >= job.documents:

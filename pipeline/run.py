@@ -6,6 +6,7 @@ from pathlib import Path
 
 from xpoll.core.config import Config
 from xpoll.core.run_folder import RunFolder, open_run_folder
+from xpoll.core.secrets import StruckFormatter
 from xpoll.pipeline.measure import measured
 from xpoll.pipeline.prepare import prepare
 from xpoll.pipeline.state import is_done, remove_after, removed_after, require_fitting
@@ -58,8 +59,9 @@ def one_step(name: str, config: Config) -> list[Path]:
 
 def log_to(path: Path) -> None:
     """Sends this process's log to a file."""
-    form = "%(asctime)s %(levelname)s %(message)s"
-    logging.basicConfig(filename=path, level=logging.INFO, format=form, force=True)
+    logging.basicConfig(filename=path, level=logging.INFO, force=True)
+    for handler in logging.getLogger().handlers:
+        handler.setFormatter(StruckFormatter("%(asctime)s %(levelname)s %(message)s"))
 
 
 def run_step(name: str, config: Config, folder: RunFolder) -> None:

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple, Protocol
 
 from xpoll.core.config import AnswerForm, EngineConfig, Section
 from xpoll.core.records import Completion, Prompt
+from xpoll.core.secrets import struck
 from xpoll.engine.devices.find import Device
 
 
@@ -41,7 +42,14 @@ class Load(NamedTuple):
 
 
 class EngineDeadError(Exception):
-    """The engine behind a backend is gone; its prompts in flight have no answer."""
+    """The engine behind a backend is gone; its prompts in flight have no answer.
+
+    Args:
+        why: What it died of; secrets in it are struck out.
+    """
+
+    def __init__(self, why: str) -> None:
+        super().__init__(struck(why))
 
 
 class Backend(Protocol):
@@ -53,8 +61,11 @@ class Backend(Protocol):
     async def answer(self, prompt: Prompt) -> Completion:
         """The completion of one prompt; a prompt that cannot be answered ends as an error row.
 
+        It is asked through `engine.answer.answer_of`, which makes what it returns fit the schema.
+
         Raises:
             EngineDeadError: the engine is gone, and with it every prompt in flight.
+            UserError: every other prompt would end alike; the run ends, and this prompt has no row.
         """
 
     def load(self) -> Load | None:

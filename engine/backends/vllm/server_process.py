@@ -22,6 +22,7 @@ import aiohttp
 import psutil
 
 from xpoll.core.errors import EngineError
+from xpoll.core.secrets import struck_bytes
 from xpoll.engine.failures import failure_in, last_error
 
 HOST = "127.0.0.1"
@@ -102,6 +103,7 @@ class VllmServer:
     def _pass_on(self, process: "subprocess.Popen[bytes]") -> None:
         assert process.stdout is not None
         for line in process.stdout:
+            line = struck_bytes(line)
             os.write(self._output, line)
             self._output_tail.append(line.decode(errors="replace").rstrip())
 
