@@ -7,13 +7,14 @@ kills workers becomes error rows. Memory does not grow with the number of docume
 
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from threading import Event
 from typing import Any
 
 import pyarrow as pa
 
-from xpoll.core.errors import UnavailableError, UserError
+from xpoll.core.error_kinds import mend_of
+from xpoll.core.errors import EngineError, UnavailableError, UserError
 from xpoll.core.records import COMPLETION_SCHEMA, Completion, to_table
 from xpoll.engine.journal.journal import Journal
 from xpoll.engine.journal.load_metrics import LoadMetrics
@@ -66,6 +67,7 @@ class Dispatcher:
         limits: Bounds on prompts in flight and on waiting.
         metrics: Records what workers report of queues and tokens.
         drain: Once set, no further document starts; those in flight finish.
+        ends_on: Kinds of error rows of which one ends the run and is not kept.
         calls: Pending calls to workers, each with the slot of its worker.
     """
 
@@ -76,6 +78,7 @@ class Dispatcher:
     limits: Limits
     metrics: LoadMetrics
     drain: Event
+    ends_on: frozenset[str] = frozenset()
     calls: dict[Any, Slot] = field(default_factory=dict, init=False)
 
     def tallies(self) -> Iterator[Tally]:
@@ -194,7 +197,10 @@ class Dispatcher:
                 self._started(slot, outcome)
             else:
                 replies.append((slot, outcome))
+        replies, refusal = without_kinds(replies, self.ends_on)
         tally = self._record(replies)
+        if refusal is not None:
+            raise EngineError(refusal, mend=mend_of("parameter"))
         if ended := next((reply.ended for _, reply in replies if reply.ended is not None), None):
             raise ended  # after what was answered is durable
         for slot, reason in deaths.values():  # after the replies: answers from before a death are on disk by now
@@ -280,3 +286,21 @@ def _batches(rows: list[Completion]) -> list[pa.RecordBatch]:
 def _reason(error: Exception) -> str:
     lines = str(error).strip().splitlines()
     return lines[-1] if lines else type(error).__name__
+
+
+def without_kinds(
+    replies: list[tuple[Slot, WorkerReply]], kinds: frozenset[str]
+) -> tuple[list[tuple[Slot, WorkerReply]], str | None]:
+    """The replies without the error rows of some kinds, and the reason of the first one; None if there is none."""
+    kept: list[tuple[Slot, WorkerReply]] = []
+    reason: str | None = None
+    for slot, reply in replies:
+        batch = reply.answers
+        if kinds and batch is not None and batch["error_kind"].null_count < batch.num_rows:
+            ends = [kind in kinds for kind in batch["error_kind"].to_pylist()]
+            if any(ends):
+                reason = reason or batch["error"][ends.index(True)].as_py()
+                batch = batch.filter(pa.array([not each for each in ends]))
+                reply = replace(reply, answers=batch if batch.num_rows else None)
+        kept.append((slot, reply))
+    return kept, reason

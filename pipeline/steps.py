@@ -15,12 +15,14 @@ from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple, cast
 
 from xpoll.core.config import Config, PromptOrder
-from xpoll.core.errors import ConfigError, RunFolderError
+from xpoll.core.error_kinds import ErrorCounts
+from xpoll.core.errors import ConfigError, EngineError, RunFolderError
 from xpoll.core.files import write_json, write_table
 from xpoll.core.progress import counted, say
 from xpoll.core.records import AnyRecord, Document, stream_records, to_table, with_labels
 from xpoll.core.run_folder import RunFolder
 from xpoll.core.teachers import Teacher, teachers_of
+from xpoll.engine.journal.errors import errors_in
 from xpoll.engine.journal.journal import count_answers, read_completions
 from xpoll.engine.journal.session import is_settled
 from xpoll.engine.planning.plan import read_plan
@@ -51,11 +53,37 @@ def poll(config: Config, folder: RunFolder) -> bool:
             plan.to_settle,
             lambda document_id: asked_of_probe(config) if is_probe(document_id) else config.panel.asked_each,
             StopButAskProbes(rule) if rule else NeverStop(),
+            ONE_ENDS_THE_POLL,
         )
         return answer_prompts(workload, config=config.engine, folder=own)
 
     # One after the other: they may need the same devices.
-    return bool(sum(ask(teacher.config, teacher.folder) for teacher in teachers_of(config)))
+    teachers = teachers_of(config)
+    asked = sum(ask(teacher.config, teacher.folder) for teacher in teachers)
+    for teacher in teachers:
+        say_errors(errors_in(teacher.folder.completions), of=teacher.name)
+    return bool(asked)
+
+
+ONE_ENDS_THE_POLL = frozenset({"parameter"})
+"""Kinds of error rows of which one says that all of a poll would be refused: its prompts have the same parameters."""
+
+
+def say_errors(found: ErrorCounts, *, of: str | None = None) -> None:
+    """Says in one line how many answers are errors, and of what kind.
+
+    Args:
+        found: The errors.
+        of: Name of the teacher, where a job has several.
+
+    Raises:
+        EngineError: all answers are errors; the line is its message.
+    """
+    who = "" if of is None else f"teacher {of}: "
+    if found.errors and found.errors == found.answers:
+        raise EngineError(f"{who}{found.what()}", mend=found.mend())
+    if line := found.line():
+        say(f"{who}{line}")
 
 
 def vote(config: Config, folder: RunFolder) -> bool:
