@@ -72,6 +72,10 @@ class Replica:
             output=output,
         )
         await self._server.start()
+        # Where the job gives the servers a key, clients send it; the key of a server's own stays here.
+        has_key = bool(options.get("api_key"))
+        self._own_headers = [] if has_key else list(self._server.headers.items())
+        self._not_passed = HOP_BY_HOP if has_key else HOP_BY_HOP | {"authorization"}
         connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=2)
         self._session = aiohttp.ClientSession(
             connector=connector, timeout=aiohttp.ClientTimeout(total=None), auto_decompress=False
@@ -82,10 +86,11 @@ class Replica:
         from starlette.responses import StreamingResponse
 
         url = f"{self._server.address}{request.url.path}"
+        headers = [(name, value) for name, value in request.headers.items() if name.lower() not in self._not_passed]
         passed = await self._session.request(
             request.method,
             f"{url}?{request.url.query}" if request.url.query else url,
-            headers=[(name, value) for name, value in request.headers.items() if name.lower() not in HOP_BY_HOP],
+            headers=[*headers, *self._own_headers],
             data=await request.body(),
         )
 

@@ -18,6 +18,7 @@ class RunningServer(VllmServer):
     def __init__(self, address: str, name: str) -> None:
         super().__init__((), name, name, {})
         self.address = address
+        self.headers = {}  # what is in front of them knows their keys
 
     async def is_healthy(self, session: aiohttp.ClientSession) -> bool:
         """Whether it says so within ten seconds."""
