@@ -6,7 +6,7 @@ processes at a third of a dataclass's cost.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, TypeVar
 
@@ -75,7 +75,7 @@ class AnswerSchema:
     logprobs: bool = False
     read: bool = False
     descriptions: tuple[str, ...] = ()
-    must_hold: bool = False
+    must_hold: bool = field(default=False, compare=False)
 
 
 class Prompt(NamedTuple):
