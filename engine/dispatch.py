@@ -134,8 +134,10 @@ class Dispatcher:
             slot.isolated = True  # a document that is not suspected shows whether the device is what kills
             return [probe]
         if self.slots.isolation_queue and not slot.in_flight:
-            slot.isolated, slot.draining = True, False
-            return self.slots.isolation_queue.popleft()
+            slot.draining = False
+            suspects = self.slots.take_suspects(slot)
+            slot.isolated = bool(suspects)
+            return suspects
         if slot.draining:
             return []
         batch: list[Work] = []
