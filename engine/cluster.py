@@ -17,6 +17,7 @@ from xpoll.engine.backends.backend import BackendSettings
 from xpoll.engine.backends.registry import devices_for
 from xpoll.engine.devices.find import Device, pinning
 from xpoll.engine.devices.nodes import cluster_devices
+from xpoll.engine.telemetry import without_usage_reports
 from xpoll.engine.work import StopRule
 from xpoll.engine.worker import WorkerActor
 
@@ -150,7 +151,7 @@ def _start(devices: Sequence[Device]) -> None:
     for name, value in RAY_INTERVALS.items():
         os.environ.setdefault(name, value)
     guard_descendants()
-    with Waiting("starting Ray", usual_s=5):
+    with Waiting("starting Ray", usual_s=5), without_usage_reports():
         ray.init(
             address="local",  # otherwise Ray joins any cluster that runs on this machine
             # A worker on a GPU asks for one core, and must not wait for it where there are more GPUs than cores.
