@@ -86,11 +86,11 @@ class Replica:
         from starlette.responses import StreamingResponse
 
         url = f"{self._server.address}{request.url.path}"
-        headers = [(name, value) for name, value in request.headers.items() if name.lower() not in self._not_passed]
+        asked = [(name, value) for name, value in request.headers.items() if name.lower() not in self._not_passed]
         passed = await self._session.request(
             request.method,
             f"{url}?{request.url.query}" if request.url.query else url,
-            headers=[*headers, *self._own_headers],
+            headers=[*asked, *self._own_headers],
             data=await request.body(),
         )
 
