@@ -21,6 +21,7 @@ _FAILED: dict[str, tuple[str, str]] = {
     "content_filter": ("content_filter", "a content filter withheld the answer"),
 }
 """Finish reason of a request that has no answer, to its kind of error row and the reason."""
+_LONGEST_S = 1e300  # NaN is not less
 _LEAST_LOGPROB = -700.0  # of the likeliest choice: its exponential must not be 0
 
 
@@ -54,6 +55,8 @@ def fitted(answer: object, prompt: Prompt) -> Completion:
         answer: What a backend returned.
         prompt: What it was asked.
     """
+    if type(answer) is Completion and _fits(answer, prompt):
+        return answer
     try:
         if not isinstance(answer, Completion):
             raise _MisfitError(f"the answer is {_named(answer)}, not a Completion")
@@ -68,6 +71,39 @@ def fitted(answer: object, prompt: Prompt) -> Completion:
             error_kind="malformed",
             error=readable(struck(str(error))),
         )
+
+
+_PLAIN = (str, str, int)
+_TYPES = frozenset(
+    (*_PLAIN, str, finish, int, int, int, logprobs, str, str, float, float, type(None), type(None), unread)
+    for finish in (str, type(None))
+    for logprobs in (tuple, type(None))
+    for unread in (int, type(None))
+)
+"""Types of the fields of an answer that is no error."""
+
+
+def _fits(answer: Completion, prompt: Prompt) -> bool:
+    """Whether an answer is no error and fits as it is; the usual case, and told at a third of the cost."""
+    if tuple(map(type, answer)) not in _TYPES or answer[:3] != prompt[:3] or answer.finish_reason in _FAILED:
+        return False
+    _, _, _, text, finish, tokens, cached, output, logprobs, _, _, started_s, latency_s, _, _, unread = answer
+    assert text is not None
+    if not (text.isascii() and (finish is None or finish.isascii()) and without_secrets(text) is text):
+        return False
+    if not (0 <= tokens <= MOST_TOKENS and 0 <= cached <= MOST_TOKENS and 0 <= output <= MOST_TOKENS):
+        return False
+    if not (abs(started_s) < _LONGEST_S and abs(latency_s) < _LONGEST_S and 0 <= (unread or 0) <= MOST_TOKENS):
+        return False
+    return logprobs is None or _logprobs_fit(logprobs, len(prompt.answer.choices))
+
+
+def _logprobs_fit(values: tuple[float, ...], choices: int) -> bool:
+    try:
+        total = sum(values)  # NaN if one of them is
+        return len(values) == choices and total == total and _LEAST_LOGPROB <= max(values) <= 1.0
+    except (TypeError, ValueError):
+        return False
 
 
 def _fitted(answer: Completion, prompt: Prompt) -> Completion:
@@ -132,7 +168,7 @@ def _count(name: str, value: object) -> int:
 
 def _is_number(value: object) -> bool:
     fits = type(value) is float or (isinstance(value, Real) and not isinstance(value, bool))
-    return fits and abs(value) < 1e300  # type: ignore[arg-type,operator]  # no NaN either
+    return fits and abs(value) < _LONGEST_S  # type: ignore[arg-type,operator]
 
 
 def _logprobs(values: object, choices: int) -> tuple[float, ...]:
