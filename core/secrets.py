@@ -9,7 +9,7 @@ import json
 import os
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from logging import Formatter, LogRecord
 from pathlib import Path
@@ -19,6 +19,19 @@ from urllib.parse import quote
 STRUCK = "***"
 SHORTEST = 6
 """Characters of the shortest value that counts as a secret; a shorter one would strike words."""
+_NAMES = frozenset(
+    (
+        "OPENAI_API_KEY",
+        "HF_TOKEN",
+        "HUGGING_FACE_HUB_TOKEN",
+        "HUGGINGFACEHUB_API_TOKEN",
+        "RAY_AUTH_TOKEN",
+        "VLLM_API_KEY",
+    )
+)
+"""Variables that hold a secret whatever it looks like."""
+_PLAIN_WORD = 16
+"""Of other variables a value without a digit is a secret from so many characters on: a label must not be one."""
 _ENDINGS = ("_KEY", "_TOKEN", "_SECRET", "_PASSWORD", "_CREDENTIALS")
 _FILES = (
     ("HF_TOKEN_PATH", "HF_HOME", "token", ".cache/huggingface/token"),
@@ -88,15 +101,16 @@ class StruckStream:
 
     Args:
         stream: Where the text goes.
+        strike: What takes the secrets out.
     """
 
-    def __init__(self, stream: Any) -> None:
+    def __init__(self, stream: Any, strike: Callable[[str], str] = struck) -> None:
         """Takes the stream, which stays open."""
-        self._stream = stream
+        self._stream, self._strike = stream, strike
 
     def write(self, text: str) -> int:
         """Writes the text without secrets; returns how many characters it had."""
-        self._stream.write(struck(text))
+        self._stream.write(self._strike(text))
         return len(text)
 
     def writelines(self, lines: Any) -> None:
@@ -121,14 +135,15 @@ def strike_streams() -> None:
     """From now on this process prints no secret, whoever prints: also tracebacks and libraries."""
     learn_secrets()
     if not isinstance(sys.stdout, StruckStream):
-        sys.stdout = StruckStream(sys.stdout)  # type: ignore[assignment]
+        sys.stdout = StruckStream(sys.stdout, without_secrets)  # type: ignore[assignment]  # results, maybe JSON
     if not isinstance(sys.stderr, StruckStream):
         sys.stderr = StruckStream(sys.stderr)  # type: ignore[assignment]
 
 
 def _surrounding() -> Iterator[str]:
     for name, value in os.environ.items():
-        if name.upper().endswith(_ENDINGS):
+        looks_like_one = len(value) >= _PLAIN_WORD or any(character.isdigit() for character in value)
+        if name in _NAMES or (name.upper().endswith(_ENDINGS) and looks_like_one):
             yield value
     for variable, folder_variable, name, place in _FILES:
         with suppress(OSError, RuntimeError, UnicodeError):

@@ -85,6 +85,14 @@ def test_a_short_value_is_no_secret(monkeypatch: pytest.MonkeyPatch) -> None:
     assert without_secrets("good and bad") == "good and bad"
 
 
+def test_a_plain_word_is_no_secret_unless_the_variable_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SORT_KEY", "positive")
+    monkeypatch.setenv("HF_TOKEN", "plainword")
+    learn_secrets()
+    assert without_secrets("positive") == "positive", "a label of a job"
+    assert without_secrets("plainword") == "***"
+
+
 def test_the_variable_that_an_option_names_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PROVIDER", "provider-4-secret")
     hide_named({"api_key_env": "PROVIDER", "base_url": "http://h/v1", "n_env": 3})
