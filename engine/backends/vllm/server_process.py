@@ -70,7 +70,7 @@ class VllmServer:
         self._environment, self._output = environment or {}, output
         self._output_tail: deque[str] = deque(maxlen=TAIL_LINES)
         self._process: subprocess.Popen[bytes] | None = None
-        self._key = _given_key(options) or secrets.token_urlsafe(32)
+        self._key = given_key(options) or secrets.token_urlsafe(32)
         hide(self._key)
         self.headers = {"Authorization": f"Bearer {self._key}"}
         self._tree: list[psutil.Process] = []
@@ -88,7 +88,7 @@ class VllmServer:
             port = probe.getsockname()[1]
         self.address = f"http://{HOST}:{port}"
         ours = ["--host", HOST, "--port", str(port), "--served-model-name", self.name]
-        if Path(self._command[0]).name in CONTAINERS and _given_key(self._options) is None:
+        if Path(self._command[0]).name in CONTAINERS and not self._options.get("api_key"):
             ours += ["--api-key", self._key]  # they pass no environment on
         try:
             self._process = subprocess.Popen(  # noqa: ASYNC220  (asyncio would tie the process to this event loop)
@@ -196,9 +196,9 @@ class VllmServer:
         psutil.wait_procs(list(tree.values()), timeout=END_WITHIN_S)
 
 
-def _given_key(options: Mapping[str, Any]) -> str | None:
-    """The key that the job gives its servers, the first one of a list."""
-    given = options.get("api_key")
+def given_key(options: Mapping[str, Any]) -> str | None:
+    """The key that clients of a server have: that of the job, the first one of a list, or of $VLLM_API_KEY; or None."""
+    given = options.get("api_key") or os.environ.get(KEY_VARIABLE)
     first = given[0] if isinstance(given, list) and given else given
     return first if isinstance(first, str) and first else None
 

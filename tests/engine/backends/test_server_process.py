@@ -176,5 +176,10 @@ def test_a_key_is_made_for_each_start_and_stands_in_no_command_line(tmp_path: Pa
     below = psutil.Process().children(recursive=True)
     assert not any(key in word for process in below for word in process.cmdline())
     made.stop()
+
+
+def test_a_key_that_clients_have_stays_the_server_s(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VLLM_API_KEY", "clients-key")
+    assert VllmServer(("vllm",), "m", "m", {}).headers == {"Authorization": "Bearer clients-key"}
     own = VllmServer(("vllm",), "m", "m", {"api_key": ["job-key", "other"]})
     assert own.headers == {"Authorization": "Bearer job-key"}
