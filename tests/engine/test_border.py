@@ -89,12 +89,18 @@ def test_out_of_credit_stops_the_run_and_the_same_command_resumes_it(tmp_path: P
     def broke(body: dict[str, Any], number: int) -> Answer:
         return completion(body) if number < 5 else refusal(402, "Insufficient Balance")
 
-    ended, _ = poll(tmp_path, broke)
-    assert ended.code == 75, ended.said
-    assert "wants payment (HTTP 402): Insufficient Balance -> add credit; the same command" in last_line(ended)
-    assert "Traceback" not in ended.said
-    kept = kinds(tmp_path)
-    assert kept == {None: 5}, "no error row: the account is what has no credit"
+    with serving(FakeEndpoint(broke)) as endpoint:
+        write_job(tmp_path, endpoint.url)
+        ended = command(tmp_path, "poll", "job.toml")
+        assert ended.code == 75, ended.said
+        assert "wants payment (HTTP 402): Insufficient Balance -> add credit; the same command" in last_line(ended)
+        assert "Traceback" not in ended.said
+        assert kinds(tmp_path) == {None: 5}, "no error row: the account is what has no credit"
+        endpoint.bodies.clear()
+        endpoint.script = lambda body, _: completion(body)
+        ended = command(tmp_path, "poll", "job.toml")
+    assert ended.code == 0, ended.said
+    assert (len(endpoint.bodies), kinds(tmp_path)) == (TEXTS - 5, {None: TEXTS})
 
 
 def test_a_refused_parameter_ends_the_poll_with_its_first_rows(tmp_path: Path) -> None:
