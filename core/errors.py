@@ -7,9 +7,12 @@
         +-- ModelError      a model that cannot be found or loaded
         +-- RunFolderError  a run folder that cannot be written, or belongs to another config
         +-- EngineError     the engine did not start, or no device is left to run on
+        +-- UnavailableError  exit code 75: what is asked cannot be reached, or answers nobody for now
 
 Everything else that is raised is a bug of ours and keeps its traceback.
 """
+
+from xpoll.core.secrets import struck
 
 
 class XpollError(Exception):
@@ -28,7 +31,7 @@ class UserError(XpollError):
             what: What is wrong and why; line breaks become spaces.
             mend: What the user can type or change next.
         """
-        one_line = " ".join(what.split())
+        one_line = " ".join(struck(what).split())
         super().__init__(f"{one_line} -> {mend}" if mend else one_line)
 
 
@@ -50,3 +53,9 @@ class RunFolderError(UserError):
 
 class EngineError(UserError):
     """The engine cannot start, or no worker is left."""
+
+
+class UnavailableError(UserError):
+    """What is asked cannot be reached or answers nobody for now; the same command resumes later (EX_TEMPFAIL)."""
+
+    exit_code = 75

@@ -6,7 +6,7 @@ processes at a third of a dataclass's cost.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, TypeVar
 
@@ -69,7 +69,8 @@ class AnswerSchema:
     answer, and the likeliest one as its text. With `questions` each choice is read by itself: the engine returns the
     log-probability that it fits, and a JSON list of the choices that are likelier to fit than not as its text.
     `descriptions` has one for each choice, empty where there is none; only models that hold the choices against the
-    text read it.
+    text read it. With `must_hold` an answer that the engine cannot be held to is an error row; without, it is free
+    text then, which is parsed strictly.
     """
 
     choices: tuple[str, ...] = ()
@@ -79,6 +80,7 @@ class AnswerSchema:
     read: bool = False
     descriptions: tuple[str, ...] = ()
     questions: Questions | None = None
+    must_hold: bool = field(default=False, compare=False)
 
 
 class Prompt(NamedTuple):

@@ -12,10 +12,12 @@ from xpoll.core.config import EngineConfig
 from xpoll.core.errors import EngineError
 from xpoll.core.processes import guard_descendants
 from xpoll.core.progress import Waiting
+from xpoll.core.secrets import StruckStream
 from xpoll.engine.backends.backend import BackendSettings
 from xpoll.engine.backends.registry import devices_for
 from xpoll.engine.devices.find import Device, pinning
 from xpoll.engine.devices.nodes import cluster_devices
+from xpoll.engine.telemetry import without_usage_reports
 from xpoll.engine.work import StopRule
 from xpoll.engine.worker import WorkerActor
 
@@ -77,7 +79,7 @@ def ray_session(config: EngineConfig, *, log: Path) -> Iterator[list[Device]]:
     os.environ.setdefault("RAY_worker_niceness", "0")
     import ray
 
-    with log.open("a", encoding="utf-8") as messages, redirect_stdout(messages):
+    with log.open("a", encoding="utf-8") as messages, redirect_stdout(StruckStream(messages)):
         try:
             if config.address:
                 with Waiting(f"connecting to Ray at {config.address}", usual_s=2):
@@ -149,7 +151,7 @@ def _start(devices: Sequence[Device]) -> None:
     for name, value in RAY_INTERVALS.items():
         os.environ.setdefault(name, value)
     guard_descendants()
-    with Waiting("starting Ray", usual_s=5):
+    with Waiting("starting Ray", usual_s=5), without_usage_reports():
         ray.init(
             address="local",  # otherwise Ray joins any cluster that runs on this machine
             # A worker on a GPU asks for one core, and must not wait for it where there are more GPUs than cores.

@@ -7,13 +7,14 @@ kills workers becomes error rows. Memory does not grow with the number of docume
 
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from threading import Event
 from typing import Any
 
 import pyarrow as pa
 
-from xpoll.core.errors import EngineError
+from xpoll.core.error_kinds import mend_of
+from xpoll.core.errors import EngineError, UnavailableError, UserError
 from xpoll.core.records import COMPLETION_SCHEMA, Completion, to_table
 from xpoll.engine.journal.journal import Journal
 from xpoll.engine.journal.load_metrics import LoadMetrics
@@ -66,6 +67,7 @@ class Dispatcher:
         limits: Bounds on prompts in flight and on waiting.
         metrics: Records what workers report of queues and tokens.
         drain: Once set, no further document starts; those in flight finish.
+        ends_on: Kinds of error rows of which one ends the run and is not kept.
         calls: Pending calls to workers, each with the slot of its worker.
     """
 
@@ -76,13 +78,15 @@ class Dispatcher:
     limits: Limits
     metrics: LoadMetrics
     drain: Event
+    ends_on: frozenset[str] = frozenset()
     calls: dict[Any, Slot] = field(default_factory=dict, init=False)
 
     def tallies(self) -> Iterator[Tally]:
         """Runs until every document is settled; yields a tally each time that answers became durable.
 
         Raises:
-            EngineError: the first start fails, or no device is left; what was answered is in the journal.
+            UserError: the first start fails, no device is left, or a backend says that the run has to end; what was
+                answered is in the journal.
         """
         while True:
             if self.drain.is_set() and not any(slot.in_flight for slot in self.slots.active.values()):
@@ -130,8 +134,10 @@ class Dispatcher:
             slot.isolated = True  # a document that is not suspected shows whether the device is what kills
             return [probe]
         if self.slots.isolation_queue and not slot.in_flight:
-            slot.isolated, slot.draining = True, False
-            return self.slots.isolation_queue.popleft()
+            slot.draining = False
+            suspects = self.slots.take_suspects(slot)
+            slot.isolated = bool(suspects)
+            return suspects
         if slot.draining:
             return []
         batch: list[Work] = []
@@ -171,7 +177,7 @@ class Dispatcher:
         """Waits for replies, makes all of them durable at once, and only then counts them.
 
         Raises:
-            EngineError: the first start fails, or no device is left.
+            UserError: the first start fails, no device is left, or a backend says that the run has to end.
             RunFolderError: the disk is full or read-only.
         """
         import ray
@@ -193,20 +199,25 @@ class Dispatcher:
                 self._started(slot, outcome)
             else:
                 replies.append((slot, outcome))
+        replies, refusal = without_kinds(replies, self.ends_on)
         tally = self._record(replies)
+        if refusal is not None:
+            raise EngineError(refusal, mend=mend_of("parameter"))
+        if ended := next((reply.ended for _, reply in replies if reply.ended is not None), None):
+            raise ended  # after what was answered is durable
         for slot, reason in deaths.values():  # after the replies: answers from before a death are on disk by now
             self._died(slot, reason)
         self._check_timeouts()
         return tally
 
-    def _started(self, slot: Slot, problem: str | None) -> None:
+    def _started(self, slot: Slot, problem: UserError | None) -> None:
         if problem is None:
             slot.starting, slot.last_progress_s, self.slots.ever_ready = False, time.monotonic(), True
             self.slots.ready_s.setdefault(slot.number, slot.last_progress_s)
-        elif self.slots.ever_ready:
-            self._died(slot, problem)
+        elif self.slots.ever_ready and not isinstance(problem, UnavailableError):
+            self._died(slot, str(problem))
         else:
-            raise EngineError(problem)  # no worker was ever ready, so model or config are at fault
+            raise problem  # no worker was ever ready, so model or config are at fault
 
     def _record(self, replies: list[tuple[Slot, WorkerReply]]) -> Tally:
         batches = [reply.answers for _, reply in replies if reply.answers is not None]
@@ -277,3 +288,21 @@ def _batches(rows: list[Completion]) -> list[pa.RecordBatch]:
 def _reason(error: Exception) -> str:
     lines = str(error).strip().splitlines()
     return lines[-1] if lines else type(error).__name__
+
+
+def without_kinds(
+    replies: list[tuple[Slot, WorkerReply]], kinds: frozenset[str]
+) -> tuple[list[tuple[Slot, WorkerReply]], str | None]:
+    """The replies without the error rows of some kinds, and the reason of the first one; None if there is none."""
+    kept: list[tuple[Slot, WorkerReply]] = []
+    reason: str | None = None
+    for slot, reply in replies:
+        batch = reply.answers
+        if kinds and batch is not None and batch["error_kind"].null_count < batch.num_rows:
+            ends = [kind in kinds for kind in batch["error_kind"].to_pylist()]
+            if any(ends):
+                reason = reason or batch["error"][ends.index(True)].as_py()
+                batch = batch.filter(pa.array([not each for each in ends]))
+                reply = replace(reply, answers=batch if batch.num_rows else None)
+        kept.append((slot, reply))
+    return kept, reason

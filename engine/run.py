@@ -15,6 +15,7 @@ from xpoll.core.gc_tuning import collecting_seldom
 from xpoll.core.progress import Progress, Waiting
 from xpoll.core.records import Prompt
 from xpoll.core.run_folder import RunFolder
+from xpoll.core.secrets import hide_named
 from xpoll.engine.backends.registry import check_backend, spec_of
 from xpoll.engine.cluster import create_worker, kill_worker, ray_session, shut_down_workers
 from xpoll.engine.devices.find import describe
@@ -38,12 +39,15 @@ class Workload:
         documents: Number of documents.
         asked_each: Number of prompts per document; a function of the document's id where it differs.
         stop: When a document needs no more answers.
+        ends_on: Kinds of error rows of which one ends the run and is not kept, because every other prompt has the
+            parameters that it was refused for.
     """
 
     prompts: Iterable[Prompt]
     documents: int
     asked_each: int | Callable[[str], int]
     stop: StopRule = field(default_factory=NeverStop)
+    ends_on: frozenset[str] = frozenset()
 
 
 def answer_prompts(
@@ -71,6 +75,7 @@ def answer_prompts(
         RunFolderError: answers can no longer be written.
     """
     check_backend(config)
+    hide_named(config.backend_options)
     with make_journal(folder.completions, rows_per_part=config.rows_per_part) as journal:
         ledger = Ledger(folder.completions, asked_each=job.asked_each, stop=job.stop)
         if ledger.settled >= job.documents:
@@ -92,7 +97,7 @@ def answer_prompts(
                     what = f"starting {config.backend} with {config.model} on {describe(devices)}"
                     metrics = LoadMetrics(folder.load, [str(device) for device in devices])
                     limits = Limits(config.max_in_flight, config.start_timeout_s, config.hang_timeout_s)
-                    tallies = Dispatcher(work, slots, journal, job.stop, limits, metrics, drain).tallies()
+                    tallies = Dispatcher(work, slots, journal, job.stop, limits, metrics, drain, job.ends_on).tallies()
                     with Waiting(f"{what}: imports, weights, warm-up", usual_s=spec_of(config.backend).usual_start_s):
                         first = next((tally for tally in tallies if slots.ever_ready), Tally())
                     session.started(slots.ready_s)

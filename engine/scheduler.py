@@ -10,7 +10,9 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 
+from xpoll.core.errors import UserError
 from xpoll.core.records import COMPLETION_SCHEMA, Completion, Prompt, to_table
+from xpoll.engine.answer import answer_of
 from xpoll.engine.backends.backend import Backend, EngineDeadError, Load
 from xpoll.engine.work import StopRule, Work, WorkerReply
 
@@ -55,6 +57,7 @@ class Scheduler:
         self._saved = 0
         self._updated = asyncio.Event()
         self._dead: str | None = None
+        self._ended: UserError | None = None
 
     async def exchange(self, work: Sequence[Work], wait_s: float, steal: int = 0) -> WorkerReply:
         """Takes documents; returns answers and finished documents as soon as there are any.
@@ -83,9 +86,13 @@ class Scheduler:
 
     async def _has_update(self) -> None:
         """Two exchanges may wait at a time; the first to wake takes everything."""
-        while not (self._answers or self._finished or self._dead):
+        while not (self._answers or self._finished or self._dead or self._is_over()):
             self._updated.clear()
             await self._updated.wait()
+
+    def _is_over(self) -> bool:
+        """Whether the run has to end and nothing is in the backend any more: what is answered by then is kept."""
+        return self._ended is not None and self._running == 0
 
     def _release(self, number: int) -> list[str]:
         """Removes up to `number` unstarted documents, the last ones first, and returns their ids."""
@@ -107,7 +114,8 @@ class Scheduler:
         finished, self._finished = self._finished, []
         saved, self._saved = self._saved, 0
         batch = to_table(answers, COMPLETION_SCHEMA).combine_chunks().to_batches()[0] if answers else None
-        return WorkerReply(batch, finished, saved, self._running, len(self._queue), stolen, self._capacity, load)
+        ended = self._ended if self._is_over() else None
+        return WorkerReply(batch, finished, saved, self._running, len(self._queue), stolen, self._capacity, load, ended)
 
     def _engine_load(self) -> Load | None:
         try:
@@ -133,7 +141,7 @@ class Scheduler:
             document.in_flight += 1
 
     def _fill(self) -> None:
-        while self._queue and self._running < self._capacity and self._dead is None:
+        while self._queue and self._running < self._capacity and self._dead is None and self._ended is None:
             prompt = self._queue.popleft()
             document = self._open.get(prompt.document_id)
             if document is None:  # it was settled while this prompt was queued
@@ -144,10 +152,7 @@ class Scheduler:
 
     async def _ask(self, prompt: Prompt, document: OpenDocument) -> None:
         try:
-            if prompt.problem is not None:
-                answer = Completion(*prompt.key, error_kind="document", error=prompt.problem)
-            else:
-                answer = await self._backend.answer(prompt)
+            answer = await answer_of(self._backend, prompt)
         except asyncio.CancelledError:
             self._running -= 1
             document.tasks.pop(id(prompt), None)
@@ -157,8 +162,11 @@ class Scheduler:
             self._dead = str(error)
             self._updated.set()
             return
-        except Exception as error:  # a bug that one prompt triggers is the error of that row alone
-            answer = Completion(*prompt.key, error_kind="backend", error=f"{type(error).__name__}: {error}")
+        except UserError as error:
+            self._ended = self._ended or error
+            self._running -= 1
+            self._updated.set()
+            return
         self._running -= 1
         self._answers.append(answer)
         document.answers.append(answer)

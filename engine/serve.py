@@ -24,7 +24,7 @@ from xpoll.core.progress import Waiting
 from xpoll.core.run_folder import check_writable
 from xpoll.engine.backends.vllm.command import serve_command
 from xpoll.engine.backends.vllm.server import server_options
-from xpoll.engine.backends.vllm.server_process import VllmServer
+from xpoll.engine.backends.vllm.server_process import VllmServer, given_key
 from xpoll.engine.backends.vllm.xpu import prepare_xpu
 from xpoll.engine.cluster import ray_session
 from xpoll.engine.devices.find import Device, describe, pinning
@@ -72,6 +72,10 @@ class Replica:
             output=output,
         )
         await self._server.start()
+        # Where the job or $VLLM_API_KEY gives the servers a key, clients send it; the key of a server's own stays here.
+        has_key = given_key(options) is not None
+        self._own_headers = [] if has_key else list(self._server.headers.items())
+        self._not_passed = HOP_BY_HOP if has_key else HOP_BY_HOP | {"authorization"}
         connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=2)
         self._session = aiohttp.ClientSession(
             connector=connector, timeout=aiohttp.ClientTimeout(total=None), auto_decompress=False
@@ -82,10 +86,11 @@ class Replica:
         from starlette.responses import StreamingResponse
 
         url = f"{self._server.address}{request.url.path}"
+        asked = [(name, value) for name, value in request.headers.items() if name.lower() not in self._not_passed]
         passed = await self._session.request(
             request.method,
             f"{url}?{request.url.query}" if request.url.query else url,
-            headers=[(name, value) for name, value in request.headers.items() if name.lower() not in HOP_BY_HOP],
+            headers=[*asked, *self._own_headers],
             data=await request.body(),
         )
 

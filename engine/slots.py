@@ -2,12 +2,16 @@
 
 A death is blamed on no document at first. The documents in flight are requeued in halves, and each half runs
 isolated on a worker; a half that kills its worker as well is bisected further, until one document is left.
-That document is a poison candidate, and becomes a poison row once the same device has finished another
-document: otherwise a broken device, which kills every document, would turn all of them into poison rows.
-A device that dies again and again without finishing anything is quarantined, and its documents run elsewhere.
+That document is a poison candidate. Once the same device has finished another document it is blamed for the death:
+otherwise a broken device, which kills every document, would turn all of them into poison rows. Where devices die of
+nothing, one death while alone proves little, so a blamed document is asked again at the end, alone and where there are
+several on another device, until so many deaths would be no chance at the rate at which devices die here; then it
+becomes poison rows. A device that dies again and again without finishing anything is quarantined, and its documents run
+elsewhere.
 """
 
 import logging
+import math
 import time
 from collections import deque
 from collections.abc import Callable
@@ -18,6 +22,13 @@ from xpoll.core.errors import EngineError
 from xpoll.engine.work import Work
 
 INITIAL_CAPACITY = 128  # until a worker reports how many prompts its engine takes
+BY_CHANCE = 1e-6
+"""Most that the chance may be that a document which became poison only met devices that died of something else."""
+FEWEST_DEATHS = 2
+"""Fewest deaths while alone of a document that becomes poison."""
+MOST_DEATHS = 10_000
+"""How many deaths are kept, the latest ones."""
+_PRIOR_DEATHS = 0.005  # of one exchange, before any is seen
 
 
 @dataclass(slots=True)
@@ -32,7 +43,7 @@ class Slot:
         draining: Suspected documents wait for the slot to run empty, so no others are added.
         deaths: How often a worker died here since one last finished a document.
         in_flight: The documents sent to the worker and not finished, by id.
-        poison_candidates: Documents that killed a worker while isolated on it; not yet confirmed as poison.
+        poison_candidates: Documents that killed a worker while isolated on it; not yet blamed for it.
         calls: Calls to the worker that have not returned.
         assigned_prompts: Prompts that the documents in flight need, as far as that was known at dispatch.
         waiting: Prompts queued in the worker for room in the engine, as last reported.
@@ -85,6 +96,11 @@ class Slots:
         self.requeued: deque[Work] = deque()
         self.isolation_queue: deque[list[Work]] = deque()
         self.poison: list[Work] = []
+        self._blamed: dict[str, list[int]] = {}
+        self._asked_again: list[Work] = []
+        self._poisonous: set[str] = set()
+        self._lost: deque[frozenset[str]] = deque(maxlen=MOST_DEATHS)
+        self._survived = 0
         self.quarantined: dict[int, str] = {}
         self.ever_ready = False
         self.ready_s: dict[int, float] = {}
@@ -92,14 +108,15 @@ class Slots:
     def finished(self, slot: Slot, document_ids: list[str]) -> None:
         """Removes finished documents from the slot; finishing one shows that the device works.
 
-        So the slot's poison candidates are confirmed.
+        So the slot's poison candidates are blamed.
         """
         for document_id in document_ids:
             del slot.in_flight[document_id]
+            self._blamed.pop(document_id, None)
         if document_ids:
             slot.deaths = 0
-            self.poison.extend(slot.poison_candidates)
-            slot.poison_candidates.clear()
+            self._survived += 1
+            self._blame_candidates(slot)
         if not slot.in_flight:
             slot.isolated = False
 
@@ -117,6 +134,8 @@ class Slots:
         logging.warning("device %d: its worker died (%s); %d documents are requeued", slot.number, reason, len(left))
         self._kill(slot.worker)
         slot.deaths += 1
+        if left and not slot.starting:
+            self._lost.append(frozenset(work.document_id for work in left))
         explained = slot.isolated
         if slot.starting or not left:
             self.requeued.extend(left)
@@ -126,6 +145,8 @@ class Slots:
             self.isolation_queue.extendleft([left[middle:], left[:middle]])
         elif not slot.isolated:
             self.isolation_queue.appendleft(left)
+        elif left[0].document_id in self._blamed:  # the device was shown to work since
+            self._blame(left[0], slot)
         else:
             slot.poison_candidates.extend(left)
         slot.in_flight.clear()
@@ -153,16 +174,50 @@ class Slots:
             slot.draining = i < groups
 
     def confirm_candidates(self) -> bool:
-        """Turns all poison candidates into poison: no document is left that could show a device to be broken.
+        """Blames all poison candidates, as no document is left that could show a device to be broken; asks again.
 
         Returns:
-            Whether there were any.
+            Whether there were any, or blamed documents to ask again, which are in the isolation queue now.
         """
-        candidates = [work for slot in self.active.values() for work in slot.poison_candidates]
+        found = any(slot.poison_candidates for slot in self.active.values()) or bool(self._asked_again)
         for slot in self.active.values():
-            slot.poison_candidates.clear()
-        self.poison.extend(candidates)
-        return bool(candidates)
+            self._blame_candidates(slot)
+        self.isolation_queue.extend([work] for work in self._asked_again)
+        self._asked_again.clear()
+        return found
+
+    def take_suspects(self, slot: Slot) -> list[Work]:
+        """The next group to run isolated on a slot; none if each is better asked on another device that is there."""
+        for group in self.isolation_queue:
+            blamed_on = self._blamed.get(group[0].document_id, []) if len(group) == 1 else []
+            if slot.number not in blamed_on or self.active.keys() <= set(blamed_on):
+                self.isolation_queue.remove(group)
+                return group
+        return []
+
+    def deaths_needed(self) -> int:
+        """How many deaths while alone make a document poison, at the rate at which devices have died of nothing."""
+        suspects = self._poisonous | self._blamed.keys()
+        suspects |= {work.document_id for slot in self.active.values() for work in slot.poison_candidates}
+        unexplained = sum(suspects.isdisjoint(lost) for lost in self._lost)
+        rate = (unexplained + _PRIOR_DEATHS) / (unexplained + self._survived + 1)
+        return max(FEWEST_DEATHS, math.ceil(math.log(BY_CHANCE) / math.log(rate)))
+
+    def _blame_candidates(self, slot: Slot) -> None:
+        for work in slot.poison_candidates:
+            self._blame(work, slot)
+        slot.poison_candidates.clear()
+
+    def _blame(self, work: Work, slot: Slot) -> None:
+        """Counts a death while alone; the document becomes poison, or is asked again when all others are done."""
+        devices = self._blamed.setdefault(work.document_id, [])
+        devices.append(slot.number)
+        if len(devices) >= self.deaths_needed():
+            del self._blamed[work.document_id]
+            self._poisonous.add(work.document_id)
+            self.poison.append(work)
+        else:
+            self._asked_again.append(work)
 
     def _quarantine(self, slot: Slot, reason: str) -> None:
         logging.error("device %d is quarantined after %d deaths in a row", slot.number, slot.deaths)

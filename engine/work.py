@@ -7,6 +7,7 @@ from typing import NamedTuple, Protocol
 
 import pyarrow as pa
 
+from xpoll.core.errors import UserError
 from xpoll.core.records import Completion, Prompt
 from xpoll.engine.backends.backend import Load
 
@@ -68,6 +69,7 @@ class WorkerReply:
         stolen: Ids of unstarted documents that are returned for another worker.
         capacity: How many prompts the engine takes at the moment.
         load: The engine's report of its own queue; None where it has none.
+        ended: Why the run has to end now: neither a document nor the engine is at fault. None as long as it goes on.
     """
 
     answers: pa.RecordBatch | None
@@ -78,6 +80,7 @@ class WorkerReply:
     stolen: list[str]
     capacity: int
     load: Load | None = None
+    ended: UserError | None = None
 
 
 def by_document(prompts: Iterable[Prompt]) -> Iterator[Work]:

@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 from xpoll.core.errors import UserError
 from xpoll.core.gc_tuning import collect_seldom
 from xpoll.core.processes import guard_children
+from xpoll.core.secrets import strike_streams
 from xpoll.engine.backends.backend import BackendSettings
 from xpoll.engine.backends.registry import make_backend
 from xpoll.engine.scheduler import Scheduler
@@ -41,12 +42,12 @@ class Worker:
         self._backend = make_backend(backend, settings)
         self._scheduler = Scheduler(self._backend, stop=stop, max_in_flight=max_in_flight)
 
-    async def start(self) -> str | None:
-        """Loads the model. Returns None, or the one-line message of an error that the user can fix."""
+    async def start(self) -> UserError | None:
+        """Loads the model. Returns None, or an error that the user can fix."""
         try:
             await self._backend.start()
         except UserError as error:  # returned, because Ray would wrap it into an error of its own
-            return str(error)
+            return error
         collect_seldom()  # after the start, which has imported everything
         return None
 
@@ -76,7 +77,7 @@ class WorkerActor:
         Thread(target=self._loop.run_forever, name="worker", daemon=True).start()
         self._worker = Worker(*arguments, **named)
 
-    def start(self) -> str | None:
+    def start(self) -> UserError | None:
         """As `Worker.start`."""
         return self._done(self._worker.start())
 
@@ -99,3 +100,4 @@ def _write_output_to(log: Path) -> None:
     os.dup2(descriptor, 1)
     os.dup2(descriptor, 2)
     os.close(descriptor)
+    strike_streams()

@@ -20,6 +20,7 @@ from xpoll.core.records import DOCUMENT_SCHEMA, Document, Split, stream_records,
 from xpoll.core.sameness import named, same_label, text_digest
 from xpoll.core.tables.readers import Row, stream_rows
 from xpoll.core.task import SEPARATOR
+from xpoll.personas.probes import RESERVED, is_probe
 
 NUM_FIRST = 256
 ROWS_PER_GROUP = 4096
@@ -210,8 +211,8 @@ def read_inputs(
         copy: File to write; none is written without it.
 
     Raises:
-        InputError: two rows have the same id, a file cannot be used or none of its rows can be, or rows that were
-            polled have changed.
+        InputError: two rows have the same id, or one that is kept for probes; a file cannot be used or none of its rows
+            can be, or rows that were polled have changed.
     """
     rows: dict[str, int] = {"train": 0, "gold": 0}
     unusable = {"train": Unusable(), "gold": Unusable()}
@@ -222,6 +223,11 @@ def read_inputs(
     with _writer(copy) as write:
         for document in stream_documents(config, labels, read_gold=read_gold, example_texts=example_texts):
             rows[document.split] += 1
+            if is_probe(document.document_id):
+                raise InputError(
+                    f"documents: the id {document.document_id!r} begins with {RESERVED}, which is for probes",
+                    mend="give the row another id, or leave documents.id_column out",
+                )
             ids.append(hash(document.document_id))
             if document.problem is not None:
                 unusable[document.split] = unusable[document.split].and_row(document)

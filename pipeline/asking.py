@@ -33,6 +33,8 @@ from xpoll.votes.stop import StopButAskProbes, stop_rule
 
 WAIT_S = 0.2
 """Between two looks at what a process of a group does."""
+ONE_ENDS_THE_POLL = frozenset({"parameter"})
+"""Kinds of error rows of which one says that all of a poll would be refused: its prompts have the same parameters."""
 
 
 def documents_of(folder: RunFolder) -> Iterator[Document]:
@@ -62,6 +64,7 @@ def ask(teacher: Teacher, folder: RunFolder) -> int:
         plan.to_settle,
         lambda document_id: asked_of_probe(config) if is_probe(document_id) else config.panel.asked_each,
         StopButAskProbes(rule) if rule else NeverStop(),
+        ONE_ENDS_THE_POLL,
     )
     return answer_prompts(workload, config=config.engine, folder=own)
 

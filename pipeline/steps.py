@@ -15,13 +15,15 @@ from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 from xpoll.core.config import Config
-from xpoll.core.errors import ConfigError, RunFolderError
+from xpoll.core.error_kinds import ErrorCounts
+from xpoll.core.errors import ConfigError, EngineError, RunFolderError
 from xpoll.core.files import write_json, write_table
 from xpoll.core.progress import counted, say
 from xpoll.core.records import AnyRecord, to_table, with_labels
 from xpoll.core.run_folder import RunFolder
 from xpoll.core.teachers import Teacher, teachers_of
 from xpoll.engine.backends.registry import spec_of
+from xpoll.engine.journal.errors import errors_in
 from xpoll.engine.journal.journal import count_answers, read_completions
 from xpoll.engine.journal.session import is_settled
 from xpoll.engine.planning.plan import read_plan
@@ -39,7 +41,27 @@ from xpoll.votes.unread import unread_line, written_line
 
 def poll(config: Config, folder: RunFolder) -> bool:
     """Asks every teacher about each document that is not settled; `prepare` has written what is read here."""
-    return bool(ask_all(config, folder))
+    asked = ask_all(config, folder)
+    for teacher in teachers_of(config):
+        say_errors(errors_in(teacher.folder.completions), of=teacher.name)
+    return bool(asked)
+
+
+def say_errors(found: ErrorCounts, *, of: str | None = None) -> None:
+    """Says in one line how many answers are errors, and of what kind.
+
+    Args:
+        found: The errors.
+        of: Name of the teacher, where a job has several.
+
+    Raises:
+        EngineError: all answers are errors; the line is its message.
+    """
+    who = "" if of is None else f"teacher {of}: "
+    if found.errors and found.errors == found.answers:
+        raise EngineError(f"{who}{found.what()}", mend=found.mend())
+    if line := found.line():
+        say(f"{who}{line}")
 
 
 def vote(config: Config, folder: RunFolder) -> bool:

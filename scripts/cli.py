@@ -1,7 +1,8 @@
 """`xpoll`: one command per step. Figures go to stdout, progress and errors to stderr.
 
 Exit codes: 0 done, 1 `doctor` warns or a check of `bench` does not hold, 2 a mistake the user can mend
-(one line says what, why and what to type), 130 stopped by Ctrl-C or SIGTERM (the same command resumes).
+(one line says what, why and what to type), 75 what is asked cannot be reached or answers nobody for now, 130 stopped by
+Ctrl-C or SIGTERM (after both the same command resumes).
 """
 
 import importlib
@@ -11,6 +12,7 @@ import sys
 from types import ModuleType
 
 from xpoll.core.errors import UserError
+from xpoll.core.secrets import strike_streams
 from xpoll.scripts.arguments import OneLineParser, add_json
 
 COMMANDS = {
@@ -43,6 +45,7 @@ MEASURING = frozenset({"bench", "kernels"})
 def main(arguments: list[str] | None = None) -> int:
     """Runs one command; returns the exit code."""
     _quiet_libraries()
+    strike_streams()
     given = sys.argv[1:] if arguments is None else arguments
     module = _module(given[0]) if given and given[0] in COMMANDS else None
     parsed = parser(given[0] if module else None, module).parse_args(given)

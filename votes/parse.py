@@ -59,12 +59,13 @@ def parse(text: str, labels: list[str], *, truncated: bool = False) -> Parsed:
     """What an answer says: a JSON object with a label, or one label alone; anything else has no label.
 
     Around a label, spaces, pairs of quotes or emphasis marks and a full stop do not matter, nor does
-    case. Around the answer, a code fence does not matter, nor does a thought between think tags before
-    it. Other words do, and so does a second label. The order of the labels plays no part.
+    case. Around the answer, a code fence does not matter, nor does a thought before it: between think tags,
+    or with its end alone where the model's template began it. Other words do, and so does a second label.
+    The order of the labels plays no part.
     """
-    answer = _unwrapped(text)
+    answer = _unwrapped(text, labels)
     if not answer:
-        return Parsed(None, "truncated" if truncated and text.strip() else "empty")
+        return Parsed(None, "truncated" if truncated else "empty")
     if answer.startswith("{"):
         return _from_json(answer, labels, truncated)
     label = _alone(answer, labels)
@@ -95,9 +96,9 @@ def parse_set(text: str, labels: list[str], *, truncated: bool = False) -> Parse
     The labels come out in the task's order. A word that is no label, a label twice, and anything around
     the list that `parse` does not take off make the whole answer unreadable: half a set is another set.
     """
-    answer = _unwrapped(text)
+    answer = _unwrapped(text, labels)
     if not answer:
-        return ParsedSet(None, "truncated" if truncated and text.strip() else "empty")
+        return ParsedSet(None, "truncated" if truncated else "empty")
     try:
         value = json.loads(answer, object_pairs_hook=_no_key_twice)
     except (ValueError, RecursionError):
@@ -119,10 +120,13 @@ def parse_set(text: str, labels: list[str], *, truncated: bool = False) -> Parse
     return ParsedSet(tuple(label for label in labels if label in found), None, stated)
 
 
-def _unwrapped(text: str) -> str:
+def _unwrapped(text: str, labels: Sequence[str]) -> str:
     answer = text.strip().strip(_INVISIBLE).strip()
     if answer.startswith(_THOUGHT):
         answer = answer.partition(_THOUGHT_ENDS)[2].strip()
+    elif _THOUGHT_ENDS in answer and _THOUGHT not in answer and not answer.startswith("{"):
+        # The model's template began the thought, in the prompt; a label that holds the tag is a label all the same.
+        answer = answer if _alone(answer, labels) else answer.rpartition(_THOUGHT_ENDS)[2].strip()
     if answer.startswith(_FENCE) and answer.endswith(f"\n{_FENCE}"):
         tag, _, inside = answer.removeprefix(_FENCE).removesuffix(_FENCE).partition("\n")
         if tag.strip().casefold() in _FENCE_TAGS:

@@ -3,17 +3,15 @@
 from collections import Counter
 from collections.abc import Iterable
 
+from xpoll.core.error_kinds import mend_of
 from xpoll.core.records import AnyRecord, SetVote, Vote
 
 _WRITTEN = "the engine cannot be read and wrote one list: such a vote has no probabilities (docs/decisions.md)"
 _MENDS = {
     "truncated": "panel.max_tokens is too short: leave it out or raise it, and poll into another job.run_folder",
-    "error: context_length": "text and answer do not fit into the model's context: see engine.vllm.max_model_len",
-    "error: document": "correct these rows of documents.path; documents.parquet says what is wrong with each",
-    "error: not_recorded": "engine.replay.path holds no answer to these",
-    "error: poison": "the engine dies of these texts; leave them out of documents.path",
 }
 _LOOK = "completions/ holds what was answered, and the errors"
+_ERROR = "error: "
 _MOST_REASONS = 4
 
 
@@ -34,7 +32,7 @@ def unread_line(votes: Iterable[AnyRecord]) -> str | None:
     commonest = reasons.most_common()
     named = ", ".join(f"{count} {reason}" for reason, count in commonest[:_MOST_REASONS])
     more = sum(count for _, count in commonest[_MOST_REASONS:])
-    mend = _MENDS.get(commonest[0][0], _LOOK)
+    mend = _mend_of(commonest[0][0])
     return f"{reasons.total()} of {number} answers have no label: {named}{f', {more} others' if more else ''} -> {mend}"
 
 
@@ -47,3 +45,9 @@ def written_line(votes: Iterable[AnyRecord]) -> str | None:
     readable = [vote for vote in votes if isinstance(vote, SetVote) and vote.labels is not None]
     written = sum(vote.probabilities is None for vote in readable)
     return f"{written} of {len(readable)} answers: {_WRITTEN}" if written else None
+
+
+def _mend_of(reason: str) -> str:
+    if reason.startswith(_ERROR):
+        return mend_of(reason.removeprefix(_ERROR))
+    return _MENDS.get(reason, _LOOK)

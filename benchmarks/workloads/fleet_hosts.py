@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from xpoll.core.config import EngineConfig
+from xpoll.core.errors import UserError
 from xpoll.engine.backends.backend import BackendSettings
 from xpoll.engine.devices.find import Device
 from xpoll.engine.work import StopRule, WorkerReply
@@ -21,7 +22,7 @@ class Host:
     def __init__(self) -> None:
         self._workers: dict[int, Worker] = {}
 
-    async def start(self, key: int, arguments: dict[str, Any]) -> str | None:
+    async def start(self, key: int, arguments: dict[str, Any]) -> UserError | None:
         """Creates and starts a worker in one call: Ray may reorder the calls to an asyncio actor.
 
         Args:

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple, Protocol
 
 from xpoll.core.config import AnswerForm, EngineConfig, Section
 from xpoll.core.records import Completion, Prompt
+from xpoll.core.secrets import struck
 from xpoll.engine.devices.find import Device
 
 
@@ -41,7 +42,14 @@ class Load(NamedTuple):
 
 
 class EngineDeadError(Exception):
-    """The engine behind a backend is gone; its prompts in flight have no answer."""
+    """The engine behind a backend is gone; its prompts in flight have no answer.
+
+    Args:
+        why: What it died of; secrets in it are struck out.
+    """
+
+    def __init__(self, why: str) -> None:
+        super().__init__(struck(why))
 
 
 class Backend(Protocol):
@@ -55,9 +63,11 @@ class Backend(Protocol):
 
         One that asks about each label by itself (`prompt.answer.questions`) takes `prompt.wordings()`, each read by
         itself, or `prompt.in_words()`, which is any prompt to a backend that writes its answers.
+        It is asked through `engine.answer.answer_of`, which makes what it returns fit the schema.
 
         Raises:
             EngineDeadError: the engine is gone, and with it every prompt in flight.
+            UserError: every other prompt would end alike; the run ends, and this prompt has no row.
         """
 
     def load(self) -> Load | None:

@@ -63,7 +63,7 @@ BACKENDS: dict[str, BackendSpec] = {
     ),
     "openai": BackendSpec(
         imported(f"{_HERE}.openai.backend:OpenAIBackend"),
-        options_in(f"{_HERE}.openai.backend:OpenAIOptions"),
+        options_in(f"{_HERE}.openai.options:OpenAIOptions"),
         reads=_nothing_is_read,
         runs_here=False,
         serves=True,

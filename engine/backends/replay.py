@@ -33,6 +33,7 @@ KEPT = (
     "cached_prompt_tokens",
     "output_tokens",
 )
+COUNTS = KEPT[-3:]
 
 
 class ReplayOptions(Section):
@@ -77,7 +78,8 @@ class ReplayBackend:
     def _read_long(self, path: str) -> None:
         for row in self._rows(path, ("persona_id", "sample", "text")):
             answer = {name: row.values[name] for name in KEPT if name in row.values}
-            if answer.get("choice_logprobs") is not None:
+            answer = {name: _number(value) if name in COUNTS else value for name, value in answer.items()}
+            if isinstance(answer.get("choice_logprobs"), list):
                 answer["choice_logprobs"] = tuple(answer["choice_logprobs"])
             sample = str(row.values.get("sample"))
             if sample.isdecimal():
@@ -111,6 +113,13 @@ class ReplayBackend:
     def stop(self) -> None:
         """Forgets the answers."""
         self._answers.clear()
+
+
+def _number(value: Any) -> Any:
+    """A count as a file has it: CSV has words, and 0 where there is none."""
+    if value is None or value == "":
+        return 0
+    return int(value) if isinstance(value, str) and value.isdecimal() and value.isascii() else value
 
 
 def _files(paths: list[str]) -> Iterator[str]:

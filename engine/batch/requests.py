@@ -243,10 +243,10 @@ def _answer_and_more(body: _Body) -> tuple[AnswerSchema, dict[str, Any]]:
         return AnswerSchema(), more
     constraint = constraints[0]
     if constraint.keys() == {"json"}:
-        return AnswerSchema(json_schema=_schema_text(constraint["json"])), more
+        return AnswerSchema(json_schema=_schema_text(constraint["json"]), must_hold=True), more
     if constraint.keys() == {"choice"}:
-        return AnswerSchema(choices=_choices(constraint["choice"])), more
-    return AnswerSchema(), {**more, "structured_outputs": constraint}
+        return AnswerSchema(choices=_choices(constraint["choice"]), must_hold=True), more
+    return AnswerSchema(must_hold=True), {**more, "structured_outputs": constraint}
 
 
 def _constraints(body: _Body) -> Iterator[dict[str, Any] | None]:

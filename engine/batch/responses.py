@@ -10,11 +10,9 @@ from collections.abc import Sequence
 from hashlib import blake2b
 from typing import Any
 
+from xpoll.core.error_kinds import OF_THE_REQUEST
 from xpoll.core.records import Completion
 from xpoll.engine.batch.requests import Request
-
-OF_THE_REQUEST = frozenset({"document", "template", "context_length", "refused"})
-"""Kinds of error caused by the request itself; all others are caused by the engine."""
 
 
 class Responses:

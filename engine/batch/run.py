@@ -15,7 +15,7 @@ from xpoll.core.config import EngineConfig, Root
 from xpoll.core.environment import capture
 from xpoll.core.errors import InputError, RunFolderError
 from xpoll.core.files import read_json, replacing, write_json
-from xpoll.core.progress import counted
+from xpoll.core.progress import counted, say
 from xpoll.core.records import Prompt
 from xpoll.core.run_folder import RunFolder, check_writable, open_folder
 from xpoll.engine.backends.registry import devices_for
@@ -23,6 +23,7 @@ from xpoll.engine.batch.order import in_input_order
 from xpoll.engine.batch.requests import read_requests
 from xpoll.engine.batch.responses import Responses
 from xpoll.engine.batch.survey import Survey
+from xpoll.engine.journal.errors import errors_in
 from xpoll.engine.journal.session import is_settled
 from xpoll.engine.planning.plan import BatchPlan, Chosen, make_plan, read_batch_plan
 from xpoll.engine.run import Workload, answer_prompts
@@ -97,6 +98,8 @@ def answer_batch(config: BatchConfig, folder: RunFolder, survey: Survey) -> None
     write_json(folder.environment, capture())
     if survey.asked:
         answer_prompts(Workload(_prompts(config), survey.asked, survey.choices_of), config=config.engine, folder=folder)
+        if line := errors_in(folder.completions).line():
+            say(line)
 
 
 def _prompts(config: BatchConfig) -> Iterator[Prompt]:

@@ -20,7 +20,7 @@ class Survey:
 
     Attributes:
         lines: Number of lines that are not empty.
-        asked: Lines with a custom_id; the others become error lines without being asked.
+        asked: Lines with a custom_id, if any of them can be asked; the others become error lines without being asked.
         prompts: Number of prompts of all lines.
         models: The models that the lines name; at most two, which is enough to see that they differ.
         digest: Digest of the whole content.
@@ -34,16 +34,20 @@ class Survey:
 
     def __init__(self, requests: Iterator[Request]) -> None:
         self.lines = self.asked = 0
+        can_be_asked = False
         self.models: list[str] = []
         digests, choices, content = bytearray(), array("H"), blake2b(digest_size=16)
         for request in requests:
             self.lines += 1
             self.asked += request.custom_id is not None
+            can_be_asked |= request.custom_id is not None and request.problem is None
             if request.model is not None and request.model not in self.models and len(self.models) < 2:
                 self.models.append(request.model)
             digests += _nameless(request.number) if request.custom_id is None else _digest(request.custom_id)
             choices.append(len(request.prompts))
             content.update(request.content + b"\n")
+        if not can_be_asked:  # no engine has to start to say what is wrong with the lines
+            self.asked = 0
         self.digest = content.hexdigest()
         found = np.frombuffer(digests, dtype=f"S{DIGEST_BYTES}")
         self._choices = np.frombuffer(choices, dtype=np.uint16)

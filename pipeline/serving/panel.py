@@ -12,11 +12,13 @@ from pathlib import Path
 from typing import Any, NamedTuple, cast
 
 from xpoll.core.config import Config, PromptOrder
-from xpoll.core.errors import ConfigError
+from xpoll.core.error_kinds import OF_THE_REQUEST
+from xpoll.core.errors import ConfigError, UserError
 from xpoll.core.files import read_json
 from xpoll.core.records import NO_READABLE_VOTE, Completion, Consensus, Document, Prompt
 from xpoll.core.run_folder import RunFolder
 from xpoll.core.teachers import Teacher, teachers_of
+from xpoll.engine.answer import answer_of
 from xpoll.engine.backends.backend import Backend, EngineDeadError
 from xpoll.engine.planning.plan import read_plan
 from xpoll.personas.label_order import Shown, shown_orders
@@ -168,13 +170,15 @@ class Panel:
             raise unavailable(f"the panel's engine gave no answer within {ANSWER_WITHIN_S:g} s") from None
         except EngineDeadError as error:
             raise unavailable(f"the panel's engine is gone: {error}") from error
+        except UserError as error:
+            raise unavailable(f"the panel's engine cannot be asked: {error}") from error
 
     async def _label(self, text: str) -> TextLabel:
         prompts = self._served.prompts(text)
-        completions = await asyncio.gather(*(self._backends[name].answer(prompt) for name, prompt in prompts))
+        completions = await asyncio.gather(*(answer_of(self._backends[name], prompt) for name, prompt in prompts))
         if all(completion.error_kind for completion in completions):
             first = completions[0]
-            if first.error_kind in ("context_length", "refused"):
+            if first.error_kind in OF_THE_REQUEST:
                 raise RequestError(f"the panel cannot be asked about this text: {first.error}", param="input")
             raise unavailable(f"the panel's engine has no answer: {first.error}")
         names = [name for name, _ in prompts]

@@ -6,7 +6,8 @@ xpoll=${XPOLL_COMMAND:-$root/.venv/bin/xpoll}
 
 # until_done AGAIN ARGUMENTS...: runs xpoll with the arguments and, if it was stopped by the batch system, calls AGAIN.
 # TERM and USR1 (which comes some minutes before the time limit) make xpoll finish what is in flight and stop. A mistake
-# of the user's (exit code 2) or a crash is not repeated. XPOLL_MAX_JOBS bounds how many jobs one run may become.
+# of the user's (exit code 2) or a crash is not repeated; where what it asks is away (75), the next job waits
+# XPOLL_AWAY_S seconds. XPOLL_MAX_JOBS bounds how many jobs one run may become.
 until_done() {
     local again=$1 code=0 pid
     shift
@@ -20,7 +21,9 @@ until_done() {
         wait "$pid" || code=$?
     done
     trap - USR1 TERM
-    if [ "$code" -ne 130 ]; then
+    if [ "$code" -eq 75 ]; then
+        sleep "${XPOLL_AWAY_S:-60}"
+    elif [ "$code" -ne 130 ]; then
         echo "xpoll: ended with exit code $code; not submitted again"
         return "$code"
     fi

@@ -87,3 +87,12 @@ def test_rows_that_cannot_be_read_do_not_share_an_id(tmp_path: Path) -> None:
     assert [row.document_id for row in found if row.problem is None] == ["a", "d"]
     assert [row.document_id for row in found if row.problem] == ["b", "thanks", "c", "train-row-4"]
     assert read_inputs(config, ["good", "bad"]).unusable["train"].rows == 4
+
+
+@pytest.mark.parametrize("document_id", ["xpoll-content-free-0", "xpoll-content-free-"])
+def test_an_id_that_is_kept_for_probes_is_refused(tmp_path: Path, document_id: str) -> None:
+    path = tmp_path / "documents.jsonl"
+    rows = [{"document_id": "a", "text": "one"}, {"document_id": document_id, "text": "two"}]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    with pytest.raises(InputError, match=rf"the id '{document_id}' begins with .* for probes -> give the row another"):
+        inputs(DocumentsConfig(path=str(path), id_column="document_id"))

@@ -93,6 +93,12 @@ def test_a_mistake_or_a_crash_is_not_submitted_again(slurm: Callable[..., Slurm]
     assert "not submitted again" in (batch.folder / "1.log").read_text()
 
 
+def test_where_an_endpoint_is_away_the_job_submits_itself_after_a_while(slurm: Callable[..., Slurm]) -> None:
+    batch = slurm(STUB_CODE="75", XPOLL_AWAY_S="0", XPOLL_MAX_JOBS="2")
+    batch.submit("run", "job.toml")
+    assert batch.codes(2, within_s=30) == [0, 75]
+
+
 def test_a_run_becomes_a_bounded_number_of_jobs(slurm: Callable[..., Slurm]) -> None:
     batch = slurm(STUB_LIMITED="9", XPOLL_MAX_JOBS="2")
     batch.submit("run", "job.toml")

@@ -6,6 +6,7 @@ from xpoll.core.config import EngineConfig
 from xpoll.core.files import write_json
 from xpoll.core.records import COMPLETION_SCHEMA, Completion, to_table
 from xpoll.core.run_folder import RunFolder
+from xpoll.engine.answer import answer_of
 from xpoll.engine.backends.backend import BackendSettings
 from xpoll.engine.backends.registry import check_backend, make_backend
 from xpoll.engine.devices.find import Device
@@ -24,7 +25,7 @@ def answer_in_process(job: Workload, *, config: EngineConfig, folder: RunFolder)
 
     async def answered() -> list[Completion]:
         await backend.start()
-        return [await backend.answer(prompt) for prompt in job.prompts]
+        return [await answer_of(backend, prompt) for prompt in job.prompts]
 
     answers = asyncio.run(answered())
     backend.stop()

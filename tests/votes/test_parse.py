@@ -73,3 +73,8 @@ def test_a_vote_carries_the_share_of_its_label() -> None:
 def test_an_error_row_is_a_vote_without_a_label() -> None:
     vote = to_vote(Completion("d", "p", 0, error_kind="context_length", error="too long"), LABELS)
     assert (vote.label, vote.unparsable) == (None, "error: context_length")
+
+
+def test_an_answer_that_was_cut_off_before_its_first_character_was_cut_off() -> None:
+    assert parse("", ["good", "bad"], truncated=True).unparsable == "truncated"
+    assert parse("", ["good", "bad"]).unparsable == "empty"

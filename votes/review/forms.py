@@ -60,7 +60,7 @@ def read_answers(path: Path, documents: set[str], labels: Sequence[str]) -> Revi
     """
     try:
         rows = list(read_sheet(path, documents) if path.suffix.lower() == ".csv" else _items(path))
-    except (OSError, UnicodeDecodeError, ValueError, csv.Error) as error:
+    except (OSError, ValueError, RecursionError, csv.Error) as error:
         raise InputError(f"{path} cannot be read: {error}", mend="export it as CSV or JSON") from error
     found: dict[str, str] = {}
     skipped: list[str] = []

@@ -1,74 +1,37 @@
 """Any endpoint that speaks OpenAI's chat completions API: vLLM servers, TGI, hosted models.
 
-Texts go to the address that `engine.openai.base_url` names, and only there. The key comes from an
-environment variable and is written nowhere. Retries are done here and not by a client library, because a
-request that waits for its retry must not occupy a permit.
+Texts go to the address that `engine.openai.base_url` names, and only there: no redirect is followed, and loopback is
+asked without a proxy. The key comes from an environment variable and is written nowhere. Retries are done here and not
+by a client library, because a request that waits for its retry must not occupy a permit.
+
+What the endpoint says of itself (no credit, a limit for the day, not there) ends the run, which the same command
+resumes; what it says of one text is that row's error. Which it is, a request without any text of the job tells.
 """
 
 import asyncio
 import json
-import os
 import time
 from dataclasses import replace
-from typing import Annotated, Any, Literal
-from urllib.parse import urlsplit
+from typing import Any
 
-import aiohttp
-from pydantic import Field, field_validator
-
-from xpoll.core.config import Section
 from xpoll.core.config_file import checked_section
-from xpoll.core.errors import ConfigError, EngineError
+from xpoll.core.errors import ConfigError, EngineError, UnavailableError
 from xpoll.core.records import Completion, Prompt
-from xpoll.engine.backends.backend import BackendSettings, EngineDeadError, Load
-from xpoll.engine.backends.openai.chat_api import Offers, completion_fields, error_message, is_too_long, request_body
-from xpoll.engine.backends.openai.concurrency import Limit, Permits
-from xpoll.engine.backends.openai.retries import (
-    HttpResponse,
-    TransientError,
-    is_overload,
-    retry_after_s,
-    retry_kind,
-    retrying,
+from xpoll.engine.backends.backend import BackendSettings, Load
+from xpoll.engine.backends.openai.chat_api import (
+    MalformedError,
+    Offers,
+    completion_fields,
+    error_message,
+    failure_of,
+    is_too_long,
+    request_body,
 )
+from xpoll.engine.backends.openai.concurrency import Limit, Permits
+from xpoll.engine.backends.openai.endpoint import HELLO, NOT_ALLOWED, Endpoint
+from xpoll.engine.backends.openai.options import OpenAIOptions
+from xpoll.engine.backends.openai.retries import HttpResponse, TransientError, is_overload, retry_kind, retrying
 from xpoll.engine.backends.openai.shared_requests import Outcome, SharedRequests
-
-NOT_ALLOWED = (401, 403)
-
-
-class OpenAIOptions(Section):
-    """`[engine.openai]`."""
-
-    base_url: str
-    """Address of the API up to its version, e.g. "http://127.0.0.1:8000/v1"."""
-    api_key_env: str = "OPENAI_API_KEY"
-    """Name of the environment variable that holds the key; endpoints that need none are asked without it."""
-    request_timeout_s: Annotated[float, Field(gt=0)] = 120
-    """How long a request may take, in seconds; keep it below engine.hang_timeout_s."""
-    max_retries: Annotated[int, Field(ge=0)] = 6
-    """How often a request is sent again before its row becomes an error row."""
-    first_wait_s: Annotated[float, Field(gt=0)] = 1.0
-    """Longest wait before the first retry, in seconds; it doubles each time, up to 60 s."""
-    longest_wait_s: Annotated[float, Field(gt=0)] = 300
-    """Longest Retry-After, in seconds, that is waited for; a longer one ends the row."""
-    max_concurrency: Annotated[int, Field(ge=1)] = 256
-    """Most requests at the endpoint; fewer where it shows that it is overloaded."""
-    structured_outputs: Literal["auto", "vllm", "response_format", "none"] = "auto"
-    """How answers are constrained; `auto` takes vLLM's way where the endpoint says that it is vLLM."""
-    n: bool = True
-    """Ask for all samples of a text and persona in one request, where the endpoint can."""
-    extra_body: dict[str, Any] = {}
-    """Added to every request, e.g. {reasoning_effort = "low"}."""
-
-    @field_validator("base_url")
-    @classmethod
-    def _is_an_address_without_a_secret(cls, base_url: str) -> str:
-        parts = urlsplit(base_url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise ValueError("must begin with http:// or https:// and a host")
-        if parts.username or parts.password or parts.query:
-            raise ValueError("must hold no user, password or query; the key comes from the variable in api_key_env")
-        return base_url.rstrip("/")
 
 
 class OpenAIBackend:
@@ -86,30 +49,28 @@ class OpenAIBackend:
 
         Raises:
             ConfigError: an option is wrong, or the endpoint does not know the model.
-            EngineError: the endpoint does not answer, or does not accept the key.
+            EngineError: the endpoint does not accept the key, or redirects.
+            UnavailableError: the endpoint does not answer, or wants payment.
         """
         self._options = checked_section(OpenAIOptions, self._settings.options, "engine.openai")
         self._permits = Permits(Limit(self._options.max_concurrency))
         self._shared = SharedRequests(self._ask_for)
-        key = os.environ.get(self._options.api_key_env)
-        self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=2),
-            headers={"Authorization": f"Bearer {key}"} if key else {},
-            timeout=aiohttp.ClientTimeout(total=self._options.request_timeout_s),
-            trust_env=True,
-        )
+        self._learning = asyncio.Lock()
+        self._taken: set[str] = set()
+        self._refused: dict[str, str] = {}
+        self._endpoint = Endpoint(self._options, self._settings.model)
         self._loop = asyncio.get_running_loop()
         try:
             await self._check_endpoint()
         except BaseException:
-            await self._session.close()
+            await self._endpoint.close()
             raise
 
     async def _check_endpoint(self) -> None:
-        listed = await self._send("GET", "/models")
-        self._raise_if_unusable(listed)
+        listed = await self._endpoint.reached("GET", "/models")
+        self._endpoint.raise_if_unusable(listed)
         found = listed.body.get("data") if listed.status == 200 and isinstance(listed.body, dict) else None
-        models = [model for model in found or [] if isinstance(model, dict)]
+        models = [model for model in (found if isinstance(found, list) else []) if isinstance(model, dict)]
         name = self._settings.model
         constraint = self._options.structured_outputs
         if constraint == "auto":
@@ -118,30 +79,32 @@ class OpenAIBackend:
         if name in (model.get("id") for model in models):
             return
         # Not every endpoint lists all its models, so request one token.
-        message = [{"role": "user", "content": "hello"}]
-        tried = await self._send("POST", "/chat/completions", {"model": name, "messages": message, "max_tokens": 1})
-        self._raise_if_unusable(tried)
+        tried = await self._endpoint.reached("POST", "/chat/completions", self._endpoint.hello())
+        self._endpoint.raise_if_unusable(tried)
+        if tried.status == 404 and listed.status == 404:
+            await self._raise_if_below()
         if tried.status == 404:
             known = ", ".join(str(model.get("id")) for model in models[:5]) or "a model that it serves"
             raise ConfigError(
-                f"engine.model: {self._options.base_url} does not serve {name}", mend=f"set engine.model to {known}"
+                f"engine.model: {self._endpoint.url} does not serve {name}", mend=f"set engine.model to {known}"
             )
 
-    def _raise_if_unusable(self, reply: HttpResponse) -> None:
-        url, variable = self._options.base_url, self._options.api_key_env
-        if reply.status == 0:
-            raise EngineError(f"{url} does not answer: {reply.body}", mend="set engine.openai.base_url")
-        if reply.status in NOT_ALLOWED:
-            state = "the key in" if os.environ.get(variable) else "an empty"
+    async def _raise_if_below(self) -> None:
+        """Raises if the API is one step below the address, as where it lacks its version."""
+        below = await self._endpoint.send("GET", "/v1/models")
+        if below.status != 404:
+            url = self._endpoint.url
             raise EngineError(
-                f"{url} does not accept {state} {variable} (HTTP {reply.status})", mend=f"export {variable}=..."
+                f"engine.openai.base_url: nothing is at {url}/models and {url}/chat/completions (HTTP 404)",
+                mend=f"set engine.openai.base_url = {url}/v1",
             )
 
     async def answer(self, prompt: Prompt) -> Completion:
         """The completion of one prompt; a prompt that cannot be answered ends as an error row.
 
         Raises:
-            EngineDeadError: the endpoint does not answer, or refuses all requests.
+            EngineError: the endpoint refuses all requests, or redirects.
+            UnavailableError: the endpoint does not answer, limits all requests, or wants payment.
         """
         started_unix_s = time.time()
         outcome = await self._shared.outcome(prompt)
@@ -172,9 +135,21 @@ class OpenAIBackend:
         try:
             return await again(self._ask_once, prompt, number)
         except TransientError as error:
-            if error.status == 0:
-                raise EngineDeadError(f"{self._options.base_url} does not answer: {error.message}") from error
+            await self._raise_if_of_all(error)
             return [{"error_kind": error.kind, "error": str(error)}] * number
+
+    async def _raise_if_of_all(self, error: TransientError) -> None:
+        """Raises if what did not pass is the endpoint's state; it is the row's own if another request is answered."""
+        url = self._endpoint.url
+        if error.status == 0:
+            raise self._endpoint.away(error.message) from error
+        if error.retry_after_s > self._options.longest_wait_s:
+            what = f"{url} asks to wait {error.retry_after_s:.0f} s (HTTP {error.status}): {error.message}"
+        elif await self._endpoint.answers_hello():
+            return
+        else:
+            what = f"{url} answers no request any more ({error})"
+        raise UnavailableError(what, mend="later, the same command resumes from the answers kept") from error
 
     async def _ask_once(self, prompt: Prompt, number: int) -> list[Outcome]:
         """The same, of one request, or of several where the endpoint refuses a part of what it is asked.
@@ -183,51 +158,81 @@ class OpenAIBackend:
             TransientError: the request may succeed later.
         """
         while True:
-            body = request_body(prompt, model=self._settings.model, offers=self._offers, n=number)
+            if (unmet := self._offers.unmet(prompt)) is not None:
+                return [{"error_kind": "refused", "error": unmet}] * number
+            offers = self._offers
+            body = request_body(prompt, model=self._settings.model, offers=offers, n=number) | self._options.extra_body
             async with self._permits:
                 began_s = time.monotonic()
-                reply = await self._send("POST", "/chat/completions", body | self._options.extra_body)
+                reply = await self._endpoint.send("POST", "/chat/completions", body)
                 if reply.status == 200:
                     self._permits.limit.succeeded()
                 elif is_overload(reply.status):
                     self._permits.limit.overloaded(began_s)
+            if reply.status == 200 and (failure := failure_of(reply.body)) is not None:
+                reply = HttpResponse(*failure, reply.retry_after_s)
             if reply.status == 200:
+                if isinstance(reply.body, str) and reply.body.lstrip().startswith(("data:", "event:")):
+                    why = "the endpoint streams its answer (text/event-stream), which it was not asked to"
+                    return [{"error_kind": "malformed", "error": why}] * number
                 try:
                     return completion_fields(reply.body, prompt.answer)
+                except MalformedError as error:
+                    return [{"error_kind": "malformed", "error": str(error)}] * number
                 except ValueError as error:
                     reply = HttpResponse(502, str(error))
             message = error_message(reply.body)
-            self._raise_if_dead(reply, message)
+            self._endpoint.raise_if_out_of_credit(reply)
             if (kind := retry_kind(reply.status)) is not None:
                 raise TransientError(kind, reply.status, message, reply.retry_after_s)
-            without = self._offers.without(message, body)
-            if without is None:
-                return [{"error_kind": "context_length" if is_too_long(message) else "refused", "error": message}]
-            self._offers = without
-            if number > 1 and not without.n:
+            await self._raise_if_refuses_all(reply, message)
+            if is_too_long(message):
+                return [{"error_kind": "context_length", "error": message}] * number
+            if (problem := await self._refused_without_text(body, offers)) is not None:
+                return [{"error_kind": "parameter", "error": problem}] * number
+            if self._offers == offers:
+                return [{"error_kind": "refused", "error": message}] * number
+            if number > 1 and not self._offers.n:
                 return []
 
-    def _raise_if_dead(self, reply: HttpResponse, message: str) -> None:
+    async def _raise_if_refuses_all(self, reply: HttpResponse, message: str) -> None:
         """Raises where all further requests would fail in the same way: a later run asks these prompts again."""
-        refused = f"{self._options.base_url} refuses all requests (HTTP {reply.status})"
-        if reply.status in NOT_ALLOWED:
-            raise EngineDeadError(refused)  # without the message, which may show a part of the key
-        if reply.status == 404 or "insufficient_quota" in message:
-            raise EngineDeadError(f"{refused}: {message}")
+        if reply.status not in (*NOT_ALLOWED, 404) or await self._endpoint.answers_hello():
+            return
+        self._endpoint.raise_if_unusable(reply)
+        raise EngineError(
+            f"{self._endpoint.url} refuses all requests (HTTP {reply.status}): {message}",
+            mend="set engine.openai.base_url and engine.model; the same command resumes from the answers kept",
+        )
 
-    async def _send(self, method: str, path: str, body: dict[str, Any] | None = None) -> HttpResponse:
-        try:
-            async with self._session.request(method, f"{self._options.base_url}{path}", json=body) as reply:
-                text = await reply.text(errors="replace")
-                wait_s = retry_after_s(reply.headers.get("Retry-After"), time.time())
-        except TimeoutError:
-            return HttpResponse(408, f"no answer within {self._options.request_timeout_s:g} s")
-        except aiohttp.ClientError as error:
-            return HttpResponse(0, f"{type(error).__name__}: {error}")
-        try:
-            return HttpResponse(reply.status, json.loads(text), wait_s)
-        except ValueError:
-            return HttpResponse(reply.status, text, wait_s)
+    async def _refused_without_text(self, body: dict[str, Any], offers: Offers) -> str | None:
+        """Asks a refused request again without any text of the job: what is refused then are its parameters.
+
+        A feature that the endpoint does not offer is left out from then on. Only here are an endpoint's words read,
+        where they can quote no document.
+
+        Returns:
+            Why the endpoint takes no request with these parameters; None if it takes them, or without that feature.
+        """
+        shape = json.dumps(
+            {key: value for key, value in body.items() if key not in ("messages", "seed")}, sort_keys=True
+        )
+        async with self._learning:
+            if self._offers != offers or shape in self._taken:
+                return None
+            if shape not in self._refused:
+                reply = await self._endpoint.send("POST", "/chat/completions", body | {"messages": HELLO})
+                message = error_message(reply.body)
+                if reply.status == 200:
+                    self._taken.add(shape)
+                    return None
+                if (kind := retry_kind(reply.status)) is not None:
+                    raise TransientError(kind, reply.status, message, reply.retry_after_s)
+                if (without := offers.without(message, body)) is not None:
+                    self._offers = without
+                    return None
+                self._refused[shape] = f"{_key_of(message, body)}: the endpoint refuses it for every text: {message}"
+            return self._refused[shape]
 
     def load(self) -> Load | None:
         """None: an endpoint does not report its queue."""
@@ -236,4 +241,13 @@ class OpenAIBackend:
     def stop(self) -> None:
         """Closes the connections. Any thread may call it."""
         if self._loop.is_running():
-            self._loop.call_soon_threadsafe(lambda: self._loop.create_task(self._session.close()))
+            self._loop.call_soon_threadsafe(lambda: self._loop.create_task(self._endpoint.close()))
+
+
+def _key_of(message: str, body: dict[str, Any]) -> str:
+    """The parameters that a message names, under the names of the job's keys where there are such."""
+    named = [key for key in body if key not in ("model", "messages", "n") and key in message]
+    return (
+        ", ".join(f"panel.{key}" if key in ("temperature", "top_p", "max_tokens") else key for key in named)
+        or "request"
+    )

@@ -11,6 +11,14 @@ from xpoll.engine.backends.choice_logprobs import NUM_ALTERNATIVES, answer_logpr
 Constraint = Literal["vllm", "response_format", "none"]
 
 
+OUT_OF_CREDIT = frozenset({"insufficient_quota", "billing_hard_limit_reached", "insufficient_balance"})
+"""Codes of errors that say so."""
+
+
+class MalformedError(ValueError):
+    """A response is a chat completion, and one of its values is not of the API's type."""
+
+
 @dataclass(frozen=True, slots=True)
 class Offers:
     """The features of an endpoint.
@@ -22,6 +30,7 @@ class Offers:
         logprobs: Logprobs of the answer's tokens.
         strict: Enforced schemas, for which it may refuse some keywords.
         length_key: Name of its parameter for the longest answer.
+        temperature: A temperature of 1, which is no more than the default of an endpoint that refuses it.
     """
 
     constraint: Constraint = "vllm"
@@ -29,12 +38,13 @@ class Offers:
     logprobs: bool = True
     strict: bool = True
     length_key: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
+    temperature: bool = True
 
     def without(self, complaint: str, body: Mapping[str, Any]) -> "Offers | None":
         """The features without the one that the endpoint refused; None if the message is about none of them.
 
         Args:
-            complaint: The endpoint's message.
+            complaint: The endpoint's message about a request that held no text of the job: it may quote what it got.
             body: The request that it refused.
         """
         words = complaint.replace("'", " ").replace('"', " ").replace("`", " ").casefold().split()
@@ -46,7 +56,20 @@ class Offers:
             return replace(self, strict=False)
         if body.get("n", 1) > 1 and "n" in [word.strip(".,:;()") for word in words]:
             return replace(self, n=False)
+        if body.get("temperature") == 1 and "temperature" in complaint:
+            return replace(self, temperature=False)
         return None
+
+    def unmet(self, prompt: Prompt) -> str | None:
+        """Why the endpoint cannot hold an answer to what must hold; None if it can, or if nothing must."""
+        answer = prompt.answer
+        if not answer.must_hold or self.constraint == "vllm":
+            return None
+        if answer.json_schema is not None:
+            enforces = self.constraint == "response_format" and self.strict
+            return None if enforces else "this endpoint cannot hold an answer to a JSON schema"
+        kind = "choices" if answer.choices else "structured_outputs"
+        return f"this endpoint cannot hold an answer to {kind}, only to a JSON schema (response_format)"
 
 
 def request_body(prompt: Prompt, *, model: str, offers: Offers, n: int = 1) -> dict[str, Any]:
@@ -65,11 +88,13 @@ def request_body(prompt: Prompt, *, model: str, offers: Offers, n: int = 1) -> d
     body: dict[str, Any] = {
         "model": model,
         "messages": list(prompt.messages),
-        "temperature": sampling.temperature,
-        "top_p": sampling.top_p,
         **json.loads(sampling.more or "{}"),
         **_constraint(prompt.answer, offers),
     }
+    if offers.temperature or sampling.temperature != 1:
+        body["temperature"] = sampling.temperature
+    if sampling.top_p != 1:  # 1 is to leave it alone, and some endpoints take no second parameter beside temperature
+        body["top_p"] = sampling.top_p
     if sampling.max_tokens is not None:
         body[offers.length_key] = sampling.max_tokens
     if prompt.answer.logprobs and offers.logprobs:
@@ -102,6 +127,7 @@ def completion_fields(response: Mapping[str, Any], answer: AnswerSchema) -> list
         answer: The schema of the answer.
 
     Raises:
+        MalformedError: an answer is there, but is not a text; it would be the same again.
         ValueError: the response does not have the API's form.
     """
     try:
@@ -110,8 +136,7 @@ def completion_fields(response: Mapping[str, Any], answer: AnswerSchema) -> list
         shares = _output_tokens(choices, int(usage.get("completion_tokens") or 0))
         fields = [
             {
-                "text": choice["message"].get("content") or "",
-                "finish_reason": choice.get("finish_reason"),
+                **_said(choice),
                 "output_tokens": tokens,
                 **_choice_logprobs(choice, answer),
             }
@@ -120,9 +145,57 @@ def completion_fields(response: Mapping[str, Any], answer: AnswerSchema) -> list
         fields[0]["prompt_tokens"] = int(usage.get("prompt_tokens") or 0)
         details = usage.get("prompt_tokens_details") or {}
         fields[0]["cached_prompt_tokens"] = int(details.get("cached_tokens") or 0)
-    except (KeyError, IndexError, TypeError, AttributeError) as error:
+    except (KeyError, IndexError, TypeError, AttributeError, OverflowError) as error:
         raise ValueError(f"not a chat completion: {type(error).__name__}: {error}") from error
     return fields
+
+
+def _said(choice: Mapping[str, Any]) -> dict[str, Any]:
+    """Text and finish reason of a choice, or the error that it is: thoughts are no answer, and a refusal is none."""
+    message, finish = choice["message"], choice.get("finish_reason")
+    content = message.get("content")
+    if finish is not None and not isinstance(finish, str):
+        raise MalformedError(f"finish_reason is {type(finish).__name__} {str(finish)[:80]}, not a text")
+    thought = bool(message.get("reasoning_content") or message.get("reasoning"))
+    if isinstance(content, list):
+        parts = [part for part in content if isinstance(part, Mapping)]
+        texts = [part["text"] for part in parts if part.get("type") == "text" and isinstance(part.get("text"), str)]
+        thought = thought or len(parts) > len(texts)
+        content = "".join(texts) if texts else None
+    if content is not None and not isinstance(content, str):
+        raise MalformedError(f"content is {type(content).__name__}, not a text")
+    refusal = message.get("refusal")
+    if not content and isinstance(refusal, str) and refusal:
+        return {"error_kind": "refused", "error": refusal, "finish_reason": finish}
+    if not content and thought and finish not in ("length", *_FAILED):
+        return {"error_kind": "no_text", "error": "the model thought and gave no answer", "finish_reason": finish}
+    return {"text": content or "", "finish_reason": finish}
+
+
+_FAILED = ("error", "abort", "content_filter")
+
+
+def failure_of(body: Any) -> tuple[int, Any] | None:
+    """Status and body of the error that came with status 200, alone or as that of a choice; None where there is none.
+
+    Args:
+        body: The response, as JSON.
+    """
+    if not isinstance(body, Mapping):
+        return None
+    if body.get("error") and not body.get("choices"):
+        return _status_in(body["error"]), body
+    choices = body.get("choices")
+    for choice in choices if isinstance(choices, list) else []:
+        if isinstance(choice, Mapping) and choice.get("finish_reason") == "error":
+            error = choice.get("error") or {"message": "the endpoint ended the answer with an error"}
+            return _status_in(error), {"error": error}
+    return None
+
+
+def _status_in(error: Any) -> int:
+    code = error.get("code") if isinstance(error, Mapping) else None
+    return code if isinstance(code, int) and 400 <= code < 600 else 502
 
 
 def _output_tokens(choices: Sequence[Mapping[str, Any]], total: int) -> list[int]:
@@ -146,6 +219,13 @@ def _choice_logprobs(choice: Mapping[str, Any], answer: AnswerSchema) -> dict[st
     ]
     told = answer_logprobs([step["token"] for step in content], alternatives, answer)
     return told.as_fields() if told else {}
+
+
+def is_out_of_credit(status: int, body: Any) -> bool:
+    """Whether the account has no credit left, by the status and the error's code and type; its words are not read."""
+    error = body.get("error") if isinstance(body, Mapping) else None
+    named = [error.get(key) for key in ("code", "type")] if isinstance(error, Mapping) else []
+    return status == 402 or any(word in OUT_OF_CREDIT for word in named if isinstance(word, str))
 
 
 def error_message(body: Any) -> str:

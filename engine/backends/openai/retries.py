@@ -9,7 +9,6 @@ from tenacity import (
     AsyncRetrying,
     RetryCallState,
     retry_if_exception,
-    stop_after_attempt,
     wait_exponential,
     wait_random_exponential,
 )
@@ -94,9 +93,10 @@ def retrying(
     """A tenacity controller that repeats a coroutine function while it raises TransientError; for one call.
 
     Args:
-        max_retries: How often it is called again before the error is raised.
+        max_retries: How often it is called again before the error is raised, as long as the endpoint is there.
         first_wait_s: Longest wait after the first failure, in seconds; see `backoff`.
-        longest_wait_s: Longest Retry-After, in seconds, that is waited for; a longer one raises the error at once.
+        longest_wait_s: How long, in seconds, an endpoint that cannot be reached is waited for, and the longest
+            Retry-After that is; a longer one raises the error at once.
         before_wait: Called with the Retry-After, in seconds, before each wait that an endpoint asked for.
     """
     spread = backoff(first_wait_s)
@@ -109,7 +109,7 @@ def retrying(
         retry=retry_if_exception(
             lambda error: isinstance(error, TransientError) and error.retry_after_s <= longest_wait_s
         ),
-        stop=stop_after_attempt(max_retries + 1),
+        stop=lambda state: _is_enough(state, max_retries, longest_wait_s),
         wait=lambda state: max(_asked_s(state), spread(state)),
         before_sleep=tell,
         reraise=True,
@@ -126,6 +126,13 @@ def backoff(first_wait_s: float) -> wait_base:
     """
     half, most = first_wait_s / 2, LONGEST_BACKOFF_S / 2
     return wait_exponential(multiplier=half, max=most) + wait_random_exponential(multiplier=half, max=most)
+
+
+def _is_enough(state: RetryCallState, max_retries: int, longest_wait_s: float) -> bool:
+    error = cast(TransientError, state.outcome.exception()) if state.outcome else None
+    if error is not None and error.status == 0:
+        return (state.seconds_since_start or 0.0) >= longest_wait_s
+    return state.attempt_number > max_retries
 
 
 def _asked_s(state: RetryCallState) -> float:

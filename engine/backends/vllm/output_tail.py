@@ -8,6 +8,8 @@ import threading
 import time
 from collections import deque
 
+from xpoll.core.secrets import struck_bytes
+
 KEPT_LINES = 400
 ARRIVES_WITHIN_S = 0.1
 
@@ -27,6 +29,7 @@ class OutputTail:
     def _listen(self, reading: int) -> None:
         with os.fdopen(reading, "rb") as lines:
             for line in lines:
+                line = struck_bytes(line)
                 os.write(self._onward, line)
                 self._lines.append(line.decode(errors="replace").rstrip())
 

@@ -4,7 +4,7 @@ import aiohttp
 
 from xpoll.engine.backends.backend import BackendSettings
 from xpoll.engine.backends.vllm.server import VllmServerBackend
-from xpoll.engine.backends.vllm.server_process import VllmServer
+from xpoll.engine.backends.vllm.server_process import VllmServer, given_key
 
 
 class RunningServer(VllmServer):
@@ -18,6 +18,8 @@ class RunningServer(VllmServer):
     def __init__(self, address: str, name: str) -> None:
         super().__init__((), name, name, {})
         self.address = address
+        key = given_key({})  # another one is known to what is in front of them
+        self.headers = {"Authorization": f"Bearer {key}"} if key else {}
 
     async def is_healthy(self, session: aiohttp.ClientSession) -> bool:
         """Whether it says so within ten seconds."""

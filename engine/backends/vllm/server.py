@@ -21,9 +21,11 @@ from xpoll.core.models import model_file, resolve_model
 from xpoll.core.records import Completion, Prompt
 from xpoll.engine.backends.backend import BackendSettings, EngineDeadError, Load
 from xpoll.engine.backends.openai.chat_api import (
+    MalformedError,
     Offers,
     completion_fields,
     error_message,
+    failure_of,
     fold_system,
     is_too_long,
     request_body,
@@ -79,7 +81,9 @@ class VllmServerBackend:
         settings = self._settings
         connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEP_ALIVE_S)
         # Requests have no timeout of their own: the dispatcher kills an engine that gives no answers.
-        self._session = aiohttp.ClientSession(connector=connector, timeout=aiohttp.ClientTimeout(total=None))
+        self._session = aiohttp.ClientSession(
+            connector=connector, timeout=aiohttp.ClientTimeout(total=None), headers=self.server.headers
+        )
         self._loop = asyncio.get_running_loop()
         self._watch = asyncio.create_task(self._watch_load())
         self._fold_system = not await self._takes_system()
@@ -133,9 +137,13 @@ class VllmServerBackend:
         except aiohttp.ClientError as error:
             await self._raise_if_dead(error)
             status, response = 500, f"{type(error).__name__}: {error}"
+        if status == 200 and (failure := failure_of(response)) is not None:
+            status, response = failure
         if status == 200:
             try:
                 return self._checked_length(completion_fields(response, prompt.answer)[0], prompt)
+            except MalformedError as error:
+                return {"error_kind": "malformed", "error": str(error)}
             except ValueError as error:
                 return {"error_kind": "server", "error": str(error)}
         message = error_message(response)
@@ -147,17 +155,19 @@ class VllmServerBackend:
     def _checked_length(self, fields: dict[str, Any], prompt: Prompt) -> dict[str, Any]:
         """The fields, or an error as of the in-process engine: a server shortens an answer that exceeds the context."""
         max_tokens = prompt.sampling.max_tokens or 1
+        if "error_kind" in fields:
+            return fields
         if fields["prompt_tokens"] + max_tokens <= self._context:
             return fields
         error = too_long(fields["prompt_tokens"], max_tokens, self._context)
         return {"prompt_tokens": fields["prompt_tokens"], "error_kind": "context_length", "error": error}
 
     async def _post(self, path: str, body: Mapping[str, Any]) -> tuple[int, Any]:
-        async with self._session.post(f"{self.server.address}{path}", json=body) as reply:
-            text = await reply.text()
+        async with self._session.post(f"{self.server.address}{path}", json=body, allow_redirects=False) as reply:
+            text = await reply.text(errors="replace")
             try:
                 return reply.status, json.loads(text)
-            except ValueError:
+            except (ValueError, RecursionError):
                 return reply.status, text
 
     async def _raise_if_dead(self, problem: object) -> None:

@@ -9,6 +9,7 @@ with SIGKILL leaves the container running.
 import asyncio
 import json
 import os
+import secrets
 import socket
 import subprocess
 import sys
@@ -16,15 +17,20 @@ import threading
 from collections import deque
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import aiohttp
 import psutil
 
 from xpoll.core.errors import EngineError
+from xpoll.core.secrets import hide, struck_bytes
 from xpoll.engine.failures import failure_in, last_error
 
 HOST = "127.0.0.1"
+KEY_VARIABLE = "VLLM_API_KEY"
+WRONG_KEYS = 15
+CONTAINERS = frozenset({"docker", "podman", "nerdctl"})
 END_WITHIN_S = 15.0
 EXIT_FOLLOWS_WITHIN_S = 2.0  # a dying process closes its connections before it has an exit code
 HEALTH_EVERY_S = 0.25
@@ -39,6 +45,7 @@ class VllmServer:
     Attributes:
         name: Name of the model in requests.
         address: Base URL, once started.
+        headers: What each request to it carries: a key that is made for this server and known to no other process.
 
     Args:
         command: Command without xpoll's arguments, e.g. ("vllm", "serve").
@@ -63,6 +70,9 @@ class VllmServer:
         self._environment, self._output = environment or {}, output
         self._output_tail: deque[str] = deque(maxlen=TAIL_LINES)
         self._process: subprocess.Popen[bytes] | None = None
+        self._key = given_key(options) or secrets.token_urlsafe(32)
+        hide(self._key)
+        self.headers = {"Authorization": f"Bearer {self._key}"}
         self._tree: list[psutil.Process] = []
         self.address = ""
 
@@ -70,20 +80,23 @@ class VllmServer:
         """Starts the process; returns once it answers /health, which takes as long as loading the model.
 
         Raises:
-            EngineError: the command cannot be started, or ends before it is ready; with its last error.
+            EngineError: the command cannot be started, or ends before it is ready, with its last error; or another
+                process answers on its port.
         """
         with socket.socket() as probe:
             probe.bind((HOST, 0))
             port = probe.getsockname()[1]
         self.address = f"http://{HOST}:{port}"
         ours = ["--host", HOST, "--port", str(port), "--served-model-name", self.name]
+        if Path(self._command[0]).name in CONTAINERS and not self._options.get("api_key"):
+            ours += ["--api-key", self._key]  # they pass no environment on
         try:
             self._process = subprocess.Popen(  # noqa: ASYNC220  (asyncio would tie the process to this event loop)
                 [*self._command, self._model, *ours, *as_flags(self._options)],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
-                env={**os.environ, **self._environment},
+                env={**os.environ, **self._environment, KEY_VARIABLE: self._key},
             )
         except OSError as error:
             raise EngineError(
@@ -102,18 +115,43 @@ class VllmServer:
     def _pass_on(self, process: "subprocess.Popen[bytes]") -> None:
         assert process.stdout is not None
         for line in process.stdout:
+            line = struck_bytes(line)
             os.write(self._output, line)
             self._output_tail.append(line.decode(errors="replace").rstrip())
 
     async def _until_healthy(self) -> None:
         async with aiohttp.ClientSession() as session:
-            while not await self.is_healthy(session):
+            while not (await self.is_healthy(session) and await self._checks_key(session)):
                 if (why := self.exit_reason()) is not None:
                     mend = OTHER_COMMAND if "metadata was found for vllm" in why else "see xpoll.log"
                     if (failure := failure_in("\n".join(self._output_tail))) is not None:
                         why, mend = f"{failure.name}: {failure.what}; {why}", failure.mend
                     raise EngineError(f"the vLLM server of {self.name} did not start: {why}", mend=mend)
                 await asyncio.sleep(HEALTH_EVERY_S)
+
+    async def _checks_key(self, session: aiohttp.ClientSession) -> bool:
+        """Whether the right key is taken and all others are refused, in an order that nobody else knows.
+
+        Another process that took the port before the server could cannot know which is right. False where a request is
+        not answered.
+
+        Raises:
+            EngineError: another process answers.
+        """
+        keys = [self._key, *(secrets.token_urlsafe(32) for _ in range(WRONG_KEYS))]
+        secrets.SystemRandom().shuffle(keys)
+        for key in keys:
+            headers = {"Authorization": f"Bearer {key}"}
+            try:
+                async with session.get(f"{self.address}/v1/models", headers=headers, allow_redirects=False) as reply:
+                    if (reply.status == 200) != (key == self._key):
+                        raise EngineError(
+                            f"what answers at {self.address} does not know the key of the vLLM server of {self.name}",
+                            mend="another process has taken the port: the same command takes another one",
+                        )
+            except (aiohttp.ClientError, TimeoutError):
+                return False
+        return True
 
     async def is_healthy(self, session: aiohttp.ClientSession) -> bool:
         """Whether process and engine are alive; a server whose engine died answers 503 until it ends itself."""
@@ -156,6 +194,13 @@ class VllmServer:
             if process.is_running():  # psutil compares start times, so a reused process id is left alone
                 process.kill()
         psutil.wait_procs(list(tree.values()), timeout=END_WITHIN_S)
+
+
+def given_key(options: Mapping[str, Any]) -> str | None:
+    """The key that clients of a server have: that of the job, the first one of a list, or of $VLLM_API_KEY; or None."""
+    given = options.get("api_key") or os.environ.get(KEY_VARIABLE)
+    first = given[0] if isinstance(given, list) and given else given
+    return first if isinstance(first, str) and first else None
 
 
 def _tree(pid: int) -> list[psutil.Process]:

@@ -1,15 +1,19 @@
 """Recorded answers come out as they were recorded; what was not recorded is an error row."""
 
 import asyncio
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from xpoll.core.errors import ConfigError, InputError
 from xpoll.core.records import COMPLETION_SCHEMA, AnswerSchema, Completion, Prompt, Sampling, to_table
+from xpoll.engine.answer import answer_of
 from xpoll.engine.backends.backend import BackendSettings
-from xpoll.engine.backends.replay import ReplayBackend
+from xpoll.engine.backends.replay import KEPT, ReplayBackend
 from xpoll.engine.devices.find import Device
 from xpoll.engine.journal.journal import Journal
 
@@ -72,3 +76,43 @@ def test_wrong_options_are_one_line(tmp_path: Path) -> None:
     (tmp_path / "r.csv").write_text("id,first\nx,a\n")
     with pytest.raises(InputError, match="has no column 'second'"):
         backend(path=str(tmp_path / "r.csv"), id_column="id", sample_columns=["second"])
+
+
+def test_recorded_values_of_other_types_cost_their_own_row(tmp_path: Path) -> None:
+    path = tmp_path / "recorded.jsonl"
+    rows = [
+        {"document_id": "a", "persona_id": "p", "sample": 0, "text": "good", "prompt_tokens": "12"},
+        {"document_id": "b", "persona_id": "p", "sample": 0, "text": "good", "choice_logprobs": 3},
+        {"document_id": "c", "persona_id": "p", "sample": 0, "text": "good", "finish_reason": ["stop"]},
+        {"document_id": "d", "persona_id": "p", "sample": 0, "text": "good", "output_tokens": None},
+    ]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    made = backend(path=str(path))
+
+    def answered(document_id: str) -> Completion:
+        prompt = Prompt(document_id, "p", 0, (), Sampling(0.0, 1.0, 8), AnswerSchema(("good", "bad")))
+        return asyncio.run(answer_of(made, prompt))
+
+    assert answered("a").prompt_tokens == 12
+    assert [answered(each).error_kind for each in "abcd"] == [None, "malformed", "malformed", None]
+
+
+recorded = (
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=10) | st.lists(st.floats(), max_size=3)
+)
+row = st.dictionaries(st.sampled_from(["document_id", "persona_id", "sample", *KEPT]), recorded, max_size=9)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(row, min_size=1, max_size=4))
+def test_no_file_of_recorded_answers_ends_the_worker(
+    tmp_path_factory: pytest.TempPathFactory, rows: list[dict[str, Any]]
+) -> None:
+    path = tmp_path_factory.mktemp("recorded") / "recorded.jsonl"
+    path.write_text("".join(json.dumps(each) + "\n" for each in [{"document_id": "d", **each} for each in rows]))
+    try:
+        made = backend(path=str(path))
+    except InputError:  # one line
+        return
+    prompt = Prompt("d", "p", 0, (), Sampling(0.0, 1.0, 8), AnswerSchema(("good", "bad")))
+    to_table([asyncio.run(answer_of(made, prompt))], COMPLETION_SCHEMA)

@@ -12,12 +12,12 @@ import pytest
 from xpoll.core.errors import EngineError
 from xpoll.engine.backends.backend import Load
 from xpoll.engine.backends.vllm.server import load_of
-from xpoll.engine.backends.vllm.server_process import VllmServer, as_flags
+from xpoll.engine.backends.vllm.server_process import WRONG_KEYS, VllmServer, as_flags
 from xpoll.engine.failures import last_error
 
 # Takes the flags of `vllm serve`, has a child as vLLM has, and answers /health after a moment.
 SERVER = """
-    import http.server, subprocess, sys, time
+    import http.server, os, subprocess, sys, time
 
     print("loading", sys.argv[1], flush=True)
     subprocess.Popen([sys.executable, "-c", "import time; time.sleep(120)"])
@@ -25,11 +25,13 @@ SERVER = """
 
     class Healthy(http.server.BaseHTTPRequestHandler):
         def do_GET(self):
-            self.send_response(200)
+            given = self.headers.get("Authorization") == "Bearer " + os.environ["VLLM_API_KEY"]
+            self.send_response(200 if self.path == "/health" or given else 401)
             self.end_headers()
 
     port = int(sys.argv[sys.argv.index("--port") + 1])
-    http.server.ThreadingHTTPServer(("127.0.0.1", port), Healthy).serve_forever()
+    serving = http.server.ThreadingHTTPServer(("127.0.0.1", port), Healthy)
+    serving.serve_forever()
 """
 BROKEN = """
     print("ERROR 11-21 08:20:10 [core.py:10] Traceback (most recent call last):")
@@ -72,7 +74,11 @@ def test_what_its_children_were_is_ended_even_if_the_server_was_killed(tmp_path:
 
 def test_a_server_that_stops_answering_has_a_moment_to_say_how_it_ended(tmp_path: Path) -> None:
     """The kernel closes a killed process's connections before its parent can see that it has ended."""
-    slow = SERVER.replace("serve_forever()", "handle_request(); time.sleep(0.5); raise SystemExit(3)")
+    asked = 2 + WRONG_KEYS  # whether it is healthy, and with every key
+    slow = SERVER.replace(
+        "serving.serve_forever()",
+        f"[serving.handle_request() for _ in range({asked})]; time.sleep(0.5); raise SystemExit(3)",
+    )
 
     async def ends() -> tuple[str | None, str | None]:
         made = server(slow, tmp_path / "log")
@@ -135,3 +141,45 @@ vllm:kv_cache_usage_perc{engine="1"} 0.75
 """
     assert load_of(metrics) == Load(7, 2, 0.5)
     assert load_of("# nothing here") is None
+
+
+TAKER = """
+    import http.server, sys, time
+
+    class Takes(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            taken.append(self.headers.get("Authorization"))
+            self.send_response(200 if len(taken) % 2 else 401)
+            self.end_headers()
+
+    taken = []
+    port = int(sys.argv[sys.argv.index("--port") + 1])
+    http.server.ThreadingHTTPServer(("127.0.0.1", port), Takes).serve_forever()
+"""
+ANYBODY = TAKER.replace("200 if len(taken) % 2 else 401", "200")
+
+
+@pytest.mark.parametrize("program", [TAKER, ANYBODY], ids=["takes some keys", "takes every key"])
+def test_another_process_on_the_port_gets_no_text(tmp_path: Path, program: str) -> None:
+    made = server(program, tmp_path / "log")
+    with pytest.raises(EngineError, match=r"does not know the key .* -> another process has taken the port") as raised:
+        asyncio.run(made.start())
+    assert made.headers["Authorization"].removeprefix("Bearer ") not in str(raised.value)
+    assert made.exit_reason() is not None
+
+
+def test_a_key_is_made_for_each_start_and_stands_in_no_command_line(tmp_path: Path) -> None:
+    made, other = server(SERVER, tmp_path / "log"), server(SERVER, tmp_path / "log")
+    assert made.headers != other.headers
+    asyncio.run(made.start())
+    key = made.headers["Authorization"].removeprefix("Bearer ")
+    below = psutil.Process().children(recursive=True)
+    assert not any(key in word for process in below for word in process.cmdline())
+    made.stop()
+
+
+def test_a_key_that_clients_have_stays_the_server_s(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VLLM_API_KEY", "clients-key")
+    assert VllmServer(("vllm",), "m", "m", {}).headers == {"Authorization": "Bearer clients-key"}
+    own = VllmServer(("vllm",), "m", "m", {"api_key": ["job-key", "other"]})
+    assert own.headers == {"Authorization": "Bearer job-key"}

@@ -147,7 +147,10 @@ def test_the_server_says_how_full_it_is(running: Running) -> None:
     assert 0 <= load.kv_cache_usage <= 1
 
 
-def test_the_openai_backend_gets_the_same_from_the_same_server(running: Running) -> None:
+def test_the_openai_backend_gets_the_same_from_the_same_server(
+    running: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", running.backend.server.headers["Authorization"].removeprefix("Bearer "))
     options = {"base_url": f"{running.backend.server.address}/v1"}
     backend = OpenAIBackend(BackendSettings(running.settings.model, running.settings.device, "worker-0", options))
     running.wait(backend.start())

@@ -5,6 +5,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from xpoll.core.errors import InputError
 from xpoll.core.records import AnswerSchema
@@ -166,3 +168,52 @@ def test_a_survey_knows_each_line_by_its_id(tmp_path: Path) -> None:
     path.write_text("\n".join([line("a"), "", line("b"), line("a")]))
     with pytest.raises(InputError, match="input: lines 1 and 3 have the same custom_id"):
         survey_requests(str(path))
+
+
+def test_what_an_answer_is_held_to_must_hold(tmp_path: Path) -> None:
+    constrained = [{"guided_choice": ["a"]}, {"guided_json": SCHEMA}, {"guided_regex": "a+"}]
+    for body in constrained:
+        (request,) = read(tmp_path, line(**body))
+        assert request.prompts[0].answer.must_hold
+    (request,) = read(tmp_path, line())
+    assert not request.prompts[0].answer.must_hold
+
+
+def test_a_file_of_which_no_line_can_be_asked_starts_no_engine(tmp_path: Path) -> None:
+    (tmp_path / "in.batch").write_text(
+        "\n".join([line("a", temperature=-1), line("b", url="/v1/embeddings"), "nonsense"])
+    )
+    survey = survey_requests(str(tmp_path / "in.batch"))
+    assert (survey.lines, survey.asked) == (3, 0)
+
+
+word = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
+anything = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | word,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(word, inner, max_size=3),
+    max_leaves=6,
+)
+asked = st.dictionaries(
+    st.sampled_from(
+        ["messages", "n", "temperature", "top_p", "response_format", "structured_outputs", "guided_choice", "stop"]
+    ),
+    anything,
+    max_size=4,
+)
+lines = st.dictionaries(st.sampled_from(["custom_id", "method", "url"]), anything, max_size=3)
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.lists(st.tuples(lines, asked, st.booleans()), min_size=1, max_size=3), st.text(max_size=10))
+def test_no_batch_file_is_more_than_its_lines_problems(
+    tmp_path_factory: pytest.TempPathFactory, given: list[tuple[dict[str, Any], dict[str, Any], bool]], rest: str
+) -> None:
+    path = tmp_path_factory.mktemp("batch") / "in.batch"
+    made = [json.loads(line(f"id-{i}", **body)) | (odd if torn else {}) for i, (odd, body, torn) in enumerate(given)]
+    path.write_bytes("\n".join([*map(json.dumps, made), rest]).encode("utf-8", "surrogatepass"))
+    try:
+        requests = list(read_requests(str(path)))
+    except InputError:  # one line
+        return
+    for request in requests:
+        assert request.prompts or request.problem
