@@ -137,6 +137,15 @@ class RunFolder:
         named = read_json(self.config).get("teachers") if self.config.exists() else None
         return {each["name"]: self.teacher(each["name"]) for each in named or []} or {None: self}
 
+    @property
+    def asks_again(self) -> str:
+        """The command that asks what has no answer in this folder, of a run, a teacher or a batch."""
+        run = self.path.parent.parent if self.path.parent.name == TEACHERS else self.path
+        config = read_json(self.config) if self.config.exists() else {}
+        if "input" in config:
+            return f"xpoll batch {config['input']} {config['output']} --run-folder {run}"
+        return f"xpoll poll {run}"
+
     def require(self, path: Path, *, step: str) -> Path:
         """`path`, if it exists.
 

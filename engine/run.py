@@ -11,8 +11,9 @@ from itertools import chain
 from typing import Any
 
 from xpoll.core.config import EngineConfig
+from xpoll.core.formatting import counted
 from xpoll.core.gc_tuning import collecting_seldom
-from xpoll.core.progress import Progress, Waiting
+from xpoll.core.progress import Progress, Waiting, say
 from xpoll.core.records import Prompt
 from xpoll.core.run_folder import RunFolder
 from xpoll.engine.backends.registry import check_backend, spec_of
@@ -23,7 +24,7 @@ from xpoll.engine.interrupt import draining
 from xpoll.engine.journal.journal import Journal
 from xpoll.engine.journal.ledger import Ledger
 from xpoll.engine.journal.load_metrics import LoadMetrics
-from xpoll.engine.journal.session import Session, mark_settled
+from xpoll.engine.journal.session import Session, lost_answers, mark_settled
 from xpoll.engine.planning.fit import require_fit
 from xpoll.engine.slots import Slots
 from xpoll.engine.work import NeverStop, StopRule, by_document
@@ -73,14 +74,16 @@ def answer_prompts(
     check_backend(config)
     with make_journal(folder.completions, rows_per_part=config.rows_per_part) as journal:
         ledger = Ledger(folder.completions, asked_each=job.asked_each, stop=job.stop)
+        if lost := lost_answers(folder, ledger.answers):
+            say(f"{counted(lost, 'answer')} that had been counted are lost; what is missing is asked again")
         if ledger.settled >= job.documents:
-            mark_settled(folder.engine, job.documents)  # missing if the session was killed right after its last answer
+            mark_settled(folder, job.documents, ledger.answers, config)  # it may have been killed after its last answer
             return 0
         work = (left for each in by_document(job.prompts) if (left := ledger.left_of(each)) is not None)
         with ray_session(config, log=folder.log) as devices:
             if spec_of(config.backend).has_kv_cache:
                 require_fit(config, devices)
-            session = Session(folder.engine, backend=config.backend, model=config.model, devices=devices)
+            session = Session(folder, config, devices, answers_before=ledger.answers)
             slots = Slots(
                 lambda number: create(config, devices[number], name=f"worker-{number}", stop=job.stop, log=folder.log),
                 kill,

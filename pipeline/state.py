@@ -18,8 +18,7 @@ def is_done(name: str, folder: RunFolder) -> bool:
     """A step is done when all it makes is there; a poll, when every document of its plan is settled."""
     if name == "poll":
         return all(
-            poll.plan.exists() and is_settled(poll.engine, read_plan(poll.plan).to_settle)
-            for poll in folder.polls().values()
+            poll.plan.exists() and is_settled(poll, read_plan(poll.plan).to_settle) for poll in folder.polls().values()
         )
     return all((folder.path / output).exists() for output in STEPS[name].outputs)
 

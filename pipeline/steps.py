@@ -21,7 +21,7 @@ from xpoll.core.progress import counted, say
 from xpoll.core.records import AnyRecord, Document, stream_records, to_table, with_labels
 from xpoll.core.run_folder import RunFolder
 from xpoll.core.teachers import Teacher, teachers_of
-from xpoll.engine.journal.journal import count_answers, read_completions
+from xpoll.engine.journal.answers import count_answers, read_completions
 from xpoll.engine.journal.session import is_settled
 from xpoll.engine.planning.plan import read_plan
 from xpoll.personas.label_order import shown_in
@@ -63,7 +63,7 @@ def vote(config: Config, folder: RunFolder) -> bool:
     teachers = teachers_of(config)
     plans = [read_plan(teacher.folder.plan) for teacher in teachers]
     answered = [count_answers(teacher.folder.completions) for teacher in teachers]
-    if not all(is_settled(each.folder.engine, plan.to_settle) for each, plan in zip(teachers, plans, strict=True)):
+    if not all(is_settled(each.folder, plan.to_settle) for each, plan in zip(teachers, plans, strict=True)):
         wanted = sum(plan.prompts for plan in plans)
         raise RunFolderError(
             f"the poll is not finished: {sum(answered)} answers are there, up to {wanted} are wanted",

@@ -24,7 +24,7 @@ from xpoll.core.progress import say
 from xpoll.core.records import Key
 from xpoll.core.run_folder import RunFolder
 from xpoll.engine.cluster import ray_session
-from xpoll.engine.journal.journal import keys_on_disk, read_completions
+from xpoll.engine.journal.answers import keys_on_disk, read_completions
 from xpoll.votes.parse import to_vote
 
 MOMENTS = {"start": 0.2, "answering": 0.4, "sealing": 0.3, "end": 0.1}

@@ -17,7 +17,7 @@ from xpoll.benchmarks.runner.records import Parameters
 from xpoll.core.errors import EngineError
 from xpoll.core.files import write_text
 from xpoll.core.run_folder import RunFolder
-from xpoll.engine.journal.journal import count_answers
+from xpoll.engine.journal.answers import count_answers
 
 LABELS = ["bad", "good", "mixed"]
 TIMEOUT_S = 300.0

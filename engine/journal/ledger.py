@@ -9,10 +9,9 @@ from hashlib import blake2b
 from pathlib import Path
 
 import numpy as np
-import pyarrow.parquet as pq
 
 from xpoll.core.records import Completion
-from xpoll.engine.journal.journal import parts
+from xpoll.engine.journal.answers import read_batches
 from xpoll.engine.work import StopRule, Work
 
 _COLUMNS = ["document_id", "persona_id", "sample", "text", "finish_reason", "error_kind"]
@@ -25,7 +24,7 @@ class Ledger:
         answers: Number of answers on disk.
 
     Args:
-        folder: Folder of the parts.
+        folder: completions/ of the run folder.
         asked_each: Number of prompts per document, or a function of the document's id.
         stop: The rule that settles a document early.
     """
@@ -80,9 +79,8 @@ def _digest(document_id: str) -> tuple[int, int]:
 
 def _light_answers(folder: Path) -> Iterator[Completion]:
     """Completions with the fields that a stop rule may read, and no others."""
-    for part in parts(folder):
-        for batch in pq.ParquetFile(part).iter_batches(batch_size=8192, columns=_COLUMNS):
-            for document_id, persona_id, sample, text, reason, error in zip(
-                *(batch.column(name).to_pylist() for name in _COLUMNS), strict=True
-            ):
-                yield Completion(document_id, persona_id, sample, text=text, finish_reason=reason, error_kind=error)
+    for batch in read_batches(folder, _COLUMNS):
+        for document_id, persona_id, sample, text, reason, error in zip(
+            *(batch.column(name).to_pylist() for name in _COLUMNS), strict=True
+        ):
+            yield Completion(document_id, persona_id, sample, text=text, finish_reason=reason, error_kind=error)

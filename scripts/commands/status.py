@@ -17,7 +17,7 @@ from xpoll.core.formatting import (
     with_unit,
 )
 from xpoll.core.run_folder import RunFolder
-from xpoll.engine.journal.journal import count_answers
+from xpoll.engine.journal.answers import count_answers
 from xpoll.engine.journal.load_metrics import latest_loads
 from xpoll.engine.planning.plan import BatchPlan, read_plan
 from xpoll.pipeline.state import is_done

@@ -13,7 +13,7 @@ from xpoll.core.records import Completion, Consensus, Prompt, Vote, from_table
 from xpoll.core.run_folder import RunFolder
 from xpoll.engine.backends.backend import ANY_FORM, BackendSettings, BackendSpec, Load
 from xpoll.engine.backends.registry import BACKENDS
-from xpoll.engine.journal.journal import count_answers
+from xpoll.engine.journal.answers import count_answers
 from xpoll.pipeline.prepare import prepare
 from xpoll.pipeline.state import is_done
 from xpoll.pipeline.teaching import took

@@ -17,7 +17,7 @@ from xpoll.engine.run import Workload
 def answer_in_process(job: Workload, *, config: EngineConfig, folder: RunFolder) -> int:
     """As `answer_prompts`, but a document that was begun is not gone on with, and no stop rule is asked."""
     check_backend(config)
-    if is_settled(folder.engine, job.documents):
+    if is_settled(folder, job.documents):
         return 0
     device = Device("cpu", 0, "test")
     backend = make_backend(config.backend, BackendSettings(config.model, device, "worker-0", config.backend_options))
