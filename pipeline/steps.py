@@ -22,8 +22,9 @@ from xpoll.core.records import AnyRecord, Document, stream_records, to_table, wi
 from xpoll.core.run_folder import RunFolder
 from xpoll.core.teachers import Teacher, teachers_of
 from xpoll.engine.journal.answers import count_answers, read_completions
-from xpoll.engine.journal.session import is_settled
+from xpoll.engine.journal.session import is_settled, require_whole
 from xpoll.engine.planning.plan import read_plan
+from xpoll.engine.work import NeverStop, StopRule
 from xpoll.personas.label_order import shown_in
 from xpoll.personas.panel import read_panel
 from xpoll.personas.probes import asked_of_probe, is_probe
@@ -40,22 +41,28 @@ from xpoll.votes.unread import unread_line
 def poll(config: Config, folder: RunFolder) -> bool:
     """Asks every teacher about each document that is not settled; `prepare` has written what is read here."""
     from xpoll.engine.run import Workload, answer_prompts
-    from xpoll.engine.work import NeverStop
 
     def ask(config: Config, own: RunFolder) -> int:
         plan = read_plan(own.plan)
         panel = read_panel(own.require(own.panel, step="poll"))
-        order, rule = cast(PromptOrder, plan.prompt_order), stop_rule(config)
-        workload = Workload(
-            prompts_of(config, _documents(folder), panel.personas, order, logprobs=plan.logprobs),
-            plan.to_settle,
-            lambda document_id: asked_of_probe(config) if is_probe(document_id) else config.panel.asked_each,
-            StopButAskProbes(rule) if rule else NeverStop(),
-        )
+        order = cast(PromptOrder, plan.prompt_order)
+        prompts = prompts_of(config, _documents(folder), panel.personas, order, logprobs=plan.logprobs)
+        workload = Workload(prompts, plan.to_settle, asked_of(config), stop_of(config))
         return answer_prompts(workload, config=config.engine, folder=own)
 
     # One after the other: they may need the same devices.
     return bool(sum(ask(teacher.config, teacher.folder) for teacher in teachers_of(config)))
+
+
+def asked_of(config: Config) -> Callable[[str], int]:
+    """From a document's id to the number of its prompts."""
+    return lambda document_id: asked_of_probe(config) if is_probe(document_id) else config.panel.asked_each
+
+
+def stop_of(config: Config) -> StopRule:
+    """When a document needs no more answers."""
+    rule = stop_rule(config)
+    return StopButAskProbes(rule) if rule else NeverStop()
 
 
 def vote(config: Config, folder: RunFolder) -> bool:
@@ -63,6 +70,8 @@ def vote(config: Config, folder: RunFolder) -> bool:
     teachers = teachers_of(config)
     plans = [read_plan(teacher.folder.plan) for teacher in teachers]
     answered = [count_answers(teacher.folder.completions) for teacher in teachers]
+    for teacher in teachers:
+        require_whole(teacher.folder)
     if not all(is_settled(each.folder, plan.to_settle) for each, plan in zip(teachers, plans, strict=True)):
         wanted = sum(plan.prompts for plan in plans)
         raise RunFolderError(

@@ -27,6 +27,7 @@ COMMANDS = {
     "export": "write a student as OpenVINO files: fp32 and INT8",
     "batch": "answer a batch file of the OpenAI Batch API, as vllm run-batch does",
     "report": "write metrics.json and report.html; with two runs, show them side by side",
+    "check": "what of a run is whole, what is lost, and what to type; writes nothing",
     "status": "how far a run is; can be called while it runs",
     "serve": "keep a student, a panel with its engines, or both as a cascade up behind one OpenAI-compatible address",
     "bench": "run a benchmark suite and hold it against its bounds",

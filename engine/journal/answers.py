@@ -86,8 +86,18 @@ def read_batches(folder: Path, columns: list[str] | None = None) -> Iterator[pa.
     """
     found = take_inventory(folder)
     refuse_damage(folder, found)
+    yield from whole_batches(found, columns)
+
+
+def whole_batches(found: Inventory, columns: list[str] | None = None) -> Iterator[pa.RecordBatch]:
+    """The answers that are whole, also where others are damaged; for what tells of damage.
+
+    Raises:
+        RunFolderError: a file has changed since the inventory.
+    """
     for file in found.files:
-        yield from batches_of(file.path, columns)
+        if file.rows:
+            yield from batches_of(file.path, columns)
 
 
 def refuse_damage(folder: Path, found: Inventory) -> None:

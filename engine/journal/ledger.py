@@ -4,14 +4,15 @@ Memory is 16 bytes per settled document, so that a run of ten million can be res
 """
 
 from array import array
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from hashlib import blake2b
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 
 from xpoll.core.records import Completion
-from xpoll.engine.journal.answers import read_batches
+from xpoll.engine.journal.answers import Inventory, read_batches, whole_batches
 from xpoll.engine.work import StopRule, Work
 
 _COLUMNS = ["document_id", "persona_id", "sample", "text", "finish_reason", "error_kind"]
@@ -27,13 +28,19 @@ class Ledger:
         folder: completions/ of the run folder.
         asked_each: Number of prompts per document, or a function of the document's id.
         stop: The rule that settles a document early.
+        found: An inventory of the folder, to read what is whole of it where other files are damaged.
+
+    Raises:
+        RunFolderError: a file is damaged, and there is no inventory.
     """
 
-    def __init__(self, folder: Path, *, asked_each: int | Callable[[str], int], stop: StopRule) -> None:
+    def __init__(
+        self, folder: Path, *, asked_each: int | Callable[[str], int], stop: StopRule, found: Inventory | None = None
+    ) -> None:
         self._open: dict[str, list[Completion]] = {}
         self.answers = 0
         settled = array("Q")
-        for answer in _light_answers(folder):
+        for answer in _light_answers(whole_batches(found, _COLUMNS) if found else read_batches(folder, _COLUMNS)):
             self.answers += 1
             so_far = self._open.setdefault(answer.document_id, [])
             so_far.append(answer)
@@ -77,9 +84,9 @@ def _digest(document_id: str) -> tuple[int, int]:
     return int.from_bytes(digest[:8], "little"), int.from_bytes(digest[8:], "little")
 
 
-def _light_answers(folder: Path) -> Iterator[Completion]:
+def _light_answers(batches: Iterable[pa.RecordBatch]) -> Iterator[Completion]:
     """Completions with the fields that a stop rule may read, and no others."""
-    for batch in read_batches(folder, _COLUMNS):
+    for batch in batches:
         for document_id, persona_id, sample, text, reason, error in zip(
             *(batch.column(name).to_pylist() for name in _COLUMNS), strict=True
         ):

@@ -66,7 +66,7 @@ def problems_of(folder: RunFolder) -> list[RunFolderError]:
     found = take_inventory(folder.completions)
     if found.damaged:
         return [problem_of(folder.completions, file) for file in found.damaged]
-    wanted = _counted(engine)
+    wanted = counted_answers(engine)
     line = f"{folder.completions} holds {counted(found.rows, 'answer')} where {number(wanted)} were counted"
     if found.rows < wanted:
         return [RunFolderError(line, mend=folder.asks_again)]
@@ -75,14 +75,14 @@ def problems_of(folder: RunFolder) -> list[RunFolderError]:
     return []
 
 
-def _counted(engine: Mapping[str, Any]) -> int:
-    """Answers that were on disk when engine.json was written; earlier versions wrote those of each session only."""
+def counted_answers(engine: Mapping[str, Any]) -> int:
+    """Answers on disk when engine.json was written, as it says; earlier versions wrote those of each session only."""
     return int(engine.get("answers", sum(session["answers"] for session in engine.get("sessions", []))))
 
 
 def lost_answers(folder: RunFolder, answers: int) -> int:
     """How many of the answers that were counted are not among the `answers` on disk."""
-    return max(0, _counted(read_engine(folder)) - answers)
+    return max(0, counted_answers(read_engine(folder)) - answers)
 
 
 def require_whole(folder: RunFolder) -> None:
