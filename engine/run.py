@@ -74,7 +74,7 @@ def answer_prompts(
     check_backend(config)
     with make_journal(folder.completions, rows_per_part=config.rows_per_part) as journal:
         ledger = Ledger(folder.completions, asked_each=job.asked_each, stop=job.stop)
-        if lost := lost_answers(folder, ledger.answers):
+        if (lost := lost_answers(folder, ledger.answers) - journal.lost) > 0:
             say(f"{counted(lost, 'answer')} that had been counted are lost; what is missing is asked again")
         if ledger.settled >= job.documents:
             mark_settled(folder, job.documents, ledger.answers, config)  # it may have been killed after its last answer

@@ -48,6 +48,9 @@ DAMAGED = ".damaged"
 class Journal:
     """The answers of one run. One process at a time may have it open.
 
+    Attributes:
+        lost: Answers of damaged or missing files, as far as their number is known; it was said when it was opened.
+
     Args:
         folder: completions/ of the run folder; created here.
         rows_per_part: Answers after which a journal is sealed into a part.
@@ -69,7 +72,7 @@ class Journal:
             raise cannot_write(folder, error) from error
         self._lock = _lock(folder)
         try:
-            _tidy(folder)
+            self.lost = _tidy(folder)
         except BaseException:
             os.close(self._lock)
             raise
@@ -167,8 +170,11 @@ def _lock(folder: Path) -> int:
     return descriptor
 
 
-def _tidy(folder: Path) -> None:
+def _tidy(folder: Path) -> int:
     """Seals the journals that an earlier process left, and sets aside what is damaged; says what is asked again.
+
+    Returns:
+        How many answers are lost, as far as that is known.
 
     Raises:
         RunFolderError: the folder cannot be read or written, or a journal has no checksums.
@@ -195,6 +201,7 @@ def _tidy(folder: Path) -> None:
             _remove(journal)
         else:
             _seal(journal)
+    return sum(file.lost or 0 for file in found.files)
 
 
 def _dropped(file: AnswerFile) -> str | None:
