@@ -13,6 +13,8 @@ from typing import Any, Literal, NamedTuple, TypeVar
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from xpoll.core.errors import RunFolderError
+
 Message = dict[str, str]
 """One chat message: {"role": "system" | "user" | "assistant", "content": ...}."""
 
@@ -338,15 +340,18 @@ def from_table(table: pa.Table, record: type[RecordT]) -> list[RecordT]:
 
 
 def stream_records(path: Path, record: type[RecordT]) -> Iterator[RecordT]:
-    """The rows of a Parquet file as records; at most 8192 of them are in memory at a time.
+    """The rows of a Parquet file of a run as records; at most 8192 of them are in memory at a time.
 
     Raises:
-        OSError: the file cannot be read.
-        ArrowException: it is not Parquet.
+        RunFolderError: the file cannot be read, or a page does not have its checksum.
     """
-    with pq.ParquetFile(path) as file:
-        for batch in file.iter_batches(batch_size=8192):
-            yield from from_table(pa.Table.from_batches([batch]), record)
+    try:
+        with pq.ParquetFile(path, page_checksum_verification=True) as file:
+            for batch in file.iter_batches(batch_size=8192):
+                yield from from_table(pa.Table.from_batches([batch]), record)
+    except (OSError, pa.ArrowException) as error:
+        again = f"xpoll vote {path.parent}" if record is not Document else f"delete it; then xpoll poll {path.parent}"
+        raise RunFolderError(f"{path} cannot be read ({' '.join(str(error).split())[:120]})", mend=again) from error
 
 
 def with_labels(schema: pa.Schema, labels: Iterable[str]) -> pa.Schema:

@@ -198,3 +198,22 @@ def test_a_damaged_engine_json_is_one_line_and_holds_no_answer(
     assert main(["poll", "run"]) == 0
     assert main(["vote", "run"]) == 0
     assert count_answers(polled / "completions") == DOCUMENTS
+
+
+@pytest.mark.parametrize(
+    ("name", "command"),
+    [("documents", ["vote", "run"]), ("labels", ["report", "run"]), ("votes", ["vote", "run", "--compare"])],
+)
+def test_a_damaged_table_of_a_later_step_is_one_line(
+    polled: Path, capsys: pytest.CaptureFixture[str], name: str, command: list[str]
+) -> None:
+    assert main(["vote", "run"]) == 0
+    path = polled / f"{name}.parquet"
+    whole = path.read_bytes()
+    flipped = whole[:60] + bytes([whole[60] ^ 1]) + whole[61:]
+    for rotten in (b"", whole[:-100], *([flipped] if name != "labels" else [])):
+        path.write_bytes(rotten)
+        capsys.readouterr()
+        assert main(command) == 2
+        (line,) = [line for line in capsys.readouterr().err.splitlines() if "-> " in line]
+        assert f"run/{name}.parquet" in line
