@@ -39,12 +39,15 @@ class Workload:
         documents: Number of documents.
         asked_each: Number of prompts per document; a function of the document's id where it differs.
         stop: When a document needs no more answers.
+        besides: From what says whether a document is settled to the prompts of the others, so that a run that resumes
+            makes no prompt that it would skip.
     """
 
     prompts: Iterable[Prompt]
     documents: int
     asked_each: int | Callable[[str], int]
     stop: StopRule = field(default_factory=NeverStop)
+    besides: Callable[[Callable[[str], bool]], Iterable[Prompt]] | None = None
 
 
 def answer_prompts(
@@ -79,7 +82,8 @@ def answer_prompts(
         if ledger.settled >= job.documents:
             mark_settled(folder, job.documents, ledger.answers, config)  # it may have been killed after its last answer
             return 0
-        work = (left for each in by_document(job.prompts) if (left := ledger.left_of(each)) is not None)
+        prompts = job.besides(ledger.is_settled) if job.besides else job.prompts
+        work = (left for each in by_document(prompts) if (left := ledger.left_of(each)) is not None)
         with ray_session(config, log=folder.log) as devices:
             if spec_of(config.backend).has_kv_cache:
                 require_fit(config, devices)

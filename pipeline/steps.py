@@ -18,7 +18,7 @@ from xpoll.core.config import Config, PromptOrder
 from xpoll.core.errors import ConfigError, RunFolderError
 from xpoll.core.files import write_json, write_table
 from xpoll.core.progress import counted, say
-from xpoll.core.records import AnyRecord, Document, stream_records, to_table, with_labels
+from xpoll.core.records import AnyRecord, Document, Prompt, stream_records, to_table, with_labels
 from xpoll.core.run_folder import RunFolder
 from xpoll.core.teachers import Teacher, teachers_of
 from xpoll.engine.journal.answers import count_answers, read_completions
@@ -46,8 +46,13 @@ def poll(config: Config, folder: RunFolder) -> bool:
         plan = read_plan(own.plan)
         panel = read_panel(own.require(own.panel, step="poll"))
         order = cast(PromptOrder, plan.prompt_order)
-        prompts = prompts_of(config, _documents(folder), panel.personas, order, logprobs=plan.logprobs)
-        workload = Workload(prompts, plan.to_settle, asked_of(config), stop_of(config))
+
+        def besides(settled: Callable[[str], bool]) -> Iterator[Prompt]:
+            documents = (each for each in _documents(folder) if not settled(each.document_id))
+            return prompts_of(config, documents, panel.personas, order, logprobs=plan.logprobs)
+
+        prompts = besides(lambda _: False)
+        workload = Workload(prompts, plan.to_settle, asked_of(config), stop_of(config), besides)
         return answer_prompts(workload, config=config.engine, folder=own)
 
     # One after the other: they may need the same devices.

@@ -4,7 +4,7 @@ Memory is 16 bytes per settled document, so that a run of ten million can be res
 """
 
 from array import array
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from hashlib import blake2b
 from pathlib import Path
 
@@ -40,15 +40,19 @@ class Ledger:
         self._open: dict[str, list[Completion]] = {}
         self.answers = 0
         settled = array("Q")
-        for answer in _light_answers(whole_batches(found, _COLUMNS) if found else read_batches(folder, _COLUMNS)):
-            self.answers += 1
-            so_far = self._open.setdefault(answer.document_id, [])
-            so_far.append(answer)
-            asked = asked_each if isinstance(asked_each, int) else asked_each(answer.document_id)
-            left = asked - len(so_far)
-            if left <= 0 or stop.fewest(so_far, left) == 0:
-                del self._open[answer.document_id]
-                settled.extend(_digest(answer.document_id))
+        asked_of = (lambda _: asked_each) if isinstance(asked_each, int) else asked_each
+        for batch in whole_batches(found, _COLUMNS) if found else read_batches(folder, _COLUMNS):
+            touched: dict[str, None] = {}
+            for answer in _light_answers(batch):
+                self.answers += 1
+                self._open.setdefault(answer.document_id, []).append(answer)
+                touched[answer.document_id] = None
+            for document_id in touched:  # once a batch and not with each answer: a rule reads all of a document's
+                answers = self._open[document_id]
+                left = asked_of(document_id) - len(answers)
+                if left <= 0 or stop.fewest(answers, left) == 0:
+                    del self._open[document_id]
+                    settled.extend(_digest(document_id))
         pairs = np.frombuffer(settled, dtype=np.uint64).reshape(-1, 2)
         self._settled = pairs[np.argsort(pairs[:, 0], kind="stable")]
 
@@ -84,10 +88,8 @@ def _digest(document_id: str) -> tuple[int, int]:
     return int.from_bytes(digest[:8], "little"), int.from_bytes(digest[8:], "little")
 
 
-def _light_answers(batches: Iterable[pa.RecordBatch]) -> Iterator[Completion]:
+def _light_answers(batch: pa.RecordBatch) -> Iterator[Completion]:
     """Completions with the fields that a stop rule may read, and no others."""
-    for batch in batches:
-        for document_id, persona_id, sample, text, reason, error in zip(
-            *(batch.column(name).to_pylist() for name in _COLUMNS), strict=True
-        ):
-            yield Completion(document_id, persona_id, sample, text=text, finish_reason=reason, error_kind=error)
+    columns = (batch.column(name).to_pylist() for name in _COLUMNS)
+    for document_id, persona_id, sample, text, reason, error in zip(*columns, strict=True):
+        yield Completion(document_id, persona_id, sample, text=text, finish_reason=reason, error_kind=error)
