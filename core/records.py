@@ -7,6 +7,7 @@ processes at a third of a dataclass's cost.
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, TypeVar
 
@@ -14,6 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from xpoll.core.errors import RunFolderError
+from xpoll.core.files import replacing
 
 Message = dict[str, str]
 """One chat message: {"role": "system" | "user" | "assistant", "content": ...}."""
@@ -217,6 +219,8 @@ class Consensus(NamedTuple):
     voted_label: str | None = None
 
 
+ROWS_PER_GROUP = 65_536
+
 AnyRecord = Document | Completion | Vote | Consensus | SetVote | SetConsensus
 RecordT = TypeVar("RecordT")
 
@@ -352,6 +356,27 @@ def stream_records(path: Path, record: type[RecordT]) -> Iterator[RecordT]:
     except (OSError, pa.ArrowException) as error:
         again = f"xpoll vote {path.parent}" if record is not Document else f"delete it; then xpoll poll {path.parent}"
         raise RunFolderError(f"{path} cannot be read ({' '.join(str(error).split())[:120]})", mend=again) from error
+
+
+def write_records(path: Path, records: Iterable[AnyRecord], schema: pa.Schema) -> None:
+    """Writes records as Parquet, atomically and as they come: at most 65,536 of them are in memory at a time.
+
+    Args:
+        path: The file.
+        records: Named tuples whose fields are the schema's columns, in their order.
+        schema: That of the file.
+
+    Raises:
+        RunFolderError: it cannot be written.
+        ArrowException: a value does not fit its column.
+    """
+    left = iter(records)
+    with (
+        replacing(path) as temporary,
+        pq.ParquetWriter(temporary, schema, compression="zstd", write_page_checksum=True) as file,
+    ):
+        while some := list(islice(left, ROWS_PER_GROUP)):
+            file.write_table(to_table(some, schema))
 
 
 def with_labels(schema: pa.Schema, labels: Iterable[str]) -> pa.Schema:

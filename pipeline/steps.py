@@ -11,14 +11,16 @@ prepare.py writes what the first one reads. Heavy packages are imported inside t
 and reporting start at once.
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any, NamedTuple, cast
 
 from xpoll.core.config import Config, PromptOrder
 from xpoll.core.errors import ConfigError, RunFolderError
 from xpoll.core.files import write_json, write_table
 from xpoll.core.progress import counted, say
-from xpoll.core.records import AnyRecord, Document, Prompt, stream_records, to_table, with_labels
+from xpoll.core.records import AnyRecord, Document, Prompt, stream_records, to_table, with_labels, write_records
 from xpoll.core.run_folder import RunFolder
 from xpoll.core.teachers import Teacher, teachers_of
 from xpoll.engine.journal.answers import count_answers, read_completions
@@ -35,7 +37,7 @@ from xpoll.votes.review.sample import answers_of, read_review
 from xpoll.votes.stop import StopButAskProbes, stop_rule
 from xpoll.votes.tasks.kind import TaskKind
 from xpoll.votes.tasks.registry import kind_of
-from xpoll.votes.unread import unread_line
+from xpoll.votes.unread import line_of, reason_of_vote
 
 
 def poll(config: Config, folder: RunFolder) -> bool:
@@ -88,18 +90,27 @@ def vote(config: Config, folder: RunFolder) -> bool:
         check_votes(teacher.config)
         carries_logprobs(teacher.config, plan.logprobs)
     labels, kind = list(config.task.labels), kind_of(config.task.kind)
-    votes: list[AnyRecord] = []
     probes: list[AnyRecord] = []
-    for vote in counted(_votes(teachers, labels, kind), "reading answers", total=sum(answered), unit="answers"):
-        (probes if is_probe(vote.document_id) else votes).append(vote)
-    write_table(folder.votes, to_table(votes, with_labels(kind.vote_schema, labels)))
+    reasons: Counter[str | None] = Counter()
+
+    def of_texts() -> Iterator[AnyRecord]:
+        read = _votes(teachers, labels, kind)
+        for vote in counted(read, "reading answers", total=sum(answered), unit="answers"):
+            if is_probe(vote.document_id):
+                probes.append(vote)
+            else:
+                reasons[reason_of_vote(vote)] += 1
+                yield vote
+
+    write_records(folder.votes, of_texts(), with_labels(kind.vote_schema, labels))
     if probes:
         write_table(folder.probes, to_table(probes, with_labels(kind.vote_schema, labels)))
-    if line := unread_line(votes):
+    if line := line_of(reasons):
         say(line)
-    reviewed = answers_of(read_review(folder.review))
-    voted = kind.aggregate(_documents(folder), votes, config, reviewed=reviewed, shown=shown_in(folder), probes=probes)
-    write_table(folder.labels, to_table(voted, with_labels(kind.label_schema, labels)))
+    reviewed, shown = answers_of(read_review(folder.review)), shown_in(folder)
+    votes = stream_records(folder.votes, kind.vote_record)
+    voted = kind.aggregate(Documents(folder), votes, config, reviewed=reviewed, shown=shown, probes=probes)
+    write_records(folder.labels, voted, with_labels(kind.label_schema, labels))
     return True
 
 
@@ -164,6 +175,17 @@ def report(config: Config, folder: RunFolder) -> bool:
 
 def _documents(folder: RunFolder) -> Iterator[Document]:
     return stream_records(folder.require(folder.documents, step="poll"), Document)
+
+
+@dataclass(frozen=True, slots=True)
+class Documents:
+    """The documents of a run, read anew each time they are gone through."""
+
+    folder: RunFolder
+
+    def __iter__(self) -> Iterator[Document]:
+        """Each document once."""
+        return _documents(self.folder)
 
 
 def require_one_label(config: Config, what: str) -> None:

@@ -1,7 +1,7 @@
 """Why answers became no vote: one line after a vote, with what mends the commonest reason."""
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from xpoll.core.records import AnyRecord, SetVote, Vote
 
@@ -22,12 +22,18 @@ def unread_line(votes: Iterable[AnyRecord]) -> str | None:
     Args:
         votes: The answers, read.
     """
-    reasons: Counter[str] = Counter()
-    number = 0
-    for vote in votes:
-        number += 1
-        if isinstance(vote, Vote | SetVote) and vote.unparsable is not None:
-            reasons[vote.unparsable] += 1
+    return line_of(Counter(map(reason_of_vote, votes)))
+
+
+def reason_of_vote(vote: AnyRecord) -> str | None:
+    """Why a vote has no label; None where it has one."""
+    return vote.unparsable if isinstance(vote, Vote | SetVote) else None
+
+
+def line_of(found: Mapping[str | None, int]) -> str | None:
+    """As `unread_line`, from the number of votes of each reason; those that have a label are under None."""
+    number = sum(found.values())
+    reasons = Counter({reason: count for reason, count in found.items() if reason is not None})
     if not reasons:
         return None
     commonest = reasons.most_common()

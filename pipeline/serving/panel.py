@@ -7,7 +7,7 @@ labels that people gave, and methods that learn from agreement; `counting` says 
 
 import asyncio
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
@@ -62,7 +62,7 @@ class ServedPanel(NamedTuple):
         kind, labels = kind_of(config.task.kind), list(config.task.labels)
         ids = [persona.persona_id for persona in self.personas]
         shown = shown_orders(labels, config.panel.label_order, ids, self.order, seed=config.job.seed)
-        aggregate: Callable[..., Sequence[Any]] = kind.aggregate
+        aggregate: Callable[..., Iterable[Any]] = kind.aggregate
         votes = [kind.parse(completion, labels) for completion in completions]
         document = Document(document_id_of(text), text, "train")
         by_teacher = {None: shown} if shown else None
