@@ -151,10 +151,17 @@ def keys_on_disk(folder: Path) -> list[Key]:
     Raises:
         RunFolderError: a file is missing or damaged.
     """
+    found = take_inventory(folder)
+    refuse_damage(folder, found)
+    return whole_keys(found)
+
+
+def whole_keys(found: Inventory) -> list[Key]:
+    """Keys of all answers that are whole, in the order they finished."""
     columns = list(Key._fields)
     return [
         Key(*key)
-        for batch in read_batches(folder, columns)
+        for batch in whole_batches(found, columns)
         for key in zip(*(batch.column(name).to_pylist() for name in columns), strict=True)
     ]
 
