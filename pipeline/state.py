@@ -51,11 +51,7 @@ def require_agreement(folder: RunFolder, name: str) -> None:
     """
     for poll in folder.polls().values():
         require_whole(poll)
-    if name == "vote":
-        return
-    for path in (folder.votes, folder.labels):
-        folder.require(path, step="vote")
-    if unvoted := unvoted_of(folder):
+    if name != "vote" and folder.votes.exists() and (unvoted := unvoted_of(folder)):
         raise RunFolderError(unvoted, mend=f"xpoll vote {folder.path}")
 
 

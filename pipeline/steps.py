@@ -162,7 +162,8 @@ def report(config: Config, folder: RunFolder) -> bool:
     from xpoll.student.card import EnergyUsed, write_card
     from xpoll.student.evaluation import read_evaluation
 
-    folder.require(folder.labels, step="vote")
+    for path in (folder.votes, folder.labels):
+        folder.require(path, step="vote")
     metrics = collect_metrics(folder, config.report)
     write_json(folder.metrics, metrics.as_json())
     write_report(folder)

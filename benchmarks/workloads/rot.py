@@ -88,7 +88,8 @@ def damage(folder: Path, draw: random.Random, *, kind: str, place: str) -> str:
     patterns = {"journal": "journal-*.arrows", "part": "part-*.parquet", "seals": "sealed.jsonl"}
     path = draw.choice(sorted(folder.glob(patterns[place])))
     content = bytearray(path.read_bytes())
-    at = draw.randrange(len(content))
+    size = len(content)
+    at = draw.randrange(size)
     match kind:
         case "cut":
             del content[at:]
@@ -106,7 +107,7 @@ def damage(folder: Path, draw: random.Random, *, kind: str, place: str) -> str:
             path.unlink()
             return f"{path.name} deleted"
     path.write_bytes(content)
-    return f"{path.name}: {kind} at byte {at} of {len(content)}"
+    return f"{path.name}: {kind} at byte {at} of {size}"
 
 
 def trial(source: Path, folder: Path, answers: list[Completion], *, seed: int, kind: str, place: str) -> Trial:
