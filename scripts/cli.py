@@ -1,7 +1,8 @@
 """`xpoll`: one command per step. Figures go to stdout, progress and errors to stderr.
 
 Exit codes: 0 done, 1 `doctor` warns or a check of `bench` does not hold, 2 a mistake the user can mend
-(one line says what, why and what to type), 130 stopped by Ctrl-C or SIGTERM (the same command resumes).
+(one line says what, why and what to type) or answers that are lost (`check`, `status`), 130 stopped by Ctrl-C or
+SIGTERM (the same command resumes).
 """
 
 import importlib

@@ -73,8 +73,10 @@ class Journal:
         self._lock = _lock(folder)
         try:
             self.lost = _tidy(folder)
-        except BaseException:
+        except BaseException as error:
             os.close(self._lock)
+            if isinstance(error, OSError):
+                raise cannot_write(folder, error) from error
             raise
         self._number = 1 + max(map(number_of, folder.iterdir()), default=-1)
 
