@@ -2,7 +2,7 @@
 
 SHELL := bash
 .DEFAULT_GOAL := help
-.PHONY: help demo setup lint unit test ipex test-ipex lint-deploy test-docker examples clean
+.PHONY: help demo setup lint unit test chaos ipex test-ipex lint-deploy test-docker examples clean
 PYTEST := .venv/bin/python -m pytest --durations=12
 # Further arguments of pytest: make unit ARGS="tests/votes -k majority"
 ARGS ?=
@@ -29,6 +29,9 @@ unit: .venv/.ready-test ## tests that start no engine: under 4 minutes
 test: lint unit ## lint, unit, and the tests that start Ray and engines
 	@start=$$SECONDS; $(PYTEST) -m engine -n 2 --dist loadfile --no-loadscope-reorder $(ARGS) \
 		&& echo "tests with an engine: $$((SECONDS - start)) s"
+
+chaos: .venv/.ready ## polls that are killed and damaged at random and resumed: ARGS="--set parameters.trials=1000"
+	@.venv/bin/xpoll bench chaos $(ARGS)
 
 # Trains with IPEX (student.backend = "ipex") and exports to OpenVINO.
 ipex: .venv-ipex/.ready ## makes .venv-ipex, the Intel environment: about 8 GB

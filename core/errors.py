@@ -31,8 +31,8 @@ class UserError(XpollError):
             what: What is wrong and why; line breaks become spaces.
             mend: What the user can type or change next.
         """
-        one_line = " ".join(struck(what).split())
-        super().__init__(f"{one_line} -> {mend}" if mend else one_line)
+        self.what, self.mend = " ".join(struck(what).split()), mend
+        super().__init__(f"{self.what} -> {mend}" if mend else self.what)
 
 
 class ConfigError(UserError):

@@ -89,10 +89,10 @@ def read_json(path: Path) -> Any:
 
 
 def write_table(path: Path, table: pa.Table) -> None:
-    """Writes `table` atomically, as Parquet.
+    """Writes `table` atomically, as Parquet with a checksum of each page.
 
     Raises:
         RunFolderError: it cannot be written.
     """
     with replacing(path) as temporary:
-        pq.write_table(table, temporary, compression="zstd")
+        pq.write_table(table, temporary, compression="zstd", write_page_checksum=True)

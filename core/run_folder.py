@@ -28,6 +28,7 @@ WHERE_AND_HOW = frozenset(
 """Keys that change no answer, so that a run can resume elsewhere, e.g. on a cluster or in a copy of its folder."""
 
 
+PARQUET = b"PAR1"
 TEACHERS = "teachers"
 """Folder of the teachers' folders."""
 
@@ -137,6 +138,15 @@ class RunFolder:
         named = read_json(self.config).get("teachers") if self.config.exists() else None
         return {each["name"]: self.teacher(each["name"]) for each in named or []} or {None: self}
 
+    @property
+    def asks_again(self) -> str:
+        """The command that asks what has no answer in this folder, of a run, a teacher or a batch."""
+        run = self.path.parent.parent if self.path.parent.name == TEACHERS else self.path
+        with suppress(OSError, ValueError, KeyError, TypeError):  # not a batch, or not even whole
+            config = read_json(self.config)
+            return f"xpoll batch {config['input']} {config['output']} --run-folder {run}"
+        return f"xpoll poll {run}"
+
     def require(self, path: Path, *, step: str) -> Path:
         """`path`, if it exists.
 
@@ -145,10 +155,12 @@ class RunFolder:
             step: The command that makes it, for the error.
 
         Raises:
-            RunFolderError: it does not exist.
+            RunFolderError: it does not exist, or is a Parquet file that was cut.
         """
         if not path.exists():
             raise RunFolderError(f"{path} is not there yet", mend=f"run the step before it: xpoll {step}")
+        if path.suffix == ".parquet" and not _is_parquet(path):
+            raise RunFolderError(f"{path} is no whole Parquet file", mend=f"make it again: xpoll {step} {self.path}")
         return path
 
 
@@ -202,6 +214,14 @@ def changes_no_answer(key: str) -> bool:
     """Whether a key, of the job or of a teacher (`teachers.NAME.engine...`), only says where and how is computed."""
     of_teacher = next((known for known in WHERE_AND_HOW if key.endswith(f".{known}")), None)
     return key in WHERE_AND_HOW or (key.startswith(f"{TEACHERS}.") and of_teacher is not None)
+
+
+def _is_parquet(path: Path) -> bool:
+    """Whether it begins and ends as Parquet files do."""
+    with path.open("rb") as file:
+        begin = file.read(len(PARQUET))
+        file.seek(-min(len(PARQUET), path.stat().st_size), os.SEEK_END)
+        return begin == PARQUET and file.read() == PARQUET
 
 
 def _holds_files(folder: Path) -> bool:

@@ -11,8 +11,9 @@ from itertools import chain
 from typing import Any
 
 from xpoll.core.config import EngineConfig
+from xpoll.core.formatting import counted
 from xpoll.core.gc_tuning import collecting_seldom
-from xpoll.core.progress import Progress, Waiting
+from xpoll.core.progress import Progress, Waiting, say
 from xpoll.core.records import Prompt
 from xpoll.core.run_folder import RunFolder
 from xpoll.core.secrets import hide_named
@@ -24,7 +25,7 @@ from xpoll.engine.interrupt import draining
 from xpoll.engine.journal.journal import Journal
 from xpoll.engine.journal.ledger import Ledger
 from xpoll.engine.journal.load_metrics import LoadMetrics
-from xpoll.engine.journal.session import Session, mark_settled
+from xpoll.engine.journal.session import Session, lost_answers, mark_settled
 from xpoll.engine.planning.fit import require_fit
 from xpoll.engine.slots import Slots
 from xpoll.engine.work import NeverStop, StopRule, by_document
@@ -41,6 +42,8 @@ class Workload:
         stop: When a document needs no more answers.
         ends_on: Kinds of error rows of which one ends the run and is not kept, because every other prompt has the
             parameters that it was refused for.
+        besides: From what says whether a document is settled to the prompts of the others, so that a run that resumes
+            makes no prompt that it would skip.
     """
 
     prompts: Iterable[Prompt]
@@ -48,6 +51,7 @@ class Workload:
     asked_each: int | Callable[[str], int]
     stop: StopRule = field(default_factory=NeverStop)
     ends_on: frozenset[str] = frozenset()
+    besides: Callable[[Callable[[str], bool]], Iterable[Prompt]] | None = None
 
 
 def answer_prompts(
@@ -78,14 +82,17 @@ def answer_prompts(
     hide_named(config.backend_options)
     with make_journal(folder.completions, rows_per_part=config.rows_per_part) as journal:
         ledger = Ledger(folder.completions, asked_each=job.asked_each, stop=job.stop)
+        if (lost := lost_answers(folder, ledger.answers) - journal.lost) > 0:
+            say(f"{counted(lost, 'answer')} that had been counted are lost; what is missing is asked again")
         if ledger.settled >= job.documents:
-            mark_settled(folder.engine, job.documents)  # missing if the session was killed right after its last answer
+            mark_settled(folder, job.documents, ledger.answers, config)  # it may have been killed after its last answer
             return 0
-        work = (left for each in by_document(job.prompts) if (left := ledger.left_of(each)) is not None)
+        prompts = job.besides(ledger.is_settled) if job.besides else job.prompts
+        work = (left for each in by_document(prompts) if (left := ledger.left_of(each)) is not None)
         with ray_session(config, log=folder.log) as devices:
             if spec_of(config.backend).has_kv_cache:
                 require_fit(config, devices)
-            session = Session(folder.engine, backend=config.backend, model=config.model, devices=devices)
+            session = Session(folder, config, devices, answers_before=ledger.answers)
             slots = Slots(
                 lambda number: create(config, devices[number], name=f"worker-{number}", stop=job.stop, log=folder.log),
                 kill,

@@ -290,7 +290,7 @@ def _writer(copy: Path | None) -> Iterator[Callable[[Document], None]]:
         yield lambda _: None
         return
     batch: list[Document] = []
-    with pq.ParquetWriter(copy, DOCUMENT_SCHEMA, compression="zstd") as file:
+    with pq.ParquetWriter(copy, DOCUMENT_SCHEMA, compression="zstd", write_page_checksum=True) as file:
 
         def write(document: Document) -> None:
             batch.append(document)

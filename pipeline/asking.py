@@ -11,7 +11,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any, NamedTuple, cast
 
@@ -20,12 +20,13 @@ from xpoll.core.config_file import checked_config
 from xpoll.core.errors import EngineError, UserError
 from xpoll.core.log import log_to
 from xpoll.core.progress import say
-from xpoll.core.records import Document, stream_records
+from xpoll.core.records import Document, Prompt, stream_records
 from xpoll.core.run_folder import RunFolder
 from xpoll.core.teachers import Teacher, teachers_of
 from xpoll.engine.backends.registry import devices_for, spec_of
 from xpoll.engine.interrupt import draining
 from xpoll.engine.planning.plan import read_plan
+from xpoll.engine.work import NeverStop, StopRule
 from xpoll.personas.panel import read_panel
 from xpoll.personas.probes import asked_of_probe, is_probe
 from xpoll.pipeline.prompts import prompts_of
@@ -53,20 +54,30 @@ def ask(teacher: Teacher, folder: RunFolder) -> int:
         The number of new answers.
     """
     from xpoll.engine.run import Workload, answer_prompts
-    from xpoll.engine.work import NeverStop
 
     config, own = teacher.config, teacher.folder
     plan = read_plan(own.plan)
     panel = read_panel(own.require(own.panel, step="poll"))
-    order, rule = cast(PromptOrder, plan.prompt_order), stop_rule(config)
-    workload = Workload(
-        prompts_of(config, documents_of(folder), panel.personas, order, logprobs=plan.logprobs),
-        plan.to_settle,
-        lambda document_id: asked_of_probe(config) if is_probe(document_id) else config.panel.asked_each,
-        StopButAskProbes(rule) if rule else NeverStop(),
-        ONE_ENDS_THE_POLL,
-    )
+    order = cast(PromptOrder, plan.prompt_order)
+
+    def besides(settled: Callable[[str], bool]) -> Iterator[Prompt]:
+        documents = (each for each in documents_of(folder) if not settled(each.document_id))
+        return prompts_of(config, documents, panel.personas, order, logprobs=plan.logprobs)
+
+    prompts = besides(lambda _: False)
+    workload = Workload(prompts, plan.to_settle, asked_of(config), stop_of(config), ONE_ENDS_THE_POLL, besides)
     return answer_prompts(workload, config=config.engine, folder=own)
+
+
+def asked_of(config: Config) -> Callable[[str], int]:
+    """From a document's id to the number of its prompts."""
+    return lambda document_id: asked_of_probe(config) if is_probe(document_id) else config.panel.asked_each
+
+
+def stop_of(config: Config) -> StopRule:
+    """When a document needs no more answers."""
+    rule = stop_rule(config)
+    return StopButAskProbes(rule) if rule else NeverStop()
 
 
 def ask_all(config: Config, folder: RunFolder) -> int:

@@ -19,7 +19,7 @@ from xpoll.core.teachers import Teacher, teachers_of
 from xpoll.engine.backends.registry import check_answer, check_backend, devices_for, spec_of
 from xpoll.engine.devices.find import Device
 from xpoll.engine.devices.intel_cards import cards_as_json
-from xpoll.engine.journal.journal import count_answers
+from xpoll.engine.journal.answers import count_answers
 from xpoll.engine.journal.session import is_settled
 from xpoll.engine.planning.fit import require_fit
 from xpoll.engine.planning.plan import NAMED, Chosen, Plan, make_plan, read_plan
@@ -54,7 +54,7 @@ class PreparedPoll(NamedTuple):
     @property
     def is_settled(self) -> bool:
         """Whether every document has all the answers that it needs of this teacher."""
-        return is_settled(self.teacher.folder.engine, self.plan.to_settle)
+        return is_settled(self.teacher.folder, self.plan.to_settle)
 
 
 class Prepared(NamedTuple):

@@ -10,7 +10,7 @@ from typing import Any
 
 from xpoll.core.errors import EngineError
 from xpoll.core.run_folder import RunFolder
-from xpoll.engine.journal.journal import count_answers
+from xpoll.engine.journal.answers import count_answers
 from xpoll.engine.journal.load_metrics import latest_loads
 from xpoll.engine.planning.plan import read_plan
 from xpoll.pipeline.state import is_done

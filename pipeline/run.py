@@ -9,7 +9,7 @@ from xpoll.core.log import log_to
 from xpoll.core.run_folder import RunFolder, open_run_folder
 from xpoll.pipeline.measure import measured
 from xpoll.pipeline.prepare import prepare
-from xpoll.pipeline.state import is_done, remove_after, removed_after, require_fitting
+from xpoll.pipeline.state import is_done, remove_after, removed_after, require_agreement, require_fitting
 from xpoll.pipeline.steps import STEPS, require_one_label
 from xpoll.votes.check import check_votes
 
@@ -50,6 +50,7 @@ def one_step(name: str, config: Config) -> list[Path]:
     for poll in folder.polls().values():
         folder.require(poll.plan, step="poll")
     require_fitting(config, folder, name)
+    require_agreement(folder, name)
     with removed_after(folder, name):
         open_run_folder(config, may_change=step.own_sections)
         log_to(folder.log)

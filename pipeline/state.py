@@ -5,11 +5,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
+
 from xpoll.core.config import Config
 from xpoll.core.errors import RunFolderError
 from xpoll.core.files import read_json, write_text
+from xpoll.core.formatting import counted, number
 from xpoll.core.run_folder import RunFolder, changes_no_answer, check_writable
-from xpoll.engine.journal.session import is_settled
+from xpoll.engine.journal.answers import count_answers
+from xpoll.engine.journal.sealed import reason_of
+from xpoll.engine.journal.session import is_settled, require_whole
 from xpoll.engine.planning.plan import read_plan
 from xpoll.pipeline.steps import STEPS
 
@@ -18,10 +24,35 @@ def is_done(name: str, folder: RunFolder) -> bool:
     """A step is done when all it makes is there; a poll, when every document of its plan is settled."""
     if name == "poll":
         return all(
-            poll.plan.exists() and is_settled(poll.engine, read_plan(poll.plan).to_settle)
-            for poll in folder.polls().values()
+            poll.plan.exists() and is_settled(poll, read_plan(poll.plan).to_settle) for poll in folder.polls().values()
         )
-    return all((folder.path / output).exists() for output in STEPS[name].outputs)
+    there = all((folder.path / output).exists() for output in STEPS[name].outputs)
+    return there and (name != "vote" or unvoted_of(folder) is None)
+
+
+def unvoted_of(folder: RunFolder) -> str | None:
+    """What keeps the votes from being those of the answers on disk, in words; None where they are.
+
+    Every answer has one vote, of a text or of a probe.
+    """
+    try:
+        votes = sum(int(pq.read_metadata(path).num_rows) for path in (folder.votes, folder.probes) if path.exists())
+    except (OSError, pa.ArrowException) as error:
+        return f"{folder.votes} cannot be read ({reason_of(error)})"
+    answers = sum(count_answers(poll.completions) for poll in folder.polls().values())
+    return None if votes == answers else f"{folder.votes} has {number(votes)} votes of {counted(answers, 'answer')}"
+
+
+def require_agreement(folder: RunFolder, name: str) -> None:
+    """Refuses to do a step on answers that are not all there, or on votes that are not those of the answers.
+
+    Raises:
+        RunFolderError: names the file, and the command that mends it.
+    """
+    for poll in folder.polls().values():
+        require_whole(poll)
+    if name != "vote" and folder.votes.exists() and (unvoted := unvoted_of(folder)):
+        raise RunFolderError(unvoted, mend=f"xpoll vote {folder.path}")
 
 
 def differs_before_votes(config: Config, folder: RunFolder) -> bool:

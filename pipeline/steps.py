@@ -11,7 +11,9 @@ prepare.py writes what the first one reads. Heavy packages are imported inside t
 and reporting start at once.
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from xpoll.core.config import Config
@@ -19,13 +21,13 @@ from xpoll.core.error_kinds import ErrorCounts
 from xpoll.core.errors import ConfigError, EngineError, RunFolderError
 from xpoll.core.files import write_json, write_table
 from xpoll.core.progress import counted, say
-from xpoll.core.records import AnyRecord, to_table, with_labels
+from xpoll.core.records import AnyRecord, Document, stream_records, to_table, with_labels, write_records
 from xpoll.core.run_folder import RunFolder
 from xpoll.core.teachers import Teacher, teachers_of
 from xpoll.engine.backends.registry import spec_of
+from xpoll.engine.journal.answers import count_answers, read_completions
 from xpoll.engine.journal.errors import errors_in
-from xpoll.engine.journal.journal import count_answers, read_completions
-from xpoll.engine.journal.session import is_settled
+from xpoll.engine.journal.session import is_settled, require_whole
 from xpoll.engine.planning.plan import read_plan
 from xpoll.personas.label_order import shown_in
 from xpoll.personas.probes import is_probe
@@ -36,7 +38,7 @@ from xpoll.votes.check import carries_logprobs, check_votes
 from xpoll.votes.review.sample import answers_of, read_review
 from xpoll.votes.tasks.kind import TaskKind
 from xpoll.votes.tasks.registry import kind_of
-from xpoll.votes.unread import unread_line, written_line
+from xpoll.votes.unread import is_written, line_of, reason_of_vote, written_line
 
 
 def poll(config: Config, folder: RunFolder) -> bool:
@@ -69,7 +71,9 @@ def vote(config: Config, folder: RunFolder) -> bool:
     teachers = teachers_of(config)
     plans = [read_plan(teacher.folder.plan) for teacher in teachers]
     answered = [count_answers(teacher.folder.completions) for teacher in teachers]
-    if not all(is_settled(each.folder.engine, plan.to_settle) for each, plan in zip(teachers, plans, strict=True)):
+    for teacher in teachers:
+        require_whole(teacher.folder)
+    if not all(is_settled(each.folder, plan.to_settle) for each, plan in zip(teachers, plans, strict=True)):
         wanted = sum(plan.prompts for plan in plans)
         raise RunFolderError(
             f"the poll is not finished: {sum(answered)} answers are there, up to {wanted} are wanted",
@@ -80,24 +84,35 @@ def vote(config: Config, folder: RunFolder) -> bool:
         check_votes(teacher.config)
         carries_logprobs(teacher.config, plan.logprobs)
     labels, kind = list(config.task.labels), kind_of(config.task.kind)
-    votes: list[AnyRecord] = []
     probes: list[AnyRecord] = []
-    for vote in counted(_votes(teachers, labels, kind), "reading answers", total=sum(answered), unit="answers"):
-        (probes if is_probe(vote.document_id) else votes).append(vote)
-    write_table(folder.votes, to_table(votes, with_labels(kind.vote_schema, labels)))
+    reasons: Counter[str | None] = Counter()
+    written = 0
+
+    def of_texts() -> Iterator[AnyRecord]:
+        nonlocal written
+        read = _votes(teachers, labels, kind)
+        for vote in counted(read, "reading answers", total=sum(answered), unit="answers"):
+            if is_probe(vote.document_id):
+                probes.append(vote)
+            else:
+                reasons[reason_of_vote(vote)] += 1
+                written += is_written(vote)
+                yield vote
+
+    write_records(folder.votes, of_texts(), with_labels(kind.vote_schema, labels))
     if probes:
         write_table(folder.probes, to_table(probes, with_labels(kind.vote_schema, labels)))
-    for line in (unread_line(votes), written_line(votes) if config.panel.answer == "read" else None):
+    for line in (line_of(reasons), written_line(written, of=reasons[None]) if config.panel.answer == "read" else None):
         if line:
             say(line)
-    reviewed = answers_of(read_review(folder.review))
-    voted = kind.aggregate(
-        documents_of(folder), votes, config, reviewed=reviewed, shown=shown_in(folder), probes=probes
-    )
-    write_table(folder.labels, to_table(voted, with_labels(kind.label_schema, labels)))
+    reviewed, shown = answers_of(read_review(folder.review)), shown_in(folder)
+    votes = stream_records(folder.votes, kind.vote_record)
+    voted = kind.aggregate(Documents(folder), votes, config, reviewed=reviewed, shown=shown, probes=probes)
+    write_records(folder.labels, voted, with_labels(kind.label_schema, labels))
     if not kind.has_student:
         each = asks_of_each(config, kind.form) and spec_of(config.engine.backend).reads(config.engine)
-        _say_what_was_cached(folder, len(voted) * (len(labels) if each else 1))
+        texts = sum(1 for _ in Documents(folder))
+        _say_what_was_cached(folder, texts * (len(labels) if each else 1))
     return True
 
 
@@ -158,7 +173,8 @@ def report(config: Config, folder: RunFolder) -> bool:
     from xpoll.student.card import EnergyUsed, write_card
     from xpoll.student.evaluation import read_evaluation
 
-    folder.require(folder.labels, step="vote")
+    for path in (folder.votes, folder.labels):
+        folder.require(path, step="vote")
     metrics = collect_metrics(folder, config.report)
     write_json(folder.metrics, metrics.as_json())
     write_report(folder)
@@ -167,6 +183,17 @@ def report(config: Config, folder: RunFolder) -> bool:
         personas = panel_size(folder, resolved)
         write_card(folder.student, resolved, read_evaluation(folder), personas=personas, energy=energy)
     return True
+
+
+@dataclass(frozen=True, slots=True)
+class Documents:
+    """The documents of a run, read anew each time they are gone through."""
+
+    folder: RunFolder
+
+    def __iter__(self) -> Iterator[Document]:
+        """Each document once."""
+        return documents_of(self.folder)
 
 
 def require_one_label(config: Config, what: str) -> None:

@@ -13,7 +13,7 @@ from xpoll.core.files import read_json
 from xpoll.core.records import Consensus, Vote, from_table, stream_records
 from xpoll.core.run_folder import RunFolder
 from xpoll.energy.stages import read_stages
-from xpoll.engine.journal.journal import read_completions
+from xpoll.engine.journal.answers import read_completions
 from xpoll.engine.planning.plan import read_plan
 from xpoll.personas.label_order import position_bias, shown_in
 from xpoll.report.cost import cost_of

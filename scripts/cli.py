@@ -1,8 +1,8 @@
 """`xpoll`: one command per step. Figures go to stdout, progress and errors to stderr.
 
 Exit codes: 0 done, 1 `doctor` warns or a check of `bench` does not hold, 2 a mistake the user can mend
-(one line says what, why and what to type), 75 what is asked cannot be reached or answers nobody for now, 130 stopped by
-Ctrl-C or SIGTERM (after both the same command resumes).
+(one line says what, why and what to type) or answers that are lost (`check`, `status`), 75 what is asked cannot be
+reached or answers nobody for now, 130 stopped by Ctrl-C or SIGTERM (after both the same command resumes).
 """
 
 import importlib
@@ -29,6 +29,7 @@ COMMANDS = {
     "export": "write a student as OpenVINO files: fp32 and INT8",
     "batch": "answer a batch file of the OpenAI Batch API, as vllm run-batch does",
     "report": "write metrics.json and report.html; with two runs, show them side by side",
+    "check": "what of a run is whole, what is lost, and what to type; writes nothing",
     "status": "how far a run is; can be called while it runs",
     "serve": "keep a student, a panel with its engines, or both as a cascade up behind one OpenAI-compatible address",
     "bench": "run a benchmark suite and hold it against its bounds",

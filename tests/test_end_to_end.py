@@ -16,7 +16,7 @@ from tests.conftest import Xpoll
 from tests.support.tiny import make_tiny_bert, make_tiny_llama
 from xpoll.core.files import read_json
 from xpoll.core.records import Completion, Consensus, Vote, from_table
-from xpoll.engine.journal.journal import count_answers, read_completions
+from xpoll.engine.journal.answers import count_answers, read_completions
 
 pytestmark = pytest.mark.engine
 

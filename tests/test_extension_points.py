@@ -16,7 +16,7 @@ from xpoll.core.files import read_json
 from xpoll.core.records import AnswerSchema, Completion, Consensus, Prompt, Vote, from_table
 from xpoll.engine.backends.backend import BackendSettings, BackendSpec, Load
 from xpoll.engine.backends.registry import BACKENDS, devices_for
-from xpoll.engine.journal.journal import read_completions
+from xpoll.engine.journal.answers import read_completions
 from xpoll.personas.answer_format import AnswerFormat
 from xpoll.pipeline import measure, steps
 from xpoll.scripts.cli import main

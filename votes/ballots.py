@@ -3,6 +3,8 @@
 A vote method takes `Ballots` and returns `Shares`; it never sees a text.
 """
 
+import math
+from array import array
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
@@ -50,6 +52,14 @@ class Ballots:
     probes: Probes | None = None
     teacher_ids: tuple[str, ...] = ()
     teacher_of: np.ndarray | None = None  # (personas,) int64; None where there is one teacher
+    answers_of: np.ndarray | None = None  # (documents,) int64: votes and answers without one
+
+    @property
+    def answers(self) -> np.ndarray:
+        """(documents,): how many answers there are about each, with a label or without."""
+        if self.answers_of is None:
+            return np.bincount(self.document_of, minlength=self.num_documents)
+        return self.answers_of
 
     @property
     def num_teachers(self) -> int:
@@ -116,8 +126,27 @@ def ballots_of(
     """
     row_of = {document_id: i for i, document_id in enumerate(document_ids)}
     code = {label: i for i, label in enumerate(labels)}
-    read = [vote for vote in votes if vote.label is not None and vote.document_id in row_of]
-    voters = {vote.voter: vote.teacher for vote in read}
+    answers = np.zeros(len(document_ids), np.int64)
+    voters: dict[str, str | None] = {}
+    first_seen: dict[str, int] = {}
+    document_of, voter_of, label_of, sample_of, rotations = (array("q") for _ in range(5))
+    distributions = _Distributions(len(labels))
+    for vote in votes:
+        row = row_of.get(vote.document_id)
+        if row is None:
+            continue
+        answers[row] += 1
+        if vote.label is None:
+            continue
+        voter = vote.voter
+        voters[voter] = vote.teacher
+        document_of.append(row)
+        voter_of.append(first_seen.setdefault(voter, len(first_seen)))
+        label_of.append(code[vote.label])
+        sample_of.append(vote.sample)
+        distributions.append(vote.distribution)
+        if shown:
+            rotations.append(rotation_of(vote, shown))
     persona_ids = sorted(voters)
     teacher_ids = tuple(sorted({teacher for teacher in voters.values() if teacher is not None}))
     number = {persona_id: i for i, persona_id in enumerate(persona_ids)}
@@ -128,19 +157,45 @@ def ballots_of(
         list(labels),
         persona_ids,
         len(document_ids),
-        np.array([row_of[vote.document_id] for vote in read], np.int64),
-        np.array([number[vote.voter] for vote in read], np.int64),
-        np.array([code[vote.label] for vote in read if vote.label is not None], np.int64),
-        _distributions(read, len(labels)),
+        _numbers(document_of),
+        np.array([number[voter] for voter in first_seen], np.int64)[_numbers(voter_of)],
+        _numbers(label_of),
+        distributions.table(),
         priors,
         truth if known else None,
         correlation,
-        np.array([vote.sample for vote in read], np.int64),
-        np.array([rotation_of(vote, shown) for vote in read], np.int64) if shown else None,
+        _numbers(sample_of),
+        _numbers(rotations) if shown else None,
         _probes(probes, number, shown or {}),
         teacher_ids,
         np.array([teacher_ids.index(str(voters[name])) for name in persona_ids], np.int64) if teacher_ids else None,
+        answers,
     )
+
+
+class _Distributions:
+    """The distributions of votes one by one; no memory while there are none."""
+
+    def __init__(self, num_labels: int) -> None:
+        self._missing = (math.nan,) * num_labels
+        self._flat = array("d")
+        self._before = 0
+
+    def append(self, distribution: Sequence[float] | None) -> None:
+        if distribution is not None and not self._flat:
+            self._flat.extend(self._missing * self._before)
+        if distribution is None and not self._flat:
+            self._before += 1
+        else:
+            self._flat.extend(distribution or self._missing)
+
+    def table(self) -> np.ndarray | None:
+        """(votes, labels), NaN where a vote has none; None where no vote has one."""
+        return np.array(self._flat).reshape(-1, len(self._missing)) if self._flat else None
+
+
+def _numbers(column: "array[int]") -> np.ndarray:
+    return np.array(column, np.int64)
 
 
 def _probes(votes: Iterable[Vote], number: Mapping[str, int], shown: ShownBy) -> Probes | None:
@@ -152,13 +207,6 @@ def _probes(votes: Iterable[Vote], number: Mapping[str, int], shown: ShownBy) ->
         np.array([rotation_of(vote, shown) for vote in read], np.int64),
         np.array([vote.distribution for vote in read], float),
     )
-
-
-def _distributions(read: Sequence[Vote], num_labels: int) -> np.ndarray | None:
-    if all(vote.distribution is None for vote in read):
-        return None
-    missing = (np.nan,) * num_labels
-    return np.array([missing if vote.distribution is None else vote.distribution for vote in read], float)
 
 
 def normalised(values: np.ndarray) -> Shares:

@@ -4,9 +4,9 @@ The kind of task decides what becomes of a distribution: the label with the larg
 Ties and documents without a single readable vote abstain: there is no random label, ever.
 """
 
-from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from itertools import islice
 
 import numpy as np
 
@@ -18,6 +18,8 @@ from xpoll.votes.ballots import Ballots, Shares, ballots_of
 from xpoll.votes.methods.counting import majority
 from xpoll.votes.methods.recalibration import fitted_recalibration
 from xpoll.votes.methods.registry import method_of
+
+ROWS_AT_ONCE = 8192
 
 Decide = Callable[[Shares], np.ndarray]
 """From shares to (documents,): the number of each one's label, -1 for an abstention."""
@@ -72,11 +74,33 @@ def consensus_of(
         ConfigError: the method is not known.
         InputError: the method needs what the votes do not have.
     """
-    rows, cast, corrected = list(documents), list(votes), reviewed or {}
+    return list(
+        consensus_rows(
+            documents, votes, config, reviewed=reviewed, shown=shown, probes=probes, decide=decide, count=count
+        )
+    )
+
+
+def consensus_rows(
+    documents: Iterable[Document],
+    votes: Iterable[Vote],
+    config: Config,
+    *,
+    reviewed: Mapping[str, str] | None = None,
+    shown: ShownBy | None = None,
+    probes: Iterable[Vote] = (),
+    decide: Decide = winners,
+    count: Callable[[Ballots], Shares] | None = None,
+) -> Iterator[Consensus]:
+    """As `consensus_of`, row by row: of votes and documents numbers are held, and no text.
+
+    Documents that come from an iterator are held, because they are gone through twice.
+    """
+    rows, corrected = list(documents) if isinstance(documents, Iterator) else documents, reviewed or {}
     labels = list(config.task.labels)
     ballots = ballots_of(
         [row.document_id for row in rows],
-        cast,
+        votes,
         labels,
         priors=config.task.label_priors,
         known=corrected if config.vote.learn_from_review else None,
@@ -85,44 +109,52 @@ def consensus_of(
         probes=probes,
     )
     shares = count(ballots) if count else shares_of(ballots, config.vote.method)
-    counts = ballots.counts()
+    raw = decide(majority(ballots))
+    counts, saved = ballots.counts(), asked_each(config) - ballots.answers
+    left = iter(rows)
+    for begin in range(0, ballots.num_documents, ROWS_AT_ONCE):
+        part = slice(begin, begin + ROWS_AT_ONCE)
+        columns = _columns(shares[part], counts[part], saved[part], raw[part], labels, decide)
+        for row, voted in zip(islice(left, ROWS_AT_ONCE), columns, strict=True):
+            consensus = voted._replace(
+                document_id=row.document_id, split=row.split, text=row.text, gold_label=row.gold_label
+            )
+            yield _corrected(consensus, corrected.get(row.document_id), labels)
+
+
+def _columns(
+    shares: Shares, counts: np.ndarray, saved: np.ndarray, raw: np.ndarray, labels: Sequence[str], decide: Decide
+) -> Iterator[Consensus]:
+    """What votes say of some documents, without the documents."""
     counted, most = counts.sum(1), counts.max(1)
     readable = ~np.isnan(shares[:, 0])
     distributions = np.where(readable[:, None], shares, 1 / len(labels))
     decided = decide(shares)
     of_label = np.take_along_axis(distributions, np.maximum(decided, 0)[:, None], 1)[:, 0]
-    asked = asked_each(config)
-    answers = Counter(vote.document_id for vote in cast)
     columns = (
         _named(decided, labels),
         map(tuple, distributions.tolist()),
         np.where(decided >= 0, of_label, distributions.max(1)).tolist(),
         counted.tolist(),
-        [asked - answers[row.document_id] for row in rows],
-        np.divide(most, counted, out=np.zeros(len(rows)), where=counted > 0).tolist(),
+        saved.tolist(),
+        np.divide(most, counted, out=np.zeros(len(counts)), where=counted > 0).tolist(),
         readable.tolist(),
-        _named(decide(majority(ballots)), labels),
+        _named(raw, labels),
     )
-    consensus = []
-    for row, (label, shared, confidence, votes_counted, saved, agreement, read, raw) in zip(
-        rows, zip(*columns, strict=True), strict=True
-    ):
-        voted = Consensus(
-            row.document_id,
-            row.split,
-            row.text,
+    for label, shared, confidence, votes_counted, votes_saved, agreement, read, raw_label in zip(*columns, strict=True):
+        yield Consensus(
+            "",
+            "train",
+            "",
             label,
             distribution=shared,
             confidence=confidence,
             votes_counted=votes_counted,
-            votes_saved=saved,
+            votes_saved=votes_saved,
             agreement=agreement,
             abstained=None if label is not None else "tie" if read else NO_READABLE_VOTE,
-            raw_label=raw,
-            gold_label=row.gold_label,
+            raw_label=raw_label,
         )
-        consensus.append(_corrected(voted, corrected.get(row.document_id), labels))
-    return consensus
 
 
 def shares_of(ballots: Ballots, method: str) -> Shares:

@@ -4,11 +4,15 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from xpoll.core.config import Config
 from xpoll.core.records import Completion
 from xpoll.personas.probes import is_probe
 from xpoll.votes.parse import label_of
+
+ANSWERS_KEPT = 32_768
+"""Answers whose label is remembered: those of the documents that are in flight at a time, and more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,9 +74,18 @@ def stop_rule(config: Config) -> Decided | Confidence | None:
             return Confidence(labels, threshold)
 
 
+@lru_cache(maxsize=ANSWERS_KEPT)
+def _label_of(
+    text: str | None, finish_reason: str | None, error_kind: str | None, labels: tuple[str, ...]
+) -> str | None:
+    """The label of an answer, read once: a rule looks at all answers of a document whenever one more is there."""
+    answer = Completion("", "", 0, text=text, finish_reason=finish_reason, error_kind=error_kind)
+    return label_of(answer, list(labels))
+
+
 def _two_most_frequent(answers: Sequence[Completion], labels: tuple[str, ...]) -> tuple[int, int]:
-    names = list(labels)
-    counts = Counter(label for answer in answers if (label := label_of(answer, names)))
+    read = (_label_of(answer.text, answer.finish_reason, answer.error_kind, labels) for answer in answers)
+    counts = Counter(label for label in read if label)
     (_, first), (_, second) = [*counts.most_common(2), ("", 0), ("", 0)][:2]
     return first, second
 

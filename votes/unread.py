@@ -1,7 +1,7 @@
 """Why answers became no vote: one line after a vote, with what mends the commonest reason."""
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from xpoll.core.error_kinds import mend_of
 from xpoll.core.records import AnyRecord, SetVote, Vote
@@ -21,12 +21,18 @@ def unread_line(votes: Iterable[AnyRecord]) -> str | None:
     Args:
         votes: The answers, read.
     """
-    reasons: Counter[str] = Counter()
-    number = 0
-    for vote in votes:
-        number += 1
-        if isinstance(vote, Vote | SetVote) and vote.unparsable is not None:
-            reasons[vote.unparsable] += 1
+    return line_of(Counter(map(reason_of_vote, votes)))
+
+
+def reason_of_vote(vote: AnyRecord) -> str | None:
+    """Why a vote has no label; None where it has one."""
+    return vote.unparsable if isinstance(vote, Vote | SetVote) else None
+
+
+def line_of(found: Mapping[str | None, int]) -> str | None:
+    """As `unread_line`, from the number of votes of each reason; those that have a label are under None."""
+    number = sum(found.values())
+    reasons = Counter({reason: count for reason, count in found.items() if reason is not None})
     if not reasons:
         return None
     commonest = reasons.most_common()
@@ -36,15 +42,19 @@ def unread_line(votes: Iterable[AnyRecord]) -> str | None:
     return f"{reasons.total()} of {number} answers have no label: {named}{f', {more} others' if more else ''} -> {mend}"
 
 
-def written_line(votes: Iterable[AnyRecord]) -> str | None:
+def is_written(vote: AnyRecord) -> bool:
+    """Whether a vote is a written list of labels, without a probability of each."""
+    return isinstance(vote, SetVote) and vote.labels is not None and vote.probabilities is None
+
+
+def written_line(written: int, *, of: int) -> str | None:
     """How many answers are a written list of labels where each label was to be read; None where there is none.
 
     Args:
-        votes: The answers of a panel whose `answer` is "read".
+        written: Number of such votes.
+        of: Number of all votes that have labels.
     """
-    readable = [vote for vote in votes if isinstance(vote, SetVote) and vote.labels is not None]
-    written = sum(vote.probabilities is None for vote in readable)
-    return f"{written} of {len(readable)} answers: {_WRITTEN}" if written else None
+    return f"{written} of {of} answers: {_WRITTEN}" if written else None
 
 
 def _mend_of(reason: str) -> str:

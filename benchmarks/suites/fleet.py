@@ -15,14 +15,13 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from xpoll.benchmarks.runner.records import Parameters, Record
 from xpoll.benchmarks.runner.subprocess_call import call_in_subprocess, peak_memory_mib
 from xpoll.benchmarks.workloads.fleet_hosts import Hosts
 from xpoll.benchmarks.workloads.simulated_run import run_simulated
 from xpoll.core.progress import say
-from xpoll.engine.journal.journal import parts
+from xpoll.engine.journal.answers import read_batches
 
 COLUMNS = ["document_id", "persona_id", "sample", "worker", "error_kind", "started_unix_s", "latency_s"]
 DEVICE_PARAMETERS = ("device", "model_shape", "compute_efficiency", "bandwidth_efficiency", "time_scale", "fail_share")
@@ -120,8 +119,7 @@ def _poll(
         create=hosts.create,
         kill=hosts.kill,
     )
-    table = pa.concat_tables([pq.read_table(part, columns=COLUMNS) for part in parts(run.folder.completions)])
-    return table, run.session
+    return pa.Table.from_batches(read_batches(run.folder.completions, COLUMNS)), run.session
 
 
 def _ended_unix_s(answers: pa.Table) -> Any:

@@ -24,7 +24,7 @@ from xpoll.core.progress import say
 from xpoll.core.records import Key
 from xpoll.core.run_folder import RunFolder
 from xpoll.engine.cluster import ray_session
-from xpoll.engine.journal.journal import keys_on_disk, read_completions
+from xpoll.engine.journal.answers import keys_on_disk, read_completions
 from xpoll.votes.parse import to_vote
 
 MOMENTS = {"start": 0.2, "answering": 0.4, "sealing": 0.3, "end": 0.1}
@@ -105,11 +105,11 @@ def killed(poll: PollProcess, reference: Reference, draw: random.Random, *, kill
         sealing += poll.is_sealing
         on_disk = keys_on_disk(poll.folder.completions)
         kept |= set(on_disk)
-        missing, sessions = total - len(on_disk), len(_sessions(poll.folder))
+        missing, sessions = total - len(on_disk), len(sessions_of(poll.folder))
         done.append(f"{moment}: {victim} at {at_s:.2f} s with {len(on_disk)} answers kept")
         poll.start()
     poll.finish()
-    asked = sum(session["answers"] for session in _sessions(poll.folder)[sessions:])
+    asked = sum(session["answers"] for session in sessions_of(poll.folder)[sessions:])
     answers = Counter(keys_on_disk(poll.folder.completions))
     votes = votes_of(poll.folder)
     return {
@@ -133,7 +133,8 @@ def votes_of(folder: RunFolder) -> Votes:
     return {Key(vote.document_id, vote.persona_id, vote.sample): vote.label for vote in votes}
 
 
-def _sessions(folder: RunFolder) -> list[dict[str, float]]:
+def sessions_of(folder: RunFolder) -> list[dict[str, float]]:
+    """The sessions in engine.json; none before the first."""
     sessions: list[dict[str, float]] = read_json(folder.engine)["sessions"] if folder.engine.exists() else []
     return sessions
 

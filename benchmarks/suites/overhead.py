@@ -90,7 +90,7 @@ def xpoll(parameters: Parameters, arm: str) -> Record:
     Raises:
         EngineError: a prompt was not answered.
     """
-    from xpoll.engine.journal.journal import read_completions
+    from xpoll.engine.journal.answers import read_completions
     from xpoll.engine.run import Workload, answer_prompts
 
     config = example_config(parameters)

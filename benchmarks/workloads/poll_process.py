@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -17,7 +18,7 @@ from xpoll.benchmarks.runner.records import Parameters
 from xpoll.core.errors import EngineError
 from xpoll.core.files import write_text
 from xpoll.core.run_folder import RunFolder
-from xpoll.engine.journal.journal import count_answers
+from xpoll.engine.journal.answers import count_answers
 
 LABELS = ["bad", "good", "mixed"]
 TIMEOUT_S = 300.0
@@ -57,9 +58,12 @@ class PollProcess:
         stop: `panel.stop`.
         address: Address of the Ray to use; None lets xpoll start a local one.
         parameters: Of the suite.
+        recorded: completions/ of an earlier run that answers in place of the simulated engine.
     """
 
-    def __init__(self, folder: Path, stop: str, address: str | None, parameters: Parameters) -> None:
+    def __init__(
+        self, folder: Path, stop: str, address: str | None, parameters: Parameters, *, recorded: Path | None = None
+    ) -> None:
         self._cwd, self._own_ray = folder, address is None
         self.folder = RunFolder(folder / "run")
         folder.mkdir()
@@ -72,6 +76,9 @@ class PollProcess:
             address=f'address = "{address}"' if address else "",
             **{name: parameters[name] for name in names},
         )
+        if recorded is not None:
+            job = job.replace('backend = "simulated"', 'backend = "replay"').partition("[engine.simulated]")[0]
+            job += f'[engine.replay]\npath = "{recorded}"\n'
         write_text(folder / "job.toml", job)
 
     def start(self) -> None:
@@ -145,18 +152,34 @@ class PollProcess:
             self._process.wait()
         return doomed
 
+    def terminate(self) -> None:
+        """Sends the driver SIGTERM."""
+        self._process.terminate()
+
+    def fill_disk(self, size: int) -> None:
+        """From now on the driver cannot write beyond `size` bytes of any file, as on a disk that is full."""
+        with suppress(psutil.NoSuchProcess):
+            psutil.Process(self._process.pid).rlimit(psutil.RLIMIT_FSIZE, (size, size))
+
+    def wait(self) -> int:
+        """Waits for the end of the driver; returns its exit code.
+
+        Raises:
+            EngineError: it took longer than TIMEOUT_S.
+        """
+        try:
+            return self._process.wait(TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            self.kill("driver")
+            raise EngineError(f"the poll in {self._cwd} was not done within {TIMEOUT_S:g} s") from None
+
     def finish(self) -> None:
         """Waits for the end of the poll.
 
         Raises:
             EngineError: the poll failed, or took longer than TIMEOUT_S.
         """
-        try:
-            code = self._process.wait(TIMEOUT_S)
-        except subprocess.TimeoutExpired:
-            self.kill("driver")
-            raise EngineError(f"the poll in {self._cwd} was not done within {TIMEOUT_S:g} s") from None
-        if code:
+        if code := self.wait():
             lines = (self._cwd / "output.txt").read_text(errors="replace").strip().splitlines()
             raise EngineError(f"the poll in {self._cwd} ended with exit code {code}: {lines[-1] if lines else ''}")
 

@@ -15,13 +15,16 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+
 from xpoll.core.config import Section
 from xpoll.core.config_file import checked_section
 from xpoll.core.errors import InputError
-from xpoll.core.records import Completion, Prompt
+from xpoll.core.records import Completion, Prompt, from_table
 from xpoll.core.sameness import word_of
 from xpoll.core.tables.readers import Row, stream_rows
 from xpoll.engine.backends.backend import BackendSettings, Load
+from xpoll.engine.journal.answers import batches_of, refuse_damage, take_inventory
 
 ANY_PERSONA = ""
 KEPT = (
@@ -60,11 +63,14 @@ class ReplayBackend:
         Raises:
             ConfigError: an option is wrong.
             InputError: a file is missing, or lacks a column.
+            RunFolderError: a file of an earlier run is damaged.
         """
         self._options = checked_section(ReplayOptions, self._settings.options, "engine.replay")
         paths = self._options.path
         for path in _files([paths] if isinstance(paths, str) else paths):
-            if self._options.sample_columns:
+            if path.endswith(".arrows"):
+                self._read_journal(Path(path))
+            elif self._options.sample_columns:
                 self._read_wide(path)
             else:
                 self._read_long(path)
@@ -84,6 +90,13 @@ class ReplayBackend:
             sample = str(row.values.get("sample"))
             if sample.isdecimal():
                 self._keep(row, str(row.values.get("persona_id")), int(sample), answer)
+
+    def _read_journal(self, path: Path) -> None:
+        """The answers of an earlier run that are not sealed into a part."""
+        for batch in batches_of(path):
+            for completion in from_table(pa.Table.from_batches([batch]), Completion):
+                if completion.text is not None:
+                    self._answers[completion.key] = {name: getattr(completion, name) for name in KEPT}
 
     def _rows(self, path: str, needs: tuple[str, ...]) -> Iterator[Row]:
         rows = stream_rows(path, key="engine.replay.path", needs=(self._options.id_column, *needs))
@@ -123,8 +136,15 @@ def _number(value: Any) -> Any:
 
 
 def _files(paths: list[str]) -> Iterator[str]:
+    """The files of each path; of an earlier run's folder all that hold answers, sealed or not."""
     for path in paths:
-        parts = sorted(map(str, Path(path).glob("part-*.parquet"))) if Path(path).is_dir() else [path]
-        if not parts:
+        if not Path(path).is_dir():
+            yield path
+            continue
+        found = take_inventory(Path(path))
+        refuse_damage(Path(path), found)
+        parts = sorted(map(str, Path(path).glob("part-*.parquet")))
+        files = [*parts, *(str(file.path) for file in found.files if not file.is_part)]
+        if not files:
             raise InputError(f"engine.replay.path: {path} holds no part-*.parquet", mend="name a completions folder")
-        yield from parts
+        yield from files

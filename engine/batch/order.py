@@ -14,12 +14,11 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from xpoll.core.files import cannot_write
 from xpoll.core.records import COMPLETION_SCHEMA, Completion, from_table, to_table
 from xpoll.engine.batch.survey import Survey
-from xpoll.engine.journal.journal import parts
+from xpoll.engine.journal.answers import read_batches
 
 PIECE_ROWS = 32_768
 BATCH_ROWS = 256
@@ -35,7 +34,7 @@ def in_input_order(completions: Path, survey: Survey, scratch: Path) -> Iterator
     """Every answer of a finished run with its line number, sorted by line and then by sample.
 
     Args:
-        completions: Folder of the sealed parts.
+        completions: completions/ of the run folder.
         survey: Maps ids to line numbers.
         scratch: Folder to sort in; removed at the end.
 
@@ -59,8 +58,7 @@ def in_input_order(completions: Path, survey: Survey, scratch: Path) -> Iterator
 
 
 def _sorted_pieces(completions: Path, survey: Survey, scratch: Path) -> Iterator[Path]:
-    batches = (batch for part in parts(completions) for batch in pq.ParquetFile(part).iter_batches(PIECE_ROWS))
-    for i, batch in enumerate(batches):
+    for i, batch in enumerate(_pieces(completions)):
         numbers = survey.numbers_of(batch.column("document_id").to_pylist())
         table = (
             pa.Table.from_batches([batch])
@@ -72,6 +70,18 @@ def _sorted_pieces(completions: Path, survey: Survey, scratch: Path) -> Iterator
         with pa.OSFile(str(piece), "wb") as file, pa.ipc.new_stream(file, table.schema) as writer:
             writer.write_table(table.take(order), max_chunksize=BATCH_ROWS)
         yield piece
+
+
+def _pieces(completions: Path) -> Iterator[pa.RecordBatch]:
+    """The answers in batches of PIECE_ROWS or a few more, however small those on disk are."""
+    held: list[pa.RecordBatch] = []
+    for batch in read_batches(completions):
+        held.append(batch)
+        if sum(each.num_rows for each in held) >= PIECE_ROWS:
+            yield pa.concat_batches(held)
+            held = []
+    if held:
+        yield pa.concat_batches(held)
 
 
 def _merged(pieces: list[Path]) -> Iterator[Numbered]:

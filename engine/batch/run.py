@@ -79,7 +79,7 @@ def _same(config: BatchConfig) -> bool:
 
 
 def _is_settled(folder: RunFolder, survey: Survey) -> bool:
-    return survey.asked == 0 or is_settled(folder.engine, survey.asked)
+    return survey.asked == 0 or is_settled(folder, survey.asked)
 
 
 def answer_batch(config: BatchConfig, folder: RunFolder, survey: Survey) -> None:

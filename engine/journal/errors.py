@@ -3,25 +3,22 @@
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from xpoll.core.error_kinds import ErrorCounts
-from xpoll.engine.journal.journal import parts
+from xpoll.engine.journal.answers import read_batches
 
 _COLUMNS = ["document_id", "error_kind", "error"]
 
 
 def errors_in(completions: Path) -> ErrorCounts:
-    """How many of a run's sealed answers are errors, of what kind, and the first row of each kind.
+    """How many of a run's answers are errors, of what kind, and the first row of each kind.
 
     Args:
-        completions: Folder of the parts.
+        completions: Folder of the answers.
     """
     found = ErrorCounts()
-    for part in parts(completions):
-        with pq.ParquetFile(part) as file:
-            for batch in file.iter_batches(batch_size=65_536, columns=_COLUMNS):
-                _add(found, batch)
+    for batch in read_batches(completions, _COLUMNS):
+        _add(found, batch)
     return found
 
 

@@ -1,39 +1,63 @@
 """Write-ahead journal of answers: each is on disk before it counts, and answers on disk are not asked again.
 
-    completions/journal-00003.arrows   answers in the order they finished, appended and fsynced
+    completions/journal-00003.arrows   answers in the order they finished, appended and fsynced, each append a frame
     completions/part-00002.parquet     a sealed journal, complete
+    completions/sealed.jsonl           rows and checksum of each part
 
 A journal is sealed into the part of the same number, in a thread, while the next one grows. A process that is
-killed leaves journals, the last one perhaps with a torn batch; opening the folder again keeps every complete
-batch and drops the torn one, which was never counted.
+killed leaves journals, the last one perhaps with a torn frame; opening the folder again keeps every whole frame and
+drops the torn one, which was never counted. A file that is damaged is set aside under another name, and said.
 """
 
 import fcntl
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
+from itertools import count
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from xpoll.core.errors import RunFolderError
-from xpoll.core.files import cannot_write, write_table
-from xpoll.core.records import COMPLETION_SCHEMA, Completion, Key, from_table
+from xpoll.core.files import cannot_write, sync_folder
+from xpoll.core.formatting import counted
+from xpoll.core.progress import say
+from xpoll.core.records import Completion, from_table
+from xpoll.engine.journal.answers import (
+    UNFRAMED,
+    AnswerFile,
+    batches_of,
+    journal_batches,
+    journal_state,
+    journals_of,
+    number_of,
+    part_of,
+    problem_of,
+    take_inventory,
+)
+from xpoll.engine.journal.frames import framed, new_mark
+from xpoll.engine.journal.sealed import parts, read_seals, seal_of, write_part, write_seals
+
+DAMAGED = ".damaged"
+"""What the name of a file ends with that was set aside."""
 
 
 class Journal:
     """The answers of one run. One process at a time may have it open.
+
+    Attributes:
+        lost: Answers of damaged or missing files, as far as their number is known; it was said when it was opened.
 
     Args:
         folder: completions/ of the run folder; created here.
         rows_per_part: Answers after which a journal is sealed into a part.
 
     Raises:
-        RunFolderError: the folder cannot be written, or another process has it open.
+        RunFolderError: the folder cannot be written, another process has it open, or it holds a journal of a version
+            whose journals have no checksums.
     """
 
     def __init__(self, folder: Path, *, rows_per_part: int = 100_000) -> None:
@@ -47,11 +71,14 @@ class Journal:
         except OSError as error:
             raise cannot_write(folder, error) from error
         self._lock = _lock(folder)
-        for unfinished in folder.glob(".part-*.tmp"):  # of a process that was killed while it sealed
-            unfinished.unlink()
-        for leftover in sorted(folder.glob("journal-*.arrows")):
-            _seal(leftover)
-        self._number = 1 + max((_number(part) for part in parts(folder)), default=-1)
+        try:
+            self.lost = _tidy(folder)
+        except BaseException as error:
+            os.close(self._lock)
+            if isinstance(error, OSError):
+                raise cannot_write(folder, error) from error
+            raise
+        self._number = 1 + max(map(number_of, folder.iterdir()), default=-1)
 
     def append(self, batches: Sequence[pa.RecordBatch]) -> None:
         """Makes answers durable with one fsync; they count once this returns.
@@ -67,8 +94,8 @@ class Journal:
         try:
             if self._file is None:
                 self._open()
-            for batch in batches:
-                self._writer.write_batch(batch)
+            for piece in framed(batches, mark=self._mark, rows_before=self._rows):
+                self._file.write(piece)
             self._file.flush()
             os.fsync(self._file.fileno())
         except OSError as error:
@@ -81,26 +108,27 @@ class Journal:
         """The answers on disk of a few documents; reads all parts, so only for rare events such as a dead worker.
 
         Raises:
-            RunFolderError: sealing the part before has failed.
+            RunFolderError: sealing the part before has failed, or a part is damaged.
         """
         import pyarrow.compute as pc  # takes as long to import as the rest of pyarrow
 
         self._await_sealed()
         ids = pa.array(document_ids, pa.string())
-        tables = [pq.read_table(part, filters=pc.field("document_id").isin(ids)) for part in parts(self._folder)]
-        if self._file is not None and (batches := _whole_batches(self._path)):
-            table = pa.Table.from_batches(batches)
-            tables.append(table.filter(pc.is_in(table.column("document_id"), value_set=ids)))
-        return [completion for table in tables for completion in from_table(table, Completion)]
+        found: list[Completion] = []
+        for path in [*parts(self._folder), *([self._path] if self._file is not None else [])]:
+            for batch in batches_of(path):
+                kept = batch.filter(pc.is_in(batch.column("document_id"), value_set=ids))
+                found += from_table(pa.Table.from_batches([kept]), Completion)
+        return found
 
     def _open(self) -> None:
         self._path = self._folder / f"journal-{self._number:05d}.arrows"
         self._file = self._path.open("wb")
-        self._writer = pa.ipc.new_stream(self._file, COMPLETION_SCHEMA)
+        self._mark = new_mark()
+        sync_folder(self._folder)
 
     def _close_part(self) -> None:
         if self._file is not None:
-            self._writer.close()
             self._file.close()
             self._file = None
             self._await_sealed()
@@ -144,63 +172,75 @@ def _lock(folder: Path) -> int:
     return descriptor
 
 
-def parts(folder: Path) -> list[Path]:
-    """Paths of the sealed parts, in the order they were written."""
-    return sorted(folder.glob("part-*.parquet"))
+def _tidy(folder: Path) -> int:
+    """Seals the journals that an earlier process left, and sets aside what is damaged; says what is asked again.
+
+    Returns:
+        How many answers are lost, as far as that is known.
+
+    Raises:
+        RunFolderError: the folder cannot be read or written, or a journal has no checksums.
+    """
+    for unfinished in folder.glob(".*.tmp"):  # of a process that was killed while it sealed
+        unfinished.unlink()
+    found = take_inventory(folder)
+    for file in found.files:
+        if file.problem == UNFRAMED or (file.path.exists() and not os.access(file.path, os.R_OK)):
+            raise problem_of(folder, file)
+    for file in found.files:
+        if line := _dropped(file):
+            say(line)
+    files = [file for file in found.files if file.is_part]
+    for file in files:
+        if file.problem is not None:
+            _set_aside(file.path)
+    whole = [file.path for file in files if file.problem is None]
+    seals = read_seals(folder)
+    if {path.name for path in whole} != seals.keys():
+        write_seals(folder, [seals.get(path.name) or seal_of(path) for path in whole])
+    for journal in journals_of(folder):
+        if part_of(journal) in whole:  # killed between the part and the end of its journal
+            _remove(journal)
+        else:
+            _seal(journal)
+    return sum(file.lost or 0 for file in found.files)
 
 
-def read_completions(folder: Path) -> Iterator[Completion]:
-    """All sealed answers of a run, part by part."""
-    for part in parts(folder):
-        for batch in pq.ParquetFile(part).iter_batches(batch_size=8192):
-            yield from from_table(pa.Table.from_batches([batch]), Completion)
-
-
-def count_answers(folder: Path) -> int:
-    """Number of answers on disk, those of an open or abandoned journal included; read-only."""
-    sealed: int = sum(pq.ParquetFile(part).metadata.num_rows for part in parts(folder))
-    return sealed + sum(int(batch.num_rows) for batch in _unsealed(folder))
-
-
-def keys_on_disk(folder: Path) -> list[Key]:
-    """Keys of all answers on disk, in the order they finished; read-only, as `count_answers`."""
-    columns = list(Key._fields)
-    tables = [pq.read_table(part, columns=columns) for part in parts(folder)]
-    tables += [pa.Table.from_batches([batch]).select(columns) for batch in _unsealed(folder)]
-    return [Key(*key) for table in tables for key in zip(*(table[name].to_pylist() for name in columns), strict=True)]
-
-
-def _unsealed(folder: Path) -> Iterator[pa.RecordBatch]:
-    """The batches of journals that are not sealed into a part."""
-    for path in sorted(folder.glob("journal-*.arrows")):
-        if not _part_of(path).exists():
-            yield from _whole_batches(path)
+def _dropped(file: AnswerFile) -> str | None:
+    """What is said of a file that is not whole; None of one that is."""
+    if file.problem is not None:
+        lost = "what it held" if file.lost is None else counted(file.lost, "answer")
+        return f"{file.path} {file.problem}; {lost} will be asked again"
+    if file.torn_bytes:
+        return f"{file.path}: its last {file.torn_bytes:,} bytes are no whole append, and are dropped"
+    return None
 
 
 def _seal(path: Path) -> None:
-    """Journal to part. If the process is killed in between, the next call finds the part and removes the journal."""
-    part = _part_of(path)
-    if not part.exists():
-        batches = _whole_batches(path)
-        if batches:
-            write_table(part, pa.Table.from_batches(batches))
-    path.unlink()
+    """Journal to part; the journal is removed once the part and its checksum are on disk, or set aside if damaged.
+
+    If the process is killed in between, the next one begins anew from the journal.
+
+    Raises:
+        RunFolderError: the part cannot be written.
+    """
+    part = part_of(path)
+    if batches := journal_batches(path):
+        seal = write_part(part, pa.Table.from_batches(batches))
+        others = [each for each in read_seals(path.parent).values() if each.part != seal.part]
+        write_seals(path.parent, [*others, seal])
+    _remove(path)
 
 
-def _part_of(journal: Path) -> Path:
-    return journal.with_name(f"part-{_number(journal):05d}.parquet")
+def _remove(journal: Path) -> None:
+    """Removes a journal whose whole frames are sealed; one that is damaged besides is kept under another name."""
+    if journal_state(journal).problem is None:
+        journal.unlink()
+    else:
+        _set_aside(journal)
 
 
-def _whole_batches(path: Path) -> list[pa.RecordBatch]:
-    batches: list[pa.RecordBatch] = []
-    try:
-        with pa.OSFile(str(path)) as file, pa.ipc.open_stream(file) as reader:
-            for batch in reader:
-                batches.append(batch)  # one by one: the batches before a torn end are kept
-    except (pa.ArrowInvalid, OSError):  # torn at the end, or nothing was written
-        pass
-    return batches
-
-
-def _number(path: Path) -> int:
-    return int(path.stem.rpartition("-")[2])
+def _set_aside(path: Path) -> None:
+    if path.exists():
+        names = (f"{path.name}{DAMAGED}{number or ''}" for number in count())
+        path.rename(next(free for name in names if not (free := path.with_name(name)).exists()))

@@ -9,10 +9,10 @@ from hashlib import blake2b
 from pathlib import Path
 
 import numpy as np
-import pyarrow.parquet as pq
+import pyarrow as pa
 
 from xpoll.core.records import Completion
-from xpoll.engine.journal.journal import parts
+from xpoll.engine.journal.answers import Inventory, read_batches, whole_batches
 from xpoll.engine.work import StopRule, Work
 
 _COLUMNS = ["document_id", "persona_id", "sample", "text", "finish_reason", "error_kind"]
@@ -25,24 +25,34 @@ class Ledger:
         answers: Number of answers on disk.
 
     Args:
-        folder: Folder of the parts.
+        folder: completions/ of the run folder.
         asked_each: Number of prompts per document, or a function of the document's id.
         stop: The rule that settles a document early.
+        found: An inventory of the folder, to read what is whole of it where other files are damaged.
+
+    Raises:
+        RunFolderError: a file is damaged, and there is no inventory.
     """
 
-    def __init__(self, folder: Path, *, asked_each: int | Callable[[str], int], stop: StopRule) -> None:
+    def __init__(
+        self, folder: Path, *, asked_each: int | Callable[[str], int], stop: StopRule, found: Inventory | None = None
+    ) -> None:
         self._open: dict[str, list[Completion]] = {}
         self.answers = 0
         settled = array("Q")
-        for answer in _light_answers(folder):
-            self.answers += 1
-            so_far = self._open.setdefault(answer.document_id, [])
-            so_far.append(answer)
-            asked = asked_each if isinstance(asked_each, int) else asked_each(answer.document_id)
-            left = asked - len(so_far)
-            if left <= 0 or stop.fewest(so_far, left) == 0:
-                del self._open[answer.document_id]
-                settled.extend(_digest(answer.document_id))
+        asked_of = (lambda _: asked_each) if isinstance(asked_each, int) else asked_each
+        for batch in whole_batches(found, _COLUMNS) if found else read_batches(folder, _COLUMNS):
+            touched: dict[str, None] = {}
+            for answer in _light_answers(batch):
+                self.answers += 1
+                self._open.setdefault(answer.document_id, []).append(answer)
+                touched[answer.document_id] = None
+            for document_id in touched:  # once a batch and not with each answer: a rule reads all of a document's
+                answers = self._open[document_id]
+                left = asked_of(document_id) - len(answers)
+                if left <= 0 or stop.fewest(answers, left) == 0:
+                    del self._open[document_id]
+                    settled.extend(_digest(document_id))
         pairs = np.frombuffer(settled, dtype=np.uint64).reshape(-1, 2)
         self._settled = pairs[np.argsort(pairs[:, 0], kind="stable")]
 
@@ -78,11 +88,8 @@ def _digest(document_id: str) -> tuple[int, int]:
     return int.from_bytes(digest[:8], "little"), int.from_bytes(digest[8:], "little")
 
 
-def _light_answers(folder: Path) -> Iterator[Completion]:
+def _light_answers(batch: pa.RecordBatch) -> Iterator[Completion]:
     """Completions with the fields that a stop rule may read, and no others."""
-    for part in parts(folder):
-        for batch in pq.ParquetFile(part).iter_batches(batch_size=8192, columns=_COLUMNS):
-            for document_id, persona_id, sample, text, reason, error in zip(
-                *(batch.column(name).to_pylist() for name in _COLUMNS), strict=True
-            ):
-                yield Completion(document_id, persona_id, sample, text=text, finish_reason=reason, error_kind=error)
+    columns = (batch.column(name).to_pylist() for name in _COLUMNS)
+    for document_id, persona_id, sample, text, reason, error in zip(*columns, strict=True):
+        yield Completion(document_id, persona_id, sample, text=text, finish_reason=reason, error_kind=error)

@@ -134,7 +134,7 @@ def _tokens(
 
 def poll(parameters: Parameters) -> Record:
     """All answers, in one session of the engine."""
-    from xpoll.engine.journal.journal import read_completions
+    from xpoll.engine.journal.answers import read_completions
     from xpoll.engine.run import Workload, answer_prompts
 
     config = _config(parameters, "label")

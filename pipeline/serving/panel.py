@@ -7,7 +7,7 @@ labels that people gave, and methods that learn from agreement; `counting` says 
 
 import asyncio
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
@@ -89,7 +89,7 @@ class ServedPanel(NamedTuple):
         """What the answers, each with its teacher's name, say of a text, counted as the run's are."""
         config = self.config
         kind, labels = kind_of(config.task.kind), list(config.task.labels)
-        aggregate: Callable[..., Sequence[Any]] = kind.aggregate
+        aggregate: Callable[..., Iterable[Any]] = kind.aggregate
         parse: Callable[..., Any] = kind.parse
         votes = [parse(completion, labels)._replace(teacher=name) for name, completion in answers]
         document = Document(document_id_of(text), text, "train")

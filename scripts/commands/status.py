@@ -2,10 +2,12 @@
 
 import argparse
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
 from xpoll.core.config_file import load_config
+from xpoll.core.errors import UserError
 from xpoll.core.files import read_json
 from xpoll.core.formatting import (
     NOT_MEASURED,
@@ -17,8 +19,9 @@ from xpoll.core.formatting import (
     with_unit,
 )
 from xpoll.core.run_folder import RunFolder
-from xpoll.engine.journal.journal import count_answers
+from xpoll.engine.journal.answers import count_answers
 from xpoll.engine.journal.load_metrics import latest_loads
+from xpoll.engine.journal.session import problems_of
 from xpoll.engine.planning.plan import BatchPlan, read_plan
 from xpoll.pipeline.state import is_done
 from xpoll.pipeline.steps import STEPS
@@ -51,7 +54,10 @@ def call(parsed: argparse.Namespace) -> int:
 
 
 def show_status(folder: RunFolder, *, as_json: bool) -> int:
-    """Prints how far a run is: answers, rate, the engines' load, and the steps that are done; 0.
+    """Prints how far a run is: answers, rate, the engines' load, the steps that are done, and what is damaged.
+
+    Returns:
+        0, or 2 where answers are lost.
 
     Raises:
         RunFolderError: the poll has not begun.
@@ -70,10 +76,11 @@ def show_status(folder: RunFolder, *, as_json: bool) -> int:
         }
         for (teacher, poll), plan in zip(polls.items(), plans, strict=True)
     }
+    problems = [str(problem) for poll in polls.values() for problem in problems_of(poll)]
     if as_json:
         whole = states[None] if None in states else _summed(states)
-        print(json.dumps({"run_folder": str(folder.path), **whole, "steps_done": done}))
-        return 0
+        print(json.dumps({"run_folder": str(folder.path), **whole, "steps_done": done, "problems": problems}))
+        return UserError.exit_code if problems else 0
     for teacher, state in states.items():
         speed = f", {number(state['answers_per_s'])} answers/s in the last session" if state["answers_per_s"] else ""
         name = f"{folder.path}, {teacher}" if teacher else f"{folder.path}"
@@ -82,7 +89,9 @@ def show_status(folder: RunFolder, *, as_json: bool) -> int:
             print(_load_line(load))
     left = [name for name in steps if name not in done]
     print(f"steps done: {', '.join(done) or 'none'}; still to do: {', '.join(left) or 'none'}")
-    return 0
+    for problem in problems:
+        print(f"xpoll: {problem}", file=sys.stderr)
+    return UserError.exit_code if problems else 0
 
 
 def _summed(states: dict[str | None, dict[str, Any]]) -> dict[str, Any]:

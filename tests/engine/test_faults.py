@@ -16,7 +16,7 @@ from xpoll.core.config import EngineConfig
 from xpoll.core.files import read_json
 from xpoll.core.records import AnswerSchema, Prompt, Sampling
 from xpoll.core.run_folder import RunFolder
-from xpoll.engine.journal.journal import count_answers, read_completions
+from xpoll.engine.journal.answers import count_answers, read_completions
 from xpoll.engine.run import Workload, answer_prompts
 
 pytestmark = pytest.mark.engine

@@ -10,7 +10,7 @@ from tests.support.tiny import make_tiny_llama
 from xpoll.core.config import EngineConfig
 from xpoll.core.records import AnswerSchema, Prompt, Sampling
 from xpoll.core.run_folder import RunFolder
-from xpoll.engine.journal.journal import read_completions
+from xpoll.engine.journal.answers import read_completions
 from xpoll.engine.run import Workload, answer_prompts
 
 pytestmark = pytest.mark.engine

@@ -10,7 +10,7 @@ import pytest
 from tests.conftest import Xpoll
 from xpoll.core.files import read_json
 from xpoll.core.records import Consensus, from_table
-from xpoll.engine.journal.journal import read_completions
+from xpoll.engine.journal.answers import read_completions
 from xpoll.personas.draw import drawn
 from xpoll.personas.persona import Persona
 

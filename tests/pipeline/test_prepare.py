@@ -15,6 +15,7 @@ from xpoll.core.config_file import load_config
 from xpoll.core.errors import ConfigError, InputError
 from xpoll.core.files import write_json
 from xpoll.core.records import COMPLETION_SCHEMA, Completion, Document, stream_records, to_table
+from xpoll.core.run_folder import RunFolder
 from xpoll.core.tables import readers
 from xpoll.engine.journal.journal import Journal
 from xpoll.engine.journal.session import mark_settled
@@ -49,7 +50,7 @@ def answered(config: Config, number: int) -> None:
         rows = [Completion(str(i), "annotator", 0, "good", "stop") for i in range(number)]
         journal.append(to_table(rows, COMPLETION_SCHEMA).to_batches())
     write_json(folder / "engine.json", {"sessions": []})
-    mark_settled(folder / "engine.json", number)
+    mark_settled(RunFolder(folder), number, number, config.engine)
 
 
 @pytest.mark.engine

@@ -9,11 +9,12 @@ import pytest
 from tests.support.in_process import answer_in_process
 from xpoll.core.config_file import load_config
 from xpoll.core.files import read_json
-from xpoll.core.records import Completion, Consensus, Prompt, Vote, from_table
+from xpoll.core.records import COMPLETION_SCHEMA, Completion, Consensus, Prompt, Vote, from_table, to_table
 from xpoll.core.run_folder import RunFolder
 from xpoll.engine.backends.backend import ANY_FORM, BackendSettings, BackendSpec, Load
 from xpoll.engine.backends.registry import BACKENDS
-from xpoll.engine.journal.journal import count_answers
+from xpoll.engine.journal.answers import count_answers
+from xpoll.engine.journal.journal import Journal
 from xpoll.pipeline.prepare import prepare
 from xpoll.pipeline.state import is_done
 from xpoll.pipeline.teaching import took
@@ -125,6 +126,10 @@ def test_a_poll_resumes_with_the_teacher_that_is_left(job: Path) -> None:
     assert [poll.teacher.name for poll in prepared.polls] == ["yea", "nay"]
     assert not prepared.is_settled
     first.teacher.folder.engine.write_text(json.dumps({"settled_documents": first.plan.to_settle}))
+    assert not prepare(config).polls[0].is_settled, "engine.json says so, and there are no answers"
+    rows = [Completion(str(i), "annotator", sample, "good", "stop") for i in range(3) for sample in range(2)]
+    with Journal(first.teacher.folder.completions) as journal:
+        journal.append(to_table(rows, COMPLETION_SCHEMA).to_batches())
     assert prepare(config).polls[0].is_settled
     assert not is_done("poll", RunFolder(Path("run")))
     assert main(["poll", str(job)]) == 0

@@ -15,7 +15,7 @@ import yaml
 from tests.conftest import ROOT
 from tests.support.simulated_job import write_simulated_job
 from xpoll.core.files import read_json
-from xpoll.engine.journal.journal import read_completions
+from xpoll.engine.journal.answers import read_completions
 
 COMMANDS = ROOT / "tests/support/cluster_commands"
 SLURM = ROOT / "scripts/cluster/slurm.sh"

@@ -16,7 +16,7 @@ from xpoll.core.records import SET_VOTE_SCHEMA, Completion, Document, SetConsens
 from xpoll.votes.check import MOST_QUESTIONS, check_votes
 from xpoll.votes.label_sets import set_consensus_of
 from xpoll.votes.parse import to_set_vote
-from xpoll.votes.unread import written_line
+from xpoll.votes.unread import is_written, written_line
 
 READ = "panel.answer=read"
 
@@ -71,9 +71,10 @@ def test_shares_are_mean_probabilities_and_an_answer_in_words_makes_them_counts(
     mixed = [*votes, SetVote("2", "a", 0, ("service",))]
     one, written = set_consensus_of(documents, mixed, config)
     assert (one.shares, one.undecided, written.labels) == ((0.5, 0.0, 0.0), ("price",), ("service",))
-    assert written_line(mixed) is not None
-    assert "1 of 3 answers" in str(written_line(mixed))
-    assert written_line(votes) is None
+    assert [is_written(vote) for vote in mixed].count(True) == 1
+    assert "1 of 3 answers" in str(written_line(1, of=3))
+    assert not any(map(is_written, votes))
+    assert written_line(0, of=2) is None
     with pytest.raises(InputError, match=r"1 of 3 votes have none -> --set vote.method=majority"):
         set_consensus_of(documents, mixed, config_of(tmp_path, MULTI, READ, "vote.method=calibrated"))
 

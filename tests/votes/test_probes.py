@@ -11,7 +11,7 @@ from xpoll.core.config_file import load_config
 from xpoll.core.errors import ConfigError, InputError
 from xpoll.core.files import read_json
 from xpoll.core.records import Completion, Consensus, Key, Vote, from_table
-from xpoll.engine.journal.journal import read_completions
+from xpoll.engine.journal.answers import read_completions
 from xpoll.personas.label_order import Shown
 from xpoll.personas.probes import is_probe, probe_documents
 from xpoll.votes.ballots import ballots_of

@@ -1,13 +1,13 @@
 """What is known of a kind of task: from the prompt to the label."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import pyarrow as pa
 
 from xpoll.core.config import Config
-from xpoll.core.records import CONSENSUS_SCHEMA, VOTE_SCHEMA, AnyRecord, Completion, Document
+from xpoll.core.records import CONSENSUS_SCHEMA, VOTE_SCHEMA, AnyRecord, Completion, Document, Vote
 from xpoll.core.run_folder import RunFolder
 from xpoll.core.task import TaskConfig
 from xpoll.personas.answer_format import AnswerFormat
@@ -38,8 +38,11 @@ class Aggregate(Protocol):
         reviewed: Mapping[str, str] | None = None,
         shown: ShownBy | None = None,
         probes: Iterable[Any] = (),
-    ) -> Sequence[AnyRecord]:
-        """One record per document, in the documents' order; the arguments are those of `consensus_of`."""
+    ) -> Iterable[AnyRecord]:
+        """One record per document, in the documents' order; the arguments are those of `consensus_of`.
+
+        Documents that are no iterator may be gone through twice; votes are gone through once.
+        """
 
 
 def _anything(_: TaskConfig) -> None:
@@ -56,7 +59,8 @@ class TaskKind:
         aggregate: From votes to labels.
         compare: The votes of a run by every method, as plain JSON types, for `xpoll vote --compare`.
         allows: Keys that may differ from their default, of those in `LIMITED`.
-        vote_schema: Columns of votes.parquet: the fields of the record that `parse` gives.
+        vote_record: The record that `parse` gives.
+        vote_schema: Columns of votes.parquet: the fields of that record.
         label_schema: Columns of labels.parquet: the fields of the record that `aggregate` gives.
         read_gold: Which labels a cell of the gold file names.
         check: Raises ConfigError for a [task] section that does not fit the kind.
@@ -68,6 +72,7 @@ class TaskKind:
     aggregate: Aggregate
     compare: Callable[[RunFolder, Config], dict[str, Any]]
     allows: frozenset[str] = frozenset()
+    vote_record: type[AnyRecord] = Vote
     vote_schema: pa.Schema = VOTE_SCHEMA
     label_schema: pa.Schema = CONSENSUS_SCHEMA
     read_gold: GoldReader = one_gold_label

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from xpoll.core.errors import ConfigError
-from xpoll.core.records import SET_CONSENSUS_SCHEMA, SET_VOTE_SCHEMA
+from xpoll.core.records import SET_CONSENSUS_SCHEMA, SET_VOTE_SCHEMA, SetVote
 from xpoll.core.task import SEPARATOR, Example, TaskConfig
 from xpoll.personas.answer_format import AnswerFormat, one_of
 from xpoll.personas.documents import several_gold_labels
@@ -40,6 +40,7 @@ MULTI = TaskKind(
     to_set_vote,
     set_consensus_of,
     compare_sets,
+    vote_record=SetVote,
     vote_schema=SET_VOTE_SCHEMA,
     label_schema=SET_CONSENSUS_SCHEMA,
     read_gold=several_gold_labels,

@@ -8,7 +8,7 @@ import numpy as np
 from xpoll.personas.answer_format import AnswerFormat
 from xpoll.votes.ballots import Shares
 from xpoll.votes.compare import compare_labels
-from xpoll.votes.consensus import consensus_of, medians
+from xpoll.votes.consensus import consensus_rows, medians
 from xpoll.votes.parse import to_vote
 from xpoll.votes.tasks.kind import TaskKind
 
@@ -32,7 +32,7 @@ ORDINAL = TaskKind(
         note="The labels are the steps of a scale.",
     ),
     to_vote,
-    partial(consensus_of, decide=medians),
+    partial(consensus_rows, decide=medians),
     partial(compare_labels, decide=medians, further=steps_off),
     # Their order is fixed, and a stop rule decides majorities.
     allows=frozenset({"panel.content_free", "panel.logprobs", "task.label_priors", "teachers"}),

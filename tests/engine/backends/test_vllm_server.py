@@ -20,7 +20,7 @@ from xpoll.engine.backends.openai.backend import OpenAIBackend
 from xpoll.engine.backends.vllm.command import serve_command
 from xpoll.engine.backends.vllm.server import VllmServerBackend
 from xpoll.engine.devices.find import find_devices, pinning
-from xpoll.engine.journal.journal import read_completions
+from xpoll.engine.journal.answers import read_completions
 
 pytestmark = pytest.mark.engine
 

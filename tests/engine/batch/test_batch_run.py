@@ -14,7 +14,7 @@ import pytest
 from tests.conftest import Xpoll
 from tests.engine.batch.test_requests import line
 from tests.support.tiny import make_tiny_llama
-from xpoll.engine.journal.journal import count_answers
+from xpoll.engine.journal.answers import count_answers
 
 pytestmark = pytest.mark.engine
 

@@ -16,7 +16,7 @@ import pytest
 from tests.conftest import ROOT
 from tests.support.simulated_job import write_simulated_job
 from xpoll.core.files import read_json
-from xpoll.engine.journal.journal import count_answers, read_completions
+from xpoll.engine.journal.answers import count_answers, read_completions
 
 pytestmark = pytest.mark.engine
 

@@ -16,7 +16,9 @@ import pytest
 import xpoll.engine.journal.journal as journal_module
 from xpoll.core.errors import RunFolderError
 from xpoll.core.records import COMPLETION_SCHEMA, Completion, to_table
-from xpoll.engine.journal.journal import Journal, count_answers, keys_on_disk, parts, read_completions
+from xpoll.engine.journal.answers import count_answers, keys_on_disk, read_completions
+from xpoll.engine.journal.journal import Journal
+from xpoll.engine.journal.sealed import parts
 
 
 def answer(number: int) -> Completion:
@@ -147,7 +149,8 @@ WRITER = """
     import sys
     from pathlib import Path
     from xpoll.core.records import COMPLETION_SCHEMA, Completion, to_table
-    from xpoll.engine.journal.journal import Journal, count_answers
+    from xpoll.engine.journal.answers import count_answers
+    from xpoll.engine.journal.journal import Journal
 
     with Journal(Path(sys.argv[1]), rows_per_part=40) as journal:
         number = count_answers(Path(sys.argv[1]))

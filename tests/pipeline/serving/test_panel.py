@@ -17,7 +17,7 @@ from xpoll.core.errors import ConfigError
 from xpoll.core.files import write_table
 from xpoll.core.records import CONSENSUS_SCHEMA, Completion, Consensus, Prompt, from_table, to_table, with_labels
 from xpoll.engine.backends.backend import EngineDeadError
-from xpoll.engine.journal.journal import read_completions
+from xpoll.engine.journal.answers import read_completions
 from xpoll.pipeline.serving.cascade import ServedCascade
 from xpoll.pipeline.serving.panel import Panel, ServedPanel, document_id_of, served_panel
 from xpoll.pipeline.serving.request_error import RequestError
