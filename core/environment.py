@@ -2,10 +2,14 @@
 
 import os
 import platform
+import pwd
 import subprocess
+import tempfile
 from importlib import metadata
 from pathlib import Path
 from typing import Any
+
+from xpoll.core.cgroups import memory_limit_bytes, usable_cores
 
 PACKAGES = (
     "vllm",
@@ -28,7 +32,7 @@ def capture() -> dict[str, Any]:
         "python": platform.python_version(),
         "platform": platform.platform(),
         "processor": processor_name(),
-        "cores": len(os.sched_getaffinity(0)),
+        "cores": usable_cores(),
         "memory_gib": round(memory_bytes() / 2**30, 1),
         "drivers": drivers(),
         "packages": {name: version for name in PACKAGES if (version := package_version(name))},
@@ -60,8 +64,37 @@ def package_version(name: str) -> str | None:
 
 
 def memory_bytes() -> int:
+    """Memory that this process and its children can use, in bytes: the machine's, or less by a control group."""
+    return min(machine_memory_bytes(), memory_limit_bytes() or machine_memory_bytes())
+
+
+def machine_memory_bytes() -> int:
     """Physical memory of this machine, in bytes."""
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
+def settle_home() -> None:
+    """Gives a user without a home folder, or with one that is not writable, one for caches, in the temporary folder.
+
+    Containers run as users that the system does not know, and with read-only file systems: Ray, PyTorch and vLLM then
+    fail while they look for the home folder or the user's name. What is set already is kept.
+    """
+    instead = Path(tempfile.gettempdir()) / f"xpoll-home-{os.getuid()}"
+    try:
+        home = Path.home()
+    except RuntimeError:  # no HOME, and the user is not known
+        home = instead
+        os.environ["HOME"] = str(home)
+    try:
+        pwd.getpwuid(os.getuid())
+    except KeyError:
+        os.environ.setdefault("LOGNAME", f"user-{os.getuid()}")  # getpass.getuser
+    if home == instead or not os.access(home, os.W_OK):
+        instead.mkdir(mode=0o700, exist_ok=True)
+        if instead.stat().st_uid != os.getuid():
+            raise PermissionError(f"{instead} belongs to another user")
+        for name, folder in (("VLLM_CACHE_ROOT", "vllm"), ("XDG_CACHE_HOME", ""), ("XDG_CONFIG_HOME", "config")):
+            os.environ.setdefault(name, str(instead / folder))
 
 
 def processor_name() -> str:

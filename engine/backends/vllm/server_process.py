@@ -22,6 +22,7 @@ import aiohttp
 import psutil
 
 from xpoll.core.errors import EngineError
+from xpoll.core.processes import signals_let_through
 from xpoll.engine.failures import failure_in, last_error
 
 HOST = "127.0.0.1"
@@ -78,13 +79,14 @@ class VllmServer:
         self.address = f"http://{HOST}:{port}"
         ours = ["--host", HOST, "--port", str(port), "--served-model-name", self.name]
         try:
-            self._process = subprocess.Popen(  # noqa: ASYNC220  (asyncio would tie the process to this event loop)
-                [*self._command, self._model, *ours, *as_flags(self._options)],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                env={**os.environ, **self._environment},
-            )
+            with signals_let_through():
+                self._process = subprocess.Popen(  # noqa: ASYNC220  (asyncio would tie the process to this event loop)
+                    [*self._command, self._model, *ours, *as_flags(self._options)],
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.PIPE,
+                    stderr=subprocess.STDOUT,
+                    env={**os.environ, **self._environment},
+                )
         except OSError as error:
             raise EngineError(
                 f"engine.server_command: cannot start {self._command[0]}: {error.strerror or error}",
