@@ -93,8 +93,9 @@ def settle_home() -> None:
         instead.mkdir(mode=0o700, exist_ok=True)
         if instead.stat().st_uid != os.getuid():
             raise PermissionError(f"{instead} belongs to another user")
-        for name, folder in (("VLLM_CACHE_ROOT", "vllm"), ("XDG_CACHE_HOME", ""), ("XDG_CONFIG_HOME", "config")):
-            os.environ.setdefault(name, str(instead / folder))
+        os.environ.setdefault("VLLM_CACHE_ROOT", str(instead / "vllm"))
+        if not (home / ".cache/xpoll").is_dir():  # models that were prepared before are read there
+            os.environ.setdefault("XDG_CACHE_HOME", str(instead))
 
 
 def processor_name() -> str:

@@ -28,8 +28,8 @@ class UserError(XpollError):
             what: What is wrong and why; line breaks become spaces.
             mend: What the user can type or change next.
         """
-        one_line = " ".join(what.split())
-        super().__init__(f"{one_line} -> {mend}" if mend else one_line)
+        self.what = " ".join(what.split())
+        super().__init__(f"{self.what} -> {mend}" if mend else self.what)
 
 
 class ConfigError(UserError):

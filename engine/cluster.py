@@ -2,8 +2,9 @@
 
 import os
 import socket
+import stat
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, redirect_stdout
+from contextlib import contextmanager, redirect_stdout, suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -105,12 +106,21 @@ def _connect(address: str) -> None:
     import ray
 
     try:
+        _keep_token_private()
         _check_listening(address)
         ray.init(address=address, job_config=_job(), log_to_driver=False, logging_level="error")
     except (OSError, RuntimeError, ValueError) as error:
         reason = str(error).strip().splitlines()[0]
         mend = "RAY_AUTH_MODE=token xpoll ..." if "InvalidAuthToken" in str(error) else "ray status"
         raise EngineError(f"engine.address = {address!r}: {reason}", mend=mend) from error
+
+
+def _keep_token_private() -> None:
+    """Ray writes the token of a cluster so that all users of the machine can read it, and with it run code there."""
+    token = Path("~/.ray/auth_token").expanduser()
+    with suppress(OSError):
+        if stat.S_IMODE(token.stat().st_mode) & 0o077:
+            token.chmod(0o600)
 
 
 class _NoPaths(list[str]):

@@ -32,7 +32,6 @@ def memory_kills_named(root: Path | None = None) -> Iterator[None]:
 
 def _named(killed: int, root: Path | None, error: EngineError) -> str:
     limit = memory_limit_bytes(root)
-    bound = f"the limit of {limit / 2**30:.1f} GiB (cgroup)" if limit else f"{memory_bytes() / 2**30:.1f} GiB"
     processes = "a process" if killed == 1 else f"{killed} processes"
-    what, _, _ = str(error).rpartition(" -> ")
-    return f"the kernel killed {processes} of this run for memory, of which there is {bound}: {what or error}"
+    there = f"{limit / 2**30:.1f} GiB, the limit of its control group" if limit else f"{memory_bytes() / 2**30:.1f} GiB"
+    return f"the kernel killed {processes} for memory: {there}; {error.what}"
