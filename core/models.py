@@ -49,10 +49,15 @@ def _dequantised_smollm2(package: Path) -> Path:
     try:
         # Without dequantize=True Transformers 5 keeps GGUF blocks and refuses to save them.
         model = AutoModelForCausalLM.from_pretrained(
-            package, gguf_file=gguf, dtype=torch.bfloat16, quantization_config=GgufConfig(dequantize=True)
+            package,
+            gguf_file=gguf,
+            dtype=torch.bfloat16,
+            quantization_config=GgufConfig(dequantize=True),
+            trust_remote_code=False,
         )
         model.save_pretrained(temporary)
-        AutoTokenizer.from_pretrained(package, gguf_file=gguf).save_pretrained(temporary)
+        tokenizer = AutoTokenizer.from_pretrained(package, gguf_file=gguf, trust_remote_code=False)
+        tokenizer.save_pretrained(temporary)
         temporary.replace(folder)
     except OSError as error:
         if not folder.exists():  # else another process was first, with the same files
@@ -91,6 +96,7 @@ def resolve_model(name: str, *, key: str) -> str:
     if path.is_dir():
         if not (path / "config.json").exists():
             raise ModelError(f"{key}: folder {name} holds no config.json", mend="name a Hugging Face model folder")
+        _refuse_pickles(path, key)
         return str(path.resolve())
     if name in PACKAGED:
         packaged = PACKAGED[name]
@@ -102,6 +108,24 @@ def resolve_model(name: str, *, key: str) -> str:
     if name.count("/") > 1 or name.startswith((".", "/", "~")):
         raise ModelError(f"{key}: there is no folder {name}", mend=f"known packaged models: {', '.join(PACKAGED)}")
     return _on_the_hub(name, key)
+
+
+PICKLED = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
+"""Suffixes of weights in pickle's format, which can hold code that runs when they are read."""
+
+
+def _refuse_pickles(folder: Path, key: str) -> None:
+    """Refuses a folder whose only weights are pickled.
+
+    Raises:
+        ModelError: they are.
+    """
+    suffixes = {path.suffix for path in folder.iterdir() if path.name != "training_args.bin"}
+    if not suffixes & {".safetensors", ".gguf"} and (pickled := suffixes & set(PICKLED)):
+        raise ModelError(
+            f"{key}: the weights in {folder} are {', '.join(sorted(pickled))}, which can run code when they are read",
+            mend="save it again as safetensors: model.save_pretrained(folder)",
+        )
 
 
 def model_file(name: str, file: str) -> Path | None:

@@ -24,7 +24,7 @@ SURROUNDINGS = {
     # Read when Ray is imported. As on macOS, the node's address is 127.0.0.1, and servers of such a node listen there.
     "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
     # The object store's file has its pages from the start: where /dev/shm fills up later, Ray would else die of SIGBUS.
-    "RAY_preallocate_plasma": "1",
+    "RAY_preallocate_plasma_memory": "1",
 }
 OBJECT_STORE_BYTES = 128 * 2**20
 SHARED_MEMORY = Path("/dev/shm")

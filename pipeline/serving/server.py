@@ -13,6 +13,8 @@ import uvicorn
 
 from xpoll.core.errors import EngineError
 
+MOST_CONNECTIONS = 1024
+"""Connections and requests at a time; more are told to come back (503), so that their bodies cannot fill the memory."""
 DRAIN_S = 30
 """How long requests that have begun may take once the server is to end."""
 
@@ -83,6 +85,7 @@ async def serve_app(app: Any, bound: socket.socket, *, log: Path, ready: Callabl
         lifespan="off",
         server_header=False,
         timeout_graceful_shutdown=DRAIN_S,
+        limit_concurrency=MOST_CONNECTIONS,
     )
     try:
         await _Server(config, ready).serve(sockets=[bound])

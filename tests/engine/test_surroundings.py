@@ -13,6 +13,7 @@ import pytest
 from tests.conftest import Xpoll
 from tests.support.poll_process import Poll
 from tests.support.simulated_job import write_simulated_job
+from xpoll.engine.local_ray import OBJECT_STORE_BYTES
 
 pytestmark = pytest.mark.engine
 
@@ -37,6 +38,12 @@ def others(poll: Poll) -> set[int]:
     return {each.laddr.port for each in everyone if each.status == psutil.CONN_LISTEN and each.pid not in ours}
 
 
+def store_bytes(raylet: psutil.Process) -> int:
+    """Bytes that are allocated to the object store's file, which has no name any more."""
+    opened = Path(f"/proc/{raylet.pid}/fd").iterdir()
+    return max(path.stat().st_blocks * 512 for path in opened if "plasma" in str(path.readlink()))
+
+
 def other_address() -> str | None:
     """An address of this machine that is not loopback."""
     addresses = [address for each in psutil.net_if_addrs().values() for address in each]
@@ -56,6 +63,7 @@ def test_a_stranger_reaches_nothing_and_a_signal_to_all_processes_drains(tmp_pat
                     socket.create_connection((address, port), 2)
         token = Path(poll.named("raylet").environ()["RAY_AUTH_TOKEN_PATH"])
         assert [stat.S_IMODE(path.stat().st_mode) for path in (token, token.parent)] == [0o600, 0o700]
+        assert store_bytes(poll.named("raylet")) >= OBJECT_STORE_BYTES, "a full /dev/shm takes no page from it"
         for process in [psutil.Process(poll.driver.pid), *poll.processes()]:  # as scancel and systemd do
             process.send_signal(signal.SIGTERM)
         code, said = poll.end(within_s=30)
