@@ -6,6 +6,7 @@ import gzip
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from xml.etree.ElementTree import fromstring
 
 import pytest
 from pydantic import ValidationError
@@ -17,6 +18,8 @@ from xpoll.core.models import resolve_model
 from xpoll.core.spreadsheets import FORMULA, as_cell, as_data_cell
 from xpoll.core.tables import readers
 from xpoll.core.tables.readers import stream_rows
+from xpoll.report.charts.bars import confusion, stacked
+from xpoll.report.charts.matrix import agreement
 from xpoll.student.inference.outputs import WRITERS, Columns, ResultRow
 
 ROOMS = (
@@ -149,3 +152,21 @@ def test_a_compressed_file_cannot_fill_the_memory(tmp_path: Path, monkeypatch: p
     bomb.write_bytes(gzip.compress(b"text\n" + b"a" * 5000))
     with pytest.raises(InputError, match="a line of more than 1000 characters"):
         list(stream_rows(str(bomb), key="documents.path"))
+
+
+@pytest.mark.parametrize(
+    "label", ["</text></svg><script>alert(1)</script>", '" onload="alert(1)', "]]><img src=x>", "&lt;b>"]
+)
+def test_a_label_is_text_in_every_drawing(label: str) -> None:
+    names = [label, f"{label} 2"]
+    charts = [
+        confusion("a", label, [[1, 2], [3, 4]], names),
+        agreement("b", label, names, [[1.0, 0.5], [0.5, 1.0]]),
+        stacked("c", label, [(label, [0.5, 0.5])], names),
+    ]
+    for chart in charts:
+        parsed = fromstring(chart.svg)
+        allowed = {"svg", "title", "desc", "g", "rect", "text", "path", "line", "tspan"}
+        assert {element.tag for element in parsed.iter()} <= allowed
+        assert not [name for element in parsed.iter() for name in element.attrib if name.startswith("on")]
+        assert label in " ".join(text for text in parsed.itertext()), "it is shown"

@@ -85,6 +85,16 @@ def test_a_closed_terminal_drains(tmp_path: Path) -> None:
         assert 50 <= poll.answers() < 1500
 
 
+def test_a_signal_behind_the_last_answer_is_no_crash(tmp_path: Path) -> None:
+    with Poll(tmp_path, documents=100, time_scale=0.1) as poll:
+        poll.wait_for_answers(100)  # sealing and the end of workers and Ray are left
+        os.killpg(poll.driver.pid, signal.SIGTERM)
+        code, said = poll.end(within_s=30)
+        assert (code, "Traceback" in said) == (130, False), said
+        assert "what was done is kept -> xpoll poll job.toml" in said
+        assert poll.answers() == 100
+
+
 def test_a_killed_raylet_is_named_at_once(tmp_path: Path) -> None:
     with Poll(tmp_path) as poll:
         poll.wait_for_answers(50)
