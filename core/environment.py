@@ -3,6 +3,7 @@
 import os
 import platform
 import pwd
+import stat
 import subprocess
 import tempfile
 from importlib import metadata
@@ -79,23 +80,29 @@ def settle_home() -> None:
     Containers run as users that the system does not know, and with read-only file systems: Ray, PyTorch and vLLM then
     fail while they look for the home folder or the user's name. What is set already is kept.
     """
-    instead = Path(tempfile.gettempdir()) / f"xpoll-home-{os.getuid()}"
     try:
         home = Path.home()
     except RuntimeError:  # no HOME, and the user is not known
-        home = instead
-        os.environ["HOME"] = str(home)
+        home = None
     try:
         pwd.getpwuid(os.getuid())
     except KeyError:
-        os.environ.setdefault("LOGNAME", f"user-{os.getuid()}")  # getpass.getuser
-    if home == instead or not os.access(home, os.W_OK):
-        instead.mkdir(mode=0o700, exist_ok=True)
-        if instead.stat().st_uid != os.getuid():
-            raise PermissionError(f"{instead} belongs to another user")
+        os.environ.setdefault("LOGNAME", f"user-{os.getuid()}")  # for getpass.getuser
+    if home is None or not os.access(home, os.W_OK):
+        instead = _own_folder(f"xpoll-home-{os.getuid()}")
+        os.environ.setdefault("HOME", str(instead))
         os.environ.setdefault("VLLM_CACHE_ROOT", str(instead / "vllm"))
-        if not (home / ".cache/xpoll").is_dir():  # models that were prepared before are read there
+        if home is None or not (home / ".cache/xpoll").is_dir():  # models that were prepared before are read there
             os.environ.setdefault("XDG_CACHE_HOME", str(instead))
+
+
+def _own_folder(name: str) -> Path:
+    """A folder of that name in the temporary folder, which other users can write to; a new one if theirs is there."""
+    folder = Path(tempfile.gettempdir()) / name
+    folder.mkdir(mode=0o700, exist_ok=True)
+    found = folder.lstat()
+    is_ours = stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid() and not found.st_mode & 0o022
+    return folder if is_ours else Path(tempfile.mkdtemp(prefix=f"{name}-"))
 
 
 def processor_name() -> str:
