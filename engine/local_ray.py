@@ -21,7 +21,7 @@ from xpoll.core.errors import EngineError
 from xpoll.core.processes import guard_descendants, signals_blocked
 
 SURROUNDINGS = {
-    # Read when Ray is imported. As on macOS, the node's address is 127.0.0.1, and servers of such a node listen there.
+    # As on macOS, the node's address is 127.0.0.1, and servers of such a node listen there. For Ray's processes.
     "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
     # The object store's file has its pages from the start: where /dev/shm fills up later, Ray would else die of SIGBUS.
     "RAY_preallocate_plasma_memory": "1",
@@ -51,13 +51,16 @@ def local_ray(start: Callable[..., Any]) -> Iterator[None]:
     """
     _check_loopback()
     folder = temporary_folder()
-    ours = {name: value for name, value in _token(folder).items() if name not in os.environ}
-    os.environ.update({name: value for name, value in SURROUNDINGS.items() if name not in os.environ} | ours)
+    given = {**SURROUNDINGS, **_token(folder)}
+    ours = {name: value for name, value in given.items() if name not in os.environ}
+    os.environ.update(ours)
+    if "RAY_AUTH_MODE" not in os.environ:
+        ours["RAY_AUTH_MODE"] = "token"  # which Ray itself sets, and would keep
     guard_descendants(remove=folder)
     before, started = set(psutil.Process().children()), list[psutil.Process]()
     try:
         try:
-            with signals_blocked():
+            with signals_blocked(), _on_loopback():
                 start(address="local", _temp_dir=str(folder / "ray"), **_object_store(folder))
         except Exception as error:  # whatever it is, Ray's surroundings are at fault
             lines = str(error).strip().splitlines() or [type(error).__name__]
@@ -71,6 +74,18 @@ def local_ray(start: Callable[..., Any]) -> Iterator[None]:
         for name in ours:
             os.environ.pop(name, None)
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def _on_loopback() -> Iterator[None]:
+    """What SURROUNDINGS says to Ray's processes, for this one: here Ray reads it once, when it is imported."""
+    from ray._private import ray_constants
+
+    before, ray_constants.ENABLE_RAY_CLUSTER = ray_constants.ENABLE_RAY_CLUSTER, False
+    try:
+        yield
+    finally:
+        ray_constants.ENABLE_RAY_CLUSTER = before
 
 
 def check_ray() -> None:
@@ -146,11 +161,11 @@ def temporary_folder() -> Path:
 
 
 def _token(folder: Path) -> dict[str, str]:
-    """Writes Ray's token so that only this user can read it; returns the variables that name the file."""
+    """Writes Ray's token so that only this user can read it; returns the variable that names the file."""
     path = folder / "token"
     path.touch(mode=0o600)
     path.write_text(TOKEN, encoding="ascii")
-    return {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(path)}
+    return {"RAY_AUTH_TOKEN_PATH": str(path)}
 
 
 def _object_store(folder: Path) -> dict[str, Any]:
