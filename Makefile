@@ -2,7 +2,7 @@
 
 SHELL := bash
 .DEFAULT_GOAL := help
-.PHONY: help demo setup lint unit test chaos ipex test-ipex lint-deploy test-docker examples clean
+.PHONY: help demo setup lint unit test chaos ipex test-ipex lint-deploy test-docker audit examples clean
 PYTEST := .venv/bin/python -m pytest --durations=12
 # Further arguments of pytest: make unit ARGS="tests/votes -k majority"
 ARGS ?=
@@ -44,6 +44,17 @@ lint-deploy: .venv-lint/.ready ## makes .venv-lint: hadolint, shellcheck and kub
 test-docker: .venv/.ready-test lint-deploy ## the steps of Dockerfile.xpu for the CPU outside of Docker: 4 minutes, 3 GB
 	@XPOLL_TEST_DOCKER=1 $(PYTEST) tests/scripts/test_dockerfile.py tests/scripts/test_cluster.py $(ARGS)
 
+# Dependencies as they are installed: lists of licences and of components, then known vulnerabilities of what is pinned. An
+# advisory that does not concern us is named with its reason: make audit ARGS="--ignore-vuln ID". Needs pypi.org itself: a
+# mirror has no advisories, and --strict makes that an error.
+COPYLEFT := GPL-2.0-only;GPL-2.0-or-later;GPL-3.0-only;GPL-3.0-or-later;AGPL-3.0-only;AGPL-3.0-or-later
+audit: .venv/.ready-test .venv-audit/.ready ## build/licences.csv, build/sbom.cdx.json, and pip-audit
+	@mkdir -p build
+	@.venv-audit/bin/pip-licenses --python .venv/bin/python --from mixed --format csv --with-urls \
+		--fail-on "$(COPYLEFT)" --output-file build/licences.csv
+	@.venv/bin/python -m xpoll.scripts.dev.sbom > build/sbom.cdx.json
+	@.venv-audit/bin/pip-audit --strict --no-deps --disable-pip -r requirements/cpu.txt $(ARGS)
+
 # The demo's run, and the suite `quick`, whose records become its baseline.
 examples: demo ## makes the reports in docs/examples anew
 	@.venv/bin/xpoll report runs/investor_sentiment --markdown
@@ -53,7 +64,7 @@ examples: demo ## makes the reports in docs/examples anew
 		mv benchmarks/baselines/quick.html docs/examples/quick.html; exit $$code
 
 clean: ## removes environments, runs and built files
-	rm -rf .venv .venv-ipex .venv-lint runs build dist *.egg-info
+	rm -rf .venv .venv-ipex .venv-lint .venv-audit runs build dist *.egg-info
 
 .venv/.ready: requirements/cpu.txt pyproject.toml scripts/setup.sh
 	@scripts/setup.sh && touch $@
@@ -66,3 +77,6 @@ clean: ## removes environments, runs and built files
 
 .venv-lint/.ready: requirements/lint.txt
 	@$${PYTHON:-python3} -m venv .venv-lint && .venv-lint/bin/python -m pip install -q -r requirements/lint.txt && touch $@
+
+.venv-audit/.ready: requirements/audit.txt
+	@$${PYTHON:-python3} -m venv .venv-audit && .venv-audit/bin/python -m pip install -q -r requirements/audit.txt && touch $@

@@ -20,7 +20,7 @@ PromptOrder = Literal["persona_first", "text_first"]
 class JobConfig(Section):
     """[job]: name, folder and seed of a run."""
 
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]+$")] = "job"
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-][A-Za-z0-9._-]*$")] = "job"
     """Name of the run; the file's name without `.toml` unless given."""
     run_folder: str = ""
     """Folder of all outputs; empty means runs/NAME."""

@@ -2,10 +2,15 @@
 
 import os
 import platform
+import pwd
+import stat
 import subprocess
+import tempfile
 from importlib import metadata
 from pathlib import Path
 from typing import Any
+
+from xpoll.core.cgroups import memory_limit_bytes, usable_cores
 
 PACKAGES = (
     "vllm",
@@ -28,7 +33,7 @@ def capture() -> dict[str, Any]:
         "python": platform.python_version(),
         "platform": platform.platform(),
         "processor": processor_name(),
-        "cores": len(os.sched_getaffinity(0)),
+        "cores": usable_cores(),
         "memory_gib": round(memory_bytes() / 2**30, 1),
         "drivers": drivers(),
         "packages": {name: version for name in PACKAGES if (version := package_version(name))},
@@ -60,8 +65,44 @@ def package_version(name: str) -> str | None:
 
 
 def memory_bytes() -> int:
+    """Memory that this process and its children can use, in bytes: the machine's, or less by a control group."""
+    return min(machine_memory_bytes(), memory_limit_bytes() or machine_memory_bytes())
+
+
+def machine_memory_bytes() -> int:
     """Physical memory of this machine, in bytes."""
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
+def settle_home() -> None:
+    """Gives a user without a home folder, or with one that is not writable, one for caches, in the temporary folder.
+
+    Containers run as users that the system does not know, and with read-only file systems: Ray, PyTorch and vLLM then
+    fail while they look for the home folder or the user's name. What is set already is kept.
+    """
+    try:
+        home = Path.home()
+    except RuntimeError:  # no HOME, and the user is not known
+        home = None
+    try:
+        pwd.getpwuid(os.getuid())
+    except KeyError:
+        os.environ.setdefault("LOGNAME", f"user-{os.getuid()}")  # for getpass.getuser
+    if home is None or not os.access(home, os.W_OK):
+        instead = _own_folder(f"xpoll-home-{os.getuid()}")
+        os.environ.setdefault("HOME", str(instead))
+        os.environ.setdefault("VLLM_CACHE_ROOT", str(instead / "vllm"))
+        if home is None or not (home / ".cache/xpoll").is_dir():  # models that were prepared before are read there
+            os.environ.setdefault("XDG_CACHE_HOME", str(instead))
+
+
+def _own_folder(name: str) -> Path:
+    """A folder of that name in the temporary folder, which other users can write to; a new one if theirs is there."""
+    folder = Path(tempfile.gettempdir()) / name
+    folder.mkdir(mode=0o700, exist_ok=True)
+    found = folder.lstat()
+    is_ours = stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid() and not found.st_mode & 0o022
+    return folder if is_ours else Path(tempfile.mkdtemp(prefix=f"{name}-"))
 
 
 def processor_name() -> str:

@@ -31,6 +31,7 @@ def resolve_model(name: str, *, key: str) -> str:
     if path.is_dir():
         if not (path / "config.json").exists():
             raise ModelError(f"{key}: folder {name} holds no config.json", mend="name a Hugging Face model folder")
+        _refuse_pickles(path, key)
         return str(path.resolve())
     if name in PACKAGED:
         packaged = PACKAGED[name]
@@ -44,6 +45,24 @@ def resolve_model(name: str, *, key: str) -> str:
     if name.count("/") > 1 or name.startswith((".", "/", "~")):
         raise ModelError(f"{key}: there is no folder {name}", mend=f"known packaged models: {', '.join(PACKAGED)}")
     return _on_the_hub(name, key)
+
+
+PICKLED = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
+"""Suffixes of weights in pickle's format, which can hold code that runs when they are read."""
+
+
+def _refuse_pickles(folder: Path, key: str) -> None:
+    """Refuses a folder whose only weights are pickled.
+
+    Raises:
+        ModelError: they are.
+    """
+    suffixes = {path.suffix for path in folder.iterdir() if path.name != "training_args.bin"}
+    if not suffixes & {".safetensors", ".gguf"} and (pickled := suffixes & set(PICKLED)):
+        raise ModelError(
+            f"{key}: the weights in {folder} are {', '.join(sorted(pickled))}, which can run code when they are read",
+            mend="save it again as safetensors: model.save_pretrained(folder)",
+        )
 
 
 def model_file(name: str, file: str) -> Path | None:

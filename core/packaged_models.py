@@ -82,9 +82,10 @@ def _dequantised(
             gguf_file=gguf.name,
             dtype=torch.bfloat16,
             quantization_config=GgufConfig(dequantize=True),
+            trust_remote_code=False,
         )
         model.save_pretrained(temporary)
-        tokenizer = AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name)
+        tokenizer = AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name, trust_remote_code=False)
         tokenizer.chat_template = tokenizer.chat_template or template
         tokenizer.save_pretrained(temporary)
         if gguf.parent == temporary:

@@ -6,9 +6,22 @@ outside of the group waits until the parent has ended and then kills those that 
 """
 
 import os
+import signal
 import subprocess
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+TO_THE_DRIVER = frozenset({signal.SIGTERM, signal.SIGHUP})
+"""Signals that end a run: batch systems, systemd and terminals send them to all its processes; the driver acts."""
+
+# A guardian outlives what it guards, also where all processes of a run get a signal.
+_DEAF = """
+import signal
+for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM):
+    signal.signal(number, signal.SIG_IGN)
+"""
 
 # poll() on a pidfd returns when that process has ended, by whatever means. No pipe is used, because
 # children would inherit its writing end and keep it open. Processes are held by pidfd as well, so
@@ -45,7 +58,7 @@ if group:
 # them leaves none behind. Sessions and groups would not do: Ray starts each of its processes in its own.
 # A process whose own parent has ended still counts, because it was found while it had one.
 _FOLLOW_AND_KILL = """
-import os, select, signal, sys, time
+import os, select, shutil, signal, sys, time
 parent, often_s, seldom_s, start_s = int(sys.argv[1]), 0.25, 2.0, 30.0
 held = {}
 
@@ -92,6 +105,8 @@ for _ in range(10):
         except ProcessLookupError:
             pass
     time.sleep(0.1)
+for folder in sys.argv[2:]:
+    shutil.rmtree(folder, ignore_errors=True)
 """
 
 
@@ -115,22 +130,48 @@ def guard_processes(pids: Iterable[int]) -> None:
     _start_guardian(0, pids)
 
 
-def guard_descendants() -> None:
+def guard_descendants(*, remove: Path | None = None) -> None:
     """Kills every later descendant of this process when it ends, also those in sessions of their own.
 
     Call it before the first of them starts. One that starts less than 0.25 s before this process is
     killed can be missed (2 s, once this process is 30 s into its work).
+
+    Args:
+        remove: A folder of theirs, to be removed once they are gone.
     """
-    _start(_FOLLOW_AND_KILL, os.getpid())
+    _start(_FOLLOW_AND_KILL, os.getpid(), *([remove] if remove else []))
+
+
+@contextmanager
+def signals_blocked() -> Iterator[None]:
+    """What this thread starts within the block never gets TO_THE_DRIVER, nor do its own children.
+
+    A signal that comes meanwhile is delivered after the block.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, TO_THE_DRIVER)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextmanager
+def signals_let_through() -> Iterator[None]:
+    """Undoes `signals_blocked` of a parent for what this thread starts within the block, so that it can be ended."""
+    before = signal.pthread_sigmask(signal.SIG_UNBLOCK, TO_THE_DRIVER)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _start_guardian(group: int, pids: Iterable[int]) -> None:
     _start(_WAIT_AND_KILL, os.getpid(), group, *pids)
 
 
-def _start(program: str, *arguments: int) -> None:
+def _start(program: str, *arguments: int | Path) -> None:
     subprocess.Popen(
-        [sys.executable, "-I", "-S", "-c", program, *map(str, arguments)],
+        [sys.executable, "-I", "-S", "-c", _DEAF + program, *map(str, arguments)],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,

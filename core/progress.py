@@ -4,6 +4,8 @@ Everything that takes more than two seconds runs inside `Progress`, `counted` or
 that results can be piped.
 """
 
+import os
+import stat
 import sys
 import threading
 import time
@@ -20,6 +22,15 @@ SHOWN_AFTER_S = 2.0
 def say(line: str) -> None:
     """Prints a line to stderr, over a bar if one is drawn there."""
     print(("\r\x1b[K" if sys.stderr.isatty() else "") + line, file=sys.stderr, flush=True)
+
+
+def leave_terminal() -> None:
+    """Sends what is printed from now on nowhere, if it went to a terminal: one that is closed refuses it."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for descriptor in (1, 2):
+        if stat.S_ISCHR(os.fstat(descriptor).st_mode):
+            os.dup2(nowhere, descriptor)
+    os.close(nowhere)
 
 
 class Progress:

@@ -2,21 +2,24 @@
 
 import os
 import socket
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, redirect_stdout
+import stat
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, redirect_stdout, suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 from xpoll.core.config import EngineConfig
 from xpoll.core.errors import EngineError
-from xpoll.core.processes import guard_descendants
 from xpoll.core.progress import Waiting
 from xpoll.core.secrets import StruckStream
 from xpoll.engine.backends.backend import BackendSettings
 from xpoll.engine.backends.registry import devices_for
 from xpoll.engine.devices.find import Device, pinning
 from xpoll.engine.devices.nodes import cluster_devices
+from xpoll.engine.interrupt import handlers_kept
+from xpoll.engine.local_ray import local_ray, ray_is_alive
+from xpoll.engine.memory_kills import memory_kills_named
 from xpoll.engine.telemetry import without_usage_reports
 from xpoll.engine.work import StopRule
 from xpoll.engine.worker import WorkerActor
@@ -77,20 +80,26 @@ def ray_session(config: EngineConfig, *, log: Path) -> Iterator[list[Device]]:
     os.environ.setdefault("RAY_prestart_worker_first_driver", "0")
     # Ray starts workers at niceness 15, where any other process takes CPU time from the engine.
     os.environ.setdefault("RAY_worker_niceness", "0")
+    with log.open("a", encoding="utf-8") as messages, redirect_stdout(StruckStream(messages)), memory_kills_named():
+        if config.address:
+            with _connected(config.address):
+                yield cluster_devices(config)
+        else:
+            devices = devices_for(config)
+            with local_ray(lambda **where: _start(devices, where)):
+                yield devices
+
+
+@contextmanager
+def _connected(address: str) -> Iterator[None]:
     import ray
 
-    with log.open("a", encoding="utf-8") as messages, redirect_stdout(StruckStream(messages)):
-        try:
-            if config.address:
-                with Waiting(f"connecting to Ray at {config.address}", usual_s=2):
-                    _connect(config.address)
-                    devices = cluster_devices(config)
-            else:
-                devices = devices_for(config)
-                _start(devices)
-            yield devices
-        finally:
-            ray.shutdown()
+    try:
+        with Waiting(f"connecting to Ray at {address}", usual_s=2), handlers_kept():
+            _connect(address)
+        yield
+    finally:
+        ray.shutdown()
 
 
 def _connect(address: str) -> None:
@@ -99,12 +108,21 @@ def _connect(address: str) -> None:
     import ray
 
     try:
+        _keep_token_private()
         _check_listening(address)
         ray.init(address=address, job_config=_job(), log_to_driver=False, logging_level="error")
     except (OSError, RuntimeError, ValueError) as error:
         reason = str(error).strip().splitlines()[0]
         mend = "RAY_AUTH_MODE=token xpoll ..." if "InvalidAuthToken" in str(error) else "ray status"
         raise EngineError(f"engine.address = {address!r}: {reason}", mend=mend) from error
+
+
+def _keep_token_private() -> None:
+    """Ray writes the token of a cluster so that all users of the machine can read it, and with it run code there."""
+    token = Path("~/.ray/auth_token").expanduser()
+    with suppress(OSError):
+        if stat.S_IMODE(token.stat().st_mode) & 0o077:
+            token.chmod(0o600)
 
 
 class _NoPaths(list[str]):
@@ -144,16 +162,14 @@ def _check_listening(address: str) -> None:
     socket.create_connection((host, where.port), CONNECT_TIMEOUT_S).close()
 
 
-def _start(devices: Sequence[Device]) -> None:
+def _start(devices: Sequence[Device], where: Mapping[str, Any]) -> None:
+    for name, value in RAY_INTERVALS.items():
+        os.environ.setdefault(name, value)
     import ray
 
     num_gpus = sum(device.parallel for device in devices if device.kind != "cpu")
-    for name, value in RAY_INTERVALS.items():
-        os.environ.setdefault(name, value)
-    guard_descendants()
-    with Waiting("starting Ray", usual_s=5), without_usage_reports():
+    with Waiting("starting Ray", usual_s=5), handlers_kept(), without_usage_reports():
         ray.init(
-            address="local",  # otherwise Ray joins any cluster that runs on this machine
             # A worker on a GPU asks for one core, and must not wait for it where there are more GPUs than cores.
             num_cpus=max(len(os.sched_getaffinity(0)), num_gpus),
             num_gpus=num_gpus,
@@ -161,7 +177,7 @@ def _start(devices: Sequence[Device]) -> None:
             job_config=_job(),
             log_to_driver=False,
             logging_level="error",
-            object_store_memory=256 * 2**20,
+            **where,
         )
 
 
@@ -205,6 +221,8 @@ def _resources(device: Device) -> dict[str, float]:
 
 def shut_down_workers(workers: list[Any], kill: Callable[[Any], None]) -> None:
     """Lets backends end what no guardian reaches, e.g. a server in a container, then kills the workers."""
+    if not ray_is_alive():
+        return  # its workers end by themselves
     import ray
 
     ray.wait([worker.stop.remote() for worker in workers], num_returns=len(workers), timeout=STOP_TIMEOUT_S)

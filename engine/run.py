@@ -21,11 +21,12 @@ from xpoll.engine.backends.registry import check_backend, spec_of
 from xpoll.engine.cluster import create_worker, kill_worker, ray_session, shut_down_workers
 from xpoll.engine.devices.find import describe
 from xpoll.engine.dispatch import Dispatcher, Limits, Tally
-from xpoll.engine.interrupt import draining
+from xpoll.engine.interrupt import Drain, draining
 from xpoll.engine.journal.journal import Journal
 from xpoll.engine.journal.ledger import Ledger
 from xpoll.engine.journal.load_metrics import LoadMetrics
 from xpoll.engine.journal.session import Session, lost_answers, mark_settled
+from xpoll.engine.local_ray import check_ray
 from xpoll.engine.planning.fit import require_fit
 from xpoll.engine.slots import Slots
 from xpoll.engine.work import NeverStop, StopRule, by_document
@@ -80,7 +81,7 @@ def answer_prompts(
     """
     check_backend(config)
     hide_named(config.backend_options)
-    with make_journal(folder.completions, rows_per_part=config.rows_per_part) as journal:
+    with draining() as drain, make_journal(folder.completions, rows_per_part=config.rows_per_part) as journal:
         ledger = Ledger(folder.completions, asked_each=job.asked_each, stop=job.stop)
         if (lost := lost_answers(folder, ledger.answers) - journal.lost) > 0:
             say(f"{counted(lost, 'answer')} that had been counted are lost; what is missing is asked again")
@@ -89,6 +90,7 @@ def answer_prompts(
             return 0
         prompts = job.besides(ledger.is_settled) if job.besides else job.prompts
         work = (left for each in by_document(prompts) if (left := ledger.left_of(each)) is not None)
+        drain.asking = True
         with ray_session(config, log=folder.log) as devices:
             if spec_of(config.backend).has_kv_cache:
                 require_fit(config, devices)
@@ -100,11 +102,12 @@ def answer_prompts(
                 max_restarts=config.max_restarts,
             )
             try:
-                with draining() as drain, collecting_seldom():
+                with collecting_seldom():
                     what = f"starting {config.backend} with {config.model} on {describe(devices)}"
                     metrics = LoadMetrics(folder.load, [str(device) for device in devices])
                     limits = Limits(config.max_in_flight, config.start_timeout_s, config.hang_timeout_s)
-                    tallies = Dispatcher(work, slots, journal, job.stop, limits, metrics, drain, job.ends_on).tallies()
+                    dispatcher = Dispatcher(work, slots, journal, job.stop, limits, metrics, drain, job.ends_on)
+                    tallies = _watched(dispatcher.tallies(), drain)
                     with Waiting(f"{what}: imports, weights, warm-up", usual_s=spec_of(config.backend).usual_start_s):
                         first = next((tally for tally in tallies if slots.ever_ready), Tally())
                     session.started(slots.ready_s)
@@ -119,6 +122,20 @@ def answer_prompts(
             finally:
                 shut_down_workers([slot.worker for slot in slots.active.values()], kill)
             return session.answers
+
+
+def _watched(tallies: Iterator[Tally], drain: Drain) -> Iterator[Tally]:
+    """The tallies, until what is in flight has been waited for long enough.
+
+    Raises:
+        EngineError: Ray itself has ended, where the dispatcher would see workers that do not start.
+    """
+    for tally in tallies:
+        yield tally
+        check_ray()
+        if drain.is_over:
+            say("the answers in flight are not waited for any longer; the next run asks them again")
+            return
 
 
 def _count(first: Tally, tallies: Iterator[Tally], job: Workload, ledger: Ledger, session: Session) -> None:

@@ -8,7 +8,6 @@ import asyncio
 import fcntl
 import logging
 import os
-import signal
 import socket
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -167,8 +166,6 @@ def serving(config: EngineConfig, *, host: str, port: int, log: Path) -> Iterato
     with ray_session(config, log=log) as devices, TemporaryDirectory(prefix="xpoll-serve-") as locks:
         from ray import serve
 
-        # Ray has just installed its own handler, which aborts.
-        signal.signal(signal.SIGTERM, signal.default_int_handler)
         logging.getLogger("ray.serve").setLevel(logging.WARNING)
         quiet = {"log_level": "WARNING", "enable_access_log": False}
         on_cpu = devices[0].kind == "cpu"

@@ -6,14 +6,16 @@ answers stream out as they finish and the device never waits for a batch.
 
 import asyncio
 import os
+import signal
 from collections.abc import Coroutine
 from pathlib import Path
 from threading import Thread
+from types import FrameType
 from typing import Any, TypeVar
 
 from xpoll.core.errors import UserError
 from xpoll.core.gc_tuning import collect_seldom
-from xpoll.core.processes import guard_children
+from xpoll.core.processes import TO_THE_DRIVER, guard_children
 from xpoll.core.secrets import strike_streams
 from xpoll.engine.backends.backend import BackendSettings
 from xpoll.engine.backends.registry import make_backend
@@ -73,6 +75,10 @@ class WorkerActor:
     """
 
     def __init__(self, *arguments: Any, **named: Any) -> None:
+        # Blocked here as in all of Ray; what the backend starts must be able to take it, or would have to be killed.
+        for number in TO_THE_DRIVER:
+            signal.signal(number, _left_to_the_driver)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, TO_THE_DRIVER)
         self._loop = asyncio.new_event_loop()
         Thread(target=self._loop.run_forever, name="worker", daemon=True).start()
         self._worker = Worker(*arguments, **named)
@@ -91,6 +97,10 @@ class WorkerActor:
 
     def _done(self, coroutine: Coroutine[Any, Any, Outcome]) -> Outcome:
         return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result()
+
+
+def _left_to_the_driver(_number: int, _frame: FrameType | None) -> None:
+    """A handler and not SIG_IGN, which what the backend starts would inherit."""
 
 
 def _write_output_to(log: Path) -> None:

@@ -32,8 +32,10 @@ def embed(texts: Sequence[str]) -> np.ndarray:
 
     logging.set_verbosity_error()
     logging.disable_progress_bar()
-    tokenizer = AutoTokenizer.from_pretrained(folder)
-    encoder = AutoModel.from_pretrained(folder, dtype=torch.float32).eval()
+    tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+    encoder = AutoModel.from_pretrained(
+        folder, dtype=torch.float32, trust_remote_code=False, use_safetensors=True
+    ).eval()
     by_length = sorted(range(len(texts)), key=lambda i: len(texts[i]))  # so that batches need little padding
     vectors = np.empty((len(texts), encoder.config.hidden_size), np.float32)
     with torch.inference_mode():

@@ -2,16 +2,19 @@
 
 Exit codes: 0 done, 1 `doctor` warns or a check of `bench` does not hold, 2 a mistake the user can mend
 (one line says what, why and what to type) or answers that are lost (`check`, `status`), 75 what is asked cannot be
-reached or answers nobody for now, 130 stopped by Ctrl-C or SIGTERM (after both the same command resumes).
+reached or answers nobody for now, 130 stopped by Ctrl-C, SIGTERM or a closed terminal (after both the same command
+resumes).
 """
 
 import importlib
 import os
 import signal
 import sys
-from types import ModuleType
+from types import FrameType, ModuleType
 
+from xpoll.core.environment import settle_home
 from xpoll.core.errors import UserError
+from xpoll.core.progress import leave_terminal
 from xpoll.core.secrets import strike_streams
 from xpoll.scripts.arguments import OneLineParser, add_json
 
@@ -45,6 +48,7 @@ MEASURING = frozenset({"bench", "kernels"})
 
 def main(arguments: list[str] | None = None) -> int:
     """Runs one command; returns the exit code."""
+    settle_home()
     _quiet_libraries()
     strike_streams()
     given = sys.argv[1:] if arguments is None else arguments
@@ -52,6 +56,8 @@ def main(arguments: list[str] | None = None) -> int:
     parsed = parser(given[0] if module else None, module).parse_args(given)
     assert module is not None
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # a batch system's end is a Ctrl-C
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as it is under nohup
+        signal.signal(signal.SIGHUP, _hung_up)
     try:
         code: int = module.call(parsed)
     except UserError as error:
@@ -77,6 +83,12 @@ def parser(name: str | None = None, module: ModuleType | None = None) -> OneLine
         if each == name and module is not None:
             module.add_arguments(command)
     return root
+
+
+def _hung_up(_number: int, _frame: FrameType | None) -> None:
+    """The terminal is closed: a Ctrl-C, of which nothing can be said there."""
+    leave_terminal()
+    raise KeyboardInterrupt
 
 
 def _module(name: str) -> ModuleType:

@@ -3,7 +3,7 @@
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
@@ -32,8 +32,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def xpoll() -> Xpoll:
     """Runs the command line in a process of its own, as a user does."""
 
-    def run(*arguments: object, cwd: Path = ROOT, timeout_s: float = 60) -> "subprocess.CompletedProcess[str]":
+    def run(
+        *arguments: object, cwd: Path = ROOT, timeout_s: float = 60, env: Mapping[str, str] | None = None
+    ) -> "subprocess.CompletedProcess[str]":
         command = [sys.executable, "-P", "-m", "xpoll", *map(str, arguments)]
-        return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=timeout_s)
+        environment = {**os.environ, **(env or {})}
+        return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=timeout_s, env=environment)
 
     return run

@@ -158,7 +158,9 @@ def _random_roberta(student: Path, tokenizer_of: str) -> None:
     from xpoll.student.training.encoder import quiet
 
     with quiet():
-        tokenizer = AutoTokenizer.from_pretrained(resolve_model(tokenizer_of, key="parameters.encoder"))
+        tokenizer = AutoTokenizer.from_pretrained(
+            resolve_model(tokenizer_of, key="parameters.encoder"), trust_remote_code=False
+        )
         named = dict(enumerate(["negative", "neutral", "positive"]))
         config = RobertaConfig(
             vocab_size=50265,

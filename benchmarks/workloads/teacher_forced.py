@@ -22,8 +22,10 @@ def teacher_forced(model_folder: str, prompts: Sequence[Sequence[int]], labels: 
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    tokenizer = AutoTokenizer.from_pretrained(model_folder)
-    model = AutoModelForCausalLM.from_pretrained(model_folder, dtype=torch.float32).eval()
+    tokenizer = AutoTokenizer.from_pretrained(model_folder, trust_remote_code=False)
+    model = AutoModelForCausalLM.from_pretrained(
+        model_folder, dtype=torch.float32, trust_remote_code=False, use_safetensors=True
+    ).eval()
     tokens = [tokenizer.encode(label, add_special_tokens=False) for label in labels]
     tokens = [
         each + [tokenizer.eos_token_id] * any(other != each and other[: len(each)] == each for other in tokens)

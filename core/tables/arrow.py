@@ -15,13 +15,16 @@ import pyarrow.parquet as pq
 from pyarrow import fs
 
 BATCH_ROWS = 4096
+DENSE_BYTES = 2**20
+DENSEST = 1000
+"""How much smaller no text becomes by being compressed; zstd makes log files 20 to 50 times smaller."""
 
 
 class ArrowFile(NamedTuple):
     """An open file, valid inside the block that opened it.
 
     Attributes:
-        schema: That of the plain values.
+        schema: That of the plain values; in the batches, a column that is stored as a dictionary still is one.
         batches: Of up to 4096 rows each, read when they are needed.
     """
 
@@ -39,7 +42,35 @@ def open_parquet(filesystem: fs.FileSystem, path: str) -> Iterator[ArrowFile]:
     """
     with filesystem.open_input_file(path) as file:
         parquet = pq.ParquetFile(file)
+        if shared := _shared_texts(parquet):
+            parquet = pq.ParquetFile(file, read_dictionary=shared)
         yield _plain(parquet.schema_arrow, parquet.iter_batches(batch_size=BATCH_ROWS), {})
+
+
+def _shared_texts(parquet: pq.ParquetFile) -> list[str]:
+    """The columns of text to read with each value once: a chunk of some hundred bytes can name megabytes in each row.
+
+    Only in chunks of less than DENSE_BYTES with room for such a value: it costs time to look for equal texts.
+
+    Raises:
+        OSError: a chunk is so dense that it is made to fill the memory.
+    """
+    texts = {field.name for field in parquet.schema_arrow if _is_text(field.type)}
+    shared = set()
+    for i in range(parquet.metadata.num_row_groups):
+        group = parquet.metadata.row_group(i)
+        for chunk in map(group.column, range(group.num_columns)):
+            full, packed, name = chunk.total_uncompressed_size, chunk.total_compressed_size, chunk.path_in_schema
+            if full > max(DENSEST * packed, DENSE_BYTES * 256):
+                raise OSError(f"its column {name!r} has {full} bytes in {packed}, which no text has")
+            named = any("DICTIONARY" in encoding for encoding in chunk.encodings)
+            if name in texts and named and packed < DENSE_BYTES < full * 8:
+                shared.add(name)
+    return sorted(shared)
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    return any(is_kind(kind) for is_kind in (pa.types.is_string, pa.types.is_large_string, pa.types.is_binary))
 
 
 @contextmanager
@@ -103,6 +134,11 @@ def rows_of(batch: pa.RecordBatch) -> list[dict[str, Any]]:
 
 def _cells(column: pa.Array) -> list[Any]:
     kind = column.type
+    if pa.types.is_dictionary(kind):  # each value becomes one object, however many rows have it
+        numbers = column.indices.to_pylist()
+        used = sorted({number for number in numbers if number is not None})  # the dictionary is that of all batches
+        values = dict(zip(used, _cells(column.dictionary.take(pa.array(used, pa.int64()))), strict=True))
+        return [None if number is None else values[number] for number in numbers]
     if pa.types.is_time64(kind) and kind.unit == "ns":  # Python's times drop nanoseconds without a word
         return [_value(cell) for cell in column]
     try:
@@ -141,7 +177,7 @@ def _plain(schema: pa.Schema, batches: Iterator[pa.RecordBatch], saved: dict[str
     def decoded() -> Iterator[pa.RecordBatch]:
         for batch in batches:
             columns = [_decoded(batch.column(i), field, label_names) for i, field in enumerate(schema)]
-            yield pa.record_batch(columns, schema=plain)
+            yield pa.RecordBatch.from_arrays(columns, names=schema.names)
 
     return ArrowFile(plain, decoded())
 
@@ -157,8 +193,6 @@ def _is_class_label(field: pa.Field, label_names: dict[str, list[str]]) -> bool:
 
 
 def _decoded(column: pa.Array, field: pa.Field, label_names: dict[str, list[str]]) -> pa.Array:
-    if pa.types.is_dictionary(field.type):
-        return column.dictionary_decode()
     if not _is_class_label(field, label_names):
         return column
     import pyarrow.compute as pc  # takes as long to load as the rest of pyarrow, and few files need it

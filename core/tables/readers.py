@@ -219,6 +219,21 @@ def _text(filesystem: fs.FileSystem, path: str) -> io.TextIOWrapper:
     return io.TextIOWrapper(buffered, encoding="utf-8-sig", errors="surrogateescape", newline="")
 
 
+LONGEST_LINE = 2**26
+"""Most characters of a line: a compressed file of some kilobytes can hold one that fills the memory."""
+
+
+def _lines(text: io.TextIOWrapper) -> Iterator[str]:
+    """The lines of a text with their ends; a line that is too long is cut, and what is left of it skipped.
+
+    So such a line has LONGEST_LINE characters and no end.
+    """
+    while line := text.readline(LONGEST_LINE):
+        yield line
+        while len(line) == LONGEST_LINE and not line.endswith("\n"):
+            line = text.readline(LONGEST_LINE)
+
+
 def _readable(number: int, values: dict[str, Any]) -> Row:
     for column, value in values.items():
         if isinstance(value, str) and not value.isascii():
@@ -238,10 +253,16 @@ def _replaced(text: str) -> str:
     return _LONE_SURROGATE.sub("\N{REPLACEMENT CHARACTER}", text)
 
 
+def _bounded(line: str) -> str:
+    if len(line) == LONGEST_LINE:
+        raise OSError(f"it has a line of more than {LONGEST_LINE} characters")
+    return line
+
+
 @contextmanager
 def _read_csv(filesystem: fs.FileSystem, path: str) -> Iterator[OpenTable]:
     with _text(filesystem, path) as text:
-        records = csv_records(text)
+        records = csv_records(map(_bounded, _lines(text)))
         header = next(records, None)
         if header is not None and header.problem:
             raise csv.Error(f"its header cannot be read: {header.problem}")
@@ -263,13 +284,15 @@ def _csv_row(number: int, record: Record, header: list[str]) -> Row:
 @contextmanager
 def _read_jsonl(filesystem: fs.FileSystem, path: str) -> Iterator[OpenTable]:
     with _text(filesystem, path) as text:
-        yield OpenTable(None, (_json_row(number, line) for number, line in enumerate(filter(str.strip, text))))
+        yield OpenTable(None, (_json_row(number, line) for number, line in enumerate(filter(str.strip, _lines(text)))))
 
 
 _LISTED = ": the file is a JSON list, and each line is to be one object"
 
 
 def _json_row(number: int, line: str) -> Row:
+    if len(line) == LONGEST_LINE:
+        return Row(number, {}, f"line has more than {LONGEST_LINE} characters")
     try:
         values = json.loads(line)
     except (ValueError, RecursionError) as error:

@@ -1,11 +1,11 @@
 """Which backends there are. To add one: a file with the methods of `Backend`, and one line in BACKENDS."""
 
-import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from xpoll.core.cgroups import usable_cores
 from xpoll.core.config import Config, EngineConfig
 from xpoll.core.config_file import checked_section, nearest
 from xpoll.core.environment import package_version
@@ -175,7 +175,7 @@ def devices_for(config: EngineConfig) -> list[Device]:
     Raises:
         EngineError: fewer are there than asked for.
     """
-    if spec_of(config.backend).invents_devices and config.replicas > len(os.sched_getaffinity(0)):
+    if spec_of(config.backend).invents_devices and config.replicas > usable_cores():
         return [Device("cpu", i, config.backend) for i in range(config.replicas)]
     kind, parallel = device_kind(config), config.tensor_parallel
     return find_devices(kind, config.replicas, parallel=parallel, hierarchy=config.device_hierarchy)

@@ -4,6 +4,7 @@ import os
 from collections import defaultdict
 from pathlib import Path
 
+from xpoll.core.cgroups import core_limit
 from xpoll.core.errors import EngineError
 from xpoll.engine.devices.intel_cards import read_text, sysfs_root
 
@@ -40,9 +41,15 @@ def _split(cores: list[int], number: int, parts: int) -> list[tuple[int, ...]]:
 
 
 def cores_by_node(sysfs: Path | None = None) -> list[list[int]]:
-    """The cores that this process may use, one list per NUMA node, with the hyper-threads of a core adjacent."""
+    """The cores that this process may use, one list per NUMA node, with the hyper-threads of a core adjacent.
+
+    Where a control group grants less time than these cores have, there are as many as it has time for: an engine with a
+    thread on each core would else be stopped for most of each period.
+    """
     root = sysfs or sysfs_root()
-    usable = os.sched_getaffinity(0)
+    usable = sorted(os.sched_getaffinity(0), key=lambda core: (_first_sibling(root, core) != core, core))[
+        : core_limit()
+    ]
     nodes: dict[int, list[int]] = defaultdict(list)
     listed = {
         core: int(node.name.removeprefix("node"))

@@ -182,7 +182,7 @@ class _Routes:
     async def to_engine(self, request: Request) -> Response:
         """The engine's own response."""
         assert self._served.engine is not None
-        return await self._served.engine.passed_on(request, await request.body())
+        return await self._served.engine.passed_on(request, await _body(request))
 
     async def _of_other_model(self, request: Request, raw: bytes) -> Response | None:
         """The engine's response to what is asked of another model than this server's; None without an engine."""

@@ -38,7 +38,7 @@ DECIDING = ("task.", "panel.", "engine.model", "job.seed", "teachers")
 """What a run must have in common with a job for its votes to say how the job's are counted."""
 
 
-class Asked(NamedTuple):
+class ServedTeacher(NamedTuple):
     """One teacher of a panel that is served.
 
     Attributes:
@@ -74,7 +74,7 @@ class ServedPanel(NamedTuple):
     """
 
     config: Config
-    asked: tuple[Asked, ...]
+    asked: tuple[ServedTeacher, ...]
     later: LaterCount
 
     def prompts(self, text: str) -> list[tuple[str | None, Prompt]]:
@@ -120,7 +120,7 @@ def served_panel(config: Config) -> ServedPanel:
     return ServedPanel(config, tuple(_asked(teacher, run) for teacher in teachers_of(config)), later_count(config, run))
 
 
-def _asked(teacher: Teacher, run: RunFolder | None) -> Asked:
+def _asked(teacher: Teacher, run: RunFolder | None) -> ServedTeacher:
     config = teacher.config
     check_votes(config)
     panel = find_panel(config.panel, seed=config.job.seed, kept=teacher.folder.panel)
@@ -129,7 +129,7 @@ def _asked(teacher: Teacher, run: RunFolder | None) -> Asked:
         order = cast(PromptOrder, read_plan(teacher.folder.plan).prompt_order) if run else "persona_first"
     # The texts without content are the run's; nobody is asked about them again.
     asking = config.model_copy(update={"panel": config.panel.model_copy(update={"content_free": []})})
-    return Asked(Teacher(teacher.name, asking), panel.personas, order)
+    return ServedTeacher(Teacher(teacher.name, asking), panel.personas, order)
 
 
 def _run_of(config: Config) -> RunFolder | None:

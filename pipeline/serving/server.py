@@ -7,12 +7,17 @@ import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import uvicorn
 
 from xpoll.core.errors import EngineError
+from xpoll.core.progress import leave_terminal
+from xpoll.engine.interrupt import handled_by
 
+MOST_CONNECTIONS = 1024
+"""Connections and requests at a time; more are told to come back (503), so that their bodies cannot fill the memory."""
 DRAIN_S = 30
 """How long requests that have begun may take once the server is to end."""
 
@@ -54,12 +59,13 @@ class _Server(uvicorn.Server):
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
-        before = {number: signal.signal(number, self.handle_exit) for number in (signal.SIGINT, signal.SIGTERM)}
-        try:
+        def ended(number: int, frame: FrameType | None) -> None:
+            if number == signal.SIGHUP:
+                leave_terminal()
+            self.handle_exit(number, frame)
+
+        with handled_by(ended):
             yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
 
 
 async def serve_app(app: Any, bound: socket.socket, *, log: Path, ready: Callable[[], None]) -> None:
@@ -83,6 +89,7 @@ async def serve_app(app: Any, bound: socket.socket, *, log: Path, ready: Callabl
         lifespan="off",
         server_header=False,
         timeout_graceful_shutdown=DRAIN_S,
+        limit_concurrency=MOST_CONNECTIONS,
     )
     try:
         await _Server(config, ready).serve(sockets=[bound])

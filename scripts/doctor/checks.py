@@ -5,8 +5,15 @@ import shutil
 import sys
 from pathlib import Path
 
+from xpoll.core.cgroups import usable_cores
 from xpoll.core.config import EngineConfig
-from xpoll.core.environment import computes_bf16, memory_bytes, package_version, processor_name
+from xpoll.core.environment import (
+    computes_bf16,
+    machine_memory_bytes,
+    memory_bytes,
+    package_version,
+    processor_name,
+)
 from xpoll.core.models import needs_preparation
 from xpoll.core.packaged_models import PACKAGED, cache_folder
 from xpoll.engine.backends.registry import devices_for
@@ -69,20 +76,27 @@ def _devices() -> list[Finding]:
     devices = devices_for(EngineConfig())
     found = [Finding("devices", "ok", describe(devices))]
     if devices[0].kind == "cpu":
-        found.append(Finding("cores", "ok", f"{len(os.sched_getaffinity(0))} usable: {processor_name()}"))
+        found.append(_cores())
         if not computes_bf16():
             why = "no AVX512-BF16 or AMX: engine and student compute in fp32, which is faster here than bf16"
             found.append(Finding("bf16", "ok", "not in hardware", why))
     return found
 
 
+def _cores() -> Finding:
+    allowed, usable = len(os.sched_getaffinity(0)), usable_cores()
+    less = f" of {allowed}, by the limit of this container or job (cgroup)" if usable < allowed else ""
+    return Finding("cores", "ok", f"{usable} usable{less}: {processor_name()}")
+
+
 def _memory() -> Finding:
-    gib = memory_bytes() / 2**30
+    gib, machine_gib = memory_bytes() / 2**30, machine_memory_bytes() / 2**30
+    found = f"{gib:.0f} GiB"
+    if gib < machine_gib:
+        found = f"{gib:.1f} GiB, the limit of this container or job (cgroup); the machine has {machine_gib:.0f} GiB"
     if gib < 8:
-        return Finding(
-            "memory", "warning", f"{gib:.0f} GiB", "a CPU engine with a 135M model takes 4 GiB", "add memory"
-        )
-    return Finding("memory", "ok", f"{gib:.0f} GiB")
+        return Finding("memory", "warning", found, "a CPU engine with a 135M model takes 4 GiB", "add memory")
+    return Finding("memory", "ok", found)
 
 
 def _shared_memory() -> Finding:

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from xpoll.core.spreadsheets import as_data_cell
 from xpoll.core.tables.arrow import ArrowText
 from xpoll.core.tables.readers import column_types
 
@@ -66,11 +67,13 @@ Write = Callable[[list[ResultRow]], None]
 def _csv_writer(path: Path, columns: Columns) -> Iterator[Write]:
     with path.open("w", encoding="utf-8", newline="", errors="backslashreplace") as file:
         rows = csv.writer(file)
-        rows.writerow(columns.header)
+        rows.writerow(map(as_data_cell, columns.header))
 
         def write(batch: list[ResultRow]) -> None:
             for row in batch:
-                rows.writerow([*(_text(row.values.get(column)) for column in columns.names), *row.added()])
+                given = [_text(row.values.get(column)) for column in columns.names]
+                added = [cell if cell is None else _text(cell) for cell in row.added()]
+                rows.writerow([as_data_cell(cell) if cell else cell for cell in (*given, *added)])
 
         yield write
 

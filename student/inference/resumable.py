@@ -40,7 +40,7 @@ class Kept:
         """
         path = self._folder / f"{_digest([self._student, *texts])}.npy"
         try:
-            kept: np.ndarray = np.load(path)
+            kept: np.ndarray = np.load(path, allow_pickle=False)
             self.found += 1
             return kept
         except (OSError, ValueError, EOFError):

@@ -35,7 +35,9 @@ def train(task: dict[str, Any], rows: list[dict[str, Any]], output: Path) -> dic
 
     set_seed(task["seed"])
     device = torch.device("xpu" if hasattr(torch, "xpu") and torch.xpu.is_available() else "cpu")
-    model = AutoModelForSequenceClassification.from_pretrained(task["encoder"]).to(device)
+    model = AutoModelForSequenceClassification.from_pretrained(
+        task["encoder"], trust_remote_code=False, use_safetensors=True
+    ).to(device)
     freeze(model, task["frozen"])
     model.train()
     trained = [row for row in rows if not row["held_out"]]
@@ -86,7 +88,9 @@ def train(task: dict[str, Any], rows: list[dict[str, Any]], output: Path) -> dic
     wall_s = time.monotonic() - started_s
     # IPEX changes the modules, but not what their state dict says.
     weights = {name: value.float().cpu() for name, value in (best or model.state_dict()).items()}
-    plain = AutoModelForSequenceClassification.from_pretrained(task["encoder"])
+    plain = AutoModelForSequenceClassification.from_pretrained(
+        task["encoder"], trust_remote_code=False, use_safetensors=True
+    )
     plain.load_state_dict({name: weights[name] for name in plain.state_dict()})
     plain.save_pretrained(output)
     return {

@@ -29,7 +29,9 @@ def main(folder: Path) -> None:
     from optimum.exporters.openvino import export_from_model
     from transformers import AutoModelForSequenceClassification
 
-    model = AutoModelForSequenceClassification.from_pretrained(folder / "model")
+    model = AutoModelForSequenceClassification.from_pretrained(
+        folder / "model", trust_remote_code=False, use_safetensors=True
+    )
     output = folder / "openvino"
     shortened = shorten_last_layer(model) is not None
     export_from_model(model, output / "fp32", task="text-classification")

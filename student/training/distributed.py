@@ -95,8 +95,10 @@ def main(folder: Path) -> None:
     from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
     task, texts = read_json(folder / "task.json"), read_json(folder / "rows.json")
-    tokenizer = AutoTokenizer.from_pretrained(folder / "encoder")
-    model = AutoModelForSequenceClassification.from_pretrained(folder / "encoder")
+    tokenizer = AutoTokenizer.from_pretrained(folder / "encoder", trust_remote_code=False)
+    model = AutoModelForSequenceClassification.from_pretrained(
+        folder / "encoder", trust_remote_code=False, use_safetensors=True
+    )
     held_out = Rows(*texts["held_out"]) if texts["held_out"] else None
     first = os.environ.get("RANK", "0") == "0"
     settings = Settings(

@@ -105,7 +105,12 @@ def _load(folder: str, *, name: str, **arguments: Any) -> tuple[Encoder, dict[st
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
         model, loading = AutoModelForSequenceClassification.from_pretrained(
-            folder, dtype=torch.float32, trust_remote_code=False, output_loading_info=True, **arguments
+            folder,
+            dtype=torch.float32,
+            trust_remote_code=False,
+            use_safetensors=True,
+            output_loading_info=True,
+            **arguments,
         )
     except Exception as error:  # Transformers raises a different type for each kind of broken folder
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

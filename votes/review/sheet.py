@@ -14,6 +14,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from xpoll.core.spreadsheets import as_cell
 from xpoll.core.tables.csv_records import csv_records
 
 QUESTION = "label"
@@ -22,7 +23,6 @@ ROW_NAME = "row"
 MOST_UNITS = 32_000
 """Longest text of a cell in UTF-16 units; Excel moves what is beyond 32,767 to further rows."""
 
-_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 _SEPARATORS = (",", ";", "\t")
 
 
@@ -55,7 +55,7 @@ def write_sheet(path: Path, rows: Sequence[Mapping[str, Any]], texts: Mapping[st
         table.writerow([DOCUMENT_ID, "text", QUESTION, "weight", ROW_NAME])
         for row in rows:
             document_id = row[DOCUMENT_ID]
-            cells = [_harmless(document_id), _harmless(_short(texts[document_id])), "", row["weight"]]
+            cells = [as_cell(document_id), as_cell(_short(texts[document_id])), "", row["weight"]]
             table.writerow([*cells, _row_name(document_id)])
 
 
@@ -127,11 +127,6 @@ def _number(document_id: str) -> str | None:
     """The id as a spreadsheet keeps it, if it is a number to it."""
     digits = document_id.strip()
     return digits.lstrip("0") or "0" if digits.isdecimal() else None
-
-
-def _harmless(text: str) -> str:
-    """The text, with an apostrophe before it where a spreadsheet would compute it as a formula."""
-    return f"'{text}" if text.startswith(_FORMULA) else text
 
 
 def _short(text: str) -> str:

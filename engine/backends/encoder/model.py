@@ -64,7 +64,7 @@ def load_text_encoder(name: str, options: EncoderOptions, device: Device) -> Tex
     with _one_line(name):
         tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
         model, loading = auto.from_pretrained(
-            folder, dtype=torch.float32, trust_remote_code=False, output_loading_info=True
+            folder, dtype=torch.float32, trust_remote_code=False, use_safetensors=True, output_loading_info=True
         )
     # A pooler is not read for similarity, so it may be missing; any other weight would be noise.
     if lacking := [key for key in loading["missing_keys"] if scoring != "similarity" or "pooler" not in key]:

@@ -24,6 +24,7 @@ import aiohttp
 import psutil
 
 from xpoll.core.errors import EngineError
+from xpoll.core.processes import signals_let_through
 from xpoll.core.secrets import hide, struck_bytes
 from xpoll.engine.failures import failure_in, last_error
 
@@ -91,13 +92,14 @@ class VllmServer:
         if Path(self._command[0]).name in CONTAINERS and not self._options.get("api_key"):
             ours += ["--api-key", self._key]  # they pass no environment on
         try:
-            self._process = subprocess.Popen(  # noqa: ASYNC220  (asyncio would tie the process to this event loop)
-                [*self._command, self._model, *ours, *as_flags(self._options)],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                env={**os.environ, **self._environment, KEY_VARIABLE: self._key},
-            )
+            with signals_let_through():
+                self._process = subprocess.Popen(  # noqa: ASYNC220  (asyncio would tie the process to this event loop)
+                    [*self._command, self._model, *ours, *as_flags(self._options)],
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.PIPE,
+                    stderr=subprocess.STDOUT,
+                    env={**os.environ, **self._environment, KEY_VARIABLE: self._key},
+                )
         except OSError as error:
             raise EngineError(
                 f"engine.server_command: cannot start {self._command[0]}: {error.strerror or error}",
