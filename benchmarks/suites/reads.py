@@ -22,10 +22,11 @@ from xpoll.benchmarks.runner.records import Parameters, Record, alternating
 from xpoll.benchmarks.runner.subprocess_call import call_in_subprocess
 from xpoll.benchmarks.workloads.example_job import example_config, example_prompts
 from xpoll.benchmarks.workloads.label_questions import measure_questions, question_config
-from xpoll.benchmarks.workloads.labelled_sets import labelled_set
+from xpoll.benchmarks.workloads.labelled_sets import examples_of, labelled_set
 from xpoll.benchmarks.workloads.nlu_plus_plus import nlu_plus_plus
 from xpoll.benchmarks.workloads.teacher_forced import teacher_forced
 from xpoll.benchmarks.workloads.teachers_run import measure_teachers
+from xpoll.benchmarks.workloads.trace_shares import trace_shares
 from xpoll.core.config import Config
 from xpoll.core.errors import ConfigError, EngineError
 from xpoll.core.models import resolve_model
@@ -144,12 +145,36 @@ def exact(parameters: Parameters) -> Record:
     return {"records": records}
 
 
+def profile(parameters: Parameters) -> Record:
+    """Where the time of reads goes, by PyTorch's profiler in the engine: shares by kind of operator.
+
+    The profiler slows small operators down, so that a share of these is a bound from above.
+    """
+    from vllm.config import ProfilerConfig
+
+    prompts = _prompts(parameters, *ANSWERS["read"])
+    with tempfile.TemporaryDirectory() as folder, asyncio.Runner() as runner:
+        settings = ProfilerConfig(
+            profiler="torch", torch_profiler_dir=folder, torch_profiler_with_stack=False, ignore_frontend=True
+        )
+        backend = runner.run(_started(parameters, profiler_config=settings))
+        runner.run(_answered(backend, prompts[: parameters["warm_up"]]))
+        runner.run(backend.forget_prefixes())
+        runner.run(_answered(backend, prompts[:1]))
+        runner.run(backend.profiled(lambda: _answered(backend, prompts[1:])))
+        backend.stop()
+        shares = trace_shares(Path(folder))
+    named = {kind.replace(", ", "_").replace(" ", "_"): round(share, 4) for kind, share in shares.items()}
+    return {"records": [{"arm": "where the time of reads goes", **named}]}
+
+
 def accuracy(parameters: Parameters) -> Record:
     """A causal model that is read and an encoder, alone and together, on test rows of each data set; no engine here."""
     records: list[Record] = []
     for name in parameters["sets"]:
         rows = labelled_set(parameters["data"], name, "test", rows=parameters["rows"], seed=parameters["seed"])
-        found = measure_teachers(rows, model=parameters["model"], methods=parameters["methods"])
+        shown = examples_of(parameters["data"], name, each=parameters["examples"], seed=parameters["seed"])
+        found = measure_teachers(rows, model=parameters["model"], methods=parameters["methods"], examples=shown)
         records += [{"set": name, **record} for record in found]
     return {"records": records}
 
@@ -180,6 +205,7 @@ def questions(parameters: Parameters) -> Record:
 
 PARTS: dict[str, Callable[[Parameters], Record]] = {
     "rate": rate,
+    "profile": profile,
     "exact": exact,
     "accuracy": accuracy,
     "questions": questions,

@@ -4,7 +4,8 @@ Runs the recorded answers (workloads/recording.py) through the replay backend an
 an engine. The folder of the recording is the parameter `data`.
 
 The experts' labels of the test sentences only score: everything that is chosen or fitted is chosen and fitted on
-the train sentences.
+the train sentences. Data sets of more labels, for which no answers are recorded, meet a panel that is drawn
+(workloads/planted_votes.py).
 """
 
 from collections import Counter
@@ -18,6 +19,8 @@ from xpoll.benchmarks.runner.records import Parameters, Record
 from xpoll.benchmarks.runner.subprocess_call import call_in_subprocess
 from xpoll.benchmarks.workloads import million_votes
 from xpoll.benchmarks.workloads.audits import KnownPile, recorded_estimates
+from xpoll.benchmarks.workloads.labelled_sets import labelled_set
+from xpoll.benchmarks.workloads.planted_votes import measure_planted
 from xpoll.benchmarks.workloads.recording import (
     LABELS,
     SAMPLES,
@@ -28,6 +31,7 @@ from xpoll.benchmarks.workloads.recording import (
     recording_folder,
     replayed,
 )
+from xpoll.core.errors import ConfigError
 from xpoll.core.progress import say
 from xpoll.core.records import Completion, Consensus, Vote
 from xpoll.votes.ballots import Ballots, Shares, ballots_of
@@ -63,6 +67,7 @@ def measure(parameters: Parameters) -> Iterator[Record]:
         yield _audits(ballots, recording, parameters)
         yield from _estimates(ballots, recording, parameters)
         yield _errors(ballots, recording)
+        yield from _planted(parameters)
         for name in parameters["scaling_methods"]:
             for num_personas in parameters["scaling_personas"]:
                 say(f"{parameters['scaling_votes']:,} votes of {num_personas} personas: {name}")
@@ -210,6 +215,17 @@ def _errors(ballots: Ballots, recording: Recording) -> Record:
         "wrong_among_first_50": float(np.mean(first)),
         "wrong_among_all": float(wrong.mean()),
     }
+
+
+def _planted(parameters: Parameters) -> Iterator[Record]:
+    """A drawn panel on the labels of each further data set; one that is not there is left out with a line."""
+    for name in parameters["sets"]:
+        try:
+            rows = labelled_set(parameters["data"], name, "test", rows=parameters["set_rows"], seed=0)
+        except ConfigError as error:
+            say(f"{name} is left out: {error}")
+            continue
+        yield from measure_planted(name, rows, parameters["planted"], parameters["methods"], seed=0)
 
 
 def _flat(found: Record, prefix: str = "") -> Record:

@@ -83,3 +83,17 @@ def labelled_set(data: str, name: str, split: Literal["train", "test"], *, rows:
     drawn = Random(seed).sample(found, min(rows, len(found)))
     truth = np.array([labels.index(row[label_column]) for row in drawn])
     return LabelledSet([row[text_column] for row in drawn], truth, labels, question)
+
+
+def examples_of(data: str, name: str, *, each: int, seed: int) -> LabelledSet | None:
+    """Train rows, as many of each label, in an order that is drawn; None where none are wanted.
+
+    Raises:
+        ConfigError: as `labelled_set`.
+    """
+    if not each:
+        return None
+    drawn = labelled_set(data, name, "train", rows=1_000_000, seed=seed)
+    chosen = [row for label in range(len(drawn.labels)) for row in np.flatnonzero(drawn.truth == label)[:each]]
+    Random(seed).shuffle(chosen)
+    return drawn._replace(texts=[drawn.texts[row] for row in chosen], truth=drawn.truth[chosen])

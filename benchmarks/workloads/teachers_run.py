@@ -1,6 +1,7 @@
 """Polls a panel of unlike models about labelled texts, as a run does, and scores every way to count their votes."""
 
 import csv
+import json
 import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -36,19 +37,22 @@ engine = {backend = "encoder", model = "all-minilm-l6-v2"}
 """
 
 
-def measure_teachers(rows: LabelledSet, *, model: str, methods: list[str]) -> Iterator[Record]:
+def measure_teachers(
+    rows: LabelledSet, *, model: str, methods: list[str], examples: LabelledSet | None = None
+) -> Iterator[Record]:
     """The figures of each teacher alone and of both, by method.
 
     Args:
         rows: What is labelled; the votes see no label.
         model: The causal model, which is read.
         methods: Names of vote methods. "raw" is each answer's likeliest label, or of both the mean distribution.
+        examples: Texts that the causal model is shown with their labels; none of them is among the rows.
 
     Yields:
         One record per teacher and method, then one per teacher with what it took.
     """
     with tempfile.TemporaryDirectory() as folder:
-        config = _job(Path(folder), rows, model)
+        config = _job(Path(folder), rows, model, examples)
         prepared = prepare(config)
         STEPS["poll"].function(config, prepared.folder)
         STEPS["vote"].function(config, prepared.folder)
@@ -102,7 +106,7 @@ def _mean(ballots: Ballots) -> Shares:
     return shares
 
 
-def _job(folder: Path, rows: LabelledSet, model: str) -> Config:
+def _job(folder: Path, rows: LabelledSet, model: str, examples: LabelledSet | None) -> Config:
     with (folder / "texts.csv").open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(["id", "text"])
@@ -117,4 +121,8 @@ def _job(folder: Path, rows: LabelledSet, model: str) -> Config:
         'engine.device="cpu"',
         'engine.vllm={dtype = "float32", kv_cache_memory_bytes = 2147483648}',
     ]
+    if examples:
+        shown = zip(examples.texts, examples.named(examples.truth), strict=True)
+        tables = ", ".join(f"{{text = {json.dumps(text)}, label = {json.dumps(label)}}}" for text, label in shown)
+        overrides.append(f"task.examples=[{tables}]")
     return load_config(folder / "job.toml", overrides)

@@ -7,7 +7,7 @@ labels that people gave, and methods that learn from agreement; `counting` says 
 
 import asyncio
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
@@ -16,9 +16,10 @@ from xpoll.core.errors import ConfigError
 from xpoll.core.files import read_json
 from xpoll.core.records import NO_READABLE_VOTE, Completion, Consensus, Document, Prompt
 from xpoll.core.run_folder import RunFolder
+from xpoll.core.teachers import Teacher, teachers_of
 from xpoll.engine.backends.backend import Backend, EngineDeadError
 from xpoll.engine.planning.plan import read_plan
-from xpoll.personas.label_order import shown_orders
+from xpoll.personas.label_order import Shown, shown_orders
 from xpoll.personas.panel import find_panel
 from xpoll.personas.persona import Persona
 from xpoll.pipeline.prompts import prompts_of
@@ -31,8 +32,34 @@ from xpoll.votes.tasks.registry import kind_of
 
 ANSWER_WITHIN_S = 300.0
 """A text whose prompts have no answers by then ends with 503, also while an engine is started again."""
-DECIDING = ("task.", "panel.", "engine.model", "job.seed")
+DECIDING = ("task.", "panel.", "engine.model", "job.seed", "teachers")
 """What a run must have in common with a job for its votes to say how the job's are counted."""
+
+
+class Asked(NamedTuple):
+    """One teacher of a panel that is served.
+
+    Attributes:
+        teacher: Its name, None where the job has one teacher, and the job as if it were the only one.
+        personas: Who is asked.
+        order: What stands first in a prompt.
+    """
+
+    teacher: Teacher
+    personas: list[Persona]
+    order: PromptOrder
+
+    def prompts(self, document: Document) -> list[Prompt]:
+        """The prompts about a text."""
+        config = self.teacher.config
+        needed = method_of(config.vote.method).needs_logprobs
+        return list(prompts_of(config, [document], self.personas, self.order, logprobs=needed))
+
+    def shown(self) -> Shown | None:
+        """The orders in which its prompts name the labels."""
+        config, ids = self.teacher.config, [persona.persona_id for persona in self.personas]
+        labels = list(config.task.labels)
+        return shown_orders(labels, config.panel.label_order, ids, self.order, seed=config.job.seed)
 
 
 class ServedPanel(NamedTuple):
@@ -40,33 +67,32 @@ class ServedPanel(NamedTuple):
 
     Attributes:
         config: The job.
-        personas: Who is asked.
-        order: What stands first in a prompt.
+        asked: Its teachers.
         later: How votes are counted.
     """
 
     config: Config
-    personas: list[Persona]
-    order: PromptOrder
+    asked: tuple[Asked, ...]
     later: LaterCount
 
-    def prompts(self, text: str) -> list[Prompt]:
-        """The prompts about a text. Draws and label orders are those of an id that is made of the text."""
-        document = Document(document_id_of(text), text, "train")
-        needed = method_of(self.config.vote.method).needs_logprobs
-        return list(prompts_of(self.config, [document], self.personas, self.order, logprobs=needed))
+    def prompts(self, text: str) -> list[tuple[str | None, Prompt]]:
+        """The prompts about a text, each with the name of its teacher.
 
-    def consensus(self, text: str, completions: Sequence[Completion]) -> Consensus:
-        """What the answers say of a text, counted as the run's are."""
+        Draws and label orders are those of an id that is made of the text.
+        """
+        document = Document(document_id_of(text), text, "train")
+        return [(each.teacher.name, prompt) for each in self.asked for prompt in each.prompts(document)]
+
+    def consensus(self, text: str, answers: Sequence[tuple[str | None, Completion]]) -> Consensus:
+        """What the answers, each with its teacher's name, say of a text, counted as the run's are."""
         config = self.config
         kind, labels = kind_of(config.task.kind), list(config.task.labels)
-        ids = [persona.persona_id for persona in self.personas]
-        shown = shown_orders(labels, config.panel.label_order, ids, self.order, seed=config.job.seed)
         aggregate: Callable[..., Sequence[Any]] = kind.aggregate
-        votes = [kind.parse(completion, labels) for completion in completions]
+        parse: Callable[..., Any] = kind.parse
+        votes = [parse(completion, labels)._replace(teacher=name) for name, completion in answers]
         document = Document(document_id_of(text), text, "train")
-        by_teacher = {None: shown} if shown else None
-        [row] = aggregate([document], votes, config, shown=by_teacher, count=self.later.function)
+        shown = {each.teacher.name: orders for each in self.asked if (orders := each.shown()) is not None}
+        [row] = aggregate([document], votes, config, shown=shown or None, count=self.later.function)
         return cast(Consensus, row)
 
 
@@ -79,8 +105,7 @@ def served_panel(config: Config) -> ServedPanel:
     """The panel of a job, with what its run says where there is one that was voted on.
 
     Raises:
-        ConfigError: texts of the job's kind of task do not get one label each, its vote cannot be held, or it has
-            several teachers.
+        ConfigError: texts of the job's kind of task do not get one label each, or its vote cannot be held.
         InputError: a persona cannot be used, or the run's votes lack what the method needs.
     """
     check_votes(config)
@@ -89,25 +114,27 @@ def served_panel(config: Config) -> ServedPanel:
             f"task.kind = {config.task.kind!r} has no decisions: its texts do not get one label each",
             mend="serve a single or an ordinal task",
         )
-    if config.teachers:
-        raise ConfigError(
-            "a job with [[teachers]] has several panels, and one is served",
-            mend="serve a job without [[teachers]], or the student of the run: xpoll serve RUN",
-        )
     run = _run_of(config)
-    panel = find_panel(config.panel, seed=config.job.seed, kept=Path(config.job.run_folder) / "panel.json")
+    return ServedPanel(config, tuple(_asked(teacher, run) for teacher in teachers_of(config)), later_count(config, run))
+
+
+def _asked(teacher: Teacher, run: RunFolder | None) -> Asked:
+    config = teacher.config
+    check_votes(config)
+    panel = find_panel(config.panel, seed=config.job.seed, kept=teacher.folder.panel)
     order = config.panel.order
     if order == "auto":
-        order = cast(PromptOrder, read_plan(run.plan).prompt_order) if run else "persona_first"
+        order = cast(PromptOrder, read_plan(teacher.folder.plan).prompt_order) if run else "persona_first"
     # The texts without content are the run's; nobody is asked about them again.
     asking = config.model_copy(update={"panel": config.panel.model_copy(update={"content_free": []})})
-    return ServedPanel(asking, panel.personas, order, later_count(config, run))
+    return Asked(Teacher(teacher.name, asking), panel.personas, order)
 
 
 def _run_of(config: Config) -> RunFolder | None:
     """The job's run, if it was voted on and asked the same panel the same question."""
     run = RunFolder(Path(config.job.run_folder))
-    if not (run.config.exists() and run.votes.exists() and run.plan.exists()):
+    plans = [poll.plan for poll in run.polls().values()]
+    if not (run.config.exists() and run.votes.exists() and all(plan.exists() for plan in plans)):
         return None
     differing = [key for key in config.differences(read_json(run.config)) if key.startswith(DECIDING)]
     return None if differing else run
@@ -118,13 +145,13 @@ class Panel:
 
     Args:
         served: The panel.
-        backend: What answers its prompts; started.
+        backends: What answers the prompts of each teacher, by its name; started.
     """
 
     is_ready = True
 
-    def __init__(self, served: ServedPanel, backend: Backend) -> None:
-        self._served, self._backend = served, backend
+    def __init__(self, served: ServedPanel, backends: Mapping[str | None, Backend]) -> None:
+        self._served, self._backends = served, backends
         self.labels = tuple(served.config.task.labels)
         self.counting: str | None = served.later.words
 
@@ -143,13 +170,15 @@ class Panel:
             raise unavailable(f"the panel's engine is gone: {error}") from error
 
     async def _label(self, text: str) -> TextLabel:
-        completions = await asyncio.gather(*(self._backend.answer(prompt) for prompt in self._served.prompts(text)))
+        prompts = self._served.prompts(text)
+        completions = await asyncio.gather(*(self._backends[name].answer(prompt) for name, prompt in prompts))
         if all(completion.error_kind for completion in completions):
             first = completions[0]
             if first.error_kind in ("context_length", "refused"):
                 raise RequestError(f"the panel cannot be asked about this text: {first.error}", param="input")
             raise unavailable(f"the panel's engine has no answer: {first.error}")
-        row = self._served.consensus(text, completions)
+        names = [name for name, _ in prompts]
+        row = self._served.consensus(text, list(zip(names, completions, strict=True)))
         spent = TokensSpent(
             sum(each.prompt_tokens for each in completions),
             sum(each.cached_prompt_tokens for each in completions),

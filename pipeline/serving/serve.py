@@ -3,8 +3,8 @@
 import asyncio
 import os
 import socket
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import AsyncExitStack, contextmanager
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import AsyncExitStack, ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,6 +15,7 @@ from xpoll.core.errors import ConfigError, RunFolderError
 from xpoll.core.files import read_json
 from xpoll.core.progress import Waiting
 from xpoll.core.run_folder import RunFolder, check_writable
+from xpoll.core.teachers import teachers_of
 from xpoll.engine.backends.backend import Backend, BackendSettings
 from xpoll.engine.backends.registry import BACKENDS, check_backend, devices_for, make_backend, spec_of
 from xpoll.engine.devices.find import Device
@@ -23,7 +24,7 @@ from xpoll.pipeline.serving.app import Served, make_app
 from xpoll.pipeline.serving.cascade import ServedCascade
 from xpoll.pipeline.serving.engine_proxy import EngineProxy
 from xpoll.pipeline.serving.metrics import ServingMetrics
-from xpoll.pipeline.serving.panel import Panel, served_panel
+from xpoll.pipeline.serving.panel import Panel, ServedPanel, served_panel
 from xpoll.pipeline.serving.server import bound_socket, serve_app
 from xpoll.pipeline.serving.student_process import LARGEST_BATCH, StudentProcess, worker_command
 from xpoll.student.folder import student_folder
@@ -120,13 +121,13 @@ def serve_panel(config: Config, where: Where, tell: Tell) -> None:
     panel = served_panel(config) if has_labels else None
     name = where.name or config.job.name
 
-    with bound_socket(where.host, where.port) as bound, _engines(config, log) as engines:
+    with bound_socket(where.host, where.port) as bound, _all_engines(config, log) as engines:
 
         async def build(stack: AsyncExitStack) -> tuple[Served, dict[str, Any]]:
             proxy = await _proxy(stack, engines)
-            asked = Panel(panel, await _asked(stack, config, engines)) if panel else None
+            asked = Panel(panel, await _backends(stack, panel, engines)) if panel else None
             served = Served(name, config.task.question, asked, ServingMetrics(name), proxy)
-            return served, {"engine": config.engine.model, "devices": tuple(str(each) for each in engines.devices)}
+            return served, {"engine": _models(config), "devices": _devices(engines)}
 
         asyncio.run(_serve(build, bound, log, tell))
 
@@ -153,7 +154,7 @@ def serve_cascade(path: Path, config: Config, target: float, where: Where, tell:
     gold, panel = gold_rows(RunFolder(run)), served_panel(config)
     name = where.name or config.job.name
 
-    with bound_socket(where.host, where.port) as bound, _engines(config, log) as engines:
+    with bound_socket(where.host, where.port) as bound, _all_engines(config, log) as engines:
 
         async def build(stack: AsyncExitStack) -> tuple[Served, dict[str, Any]]:
             metrics = ServingMetrics(name)
@@ -165,12 +166,11 @@ def serve_cascade(path: Path, config: Config, target: float, where: Where, tell:
                 shares += [each.distribution for each in said]
             chosen = threshold_of(gold, student.labels, np.array(shares), target)
             proxy = await _proxy(stack, engines)
-            asked = Panel(panel, await _asked(stack, config, engines))
+            asked = Panel(panel, await _backends(stack, panel, engines))
             labeller = ServedCascade(student, asked, chosen.threshold)
             more = {"max_model_len": student.longest, "threshold": chosen.threshold}
             served = Served(name, config.task.question, labeller, metrics, proxy, more)
-            devices = tuple(str(each) for each in engines.devices)
-            return served, {"engine": config.engine.model, "devices": devices, "threshold": chosen}
+            return served, {"engine": _models(config), "devices": _devices(engines), "threshold": chosen}
 
         asyncio.run(_serve(build, bound, log, tell))
 
@@ -207,16 +207,26 @@ async def _started(
     return student
 
 
-async def _proxy(stack: AsyncExitStack, engines: _Engines) -> EngineProxy | None:
-    if engines.address is None:
+async def _proxy(stack: AsyncExitStack, engines: Mapping[str | None, _Engines]) -> EngineProxy | None:
+    address = next((each.address for each in engines.values() if each.address is not None), None)
+    if address is None:
         return None
-    proxy = EngineProxy(engines.address)
+    proxy = EngineProxy(address)
     stack.push_async_callback(proxy.close)
     return proxy
 
 
-async def _asked(stack: AsyncExitStack, config: Config, engines: _Engines) -> Backend:
-    """What answers the panel's prompts, started."""
+async def _backends(
+    stack: AsyncExitStack, panel: ServedPanel, engines: Mapping[str | None, _Engines]
+) -> dict[str | None, Backend]:
+    """What answers the prompts of each teacher, started."""
+    return {
+        each.teacher.name: await _backend(stack, each.teacher.config, engines[each.teacher.name])
+        for each in panel.asked
+    }
+
+
+async def _backend(stack: AsyncExitStack, config: Config, engines: _Engines) -> Backend:
     device = engines.devices[0]
     settings = BackendSettings(config.engine.model, device, "serve", config.engine.backend_options)
     backend: Backend
@@ -237,10 +247,16 @@ async def _asked(stack: AsyncExitStack, config: Config, engines: _Engines) -> Ba
 
 
 @contextmanager
+def _all_engines(config: Config, log: Path) -> Iterator[dict[str | None, _Engines]]:
+    """The engines of each teacher of a job, by its name."""
+    with ExitStack() as stack:
+        yield {each.name: stack.enter_context(_engines(each.config, log)) for each in teachers_of(config)}
+
+
+@contextmanager
 def _engines(config: Config, log: Path) -> Iterator[_Engines]:
-    """The job's engines behind an address of their own, where its backend has any."""
-    spec = spec_of(config.engine.backend)
-    if not (spec.runs_here and spec.runs_model):
+    """The engines of a teacher behind an address of their own, where its backend has any."""
+    if not _has_servers(config):
         yield _Engines(devices_for(config.engine), None)
         return
     from xpoll.engine.serve import serving
@@ -251,14 +267,42 @@ def _engines(config: Config, log: Path) -> Iterator[_Engines]:
         yield _Engines(devices, f"http://{LOOPBACK}:{port}")
 
 
+def _has_servers(config: Config) -> bool:
+    spec = spec_of(config.engine.backend)
+    return spec.runs_here and spec.serves and spec.runs_model
+
+
+def _models(config: Config) -> str:
+    return " + ".join(dict.fromkeys(each.config.engine.model for each in teachers_of(config)))
+
+
+def _devices(engines: Mapping[str | None, _Engines]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(str(device) for each in engines.values() for device in each.devices))
+
+
 def _check_served(config: Config) -> None:
-    if not spec_of(config.engine.backend).serves:
-        served = [name for name, spec in BACKENDS.items() if spec.serves]
+    """Refuses what cannot be served; beside others, an encoder votes in the server's own process.
+
+    Raises:
+        ConfigError: names the teacher's backend, or those of which there are too many.
+    """
+    teachers = teachers_of(config)
+    for teacher in teachers:
+        backend, key = teacher.config.engine.backend, "engine.backend"
+        served = [name for name, spec in BACKENDS.items() if spec.serves or (teacher.name and name == "encoder")]
+        if backend not in served:
+            if teacher.name:
+                key = f"teachers.{teacher.name}.{key}"
+            raise ConfigError(
+                f"{key}: only {', '.join(served)} can be served, not {backend!r}",
+                mend=f"--set engine.backend={served[0]}" if teacher.name is None else f"give {teacher.name} another",
+            )
+        check_backend(teacher.config.engine)
+    if len(own := [str(each.name) for each in teachers if _has_servers(each.config)]) > 1:
         raise ConfigError(
-            f"engine.backend: only {', '.join(served)} can be served, not {config.engine.backend!r}",
-            mend=f"--set engine.backend={served[0]}",
+            f"the teachers {' and '.join(own)} each need engines here, and one can have them",
+            mend="serve the others elsewhere (xpoll serve --panel) and name them by engine.backend = 'openai'",
         )
-    check_backend(config.engine)
 
 
 def _log_beside(folder: Path) -> Path:

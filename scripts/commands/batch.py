@@ -7,12 +7,12 @@ from typing import Any
 
 from xpoll.core.config_file import apply_overrides, checked_config
 from xpoll.core.errors import ConfigError, InputError
+from xpoll.core.log import log_to
 from xpoll.core.progress import Waiting, say
 from xpoll.engine.backends.registry import check_backend, devices_for, spec_of
 from xpoll.engine.batch.run import BatchConfig, Summary, answer_batch, finished, open_batch, write_output
 from xpoll.engine.batch.survey import Survey, survey_requests
 from xpoll.pipeline.prepare import prepare_model
-from xpoll.pipeline.run import log_to
 from xpoll.scripts.arguments import add_set
 
 

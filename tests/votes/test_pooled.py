@@ -10,7 +10,7 @@ from xpoll.core.records import Vote
 from xpoll.votes.ballots import Ballots, ballots_of
 from xpoll.votes.compare import calibration_error
 from xpoll.votes.consensus import winners
-from xpoll.votes.methods.calibration import calibrated
+from xpoll.votes.methods.calibration import calibrated, unbiased
 from xpoll.votes.methods.pooled import FEWEST_KNOWN, evidence_of, fitted_pool, pooled, scale_by_agreement
 
 LABELS = ["a", "b", "c", "d"]
@@ -46,7 +46,7 @@ def told(ballots: Ballots, truth: np.ndarray, number: int) -> Ballots:
 
 def test_independent_models_are_worth_their_sum() -> None:
     ballots, truth = drawn(0, 2000, {"x": 1.5, "y": 1.5})
-    assert scale_by_agreement(*evidence_of(ballots)) > 0.85
+    assert scale_by_agreement(*evidence_of(ballots, unbiased(ballots, "pooled"))) > 0.85
     shares, mean = pooled(ballots), calibrated(ballots)
     assert (winners(shares) == winners(mean)).all(), "the scale changes no label"
     error, before = calibration_error(shares, truth), calibration_error(mean, truth)
@@ -63,7 +63,7 @@ def test_models_that_disagree_more_than_they_may_are_not_believed() -> None:
     rows[1000:] = rows[1000:][at_random] ** 3
     rows /= rows.sum(1, keepdims=True)
     lots = replace(ballots, distributions=rows, label_of=rows.argmax(1))
-    scale = scale_by_agreement(*evidence_of(lots))
+    scale = scale_by_agreement(*evidence_of(lots, unbiased(lots, "pooled")))
     assert scale < 0.5
     error = calibration_error(pooled(lots), truth)
     unscaled = calibration_error(_summed(lots), truth)
@@ -72,12 +72,12 @@ def test_models_that_disagree_more_than_they_may_are_not_believed() -> None:
 
 
 def _summed(ballots: Ballots) -> np.ndarray:
-    return np.exp(log_softmax(evidence_of(ballots)[0].sum(0), axis=1))
+    return np.exp(log_softmax(evidence_of(ballots, unbiased(ballots, "pooled"))[0].sum(0), axis=1))
 
 
 def test_shared_errors_never_make_it_surer_than_the_sum() -> None:
     ballots, _ = drawn(3, 1000, {"x": 1.0, "y": 1.0}, shared=0.9)
-    assert scale_by_agreement(*evidence_of(ballots)) <= 1.0
+    assert scale_by_agreement(*evidence_of(ballots, unbiased(ballots, "pooled"))) <= 1.0
 
 
 def test_one_model_alone_is_calibrated_s() -> None:
@@ -123,7 +123,7 @@ def test_too_few_labels_teach_nothing() -> None:
 def test_the_fit_s_slope_is_that_of_its_loss() -> None:
     """At the optimum no small step of a weight or bias lowers cross entropy plus ridge."""
     ballots, truth = drawn(8, 60, {"x": 1.0, "y": 0.5})
-    evidence, _ = evidence_of(ballots)
+    evidence, _ = evidence_of(ballots, unbiased(ballots, "pooled"))
     start = np.ones(2), np.zeros(4)
     weights, bias = fitted_pool(evidence, truth, *start)
 

@@ -123,12 +123,22 @@ def _bias_of_teachers(ballots: Ballots, probes: Probes) -> np.ndarray:
 def kept_bias(run: Ballots) -> Callable[[Ballots], Shares]:
     """`calibrated` for documents that were not in the run, by the label bias that its votes show.
 
+    Raises:
+        InputError: no vote of the run has a distribution.
+    """
+    logs_of = unbiased_by(run, "calibrated")
+    return lambda ballots: _averaged(ballots, logs_of(ballots))
+
+
+def unbiased_by(run: Ballots, method: str) -> Callable[[Ballots], np.ndarray]:
+    """`unbiased` for votes about documents that were not in the run, by the label bias that its votes show.
+
     A persona without answers in the run has the bias of all.
 
     Raises:
         InputError: no vote of the run has a distribution.
     """
-    logs = np.log(np.maximum(with_logprobs(run, "calibrated"), FLOOR))
+    logs = log_distributions(run, method)
     read = ~np.isnan(logs[:, 0])
     means: dict[tuple[str | None, int | None], np.ndarray] = {(None, None): logs[read].mean(0)}
     for number, persona_id in enumerate(run.persona_ids):
@@ -140,16 +150,17 @@ def kept_bias(run: Ballots) -> Callable[[Ballots], Shares]:
             if alike.sum() >= ENOUGH:
                 means[persona_id, rotation] = logs[alike].mean(0)
 
-    def count(ballots: Ballots) -> Shares:
+    def without(ballots: Ballots) -> np.ndarray:
         rotations = [None] * len(ballots.persona_of) if ballots.rotation_of is None else ballots.rotation_of.tolist()
         bias = []
         for number, rotation in zip(ballots.persona_of.tolist(), rotations, strict=True):
             persona_id = ballots.persona_ids[number]
             finest = [(persona_id, rotation), (persona_id, None), (None, None)]
             bias.append(next(means[place] for place in finest if place in means))
-        return _averaged(ballots, np.log(np.maximum(with_logprobs(ballots, "calibrated"), FLOOR)) - np.array(bias))
+        found: np.ndarray = log_distributions(ballots, method) - np.array(bias)
+        return found
 
-    return count
+    return without
 
 
 def kept_probes(run: Ballots) -> Callable[[Ballots], Shares]:

@@ -9,10 +9,12 @@ agreement which of them is right: that takes labels that people gave. With some 
 each label are fitted to them, held near what agreement says.
 """
 
+from collections.abc import Callable
+
 import numpy as np
 
 from xpoll.votes.ballots import Ballots, Shares
-from xpoll.votes.methods.calibration import unbiased
+from xpoll.votes.methods.calibration import unbiased, unbiased_by
 
 FEWEST_KNOWN = 20
 """Labelled documents from which weights are fitted."""
@@ -31,31 +33,57 @@ def pooled(ballots: Ballots) -> Shares:
     Raises:
         InputError: no vote has a distribution.
     """
-    evidence, answered = evidence_of(ballots)
-    scale = scale_by_agreement(evidence, answered)
-    weights, bias = np.full(len(evidence), scale), np.zeros(len(ballots.labels))
+    evidence, answered = evidence_of(ballots, unbiased(ballots, "pooled"))
+    return _pool(evidence, answered, *_learnt(ballots, evidence, answered))
+
+
+def kept_pool(run: Ballots) -> Callable[[Ballots], Shares]:
+    """`pooled` for documents that were not in the run, by the bias, weights and scale that its votes show.
+
+    Raises:
+        InputError: no vote of the run has a distribution.
+    """
+    logs_of = unbiased_by(run, "pooled")
+    evidence, answered = evidence_of(run, unbiased(run, "pooled"))
+    weights, bias = _learnt(run, evidence, answered)
+
+    def count(ballots: Ballots) -> Shares:
+        # A teacher of the run need not have answered.
+        places = [run.teacher_ids.index(name) for name in ballots.teacher_ids] if run.teacher_ids else [0]
+        return _pool(*evidence_of(ballots, logs_of(ballots)), weights[places], bias)
+
+    return count
+
+
+def _learnt(ballots: Ballots, evidence: np.ndarray, answered: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Weight of each teacher and bias of each label, as agreement and known labels say."""
+    weights, bias = np.full(len(evidence), scale_by_agreement(evidence, answered)), np.zeros(len(ballots.labels))
     known = np.full(ballots.num_documents, -1) if ballots.known is None else ballots.known
     told = (known >= 0) & answered.any(0)
     if ballots.priors is not None:
         bias = np.log([ballots.priors[label] for label in ballots.labels])
     if told.sum() >= FEWEST_KNOWN:
         weights, bias = fitted_pool(evidence[:, told], known[told], weights, bias)
+    return weights, bias
+
+
+def _pool(evidence: np.ndarray, answered: np.ndarray, weights: np.ndarray, bias: np.ndarray) -> Shares:
     scores = np.tensordot(weights, evidence, 1) + bias
     scores[~answered.any(0)] = np.nan
     return _softmax(scores)
 
 
-def evidence_of(ballots: Ballots) -> tuple[np.ndarray, np.ndarray]:
-    """Each teacher's mean log-distribution per document, without its label bias, and whether it answered.
+def evidence_of(ballots: Ballots, logs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Each teacher's mean log-distribution per document, and whether it answered.
+
+    Args:
+        ballots: The votes.
+        logs: (votes, labels) of their log-distributions without label bias; NaN where a vote has none.
 
     Returns:
         (teachers, documents, labels) natural logarithms up to a constant, 0 where it did not answer; and
         (teachers, documents) of booleans.
-
-    Raises:
-        InputError: no vote has a distribution.
     """
-    logs = unbiased(ballots, "pooled")
     read = ~np.isnan(logs[:, 0])
     kept = ballots.only(read)
     teacher = np.zeros(len(kept.document_of), int) if kept.teacher_of is None else kept.teacher_of[kept.persona_of]

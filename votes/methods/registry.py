@@ -7,7 +7,7 @@ from xpoll.votes.methods.counting import confidence_weighted, majority
 from xpoll.votes.methods.crowd import dawid_skene, glad, mace
 from xpoll.votes.methods.label_probabilities import calibrated_probabilities, mean_probabilities
 from xpoll.votes.methods.method import VoteMethod
-from xpoll.votes.methods.pooled import pooled
+from xpoll.votes.methods.pooled import kept_pool, pooled
 from xpoll.votes.methods.posterior import posterior
 from xpoll.votes.methods.reliability import reliability_weighted
 
@@ -15,7 +15,7 @@ METHODS: dict[str, VoteMethod] = {
     "majority": VoteMethod(majority, of_sets=mean_probabilities, counts_alone=True),
     "confidence_weighted": VoteMethod(confidence_weighted, needs_logprobs=True, counts_alone=True),
     "calibrated": VoteMethod(calibrated, needs_logprobs=True, of_sets=calibrated_probabilities, kept=kept_bias),
-    "pooled": VoteMethod(pooled, needs_logprobs=True, learns_from_known=True, scales_by_known=True),
+    "pooled": VoteMethod(pooled, needs_logprobs=True, learns_from_known=True, scales_by_known=True, kept=kept_pool),
     "contextual": VoteMethod(contextual, needs_logprobs=True, needs_content_free=True, kept=kept_probes),
     "reliability_weighted": VoteMethod(reliability_weighted, learns_from_known=True),
     "posterior": VoteMethod(posterior, learns_from_known=True),

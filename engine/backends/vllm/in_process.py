@@ -5,7 +5,7 @@ import json
 import re
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from itertools import count
 from typing import Any
 
@@ -228,6 +228,12 @@ class VllmBackend:
     async def forget_prefixes(self) -> None:
         """Empties the prefix cache, for measurements; no prompt may be in flight."""
         await self._engine.reset_prefix_cache()
+
+    async def profiled(self, work: Callable[[], Awaitable[Any]]) -> None:
+        """Runs some work under vLLM's profiler, for measurements; `profiler_config` says what it writes, and where."""
+        await self._engine.start_profile()
+        await work()
+        await self._engine.stop_profile()
 
     def token_ids(self, prompt: Prompt) -> list[int]:
         """The tokens of a prompt as the engine gets them."""

@@ -21,6 +21,7 @@ from xpoll.engine.journal.journal import read_completions
 from xpoll.pipeline.serving.cascade import ServedCascade
 from xpoll.pipeline.serving.panel import Panel, ServedPanel, document_id_of, served_panel
 from xpoll.pipeline.serving.request_error import RequestError
+from xpoll.pipeline.serving.serve import _check_served
 from xpoll.pipeline.serving.text_label import TextLabel, TokensSpent
 from xpoll.scripts.cli import main
 
@@ -84,7 +85,7 @@ def test_the_answers_of_a_run_are_counted_as_the_run_counts_them(job: Callable[.
         answers.setdefault(completion.document_id, []).append(completion)
     for row in from_table(pq.read_table("run/labels.parquet"), Consensus):
         alike = [each._replace(document_id=document_id_of(row.text)) for each in answers[row.document_id]]
-        counted = panel.consensus(row.text, alike)
+        counted = panel.consensus(row.text, [(None, each) for each in alike])
         assert counted.distribution == pytest.approx(row.distribution)
         assert (counted.label, counted.abstained) == (row.label, row.abstained)
 
@@ -109,7 +110,7 @@ def test_without_a_run_there_is_no_bias_to_take_out(job: Callable[..., Config]) 
 
 def test_the_prompts_are_those_of_the_run(job: Callable[..., Config]) -> None:
     config = job()
-    prompts = served_panel(config).prompts("sentence 7")
+    prompts = [prompt for _, prompt in served_panel(config).prompts("sentence 7")]
     assert [(each.persona_id, each.sample) for each in prompts] == [
         (name, sample) for name in config.panel.personas for sample in (0, 1)
     ], "and none about a text without content"
@@ -119,9 +120,55 @@ def test_the_prompts_are_those_of_the_run(job: Callable[..., Config]) -> None:
     assert {each.document_id for each in prompts} == {document_id_of("sentence 7")}
 
 
-def test_a_job_of_several_teachers_has_no_one_panel_to_serve(job: Callable[..., Config]) -> None:
-    with pytest.raises(ConfigError, match=r"\[\[teachers\]\] has several panels"):
-        served_panel(job().model_copy(update={"teachers": [TeacherConfig(name="a"), TeacherConfig(name="b")]}))
+TEACHERS = """
+[[teachers]]
+name = "one"
+[[teachers]]
+name = "two"
+engine = {model = "another"}
+panel = {personas = ["annotator"], samples = 1}
+"""
+
+
+def test_each_teacher_is_asked_as_in_the_run_and_all_are_counted_together(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("xpoll.engine.run.answer_prompts", answer_in_process)
+    Path("texts.csv").write_text("text\n" + "".join(f"sentence {i}\n" for i in range(40)))
+    Path("job.toml").write_text(JOB + '[vote]\nmethod = "pooled"\n' + TEACHERS)
+    assert main(["poll", "job.toml"]) == 0
+    assert main(["vote", "job.toml"]) == 0
+    panel = served_panel(load_config(Path("job.toml")))
+    assert [name for name, _ in panel.prompts("sentence 7")] == ["one"] * 6 + ["two"]
+    assert panel.later.words == "pooled, with the label bias of 280 votes of the run"
+    answers: dict[str, list[tuple[str | None, Completion]]] = {}
+    for name in ("one", "two"):
+        for completion in read_completions(Path(f"run/teachers/{name}/completions")):
+            answers.setdefault(completion.document_id, []).append((name, completion))
+    for row in from_table(pq.read_table("run/labels.parquet"), Consensus):
+        alike = [(name, each._replace(document_id=document_id_of(row.text))) for name, each in answers[row.document_id]]
+        assert panel.consensus(row.text, alike).distribution == pytest.approx(row.distribution)
+    backends = {"one": Scripted(says("good")), "two": Scripted(says("bad"))}
+    [said] = asyncio.run(Panel(panel, backends).label_texts(["a text"]))
+    assert (said.votes, said.spent) == (7, TokensSpent(70, 28, 14))
+    assert [len(backends[name].asked) for name in ("one", "two")] == [6, 1]
+
+
+@pytest.mark.parametrize(
+    ("backends", "says"),
+    [
+        (("simulated", "replay"), "teachers.two.engine.backend: only .* can be served, not 'replay'"),
+        (("vllm", "vllm"), "the teachers one and two each need engines here, and one can have them"),
+    ],
+)
+def test_teachers_that_cannot_be_served_are_named(
+    job: Callable[..., Config], backends: tuple[str, str], says: str
+) -> None:
+    engines = [{"backend": backend, "model": "m"} for backend in backends]
+    teachers = [TeacherConfig(name=name, engine=engine) for name, engine in zip(("one", "two"), engines, strict=True)]
+    with pytest.raises(ConfigError, match=says):
+        _check_served(job().model_copy(update={"teachers": teachers}))
 
 
 def test_sets_of_labels_have_no_decisions(job: Callable[..., Config]) -> None:
@@ -169,7 +216,7 @@ def says(*labels: str) -> Callable[[Prompt], Completion]:
 
 
 def labelled(panel: ServedPanel, answers: Callable[[Prompt], Completion], text: str = "a text") -> TextLabel:
-    [said] = asyncio.run(Panel(panel, Scripted(answers)).label_texts([text]))
+    [said] = asyncio.run(Panel(panel, {None: Scripted(answers)}).label_texts([text]))
     return said
 
 
@@ -228,7 +275,7 @@ def test_the_panel_is_asked_about_what_the_student_is_unsure_of(job: Callable[..
             return [TextLabel("bad", shares[text], "student", TokensSpent(3)) for text in texts]
 
     backend = Scripted(says("good"))
-    cascade = ServedCascade(Student(), Panel(served_panel(job()), backend), 0.8)  # type: ignore[arg-type]
+    cascade = ServedCascade(Student(), Panel(served_panel(job()), {None: backend}), 0.8)  # type: ignore[arg-type]
     said = asyncio.run(cascade.label_texts(["sure", "unsure", "sure", "unsure"]))
     assert [(each.label, each.answered_by) for each in said] == [("bad", "student"), ("good", "panel")] * 2
     assert {each.messages[-1]["content"].count("unsure") for each in backend.asked} == {1}
