@@ -17,7 +17,7 @@ from typing import Any
 
 import psutil
 
-from xpoll.core.errors import EngineError
+from xpoll.core.errors import EngineError, UnavailableError
 from xpoll.core.processes import guard_descendants, signals_blocked
 
 SURROUNDINGS = {
@@ -92,12 +92,12 @@ def check_ray() -> None:
     """Checks that the processes of a Ray of our own are alive; does nothing where there is none.
 
     Raises:
-        EngineError: one has ended.
+        UnavailableError: one has ended.
     """
     for pid, name in _parts.items():
         how = _end_of(pid)
         if how is not None:
-            raise EngineError(
+            raise UnavailableError(
                 f"Ray's {name} has ended ({how}), and without it no engine can be reached",
                 mend="the same command resumes from the answers kept",
             )

@@ -128,7 +128,7 @@ def _watched(tallies: Iterator[Tally], drain: Drain) -> Iterator[Tally]:
     """The tallies, until what is in flight has been waited for long enough.
 
     Raises:
-        EngineError: Ray itself has ended, where the dispatcher would see workers that do not start.
+        UnavailableError: Ray itself has ended, where the dispatcher would see workers that do not start.
     """
     for tally in tallies:
         yield tally

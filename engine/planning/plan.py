@@ -20,6 +20,8 @@ from xpoll.engine.planning.rate_bound import RateBound, TokensEach, rate_bound
 from xpoll.engine.planning.token_counts import CountedBy, check_room, tokens_of, tree_of_labels
 
 SAMPLE_PROMPTS = 256
+SAMPLE_REQUESTS = 2048
+"""Requests to sample, where a prompt takes one for each label: some three seconds' work."""
 SAMPLE_DOCUMENTS = 8
 """Documents to sample at least, even if they have more prompts than SAMPLE_PROMPTS."""
 UNKNOWN_ANSWER_TOKENS = 512
@@ -248,13 +250,14 @@ def _each(prediction: Prediction, first: Prompt) -> TokensEach:
 
 def _sample(prompts: Iterable[Prompt]) -> Iterator[list[Prompt]]:
     """The prompts of the first usable documents, each wording once."""
-    seen = 0
+    seen = requests = 0
     usable = (prompt for prompt in prompts if prompt.problem is None)
     for number, (_, group) in enumerate(groupby(usable, key=lambda prompt: prompt.document_id)):
-        if seen >= SAMPLE_PROMPTS and number >= SAMPLE_DOCUMENTS:
+        if (seen >= SAMPLE_PROMPTS or requests >= SAMPLE_REQUESTS) and number >= SAMPLE_DOCUMENTS:
             return
         document = {_contents(prompt): prompt for prompt in group}
-        seen += sum(len(prompt.wordings()) for prompt in document.values())
+        seen += len(document)
+        requests += sum(len(prompt.wordings()) for prompt in document.values())
         yield list(document.values())
 
 

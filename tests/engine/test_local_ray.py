@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from xpoll.core import environment
-from xpoll.core.errors import EngineError
+from xpoll.core.errors import EngineError, UnavailableError
 from xpoll.core.processes import signals_blocked, signals_let_through
 from xpoll.engine import local_ray as module
 from xpoll.engine.local_ray import LONGEST_SOCKET_PATH, SOCKET, check_ray, local_ray, ray_is_alive, temporary_folder
@@ -104,7 +104,9 @@ def test_a_part_that_ends_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
                 part.kill()
             os.waitid(os.P_PID, part.pid, os.WEXITED | os.WNOWAIT)
             assert not ray_is_alive()
-            with pytest.raises(EngineError, match=rf"Ray's raylet has ended \({named}\).* -> the same command resumes"):
+            with pytest.raises(
+                UnavailableError, match=rf"Ray's raylet has ended \({named}\).* -> the same command resumes"
+            ):
                 check_ray()
 
 
