@@ -22,3 +22,20 @@ def test_simulated_replicas_may_be_more_than_the_cores(
     assert json.loads(capsys.readouterr().out)["answered"] == 2
     assert json.loads(Path("out.jsonl.run/plan.json").read_text())["replicas"] == 1000
     assert main(["batch", "in.jsonl", "o.jsonl", "--model", "m", *overrides, "--set", "engine.backend=replay"]) == 2
+
+
+def test_check_knows_the_folder_of_a_batch_and_the_command_that_asks_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("xpoll.engine.batch.run.answer_prompts", answer_in_process)
+    Path("in.jsonl").write_text(line("a", max_tokens=4) + "\n" + line("b", max_tokens=4) + "\n")
+    overrides = ["--set", "engine.backend=simulated", "--set", "engine.device=cpu"]
+    assert main(["batch", "in.jsonl", "out.jsonl", "--model", "m", *overrides]) == 0
+    assert main(["check", "out.jsonl.run"]) == 0
+    Path("out.jsonl.run/completions/part-00000.parquet").unlink()
+    capsys.readouterr()
+    assert main(["check", "out.jsonl.run", "--json"]) == 2
+    found = json.loads(capsys.readouterr().out)
+    assert found["commands"] == [f"xpoll batch {tmp_path}/in.jsonl {tmp_path}/out.jsonl --run-folder out.jsonl.run"]
+    assert main(["status", "out.jsonl.run"]) == 2
