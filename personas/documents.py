@@ -16,7 +16,8 @@ import pyarrow.parquet as pq
 
 from xpoll.core.config import DocumentsConfig
 from xpoll.core.errors import InputError
-from xpoll.core.records import DOCUMENT_SCHEMA, Document, Split, stream_records, to_table
+from xpoll.core.record_files import stream_records
+from xpoll.core.records import DOCUMENT_SCHEMA, Document, Split, to_table
 from xpoll.core.sameness import named, same_label, text_digest
 from xpoll.core.tables.readers import Row, stream_rows
 from xpoll.core.task import SEPARATOR

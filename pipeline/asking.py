@@ -20,7 +20,8 @@ from xpoll.core.config_file import checked_config
 from xpoll.core.errors import EngineError, UserError
 from xpoll.core.log import log_to
 from xpoll.core.progress import say
-from xpoll.core.records import Document, Prompt, stream_records
+from xpoll.core.record_files import stream_records
+from xpoll.core.records import Document, Prompt
 from xpoll.core.run_folder import RunFolder
 from xpoll.core.teachers import Teacher, teachers_of
 from xpoll.engine.backends.registry import devices_for, spec_of

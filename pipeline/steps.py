@@ -21,7 +21,8 @@ from xpoll.core.error_kinds import ErrorCounts
 from xpoll.core.errors import ConfigError, EngineError, RunFolderError
 from xpoll.core.files import write_json, write_table
 from xpoll.core.progress import counted, say
-from xpoll.core.records import AnyRecord, Document, stream_records, to_table, with_labels, write_records
+from xpoll.core.record_files import stream_records, write_records
+from xpoll.core.records import AnyRecord, Document, to_table, with_labels
 from xpoll.core.run_folder import RunFolder
 from xpoll.core.teachers import Teacher, teachers_of
 from xpoll.engine.backends.registry import spec_of

@@ -10,7 +10,8 @@ import pyarrow.parquet as pq
 
 from xpoll.core.config import ReportConfig
 from xpoll.core.files import read_json
-from xpoll.core.records import Consensus, Vote, from_table, stream_records
+from xpoll.core.record_files import stream_records
+from xpoll.core.records import Consensus, Vote, from_table
 from xpoll.core.run_folder import RunFolder
 from xpoll.energy.stages import read_stages
 from xpoll.engine.journal.answers import read_completions

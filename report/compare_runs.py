@@ -6,7 +6,8 @@ Reads metrics.json and labels.parquet of both; writes nothing.
 from typing import Any, NamedTuple
 
 from xpoll.core import statistics
-from xpoll.core.records import Consensus, stream_records
+from xpoll.core.record_files import stream_records
+from xpoll.core.records import Consensus
 from xpoll.core.run_folder import RunFolder
 from xpoll.report.metrics import Metrics, read_metrics
 from xpoll.student.evaluation import SIGNIFICANT_P

@@ -9,7 +9,8 @@ from typing import TypeVar
 
 import numpy as np
 
-from xpoll.core.records import Consensus, stream_records
+from xpoll.core.record_files import stream_records
+from xpoll.core.records import Consensus
 
 T = TypeVar("T")
 

@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from xpoll.core.files import read_json
-from xpoll.core.records import Vote, stream_records, voter_of
+from xpoll.core.record_files import stream_records
+from xpoll.core.records import Vote, voter_of
 from xpoll.core.run_folder import RunFolder
 from xpoll.personas.persona_file import HUB
 from xpoll.report.decisions import Decisions

@@ -11,7 +11,8 @@ import pyarrow.parquet as pq
 
 from xpoll.core.config import Config
 from xpoll.core.errors import UserError
-from xpoll.core.records import SetVote, stream_records
+from xpoll.core.record_files import stream_records
+from xpoll.core.records import SetVote
 from xpoll.core.run_folder import RunFolder
 from xpoll.votes.label_sets import decided_sets, shares_of_sets
 from xpoll.votes.methods.registry import METHODS

@@ -11,7 +11,8 @@ from typing import NamedTuple
 import numpy as np
 
 from xpoll.core.config import Config
-from xpoll.core.records import Vote, stream_records
+from xpoll.core.record_files import stream_records
+from xpoll.core.records import Vote
 from xpoll.core.run_folder import RunFolder
 from xpoll.personas.label_order import shown_in
 from xpoll.votes.ballots import Ballots, Shares, ballots_of

@@ -14,7 +14,8 @@ from xpoll.core.config import Config
 from xpoll.core.config_file import load_config
 from xpoll.core.errors import UserError
 from xpoll.core.files import read_json
-from xpoll.core.records import Vote, stream_records
+from xpoll.core.record_files import stream_records
+from xpoll.core.records import Vote
 from xpoll.core.statistics import accuracy, expected_calibration_error
 from xpoll.core.teachers import teachers_of
 from xpoll.pipeline.prepare import prepare

@@ -12,7 +12,8 @@ import pytest
 
 from tests.support.fake_endpoint import Answer, FakeEndpoint, Script, completion, refusal, serving
 from xpoll.engine.backends.openai.endpoint import HELLO
-from xpoll.engine.journal.journal import Journal, read_completions
+from xpoll.engine.journal.answers import read_completions
+from xpoll.engine.journal.journal import Journal
 
 pytestmark = pytest.mark.engine
 

@@ -8,7 +8,8 @@ import pytest
 from xpoll.core.config import Config, PromptOrder
 from xpoll.core.config_file import load_config
 from xpoll.core.errors import InputError
-from xpoll.core.records import Document, stream_records
+from xpoll.core.record_files import stream_records
+from xpoll.core.records import Document
 from xpoll.personas.documents import read_inputs, stream_documents
 from xpoll.personas.persona import LIBRARY, Persona, library_names, load_panel
 from xpoll.personas.prompts import answer_schema, build_prompts, orders_of

@@ -16,7 +16,7 @@ from tests.support.fake_endpoint import Answer, FakeEndpoint, completion, refusa
 from xpoll.core.config_file import load_config
 from xpoll.core.run_folder import RunFolder
 from xpoll.core.teachers import teachers_of
-from xpoll.engine.journal.journal import count_answers
+from xpoll.engine.journal.answers import count_answers
 from xpoll.pipeline.asking import groups_of
 from xpoll.scripts.cli import main
 

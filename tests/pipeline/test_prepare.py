@@ -14,7 +14,8 @@ from xpoll.core.config import Config
 from xpoll.core.config_file import load_config
 from xpoll.core.errors import ConfigError, InputError
 from xpoll.core.files import write_json
-from xpoll.core.records import COMPLETION_SCHEMA, Completion, Document, stream_records, to_table
+from xpoll.core.record_files import stream_records
+from xpoll.core.records import COMPLETION_SCHEMA, Completion, Document, to_table
 from xpoll.core.run_folder import RunFolder
 from xpoll.core.tables import readers
 from xpoll.engine.journal.journal import Journal

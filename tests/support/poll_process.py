@@ -10,7 +10,7 @@ from pathlib import Path
 import psutil
 
 from tests.support.simulated_job import write_simulated_job
-from xpoll.engine.journal.journal import count_answers
+from xpoll.engine.journal.answers import count_answers
 
 
 class Poll:

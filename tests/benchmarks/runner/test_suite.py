@@ -25,7 +25,7 @@ def test_every_suite_has_a_runner_and_bounds_and_the_other_way_round() -> None:
     for name in suite_names():
         read = read_suite(name)
         assert read["about"]
-        assert read["parameters"].keys() & {"repeats", "runs", "audits"}
+        assert read["parameters"].keys() & {"repeats", "runs", "audits", "trials"}
         assert all({"name", "unit"} < each.keys() & {"name", "unit", "at_least", "at_most"} for each in read["checks"])
         assert {each.get("over", "median") for each in read["checks"]} <= {*AGGREGATES, "all"}
 
@@ -127,6 +127,15 @@ def test_the_document_is_written_and_says_which_parameters_were_changed(counting
     assert read_json(written) == result
 
 
+def test_bounds_of_parts_that_are_not_measured_are_not_asked_for(counting: str) -> None:
+    text = find_suite(counting).file.read_text()
+    parts = '[[checks]]\nname = "absent"\nunit = ""\nat_least = 1\npart = "b"\n'
+    find_suite(counting).file.write_text(text.replace("[parameters]", '[parameters]\nparts = ["a", "b"]') + parts)
+    assert [each["holds"] for each in run_suite(find_suite(counting))["checks"]] == [True, False]
+    only_a = run_suite(find_suite(counting), overrides=['parameters.parts=["a"]'])
+    assert [each["name"] for each in only_a["checks"]] == ["number"]
+
+
 def test_a_suite_that_is_stopped_keeps_its_records(counting: str) -> None:
     with pytest.raises(RuntimeError, match="stopped"):
         run_suite(find_suite(counting), overrides=["parameters.fails=true"], output=Path("here.json"))
@@ -162,7 +171,7 @@ def test_a_bound_that_does_not_hold_is_exit_code_1(counting: str, capsys: pytest
 
 
 def test_an_unknown_suite_is_one_line_with_the_known_ones() -> None:
-    with pytest.raises(ConfigError, match="no suite 'nothing' -> known suites: audits, dispatcher"):
+    with pytest.raises(ConfigError, match="no suite 'nothing' -> known suites: audits, chaos"):
         find_suite("nothing")
 
 

@@ -33,13 +33,18 @@ def made_up(folder: Path, *, test_truth: str | None = None) -> Path:
                 answers = [LABELS[truth if draw.random() < 0.8 else draw.integers(3)] for _ in range(5)]
                 experts = test_truth if test_truth and split == "test" else LABELS[truth]
                 table.writerow([f"{split}-{i}", f"{LABELS[truth]} words {i}", experts, *answers, answers[2]])
+    (folder / "banking77").mkdir()
+    for split in ("train", "test"):
+        with (folder / f"banking77/{split}.csv").open("w", newline="") as file:
+            csv.writer(file).writerows([["text", "category"], *([f"text {i}", f"c{i % 20}"] for i in range(200))])
     return folder
 
 
 def measured(folder: Path, *, audits: int = 20, audit_size: int = 40) -> list[dict[str, object]]:
     parameters = {"data": str(folder), "repeats": 1, "methods": OWN, "audits": audits, "audit_size": audit_size}
     small = {"scaling_votes": 3000, "scaling_personas": [3], "scaling_methods": ["posterior"]}
-    return list(measure_votes(parameters | small))
+    further = {"sets": ["banking77"], "set_rows": 200, "planted": [0.4, 0.5, 0.6, 0.7]}
+    return list(measure_votes(parameters | small | further))
 
 
 def test_every_question_of_the_suite_is_measured_on_made_up_answers(tmp_path: Path) -> None:
