@@ -282,6 +282,7 @@ def test_the_panel_is_asked_about_what_the_student_is_unsure_of(job: Callable[..
     assert (len(backend.asked), said[0].spent, said[1].spent) == (12, TokensSpent(3), TokensSpent(63, 24, 12))
 
 
+@pytest.mark.engine
 def test_a_panel_and_a_cascade_are_served_by_the_command(folder: Path) -> None:
     asked = {
         "model": "job",

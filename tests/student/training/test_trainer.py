@@ -42,6 +42,7 @@ train_student(documents(60), LABELS, config=settings(Path(sys.argv[1]), epochs=4
 """
 
 
+@pytest.mark.engine
 def test_a_training_that_was_killed_goes_on_to_the_same_student(encoder: Path, tmp_path: Path) -> None:
     output = tmp_path / "student"
     child = subprocess.Popen([sys.executable, "-c", KILLED, str(encoder), str(output)], cwd=ROOT)
@@ -258,6 +259,7 @@ def test_tensorboard_logs_lie_beside_the_student(encoder: Path, tmp_path: Path) 
     assert "TENSORBOARD_LOGGING_DIR" not in os.environ
 
 
+@pytest.mark.engine
 def test_two_processes_train_one_student(encoder: Path, tmp_path: Path) -> None:
     config, recipe = settings(encoder, devices=2, batch_size=8, epochs=8), Recipe(mixup=0.5)
     train_student(documents(150), LABELS, config=config, seed=0, output=tmp_path / "student", recipe=recipe)
