@@ -11,11 +11,18 @@ import enum
 import os
 from collections.abc import AsyncIterator, Callable
 from types import ModuleType, SimpleNamespace
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import pytest
 
 Start = Callable[[Any], None]
+
+
+class _Token(NamedTuple):
+    """What vLLM tells of a token at one place of an answer."""
+
+    decoded_token: str
+    logprob: float
 
 
 class Tokenizer:
@@ -129,7 +136,10 @@ def _llm(record: dict[str, Any], on_start: Start) -> type:
                 sampling_params, "guided_decoding", None
             )
             text = (constraint.choice or ["[]"])[0] if constraint else "free"
-            output = SimpleNamespace(text=text, finish_reason="stop", token_ids=[1, 2], logprobs=None)
+            told = None
+            if getattr(sampling_params, "logprobs", None):  # all of the answer in its first token
+                told = [{1: _Token(text, -0.5), 3: _Token("other", -1.0)}, {2: _Token("", 0.0)}]
+            output = SimpleNamespace(text=text, finish_reason="stop", token_ids=[1, 2], logprobs=told)
             yield SimpleNamespace(outputs=[output], num_cached_tokens=None)
 
         def shutdown(self, *timeout: Any) -> None:

@@ -203,14 +203,18 @@ class VllmBackend:
         except versions.request_errors() as error:  # vLLM refuses this request and keeps running
             return end(prompt_tokens=len(token_ids), error_kind="refused", error=str(error))
         answer = output.outputs[0]
+        told: dict[str, Any] = {}
+        if prompt.answer.questions:  # written as one list
+            told = {"unread_choices": len(prompt.answer.choices)}
+        elif asked.answer.logprobs:
+            told = _choice_logprobs(answer, asked)
         return end(
             text=answer.text,
             finish_reason=answer.finish_reason,
             prompt_tokens=len(token_ids),
             cached_prompt_tokens=output.num_cached_tokens or 0,
             output_tokens=len(answer.token_ids),
-            unread_choices=len(prompt.answer.choices) if prompt.answer.questions else None,
-            **(_choice_logprobs(answer, asked) if asked.answer.logprobs else {}),
+            **told,
         )
 
     def _reader(self, prompt: Prompt, rendered: str) -> Reader:

@@ -74,6 +74,16 @@ def test_a_version_starts_constrains_answers_and_reports_its_queue(
     backend.stop()
 
 
+def test_logprobs_of_a_label_are_those_of_its_tokens(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    install(monkeypatch, VERSIONS["0.15.1"])
+    schema = AnswerSchema(("yes", "other", "no"), logprobs=True)
+    answer = asyncio.run(_started_and_asked(backend_of(model, max_model_len=512), prompt(schema)))
+    assert (answer.error, answer.text) == (None, "yes")
+    assert answer.choice_logprobs is not None
+    assert answer.choice_logprobs[0] - answer.choice_logprobs[1] == pytest.approx(0.5)
+    assert answer.unread_choices == 1, "the engine told nothing of `no`"
+
+
 def test_a_version_that_cannot_be_read_writes_the_list_and_the_row_says_so(
     model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
