@@ -20,7 +20,8 @@ from xpoll.benchmarks.runner.subprocess_call import call_in_subprocess
 from xpoll.benchmarks.workloads import million_votes
 from xpoll.benchmarks.workloads.audits import KnownPile, recorded_estimates
 from xpoll.benchmarks.workloads.labelled_sets import labelled_set
-from xpoll.benchmarks.workloads.planted_votes import measure_planted
+from xpoll.benchmarks.workloads.nlu_plus_plus import nlu_plus_plus
+from xpoll.benchmarks.workloads.planted_votes import measure_planted, measure_planted_sets
 from xpoll.benchmarks.workloads.recording import (
     LABELS,
     SAMPLES,
@@ -226,6 +227,12 @@ def _planted(parameters: Parameters) -> Iterator[Record]:
             say(f"{name} is left out: {error}")
             continue
         yield from measure_planted(name, rows, parameters["planted"], parameters["methods"], seed=0)
+    try:
+        intents = nlu_plus_plus(parameters["data"], "test", rows=parameters["set_rows"], seed=0)
+    except ConfigError as error:
+        say(f"NLU++ is left out: {error}")
+        return
+    yield from measure_planted_sets(intents, parameters["planted"], parameters["set_methods"], seed=0)
 
 
 def _flat(found: Record, prefix: str = "") -> Record:

@@ -1,6 +1,7 @@
 """The suite `votes` chooses on the train sentences only; with the recorded answers its bounds hold."""
 
 import csv
+import json
 import os
 from pathlib import Path
 
@@ -37,13 +38,18 @@ def made_up(folder: Path, *, test_truth: str | None = None) -> Path:
     for split in ("train", "test"):
         with (folder / f"banking77/{split}.csv").open("w", newline="") as file:
             csv.writer(file).writerows([["text", "category"], *([f"text {i}", f"c{i % 20}"] for i in range(200))])
+    intents = {f"i{number}": {"description": "is it so?", "domain": ["general"]} for number in range(5)}
+    rows = [{"text": f"query {i}", "intents": [f"i{i % 5}", f"i{(i + 1 + i % 2) % 5}"]} for i in range(60)]
+    (folder / "nlupp_banking").mkdir()
+    (folder / "nlupp_banking/ontology.json").write_text(json.dumps({"intents": intents}))
+    (folder / "nlupp_banking/fold4.json").write_text(json.dumps(rows))
     return folder
 
 
 def measured(folder: Path, *, audits: int = 20, audit_size: int = 40) -> list[dict[str, object]]:
     parameters = {"data": str(folder), "repeats": 1, "methods": OWN, "audits": audits, "audit_size": audit_size}
     small = {"scaling_votes": 3000, "scaling_personas": [3], "scaling_methods": ["posterior"]}
-    further = {"sets": ["banking77"], "set_rows": 200, "planted": [0.4, 0.5, 0.6, 0.7]}
+    further = {"sets": ["banking77"], "set_rows": 200, "planted": [0.4, 0.5, 0.6, 0.7], "set_methods": OWN}
     return list(measure_votes(parameters | small | further))
 
 
