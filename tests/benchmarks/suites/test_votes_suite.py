@@ -49,7 +49,12 @@ def made_up(folder: Path, *, test_truth: str | None = None) -> Path:
 def measured(folder: Path, *, audits: int = 20, audit_size: int = 40) -> list[dict[str, object]]:
     parameters = {"data": str(folder), "repeats": 1, "methods": OWN, "audits": audits, "audit_size": audit_size}
     small = {"scaling_votes": 3000, "scaling_personas": [3], "scaling_methods": ["posterior"]}
-    further = {"sets": ["banking77"], "set_rows": 200, "planted": [0.4, 0.5, 0.6, 0.7], "set_methods": OWN}
+    further = {
+        "sets": ["banking77"],
+        "set_rows": 200,
+        "planted": read_suite("votes")["parameters"]["planted"],
+        "set_methods": OWN,
+    }
     return list(measure_votes(parameters | small | further))
 
 
