@@ -7,6 +7,7 @@ the engine itself follows the likeliest label and most walks end with the pass t
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -14,6 +15,12 @@ from xpoll.engine.backends.label_tree import LabelTree, Path, Walk
 
 MOST_TOKENS = 128
 """vLLM's limit of `logprob_token_ids` (vllm/sampling_params.py, MAX_LOGPROB_TOKEN_IDS)."""
+
+
+WALKS_AT_ONCE = 32
+"""Prompts whose labels take several requests that are read at a time. The engine answers in the order of arrival: were
+all prompts begun at once, the second requests of each would wait behind the first ones of all, and no prompt would have
+an answer until nearly all are done, which looks like a hang."""
 
 
 class Read(NamedTuple):
@@ -78,9 +85,14 @@ class Reader:
     def __init__(self, tree: LabelTree, generate: Callable[[list[int], Any], Awaitable[Any]]) -> None:
         self._tree, self._generate = tree, generate
         self._asks: dict[Path, list[Ask]] = {}
+        self._turns = asyncio.Semaphore(WALKS_AT_ONCE) if tree.most_requests > 1 else nullcontext()
 
     async def read(self, prompt: Sequence[int]) -> Read:
         """The labels' probabilities after a prompt, given as token ids."""
+        async with self._turns:
+            return await self._walked(prompt)
+
+    async def _walked(self, prompt: Sequence[int]) -> Read:
         walk, spent = Walk(self._tree), [0, 0, 0]
         while paths := walk.wanted():
             asked = [(path, ask) for path in paths for ask in self._asked(path)]

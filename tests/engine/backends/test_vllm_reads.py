@@ -9,8 +9,8 @@ import pytest
 
 from tests.engine.backends.test_label_tree import END, model, written
 from tests.engine.backends.test_label_tree import tree_of as tree_of_paths
-from xpoll.engine.backends.label_tree import TOLERANCE, SameTokensError
-from xpoll.engine.backends.vllm.reads import MOST_TOKENS, Reader, asks_at, tree_of
+from xpoll.engine.backends.label_tree import TOLERANCE, Path, SameTokensError
+from xpoll.engine.backends.vllm.reads import MOST_TOKENS, WALKS_AT_ONCE, Reader, asks_at, tree_of
 
 PROMPT = [50, 51, 52]
 LABELS = [(0,), (1, 2), (1, 3, 4), (1, 3)]
@@ -57,6 +57,29 @@ def test_where_the_engine_follows_a_label_one_request_reads_all_of_it() -> None:
         engine = Engine(seed)
         asyncio.run(Reader(tree_of_paths([(0,), (1, 2), (1, 3)]), engine.generate).read(PROMPT))
         assert engine.requests == 1
+
+
+@pytest.mark.parametrize(("labels", "most"), [(LABELS, WALKS_AT_ONCE), ([(0,), (1,)], 100)])
+def test_prompts_that_take_several_requests_are_not_all_begun_at_once(labels: list[Path], most: int) -> None:
+    begun: set[int] = set()
+    at_once = []
+
+    async def generate(token_ids: list[int], params: Any) -> Any:
+        begun.add(token_ids[0])
+        at_once.append(len(begun))
+        await asyncio.sleep(0)
+        return await Engine(token_ids[0]).generate([*PROMPT, *token_ids[len(PROMPT) :]], params)
+
+    async def read(reader: Reader, number: int) -> None:
+        await reader.read([number, *PROMPT[1:]])
+        begun.remove(number)
+
+    async def all_read() -> None:
+        reader = Reader(tree_of_paths(labels), generate)
+        await asyncio.gather(*(read(reader, number) for number in range(100)))
+
+    asyncio.run(all_read())
+    assert max(at_once) == most
 
 
 def test_more_tokens_than_one_request_tells_of_take_several() -> None:
