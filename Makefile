@@ -10,8 +10,8 @@ ARGS ?=
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-12s %s\n", $$1, $$2 }' Makefile
 
-demo: .venv/.ready ## runs the whole path on examples/investor_sentiment: 3 to 6 minutes
-	@start=$$SECONDS; .venv/bin/xpoll run examples/investor_sentiment/job.toml && echo "demo: $$((SECONDS - start)) s"
+demo: .venv/.ready ## runs the whole path on examples/shop_messages: 3 to 6 minutes
+	@start=$$SECONDS; .venv/bin/xpoll run examples/shop_messages/job.toml && echo "demo: $$((SECONDS - start)) s"
 
 setup: .venv/.ready ## makes .venv: what a run on a CPU needs
 
@@ -57,9 +57,9 @@ audit: .venv/.ready-test .venv-audit/.ready ## build/licences.csv, build/sbom.cd
 
 # The demo's run, and the suite `quick`, whose records become its baseline.
 examples: demo ## makes the reports in docs/examples anew
-	@.venv/bin/xpoll report runs/investor_sentiment --markdown
-	@mkdir -p docs/examples && cp runs/investor_sentiment/report.html docs/examples/investor_sentiment.html
-	@cp runs/investor_sentiment/report.md docs/examples/investor_sentiment.md
+	@.venv/bin/xpoll report runs/shop_messages --markdown
+	@mkdir -p docs/examples && cp runs/shop_messages/report.html docs/examples/shop_messages.html
+	@cp runs/shop_messages/report.md docs/examples/shop_messages.md
 	@.venv/bin/xpoll bench quick --output benchmarks/baselines/quick.json; code=$$?; \
 		mv benchmarks/baselines/quick.html docs/examples/quick.html; exit $$code
 

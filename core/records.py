@@ -66,9 +66,9 @@ class AnswerSchema:
     of each choice. With `read` it generates nothing: it returns the log-probability of each choice as the whole
     answer, and the likeliest one as its text. With `questions` each choice is read by itself: the engine returns the
     log-probability that it fits, and a JSON list of the choices that are likelier to fit than not as its text.
-    `descriptions` has one for each choice, empty where there is none; only models that hold the choices against the
-    text read it. With `must_hold` an answer that the engine cannot be held to is an error row; without, it is free
-    text then, which is parsed strictly.
+    `descriptions` has one for each choice, empty where there is none, and `examples` the texts that are known to have
+    each choice; only models that compare texts to choices read them. With `must_hold` an answer that the engine cannot
+    be held to is an error row; without, it is free text then, which is parsed strictly.
     """
 
     choices: tuple[str, ...] = ()
@@ -77,6 +77,7 @@ class AnswerSchema:
     logprobs: bool = False
     read: bool = False
     descriptions: tuple[str, ...] = ()
+    examples: tuple[tuple[str, ...], ...] = ()
     questions: Questions | None = None
     must_hold: bool = field(default=False, compare=False)
 

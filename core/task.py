@@ -47,7 +47,7 @@ class TaskConfig(Section):
     label_priors: dict[str, float] | None = None
     """Expected share of each label, if known, for calibration; without it no label is expected more than another."""
     examples: list[Example] = []
-    """Few-shot examples, put before the text in this order."""
+    """Texts with a known label. Prompts show them in this order; an encoder compares texts to them, too."""
 
     @field_validator("labels", mode="before")
     @classmethod

@@ -1,6 +1,6 @@
-"""Prompts for models that hold labels against a text instead of answering in words: the text as it is, and the labels.
+"""Prompts for models that compare texts to labels: the text as it is, the labels, and examples of them.
 
-There is nothing to ask such a model and nobody for it to be: the question, the persona and the examples are not read.
+There is nothing to ask such a model and nobody for it to be: the question and the persona are not read.
 """
 
 from collections.abc import Iterable, Iterator
@@ -21,11 +21,17 @@ def match_prompts(
     Args:
         documents: What is asked about.
         panel: Whose votes these are.
-        config: Names the labels.
+        config: Names the labels, and has examples of them.
         logprobs: Whether answers carry the probability of each label.
     """
     labels = config.task.labels
-    schema = AnswerSchema(tuple(labels), logprobs=logprobs, descriptions=tuple(labels.values()))
+    examples = tuple(tuple(each.text for each in config.task.examples if each.label == label) for label in labels)
+    schema = AnswerSchema(
+        tuple(labels),
+        logprobs=logprobs,
+        descriptions=tuple(labels.values()),
+        examples=examples if any(examples) else (),
+    )
     for document in documents:
         for persona in panel:
             for sample in range(config.panel.samples):

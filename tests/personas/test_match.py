@@ -43,6 +43,14 @@ def test_an_encoder_is_asked_about_the_bare_text(tmp_path: Path) -> None:
     assert second.problem == "empty"
 
 
+def test_each_label_has_its_examples(tmp_path: Path) -> None:
+    shown = ["{text = 'all is well', label = 'good'}", "{text = 'fine', label = 'good'}"]
+    config = config_of(tmp_path, f"task.examples=[{', '.join(shown)}]")
+    panel = find_panel(config.panel, seed=0, kept=tmp_path / "panel.json").personas
+    [only] = prompts_of(config, [Document("1", "a text", "train")], panel, "persona_first", logprobs=False)
+    assert only.answer.examples == (("all is well", "fine"), ())
+
+
 def test_contentless_texts_are_asked_about_too(tmp_path: Path) -> None:
     config = config_of(tmp_path, "panel.content_free=['N/A']", "panel.logprobs=false")
     panel = find_panel(config.panel, seed=0, kept=tmp_path / "panel.json").personas

@@ -29,7 +29,8 @@ class LabelScores(NamedTuple):
 class LabelScorer:
     """Scores the labels of an answer schema for texts.
 
-    Similarity is the cosine of mean-pooled embeddings (Reimers and Gurevych, "Sentence-BERT", EMNLP 2019);
+    Similarity is the cosine of mean-pooled embeddings (Reimers and Gurevych, "Sentence-BERT", EMNLP 2019), for a label
+    with examples to the mean of its own and theirs (Snell et al., "Prototypical Networks", NeurIPS 2017);
     entailment the logit of that class (Yin et al., "Benchmarking Zero-shot Text Classification", EMNLP 2019);
     rerank the single logit of a cross-encoder (Nogueira and Cho, "Passage Re-ranking with BERT", 2019).
 
@@ -67,9 +68,15 @@ class LabelScorer:
         return vectors @ self._label_vectors(answer).T, tokens
 
     def _label_vectors(self, answer: AnswerSchema) -> torch.Tensor:
-        """(labels, width), computed once per schema."""
+        """(labels, width), rows of length 1, computed once per schema: the mean of a label and of its examples."""
         if answer not in self._vectors:
-            self._vectors[answer], _ = self._computed(self._tokenised(self._worded(answer)), self._embeddings)
+            examples = answer.examples or ((),) * len(answer.choices)
+            texts = [self._options.text_template.format(text=text) for label in examples for text in label]
+            vectors, _ = self._computed(self._tokenised([*self._worded(answer), *texts]), self._embeddings)
+            own = torch.arange(len(answer.choices)).repeat_interleave(torch.tensor(list(map(len, examples))))
+            rows = torch.cat([torch.arange(len(answer.choices)), own]).to(vectors.device)
+            sums = torch.zeros_like(vectors[: len(answer.choices)]).index_add_(0, rows, vectors)
+            self._vectors[answer] = torch.nn.functional.normalize(sums, dim=1)
         return self._vectors[answer]
 
     def _pairs(self, texts: Sequence[str], answer: AnswerSchema) -> tuple[torch.Tensor, np.ndarray]:

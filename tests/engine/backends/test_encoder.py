@@ -1,6 +1,7 @@
 """The encoder backend on tiny models of random weights: scores are those of a plain forward pass, in any batch."""
 
 import asyncio
+import dataclasses
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -85,6 +86,22 @@ def test_similarity_is_the_cosine_of_mean_embeddings(tmp_path: Path) -> None:
     assert [answer.key.document_id for answer in found] == ["d0", "d1", "d2", "d3"]
     assert [(answer.output_tokens, answer.finish_reason) for answer in found] == [(0, "stop")] * 4
     assert found[2].prompt_tokens == 3, "[CLS] x [SEP]"
+
+
+def test_a_label_lies_at_the_mean_of_its_name_and_its_examples(tmp_path: Path) -> None:
+    folder = make_tiny_bert(tmp_path)
+    shown = dataclasses.replace(SCHEMA, examples=(("lost it", "my purse is gone"), (), ("a mortgage",)))
+    found = answers(folder, [prompt(i, text, shown) for i, text in enumerate(TEXTS)])
+
+    def vector(text: str) -> torch.Tensor:
+        return torch.nn.functional.normalize(plain(folder, "AutoModel", text).last_hidden_state[0].mean(0), dim=0)
+
+    groups = [["card lost: the card is gone", "lost it", "my purse is gone"], ["transfer"], ["loan: borrowing money"]]
+    groups[2].append("a mortgage")
+    means = [torch.stack(list(map(vector, group))).mean(0) for group in groups]
+    labels = torch.stack([torch.nn.functional.normalize(mean, dim=0) for mean in means])
+    cosines = torch.stack([labels @ vector(text) for text in TEXTS])
+    assert logprobs(found) == pytest.approx(torch.log_softmax(cosines / 0.05, 1).numpy(), abs=1e-3)
 
 
 @pytest.mark.parametrize(
