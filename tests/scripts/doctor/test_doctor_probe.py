@@ -127,6 +127,6 @@ def test_an_integrated_gpu_or_another_family_beside_the_cards_is_no_error(
         monkeypatch.delenv(name, raising=False)
     machine = build(tmp_path, (max_1550("01"), ARC_B60) if cards == "max-and-arc" else cards)
     monkeypatch.setenv("XPOLL_SYSFS", str(machine))
-    monkeypatch.setenv("PYTHONPATH", f"{tmp_path}:{os.environ['PYTHONPATH']}")
+    monkeypatch.setenv("PYTHONPATH", f"{tmp_path}:{os.environ.get('PYTHONPATH', '')}")
     found = probed(tmp_path, before=ENUMERATED, seen="families.count(families[0]) if families else len(shown)")
     assert [(each.subject, each.level) for each in found] == [(f"probe xpu:{number}", "ok") for number in numbers]
