@@ -88,8 +88,8 @@ PRODUCTS = {
     "0xe20c": Product("Intel Arc B570", "arc-b", memory_gib=_as_shown(10)),
     "0xe211": Product("Intel Arc Pro B60", "arc-b", memory_gib=22.71, roofline="arc-pro-b60"),  # seen: vLLM 49482
     "0xe212": Product("Intel Arc Pro B50", "arc-b", memory_gib=_as_shown(16)),
-    "0xe222": Product("Intel Arc Pro B65", "arc-b", memory_gib=_as_shown(32)),
-    "0xe223": Product("Intel Arc Pro B70", "arc-b", memory_gib=30.30),  # seen: vLLM 53990
+    "0xe222": Product("Intel Arc Pro B65", "arc-b", memory_gib=_as_shown(32), roofline="arc-pro-b65"),
+    "0xe223": Product("Intel Arc Pro B70", "arc-b", memory_gib=30.30, roofline="arc-pro-b70"),  # seen: vLLM 53990
     **dict.fromkeys(("0x674c", "0x674d", "0x674e", "0x674f"), _CRESCENT_ISLAND),
 }
 """The A770 was sold with 8 and with 16 GB under one id, so only the driver knows its memory."""

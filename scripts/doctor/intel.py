@@ -45,7 +45,8 @@ def _card(card: Card, cards: list[Card], root: Path) -> Finding:
     memory = "memory unknown" if card.memory_gib is None else f"{card.memory_gib:g} GiB ({card.memory_source})"
     numa = "" if card.numa_node is None else f", NUMA node {card.numa_node}"
     tiles = f", {card.tiles} tiles" if card.tiles > 1 else ""
-    mask = f", ZE_AFFINITY_MASK {','.join(numbers)}" if card.is_discrete else ", runs no engine"
+    by_address = "" if all(each.is_discrete for each in cards) else " with ZE_ENABLE_PCI_ID_DEVICE_ORDER=1"
+    mask = f", ZE_AFFINITY_MASK {','.join(numbers)}{by_address}" if card.is_discrete else ", runs no engine"
     about = f"{card.driver} {card.driver_version}, {memory}{tiles}{numa}, {card.render_node}{mask}"
     return Finding(subject, "ok", f"{card.product.name}: {about}")
 

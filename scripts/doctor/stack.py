@@ -19,6 +19,7 @@ Requirements = Callable[[str], Sequence[str]]
 
 FOR_XPU = {"vllm-xpu-kernels", "intel-extension-for-pytorch"}
 FOR_CUDA = {"flashinfer-python", "nvidia-cutlass-dsl", "nvidia-cudnn-frontend", "xformers"}
+TORCH_INDEX = "https://download.pytorch.org/whl/xpu"
 ELSEWHERE = 'or name another environment: engine.server_command = ["/opt/vllm/bin/vllm", "serve"]'
 
 
@@ -80,7 +81,8 @@ def _built_for_gpus(version: Versions, requires: Requirements) -> list[Finding]:
         found.append(Finding("vllm for XPU", "error", f"{version('vllm')}", why, f"{install}; {ELSEWHERE}"))
     if torch is None:
         return found  # said already: a run needs it
-    if "+xpu" in torch or vllm_build(version, requires) == "xpu":
+    # A torch of one's own making has a local part, too; PyPI's has none.
+    if "+xpu" in torch or ("+" in torch and vllm_build(version, requires) == "xpu"):
         return [*found, Finding("torch for XPU", "ok", torch)]
     why = "this build cannot use the Intel GPU: engine.device = 'auto' takes the CPU, and 'xpu' does not start"
     return [*found, Finding("torch for XPU", "warning", torch, why, f"{install}; {ELSEWHERE}")]
@@ -127,7 +129,7 @@ def memory_mend(cards: Sequence[Card]) -> str:
 
 def _with_ipex(vllm: str, ipex: str | None, torch: str) -> Finding:
     lts = stack("lts")
-    mend = f"the image {lts.image} has {lts.kernels} and torch {lts.torch}, which are on no index"
+    mend = f"docker pull {lts.image} ({lts.kernels} and torch {lts.torch} are on no index)"
     if ipex is None:
         why = f"vLLM {vllm} computes on XPU with it"
         return Finding("intel-extension-for-pytorch", "warning", "missing", why, mend)
@@ -136,9 +138,6 @@ def _with_ipex(vllm: str, ipex: str | None, torch: str) -> Finding:
         mend = f"pip install 'torch=={'.'.join(map(str, number(ipex)[:2]))}.*' --index-url {TORCH_INDEX}"
         return Finding("intel-extension-for-pytorch", "warning", ipex, why, mend)
     return Finding("intel-extension-for-pytorch", "ok", ipex)
-
-
-TORCH_INDEX = "https://download.pytorch.org/whl/xpu"
 
 
 def _graphs(version: Versions, cards: Sequence[Card]) -> list[Finding]:

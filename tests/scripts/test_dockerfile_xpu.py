@@ -70,6 +70,7 @@ def home(tmp_path: Path) -> Path:
     return made
 
 
+@pytest.mark.engine
 def test_an_environment_made_from_one_sees_its_packages_or_the_image_is_not_built(tmp_path: Path, home: Path) -> None:
     environment = base_image(tmp_path, "modern")
     (there,) = (tmp_path / "opt/venv").glob("lib/python*/site-packages")

@@ -63,6 +63,14 @@ def test_the_environment_s_masks_are_shown_and_mended(machine: Path) -> None:
     assert (nothing.level, nothing.mend) == ("warning", "unset ZE_AFFINITY_MASK")
 
 
+def test_beside_an_integrated_gpu_a_card_s_number_comes_with_how_it_is_counted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XPOLL_SYSFS", str(build(tmp_path, "arc-b70")))
+    shown = by_subject(intel_findings({}))["gpu 0000:0d:00.0"].found
+    assert shown.endswith("ZE_AFFINITY_MASK 1 with ZE_ENABLE_PCI_ID_DEVICE_ORDER=1"), "without it the card is 0"
+
+
 @pytest.mark.parametrize(
     ("card", "said", "mend"),
     [
@@ -83,7 +91,11 @@ def test_a_card_without_driver_or_node(
     )
 
 
-@pytest.mark.parametrize("versions", [MODERN, LTS], ids=["modern", "lts"])
+@pytest.mark.parametrize(
+    "versions",
+    [MODERN, LTS, {**LTS, "torch": "2.10.0a0+git449b176", "vllm": "0.15.0+xpu"}],
+    ids=["modern", "lts", "built by the site"],
+)
 def test_both_stacks_are_found_well(machine: Path, versions: dict[str, str]) -> None:
     found = stack_findings(versions.get, nothing_required, {})
     assert exit_code(found) == 0, found
@@ -93,6 +105,7 @@ def test_both_stacks_are_found_well(machine: Path, versions: dict[str, str]) -> 
     ("changed", "subject", "mend"),
     [
         ({"torch": "2.13.0+cpu", "vllm": "0.32.0"}, "torch for XPU", INSTALL),
+        ({"torch": "2.14.0"}, "torch for XPU", INSTALL),
         ({"torch": "2.13.0+xpu"}, "vllm-xpu-kernels", INSTALL),
         ({"vllm-xpu-kernels": None}, "vllm-xpu-kernels", INSTALL),
         ({"torch": "2.12.0+xpu", "vllm-xpu-kernels": "0.1.11"}, "free memory", INSTALL),
