@@ -1,6 +1,7 @@
 """Ray's own check of GPUs against the shell's selector and mask, without starting a Ray."""
 
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,12 +26,21 @@ def resolve(num_gpus: int) -> None:
 
 
 @pytest.fixture
-def dpctl(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def dpctl(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setenv("XPOLL_SYSFS", str(build(tmp_path, TWO_MAX_1550)))
-    monkeypatch.syspath_prepend(str(VARIANTS / "dpctl_package"))
-    monkeypatch.delitem(sys.modules, "dpctl", raising=False)
     for name in (*NARROWING, "ZE_FLAT_DEVICE_HIERARCHY"):
         monkeypatch.delenv(name, raising=False)
+    monkeypatch.syspath_prepend(str(VARIANTS / "dpctl_package"))
+    monkeypatch.delitem(sys.modules, "dpctl", raising=False)
+    # Ray chooses once per process by what dpctl counts; another test may have made it choose without dpctl.
+    from ray._private import accelerators
+
+    assert accelerators.IntelGPUAcceleratorManager.get_current_node_num_accelerators() == 4
+    chosen = {"GPU": accelerators.IntelGPUAcceleratorManager}
+    place = accelerators.get_accelerator_manager_for_resource
+    monkeypatch.setattr(place, "_resource_name_to_accelerator_manager", chosen, raising=False)
+    yield
+    sys.modules.pop("dpctl", None)
 
 
 @pytest.mark.usefixtures("dpctl")
