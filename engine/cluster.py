@@ -15,6 +15,7 @@ from xpoll.core.progress import Waiting
 from xpoll.core.secrets import StruckStream
 from xpoll.engine.backends.backend import BackendSettings
 from xpoll.engine.backends.registry import devices_for
+from xpoll.engine.devices.affinity import not_narrowed
 from xpoll.engine.devices.find import Device, pinning
 from xpoll.engine.devices.nodes import cluster_devices
 from xpoll.engine.interrupt import handlers_kept
@@ -52,7 +53,9 @@ A CPU engine computes on all cores, and its threads wait for one another, so eac
 """
 
 CONNECT_TIMEOUT_S = 5.0
-STOP_TIMEOUT_S = 10.0  # a worker that hangs does not answer; it is killed either way
+STOP_TIMEOUT_S = 20.0
+"""How long a worker may take to end its engine; it is killed either way. vLLM gives an engine on an Intel GPU 5 s to
+leave oneCCL and then waits for its processes."""
 
 
 @contextmanager
@@ -168,7 +171,7 @@ def _start(devices: Sequence[Device], where: Mapping[str, Any]) -> None:
     import ray
 
     num_gpus = sum(device.parallel for device in devices if device.kind != "cpu")
-    with Waiting("starting Ray", usual_s=5), handlers_kept(), without_usage_reports():
+    with Waiting("starting Ray", usual_s=5), handlers_kept(), without_usage_reports(), not_narrowed():
         ray.init(
             # A worker on a GPU asks for one core, and must not wait for it where there are more GPUs than cores.
             num_cpus=max(len(os.sched_getaffinity(0)), num_gpus),
@@ -228,6 +231,20 @@ def shut_down_workers(workers: list[Any], kill: Callable[[Any], None]) -> None:
     ray.wait([worker.stop.remote() for worker in workers], num_returns=len(workers), timeout=STOP_TIMEOUT_S)
     for worker in workers:
         kill(worker)
+
+
+def end_of_worker(devices: Sequence[Device], kill: Callable[[Any], None]) -> Callable[[Any], None]:
+    """What ends a worker whose place another one takes: `kill`, after its engine has ended where there are Intel GPUs.
+
+    There the next engine may hang in oneCCL if the one before it was killed (vllm/platforms/xpu.py).
+
+    Args:
+        devices: The devices of the run.
+        kill: Ends a worker at once.
+    """
+    if all(device.kind != "xpu" for device in devices):
+        return kill
+    return lambda worker: shut_down_workers([worker], kill)
 
 
 def kill_worker(worker: Any) -> None:

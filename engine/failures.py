@@ -18,6 +18,10 @@ Name = Literal[
     "loader missing",
     "model inspection died",
     "CCL does not start",
+    "XPU kernels do not load",
+    "no such attention kernel",
+    "attention is not for this card",
+    "Ray refuses the mask",
 ]
 
 
@@ -48,8 +52,8 @@ FAILURES = (
     Failure(
         "free memory reads 0",
         r"Free memory on device[^\n]*\(0(\.0+)?/|ext_intel_free_memory",
-        "vLLM reads 0 bytes of free memory, as it does under long-term drivers of Data Center GPU Max",
-        "pip install 'vllm-xpu-kernels>=0.1.15', or take the lts stack (docs/intel-gpus.md)",
+        "vLLM reads 0 bytes of free memory, as its kernels before 0.1.15 do under drivers before 26.18",
+        "Arc: a driver of 26.18 or newer; Max: the modern or the lts stack as a whole; xpoll doctor says which command",
     ),
     Failure(
         "device lost",
@@ -99,6 +103,32 @@ FAILURES = (
         r"CCL_ERROR|oneCCL: [^\n]*(fail|error)|xccl[^\n]*(fail|timed? ?out)",
         "oneCCL, which even one engine on one GPU starts, cannot reach its own process",
         "export FI_TCP_IFACE=lo CCL_PROCESS_LAUNCHER=none; unset ONEAPI_DEVICE_SELECTOR",
+    ),
+    Failure(
+        "attention is not for this card",
+        r"Only XE2(/XE3)? cutlass kernel",
+        "vllm-xpu-kernels has attention for Max, Battlemage and later, not for this card",
+        'engine.vllm.attention_backend = "TRITON_ATTN"',
+    ),
+    Failure(
+        "no such attention kernel",
+        r"kernel tuple not compiled|not compiled for this configuration",
+        "the wheel of vllm-xpu-kernels holds no kernel for the model's head size with these blocks",
+        'engine.vllm.attention_backend = "TRITON_ATTN" (slower), or another model',
+    ),
+    Failure(
+        "Ray refuses the mask",
+        r"Attempting to start raylet with \d+ \w+, but",
+        "ZE_AFFINITY_MASK or ONEAPI_DEVICE_SELECTOR names fewer GPUs than Ray was told of",
+        "unset ONEAPI_DEVICE_SELECTOR ZE_AFFINITY_MASK where Ray is started",
+    ),
+    # Last: vLLM passes over why the kernels do not load and says only this.
+    Failure(
+        "XPU kernels do not load",
+        r"Failed to infer device type|vllm_xpu_kernels[^\n]*(undefined symbol|cannot open|partially initialized)"
+        r"|No module named 'vllm_xpu_kernels",
+        "vLLM finds no platform: its XPU kernels are missing, or were built for another torch",
+        "python -c 'import vllm_xpu_kernels._C' says why, xpoll doctor which versions fit",
     ),
 )
 """In order of precedence: the first match is the cause, others may follow from it."""

@@ -19,6 +19,7 @@ import psutil
 
 from xpoll.core.errors import EngineError, UnavailableError
 from xpoll.core.processes import guard_descendants, signals_blocked
+from xpoll.engine.failures import failure_in
 
 SURROUNDINGS = {
     # As on macOS, the node's address is 127.0.0.1, and servers of such a node listen there. For Ray's processes.
@@ -64,7 +65,9 @@ def local_ray(start: Callable[..., Any]) -> Iterator[None]:
                 start(address="local", _temp_dir=str(folder / "ray"), **_object_store(folder))
         except Exception as error:  # whatever it is, Ray's surroundings are at fault
             lines = str(error).strip().splitlines() or [type(error).__name__]
-            raise EngineError(f"Ray does not start: {lines[-1]}", mend="xpoll doctor") from error
+            known = failure_in(str(error))
+            mend = known.mend if known else "xpoll doctor"
+            raise EngineError(f"Ray does not start: {lines[-1]}", mend=mend) from error
         finally:
             started += [child for child in psutil.Process().children() if child not in before]
         _parts.update({child.pid: child.name() for child in started if child.name() in PARTS})

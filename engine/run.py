@@ -18,7 +18,7 @@ from xpoll.core.records import Prompt
 from xpoll.core.run_folder import RunFolder
 from xpoll.core.secrets import hide_named
 from xpoll.engine.backends.registry import check_backend, spec_of
-from xpoll.engine.cluster import create_worker, kill_worker, ray_session, shut_down_workers
+from xpoll.engine.cluster import create_worker, end_of_worker, kill_worker, ray_session, shut_down_workers
 from xpoll.engine.devices.find import describe
 from xpoll.engine.dispatch import Dispatcher, Limits, Tally
 from xpoll.engine.interrupt import Drain, draining
@@ -97,7 +97,7 @@ def answer_prompts(
             session = Session(folder, config, devices, answers_before=ledger.answers)
             slots = Slots(
                 lambda number: create(config, devices[number], name=f"worker-{number}", stop=job.stop, log=folder.log),
-                kill,
+                end_of_worker(devices, kill),
                 number=len(devices),
                 max_restarts=config.max_restarts,
             )

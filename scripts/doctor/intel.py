@@ -13,9 +13,8 @@ from pathlib import Path
 from xpoll.engine.devices.affinity import given, places
 from xpoll.engine.devices.intel_cards import Card, read_cards, sysfs_root
 from xpoll.scripts.doctor.finding import Finding, Level
+from xpoll.scripts.doctor.libraries import DRIVER, LOADER, driver_build, library, path_folders
 
-LOADER, DRIVER = "libze_loader.so.1", "libze_intel_gpu.so.1"
-LIBRARY_FOLDERS = ("usr/lib/x86_64-linux-gnu", "usr/lib64", "usr/lib", "usr/local/lib", "lib/x86_64-linux-gnu")
 CONTAINER = "docker run --device /dev/dri -v /dev/dri/by-path:/dev/dri/by-path --ipc=host --group-add {group} ..."
 
 
@@ -46,14 +45,15 @@ def _card(card: Card, cards: list[Card], root: Path) -> Finding:
     memory = "memory unknown" if card.memory_gib is None else f"{card.memory_gib:g} GiB ({card.memory_source})"
     numa = "" if card.numa_node is None else f", NUMA node {card.numa_node}"
     tiles = f", {card.tiles} tiles" if card.tiles > 1 else ""
-    mask = f", ZE_AFFINITY_MASK {','.join(numbers)}" if card.is_discrete else ", runs no engine"
+    by_address = "" if all(each.is_discrete for each in cards) else " with ZE_ENABLE_PCI_ID_DEVICE_ORDER=1"
+    mask = f", ZE_AFFINITY_MASK {','.join(numbers)}{by_address}" if card.is_discrete else ", runs no engine"
     about = f"{card.driver} {card.driver_version}, {memory}{tiles}{numa}, {card.render_node}{mask}"
     return Finding(subject, "ok", f"{card.product.name}: {about}")
 
 
 def _mend(card: Card, root: Path) -> tuple[str, str]:
     """Why a card's problem matters, and what to type."""
-    module = "i915" if card.product.family in ("max", "flex") else "xe"
+    module = card.product.kernel_module
     match card.problem:
         case "no permission":
             group = _group(root.parent / card.render_node.lstrip("/"))
@@ -80,30 +80,25 @@ def _group(file: Path) -> str:
 
 
 def _libraries(root: Path, environment: Mapping[str, str]) -> list[Finding]:
-    folders = [*_path_folders(environment), Path(sys.prefix, "lib")]
-    folders += [root.parent / folder for folder in LIBRARY_FOLDERS]
     packages = {LOADER: "libze1", DRIVER: "libze-intel-gpu1"}
     why = {LOADER: "PyTorch and vLLM reach the GPU through it", DRIVER: "without it the loader finds no GPU"}
     found = []
-    for library, package in packages.items():
-        file = next((folder / library for folder in folders if (folder / library).exists()), None)
-        subject = "Level Zero loader" if library == LOADER else "Level Zero driver"
+    for name, package in packages.items():
+        file = library(name, root, environment)
+        subject = "Level Zero loader" if name == LOADER else "Level Zero driver"
         if file is None:
             mend = f"sudo apt install {package} (from Intel's graphics repository), or source oneAPI's setvars.sh"
-            found.append(Finding(subject, "warning", f"{library} is not there", why[library], mend))
+            found.append(Finding(subject, "warning", f"{name} is not there", why[name], mend))
         else:
-            found.append(Finding(subject, "ok", str(file)))
+            build = driver_build(root, environment) if name == DRIVER else None
+            found.append(Finding(subject, "ok", f"{file}, build {build}" if build else str(file)))
     return found
-
-
-def _path_folders(environment: Mapping[str, str]) -> list[Path]:
-    return [Path(folder) for folder in environment.get("LD_LIBRARY_PATH", "").split(":") if folder]
 
 
 def _foreign_loader(environment: Mapping[str, str]) -> list[Finding]:
     """oneAPI's own libraries before those that PyTorch came with: "undefined symbol urDeviceWaitExp" and the like."""
     own = Path(sys.prefix, "lib")
-    for folder in _path_folders(environment):
+    for folder in path_folders(environment):
         if folder.resolve() == own.resolve():
             break
         if loaders := sorted(folder.glob("libur_loader.so*")):
@@ -126,8 +121,8 @@ def _selectors(cards: list[Card], environment: Mapping[str, str]) -> list[Findin
             )
         )
     if selector := environment.get("ONEAPI_DEVICE_SELECTOR"):
-        why = "it counts again what the mask has already narrowed; engines are started without it"
-        found.append(Finding("ONEAPI_DEVICE_SELECTOR", "warning", selector, why, "unset ONEAPI_DEVICE_SELECTOR"))
+        why = "xpoll starts Ray and engines without it; `ray start` and `vllm serve` in this shell need it unset"
+        found.append(Finding("ONEAPI_DEVICE_SELECTOR", "ok", selector, why))
     return found
 
 

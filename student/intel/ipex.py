@@ -15,6 +15,7 @@ from xpoll.core.config import StudentConfig
 from xpoll.core.errors import ConfigError, ModelError
 from xpoll.core.progress import Progress, say
 from xpoll.student.dataset import PATIENCE, Rows
+from xpoll.student.intel.interpreter import interpreter
 from xpoll.student.recipe import Recipe
 from xpoll.student.training.encoder import Encoder
 from xpoll.student.training_record import FineTuning
@@ -30,7 +31,7 @@ def chosen_backend(config: StudentConfig, recipe: Recipe) -> Literal["native", "
     """
     if config.backend != "ipex":
         return "native"
-    python = Path(config.ipex_python)
+    python = interpreter(config.ipex_python)
     if not python.exists():
         raise ConfigError(
             f"student.backend is ipex, and {python} is not there",
@@ -75,7 +76,7 @@ def fine_tune_with_ipex(
     folder.mkdir(parents=True)
     _write_task(folder, encoder, config, seed)
     _write_rows(folder, encoder.tokenizer, [(rows, False), *([(held_out, True)] if held_out else [])])
-    _run(config.ipex_python, folder)
+    _run(str(interpreter(config.ipex_python)), folder)
     done = json.loads((folder / "done.json").read_text(encoding="utf-8"))
     if done["final_loss"] is None:
         raise ModelError("training diverged: the loss is no number any more", mend="lower student.learning_rate")

@@ -39,6 +39,17 @@ PRINTED = [
     ("OSError: libze_loader.so.1: cannot open shared object file: No such file or directory", "loader missing"),
     ("RuntimeError: No XPU devices are available.", "no device visible"),
     ("Model architectures ['LlamaForCausalLM'] failed to be inspected.", "model inspection died"),
+    ("RuntimeError: Failed to infer device type, please set the environment variable", "XPU kernels do not load"),
+    (
+        "ImportError: /opt/venv/site-packages/vllm_xpu_kernels/_C.abi3.so: undefined symbol: _ZN3c104impl",
+        "XPU kernels do not load",
+    ),
+    ("RuntimeError: paged decode: kernel tuple not compiled for this configuration", "no such attention kernel"),
+    ("RuntimeError: Only XE2/XE3 cutlass kernel is supported currently.", "attention is not for this card"),
+    (
+        "ValueError: Attempting to start raylet with 2 GPU, but ZE_AFFINITY_MASK contains ['gpu'].",
+        "Ray refuses the mask",
+    ),
     ("2026:01:12-10:21:14:( 4711) |CCL_ERROR| pmi_listener: connection failed", "CCL does not start"),
 ]
 
@@ -52,6 +63,13 @@ def test_a_failure_is_told_by_what_was_printed(printed: str, name: str) -> None:
     assert failure is not None, printed
     assert failure.name == name
     assert failure.mend in str(failure)
+
+
+def test_free_memory_of_0_is_not_blamed_on_max_alone_and_its_mend_breaks_no_abi() -> None:
+    (failure,) = (failure for failure in FAILURES if failure.name == "free memory reads 0")
+    assert "Max" not in failure.what
+    assert "Arc: a driver" in failure.mend
+    assert "pip install" not in failure.mend
 
 
 def test_every_failure_has_a_text_that_shows_it() -> None:

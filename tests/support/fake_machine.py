@@ -1,8 +1,8 @@
 """Machines that are not there: the files in which a kernel shows Intel GPUs, as each driver lays them out.
 
-Point XPOLL_SYSFS at what `build` returns. Layouts: compute-runtime's sysman (xe: device/tileN/
-physical_vram_size_bytes; out-of-tree i915: cardN/lmem_total_bytes and cardN/gt/gtN), mainline i915 has
-neither; hwmon as in drivers/gpu/drm/{i915,xe}.
+Point XPOLL_SYSFS at what `build` returns. Layouts: compute-runtime's sysman (out-of-tree xe: device/tileN/
+physical_vram_size_bytes; out-of-tree i915: cardN/lmem_total_bytes and cardN/gt/gtN), mainline i915 and xe have
+neither (memory_gib 0); hwmon as in drivers/gpu/drm/{i915,xe}.
 """
 
 import os
@@ -43,8 +43,9 @@ def max_1550(bus: str, *, numa_node: int = 0) -> FakeCard:
 
 
 INTEGRATED = FakeCard("0x46a6", "0000:00:02.0", driver="i915", numa_node=-1, pci_class="0x030000")
-ARC_B60 = FakeCard("0xe211", "0000:03:00.0", driver="xe", memory_gib=24, numa_node=-1, pci_class="0x030000")
-ARC_B580 = FakeCard("0xe20b", "0000:07:00.0", driver="xe", memory_gib=12, numa_node=-1, pci_class="0x030000")
+ARC_B60 = FakeCard("0xe211", "0000:03:00.0", driver="xe", numa_node=-1, pci_class="0x030000")
+ARC_B580 = FakeCard("0xe20b", "0000:07:00.0", driver="xe", numa_node=-1, pci_class="0x030000")
+ARC_B70 = FakeCard("0xe223", "0000:0d:00.0", driver="xe", numa_node=-1, pci_class="0x030000")
 ARC_A770 = FakeCard("0x56a0", "0000:0a:00.0", driver="i915", numa_node=-1, pci_class="0x030000")
 
 MACHINES: dict[str, tuple[FakeCard, ...]] = {
@@ -54,6 +55,7 @@ MACHINES: dict[str, tuple[FakeCard, ...]] = {
         max_1550(bus, numa_node=i // 4) for i, bus in enumerate(("18", "2f", "42", "58", "98", "af", "c2", "d8"))
     ),
     "arc-and-integrated": (INTEGRATED, ARC_B60, ARC_B580, ARC_A770),
+    "arc-b70": (INTEGRATED, ARC_B70),
     "no-permission": (max_1100("3b", render_mode=0o600),),
     "one-gone": (max_1100("3a"), max_1100("4d", answers=False)),
     "no-driver": (FakeCard("0x0bda", "0000:3b:00.0", driver=""),),
@@ -120,7 +122,8 @@ def _driver_files(device: Path, drm: Path, card: FakeCard) -> None:
     for tile in range(card.tiles):
         if card.driver == "xe":
             (device / f"tile{tile}").mkdir()
-            (device / f"tile{tile}/physical_vram_size_bytes").write_text(f"{tile_bytes}\n")
+            if tile_bytes:
+                (device / f"tile{tile}/physical_vram_size_bytes").write_text(f"{tile_bytes}\n")
         else:
             (drm / f"gt/gt{tile}").mkdir(parents=True)
     if card.driver == "i915-lts":

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from xpoll.core.errors import EngineError
+from xpoll.engine.devices.stacks import first_without_ipex, number
 
 
 def version() -> str:
@@ -41,6 +42,8 @@ def engine_args(model: str, defaults: Mapping[str, Any], asked: Mapping[str, Any
             mend = f"did you mean engine.vllm.{near[0]}?" if near else "leave it out, or take another vLLM"
             raise EngineError(f"engine.vllm.{name}: vLLM {version()} has no such argument", mend=mend)
     ours = {name: value for name, value in defaults.items() if name in known}
+    if len(number(version())) > 0 and number(version()) < first_without_ipex():
+        ours.pop("attention_backend", None)  # IPEX has attention for every card
     return AsyncEngineArgs(model=model, **{**ours, **asked})
 
 

@@ -1,14 +1,16 @@
-"""Checks in a worker before it starts an engine on an Intel GPU.
+"""What an engine on an Intel GPU is started with, and checks in its worker before that.
 
 Whether the process sees its card and no other is known only at run time, so it is checked before minutes are
 spent on loading a model.
 """
 
 import os
+from typing import Any
 
 from xpoll.core.errors import EngineError
 from xpoll.engine.devices.find import Device, problem_of
 from xpoll.engine.devices.intel_cards import read_cards
+from xpoll.engine.devices.intel_products import product_named
 
 
 def prepare_xpu(device: Device) -> None:
@@ -45,3 +47,22 @@ def check_visible(device: Device) -> None:
             f"gives it {device.parallel}",
             mend="xpoll doctor",
         )
+
+
+def xpu_options(device: Device) -> dict[str, Any]:
+    """vLLM's options for an Intel GPU, by its product: block size, dtype, and what a product cannot do.
+
+    Sources: vllm/platforms/xpu.py (bf16 on the A770), csrc/xpu/attn of vllm-xpu-kernels (attention needs Xe2), ALCF
+    (eager mode on Max).
+    """
+    product = product_named(device.name)
+    options: dict[str, Any] = {"block_size": 64, "dtype": "bfloat16"}
+    if product is None:
+        return options
+    if not product.takes_graphs:
+        options["enforce_eager"] = True
+    if not product.computes_bf16:
+        options["dtype"] = "float16"
+    if not product.has_xe2_attention:
+        options["attention_backend"] = "TRITON_ATTN"
+    return options

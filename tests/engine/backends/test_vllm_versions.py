@@ -20,6 +20,7 @@ from xpoll.core.errors import EngineError
 from xpoll.core.questions import Questions
 from xpoll.core.records import AnswerSchema, Completion, Message, Prompt, Sampling
 from xpoll.engine.backends.backend import BackendSettings
+from xpoll.engine.backends.vllm import versions
 from xpoll.engine.backends.vllm.in_process import VllmBackend, default_options
 from xpoll.engine.devices.find import Device, find_devices
 
@@ -114,6 +115,36 @@ def test_every_default_on_an_intel_gpu_is_known_to_every_version(version: str) -
 def test_a_card_whose_bf16_vllm_refuses_computes_in_fp16() -> None:
     assert default_options(Device("xpu", 0, "Intel Arc A770"))["dtype"] == "float16"
     assert default_options(Device("xpu", 0, "Intel Arc Pro B60"))["dtype"] == "bfloat16"
+
+
+@pytest.mark.parametrize(
+    ("name", "eager", "attention"),
+    [
+        ("Intel Data Center GPU Max 1550", True, None),
+        ("Intel Arc Pro B60", None, None),
+        ("Intel Arc Pro B70", None, None),
+        ("Intel Crescent Island", None, None),
+        ("Intel Arc A770", None, "TRITON_ATTN"),
+        ("Intel Data Center GPU Flex 170", None, "TRITON_ATTN"),
+    ],
+)
+def test_only_max_is_eager_and_cards_without_attention_kernels_take_triton_s(
+    name: str, eager: bool | None, attention: str | None
+) -> None:
+    options = default_options(Device("xpu", 0, name))
+    assert (options.get("enforce_eager"), options.get("attention_backend")) == (eager, attention)
+    assert set(options) <= set(VERSIONS[NEWEST]["engine_args"])
+
+
+@pytest.mark.parametrize(("version", "kept"), [("0.15.1", False), ("0.16.0", True), (NEWEST, True)])
+def test_a_vllm_with_ipex_has_attention_for_every_card(
+    version: str, kept: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    install(monkeypatch, VERSIONS[version])
+    arguments = versions.engine_args("m", default_options(Device("xpu", 0, "Intel Arc A770")), {})
+    assert (getattr(arguments, "attention_backend", None) == "TRITON_ATTN") == kept
+    chosen = versions.engine_args("m", {}, {"attention_backend": "TRITON_ATTN"})
+    assert chosen.attention_backend == "TRITON_ATTN", "a job's own choice stays"
 
 
 def test_both_stacks_for_intel_gpus_and_the_newest_version_are_recorded() -> None:

@@ -16,7 +16,7 @@ from xpoll.engine.devices.find import Device, describe, find_devices, pinning
 
 @pytest.fixture(autouse=True)
 def _no_mask_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("ZE_AFFINITY_MASK", "ZE_FLAT_DEVICE_HIERARCHY", "FI_TCP_IFACE"):
+    for name in ("ZE_AFFINITY_MASK", "ZE_FLAT_DEVICE_HIERARCHY", "ZE_ENABLE_PCI_ID_DEVICE_ORDER", "FI_TCP_IFACE"):
         monkeypatch.delenv(name, raising=False)
 
 
@@ -176,3 +176,11 @@ def test_a_gpu_is_pinned_by_level_zero_mask_with_both_ray_flags(
         "CCL_ZE_IPC_EXCHANGE": "sockets",
         "FI_TCP_IFACE": "hsn0",
     }
+
+
+def test_handles_are_exchanged_as_each_family_s_own_images_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CCL_ZE_IPC_EXCHANGE", raising=False)
+    (arc,) = find_devices("xpu", 0, sysfs=build(tmp_path, "arc-b70"))
+    assert pinning(arc)["CCL_ZE_IPC_EXCHANGE"] == "pidfd"
+    monkeypatch.setenv("CCL_ZE_IPC_EXCHANGE", "drmfd")
+    assert pinning(arc)["CCL_ZE_IPC_EXCHANGE"] == "drmfd", "the user's own wins"

@@ -80,8 +80,29 @@ def test_cards_come_in_the_order_of_their_pci_addresses_and_others_are_not_taken
 
 
 def test_a_discrete_card_that_is_not_in_the_table_is_still_a_card(tmp_path: Path) -> None:
-    (card,) = read_cards(build(tmp_path, (FakeCard("0x674c", "0000:3b:00.0", driver="xe", memory_gib=160),)))
-    assert (card.product.name, card.memory_gib, card.is_discrete) == ("Intel GPU (0x674c)", 160, True)
+    (card,) = read_cards(build(tmp_path, (FakeCard("0x7fff", "0000:3b:00.0", driver="xe", memory_gib=160),)))
+    assert (card.product.name, card.memory_gib, card.is_discrete) == ("Intel GPU (0x7fff)", 160, True)
+
+
+@pytest.mark.parametrize(
+    ("device_id", "name", "family", "memory_gib"),
+    [
+        ("0xe211", "Intel Arc Pro B60", "arc-b", 22.71),
+        ("0xe222", "Intel Arc Pro B65", "arc-b", 30.30),
+        ("0xe223", "Intel Arc Pro B70", "arc-b", 30.30),
+        ("0x674c", "Intel Crescent Island", "crescent-island", None),
+        ("0x674f", "Intel Crescent Island", "crescent-island", None),
+    ],
+)
+def test_the_cards_of_2026_are_known_with_the_memory_that_the_runtime_shows(
+    tmp_path: Path, device_id: str, name: str, family: str, memory_gib: float | None
+) -> None:
+    """Linux's own xe driver reports no size, and out-of-tree ones what is built in, of which programs get less."""
+    (mainline,) = read_cards(build(tmp_path / "mainline", (FakeCard(device_id, "0000:3b:00.0", driver="xe"),)))
+    assert (mainline.product.name, mainline.product.family, mainline.memory_gib) == (name, family, memory_gib)
+    built_in = FakeCard(device_id, "0000:3b:00.0", driver="xe", memory_gib=480)
+    (told,) = read_cards(build(tmp_path / "told", (built_in,)))
+    assert (told.memory_gib, told.memory_source) == ((memory_gib, "table") if memory_gib else (480, "driver"))
 
 
 def test_a_known_card_on_the_root_bus_of_a_virtual_machine_is_not_taken_for_integrated(tmp_path: Path) -> None:

@@ -125,9 +125,37 @@ def test_arc_cards_beside_an_integrated_gpu(tmp_path: Path) -> None:
     assert (plan["devices"], plan["device_masks"], plan["device_name"]) == (["xpu:1"], ["1"], "Intel Arc Pro B60")
     assert (plan["fit"]["fits"], plan["rate_at_most"]["roofline"]) == (True, ["arc-pro-b60"])
     mixed = xpoll(tmp_path / "sys", "plan", config("arc_b60"))
-    assert mixed["fit"]["memory_gib"] == 12, "the B580 has the least"
+    assert mixed["fit"]["memory_gib"] == 11.36, "the B580 has the least"
     rate = mixed["rate_at_most"]
     assert (rate["prompts_per_s"], rate["why"]) == (None, "no peaks of Intel Arc B580 are known")
+
+
+def test_a_plan_says_whether_graphs_are_on_what_they_need_and_what_nobody_does(tmp_path: Path) -> None:
+    arc, maximal = build(tmp_path / "arc", "arc-b70"), build(tmp_path / "max", "max-1550-x8")
+
+    def notes(sysfs: Path, name: str, *overrides: str) -> list[str]:
+        given = [part for override in overrides for part in ("--set", override)]
+        return list(xpoll(sysfs, "plan", config(name), *given)["notes"])
+
+    (on,) = notes(arc, "arc_b60")
+    assert on.startswith("XPU graphs: as vLLM has them")
+    assert "torch 2.11 or later" in on and "2026.1.1" in on
+    assert notes(arc, "arc_b60", "engine.vllm.enforce_eager=true") == [
+        "XPU graphs: off, as engine.vllm.enforce_eager says"
+    ]
+    assert "enable_sleep_mode" in notes(arc, "arc_b60", "engine.vllm.enable_sleep_mode=true")[0]
+    assert notes(maximal, "max1550") == [
+        "XPU graphs: off, as nobody is known to have run them on Intel Data Center GPU Max 1550"
+    ]
+    over_the_card = notes(maximal, "max1550", "engine.device_hierarchy=COMPOSITE")[1]
+    assert "tensor_parallel = 2 is the usual way" in over_the_card
+    assert "notes" in xpoll(tmp_path / "none", "plan", config("cpu"))
+
+
+def test_a_job_for_a_card_of_two_tiles_advises_nothing_that_nobody_runs() -> None:
+    text = (ROOT / config("max1550")).read_text(encoding="utf-8")
+    assert "COMPOSITE" not in text
+    assert "--set engine.tensor_parallel=2" in text
 
 
 def test_a_card_that_disappeared_is_left_out_and_named(tmp_path: Path) -> None:

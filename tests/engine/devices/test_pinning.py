@@ -96,6 +96,43 @@ def test_within_a_batch_system_s_mask_workers_get_its_devices_by_their_own_numbe
     assert_pinned(seen, ["1", "3"])
 
 
+SELECTORS: dict[str, dict[str, str]] = {
+    "all of Level Zero": {"ONEAPI_DEVICE_SELECTOR": "level_zero:gpu"},
+    "ALCF's frameworks module": {"ONEAPI_DEVICE_SELECTOR": "opencl:gpu;level_zero:gpu"},
+    "any": {"ONEAPI_DEVICE_SELECTOR": "level_zero:*"},
+    "by number": {"ONEAPI_DEVICE_SELECTOR": "level_zero:0,1"},
+    "empty": {"ONEAPI_DEVICE_SELECTOR": ""},
+    "tiles of a card": {"ZE_AFFINITY_MASK": "0.0,1.1", "ZE_FLAT_DEVICE_HIERARCHY": "COMPOSITE"},
+    "a card of two tiles": {"ZE_AFFINITY_MASK": "0", "ZE_FLAT_DEVICE_HIERARCHY": "COMPOSITE"},
+}
+"""What shells of Intel machines have set."""
+REALLY_STARTED = ("all of Level Zero", "ALCF's frameworks module", "by number", "empty", "tiles of a card")
+"""Each start takes seconds; the others are held against Ray's own check in test_ray_selectors.py."""
+MASKS = {"tiles of a card": ["0", "3"], "a card of two tiles": ["0", "1"]}
+ALL_TILES = ["0", "1", "2", "3"]
+
+
+def test_ray_starts_beside_dpctl_whatever_selector_or_mask_the_shell_has(tmp_path: Path) -> None:
+    """Ray 2.60 compares its GPUs with the words of either variable where dpctl lets it see Intel GPUs at all."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("ZE_", "ONEAPI_", "RAY_"))}
+    kept["PYTHONPATH"] = f"{VARIANTS / 'dpctl_package'}:{ROOT}"
+    tried = json.dumps([SELECTORS[name] for name in REALLY_STARTED])
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.support.selectors_tried", tried],
+        cwd=ROOT,
+        env={**kept, "XPOLL_SYSFS": str(build(tmp_path, TWO_MAX_1550))},
+        capture_output=True,
+        text=True,
+        timeout=600,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    seen = dict(zip(REALLY_STARTED, json.loads(done.stdout.splitlines()[-1]), strict=True))
+    wanted = {name: MASKS.get(name, ALL_TILES) for name in REALLY_STARTED}
+    assert {name: each.get("masks", each) for name, each in seen.items()} == wanted
+    assert {name: each["gpus"] for name, each in seen.items()} == {name: len(masks) for name, masks in wanted.items()}
+    assert all(each["kept"] for each in seen.values()), "the student's training reads the shell's own"
+
+
 def test_cpu_workers_have_cores_of_their_own() -> None:
     cores = sorted(os.sched_getaffinity(0))
     if len(cores) < 2:
