@@ -12,8 +12,9 @@ import signal
 import sys
 from types import FrameType, ModuleType
 
-from xpoll.core.environment import settle_home
+from xpoll.core.environment import quiet_libraries, settle_home
 from xpoll.core.errors import UserError
+from xpoll.core.log import own_process
 from xpoll.core.progress import leave_terminal
 from xpoll.core.secrets import strike_streams
 from xpoll.scripts.arguments import OneLineParser, add_json
@@ -49,8 +50,9 @@ MEASURING = frozenset({"bench", "kernels"})
 def main(arguments: list[str] | None = None) -> int:
     """Runs one command; returns the exit code."""
     settle_home()
-    _quiet_libraries()
+    quiet_libraries()
     strike_streams()
+    own_process()
     given = sys.argv[1:] if arguments is None else arguments
     module = _module(given[0]) if given and given[0] in COMMANDS else None
     parsed = parser(given[0] if module else None, module).parse_args(given)
@@ -93,18 +95,6 @@ def _hung_up(_number: int, _frame: FrameType | None) -> None:
 
 def _module(name: str) -> ModuleType:
     return importlib.import_module(f"xpoll.scripts.commands.{name}")
-
-
-def _quiet_libraries() -> None:
-    """Their progress bars and advice would stand between ours; set before any of them is imported."""
-    for name, value in {
-        "HF_HUB_DISABLE_PROGRESS_BARS": "1",
-        "TRANSFORMERS_VERBOSITY": "error",
-        "TRANSFORMERS_NO_ADVISORY_WARNINGS": "1",
-        "TOKENIZERS_PARALLELISM": "false",
-        "VLLM_NO_USAGE_STATS": "1",
-    }.items():
-        os.environ.setdefault(name, value)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,35 @@
+"""What a call does to the process that it is made in: nothing that stays.
+
+Variables that Ray and Transformers read are set for the call alone; log handlers, signal handlers and streams of the
+caller are theirs.
+"""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from xpoll.core.environment import quiet_libraries, settle_home
+from xpoll.core.log import end_log
+from xpoll.core.progress import quieted
+
+_OURS = ("RAY_", "HF_HUB_", "TRANSFORMERS_", "TOKENIZERS_", "VLLM_")
+
+
+@contextmanager
+def as_library(*, quiet: bool = False) -> Iterator[None]:
+    """A call of the API in somebody's process; what the block sets up there is undone after it.
+
+    Args:
+        quiet: Whether to show no progress.
+    """
+    before = set(os.environ)
+    settle_home()
+    quiet_libraries()
+    try:
+        with quieted(quiet):
+            yield
+    finally:
+        end_log()
+        for name in set(os.environ) - before:
+            if name.startswith(_OURS):
+                os.environ.pop(name, None)
