@@ -109,9 +109,12 @@ def messages_to(log: Path) -> Iterator[None]:
 
     An engine that was killed for memory is called so.
     """
-    with log.open("a", encoding="utf-8") as messages, memory_kills_named():
-        with redirect_stdout(_RayMessages(StruckStream(messages), sys.stdout)):  # type: ignore[type-var]
-            yield
+    with (
+        log.open("a", encoding="utf-8") as messages,
+        redirect_stdout(_RayMessages(StruckStream(messages), sys.stdout)),  # type: ignore[type-var]
+        memory_kills_named(),
+    ):
+        yield
 
 
 class _RayMessages:

@@ -12,7 +12,11 @@ from xpoll.core.environment import quiet_libraries, settle_home
 from xpoll.core.log import end_log
 from xpoll.core.progress import quieted
 
-_OURS = ("RAY_", "HF_HUB_", "TRANSFORMERS_", "TOKENIZERS_", "VLLM_")
+_OURS = (
+    *("RAY_", "HF_HUB_", "TRANSFORMERS_", "TOKENIZERS_", "VLLM_"),
+    *("REPORTER_UPDATE_", "LOG_NAME_UPDATE_", "AUTOSCALER_UPDATE_", "PYTHONBREAKPOINT"),  # read or set by Ray, too
+)
+"""What the names of variables begin with that a call may add."""
 
 
 @contextmanager
