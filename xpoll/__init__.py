@@ -24,8 +24,7 @@ if TYPE_CHECKING:
         UserError,
         XpollError,
     )
-    from xpoll.engines import Engine
-    from xpoll.jobs import Job, label
+    from xpoll.jobs import Engine, Job, label
     from xpoll.result_table import ResultTable
     from xpoll.runs import Report, Run
     from xpoll.students import Student
@@ -49,7 +48,7 @@ __all__ = [
 ]
 
 _PLACES = {
-    "Engine": "xpoll.engines",
+    "Engine": "xpoll.jobs",
     "Job": "xpoll.jobs",
     "label": "xpoll.jobs",
     "Report": "xpoll.runs",

@@ -3,7 +3,7 @@
 import weakref
 from collections.abc import Mapping
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from xpoll.core.config import EngineConfig
 from xpoll.core.config_file import checked_section, nearest
@@ -12,8 +12,6 @@ from xpoll.engine.backends.registry import BACKENDS, check_backend, spec_of
 
 if TYPE_CHECKING:
     from xpoll.engine.lifetime import KeptEngines
-    from xpoll.jobs import Job
-    from xpoll.runs import Run
 
 
 def engine_section(engine: "str | Mapping[str, Any] | None", options: Mapping[str, Any]) -> dict[str, Any]:
@@ -43,14 +41,10 @@ def engine_section(engine: "str | Mapping[str, Any] | None", options: Mapping[st
     return raw
 
 
-class Engine:
-    """An engine that stays up for several jobs, so that its model is loaded once.
+class OpenEngine:
+    """An engine that stays up: its section, its workers, and when they end. `xpoll.Engine` adds the jobs.
 
-        with xpoll.Engine(model="Qwen/Qwen2.5-7B-Instruct") as engine:
-            first = engine.label(texts, labels=["complaint", "question"])
-            second = engine.label(others, labels=["urgent", "can wait"])
-
-    The first job starts it; `close`, or the end of the block, ends it. One process has one such engine at a time.
+    The first job starts it; `close`, or the end of a `with` block, ends it. One process has one at a time.
 
     Args:
         backend: Which backend answers, as `engine.backend` in docs/configuration.md.
@@ -79,25 +73,11 @@ class Engine:
         """The workers, for the pipeline."""
         return self._kept
 
-    def label(self, texts: Any, labels: Any = None, **named: Any) -> "Run":
-        """As `xpoll.label`, on this engine.
-
-        Raises:
-            UserError: as of `xpoll.label`, or this engine is closed.
-        """
-        from xpoll.jobs import label
-
-        return label(texts, labels, engine=self, **named)
-
-    def run(self, job: "Job") -> "Run":
-        """As `Job.run`, on this engine."""
-        return job.run(engine=self)
-
     def close(self) -> None:
         """Ends it and all its processes; a second call does nothing."""
         self._finalizer()
 
-    def __enter__(self) -> "Engine":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(

@@ -11,7 +11,7 @@ from xpoll.core.config import Config
 from xpoll.core.config_file import checked_config, load_config, nearest, settle_place
 from xpoll.core.errors import ConfigError, InputError
 from xpoll.engine.planning.plan import Plan
-from xpoll.engines import Engine, engine_section
+from xpoll.engines import OpenEngine, engine_section
 from xpoll.runs import Run
 from xpoll.surroundings import as_library
 from xpoll.texts import as_id, as_text, columns_of, path_of
@@ -63,7 +63,7 @@ class Job:
         with as_library(quiet=True):
             return outline(self.config)
 
-    def run(self, *, engine: Engine | None = None, quiet: bool = False) -> Run:
+    def run(self, *, engine: OpenEngine | None = None, quiet: bool = False) -> Run:
         """Runs every step that is not done: poll, vote, and where a text has one label train, evaluate, report.
 
         A run that was interrupted resumes.
@@ -94,7 +94,7 @@ def label(
     text_column: str = "text",
     id_column: str | None = None,
     label_column: str = "label",
-    engine: "Engine | str | Mapping[str, Any] | None" = None,
+    engine: OpenEngine | str | Mapping[str, Any] | None = None,
     name: str | None = None,
     run_folder: str | Path | None = None,
     quiet: bool = False,
@@ -150,7 +150,37 @@ def label(
             documents[key] = str(place / f"{part}.parquet")
     config = checked_config(Config, raw, mend=MEND)
     with _handed_over(place, handed, documents):
-        return _run(config, until="vote", engine=engine if isinstance(engine, Engine) else None, quiet=quiet)
+        return _run(config, until="vote", engine=engine if isinstance(engine, OpenEngine) else None, quiet=quiet)
+
+
+class Engine(OpenEngine):
+    """An engine that stays up for several jobs, so that its model is loaded once.
+
+        with xpoll.Engine(model="Qwen/Qwen2.5-7B-Instruct") as engine:
+            first = engine.label(texts, labels=["complaint", "question"])
+            second = engine.label(others, labels=["urgent", "can wait"])
+
+    The first job starts it; `close`, or the end of the block, ends it. One process has one such engine at a time.
+
+    Args:
+        backend: Which backend answers, as `engine.backend` in docs/configuration.md.
+        options: Keys of [engine], e.g. model and device, and options of the backend, e.g. base_url.
+
+    Raises:
+        ConfigError: there is no such backend or option, or a value breaks a rule.
+    """
+
+    def label(self, texts: Any, labels: Any = None, **named: Any) -> Run:
+        """As `xpoll.label`, on this engine.
+
+        Raises:
+            UserError: as of `xpoll.label`, or this engine is closed.
+        """
+        return label(texts, labels, engine=self, **named)
+
+    def run(self, job: Job) -> Run:
+        """As `Job.run`, on this engine."""
+        return job.run(engine=self)
 
 
 def _sections(labels: Any, question: str | None, engine: Any, further: Mapping[str, Any]) -> dict[str, Any]:
@@ -160,7 +190,7 @@ def _sections(labels: Any, question: str | None, engine: Any, further: Mapping[s
     for key, value in sections.items():
         if key != "teachers" and not isinstance(value, Mapping):
             raise ConfigError(f"{key} is of type {type(value).__name__}", mend=f"give a dict of the keys of [{key}]")
-    if isinstance(engine, Engine):
+    if isinstance(engine, OpenEngine):
         if options or "teachers" in sections:
             what = next(iter(options), "teachers")
             raise ConfigError(f"{what} does not go with an engine that is kept", mend="xpoll.Engine(...) takes options")
@@ -237,7 +267,7 @@ def _handed_over(
             raise
 
 
-def _run(config: Config, *, until: str, engine: Engine | None, quiet: bool) -> Run:
+def _run(config: Config, *, until: str, engine: OpenEngine | None, quiet: bool) -> Run:
     from xpoll.pipeline.run import whole_path
 
     if engine is not None and config.teachers:
