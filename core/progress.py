@@ -25,23 +25,23 @@ T = TypeVar("T")
 PLAIN_LINE_EVERY_S = 10.0
 SHOWN_AFTER_S = 2.0
 
-_is_quiet = False
+_quieting = 0  # blocks that want it, of all threads
 
 
 @contextmanager
 def quieted(quiet: bool = True) -> Iterator[None]:
     """Nothing of this is shown within the block, in no thread; with False it is as it was."""
-    global _is_quiet
-    before, _is_quiet = _is_quiet, quiet or _is_quiet
+    global _quieting
+    _quieting += quiet
     try:
         yield
     finally:
-        _is_quiet = before
+        _quieting -= quiet
 
 
 def say(line: str) -> None:
     """Prints a line to stderr, without secrets; over a bar if one is drawn there."""
-    if not _is_quiet:
+    if not _quieting:
         print(("\r\x1b[K" if sys.stderr.isatty() else "") + struck(line), file=sys.stderr, flush=True)
 
 
@@ -88,7 +88,7 @@ class Progress:
     def __enter__(self) -> "Progress":
         """Starts the clock, and what is drawn live."""
         self._started_s = self._printed_s = time.monotonic()
-        if _is_quiet:
+        if _quieting:
             return self
         if sys.stderr.isatty():
             self._live = _LiveLine(lambda: self._text(self._note), share=lambda: self.done / max(1, self.total))
@@ -155,7 +155,7 @@ class Waiting:
     def __enter__(self) -> "Waiting":
         """Starts what shows the elapsed time."""
         self._started_s = time.monotonic()
-        if _is_quiet:
+        if _quieting:
             return self
         if sys.stderr.isatty():
             self._live = _LiveLine(self._text)

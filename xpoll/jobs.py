@@ -133,7 +133,7 @@ def label(
     if path is None:
         handed["texts"] = columns_of(texts, wanted)
     if gold is not None and gold_path is None:
-        handed["gold"] = columns_of(gold, {**wanted, "label_column": label_column}, name="gold")
+        handed["gold"] = _gold(gold, text_column, label_column, id_column)
     documents: dict[str, Any] = {
         **sections.get("documents", {}),
         "text_column": text_column,
@@ -217,6 +217,16 @@ def _names(labels: Any) -> Any:
     if isinstance(labels, str):
         raise InputError(f"labels is one string, {labels[:60]!r}", mend='give a list: ["...", "..."]')
     return dict(labels) if isinstance(labels, Mapping) else [str(each) for each in labels]
+
+
+def _gold(gold: Any, text_column: str, label_column: str, id_column: str | None) -> dict[str, list[Any]]:
+    """The columns of gold rows; ids are made where the texts have some and these have none."""
+    wanted = {"text_column": text_column, "label_column": label_column}
+    ids = {"id_column": id_column} if id_column else {}
+    found = columns_of(gold, wanted, name="gold", optional=ids)
+    if id_column and "id_column" not in found:
+        found["id_column"] = [f"gold-{i}" for i in range(len(found["text_column"]))]
+    return found
 
 
 def _place(raw: dict[str, Any], handed: Mapping[str, Any], name: str | None, run_folder: str | Path | None) -> Path:

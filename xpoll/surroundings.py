@@ -5,6 +5,7 @@ caller are theirs.
 """
 
 import os
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -17,6 +18,9 @@ _OURS = (
     *("REPORTER_UPDATE_", "LOG_NAME_UPDATE_", "AUTOSCALER_UPDATE_", "PYTHONBREAKPOINT"),  # read or set by Ray, too
 )
 """What the names of variables begin with that a call may add."""
+_LOCK = threading.Lock()
+_inside: list[int] = []
+_before: dict[str, str] = {}
 
 
 @contextmanager
@@ -26,14 +30,31 @@ def as_library(*, quiet: bool = False) -> Iterator[None]:
     Args:
         quiet: Whether to show no progress.
     """
-    before = set(os.environ)
-    settle_home()
-    quiet_libraries()
+    _enter()
     try:
         with quieted(quiet):
             yield
     finally:
+        _leave()
+
+
+def _enter() -> None:
+    with _LOCK:
+        if not _inside:
+            _before.update(os.environ)
+        _inside.append(threading.get_ident())
+        settle_home()
+        quiet_libraries()
+
+
+def _leave() -> None:
+    """The last call to end, of all threads, undoes what the first has begun."""
+    with _LOCK:
+        _inside.remove(threading.get_ident())
+        if _inside:
+            return
         end_log()
-        for name in set(os.environ) - before:
+        for name in set(os.environ) - _before.keys():
             if name.startswith(_OURS):
                 os.environ.pop(name, None)
+        _before.clear()

@@ -40,7 +40,9 @@ def path_of(texts: Any, *, name: str = "texts") -> str | None:
     raise InputError(f"{name} is one string, {shown!r}, and no file is called so", mend="give a list of texts: [text]")
 
 
-def columns_of(data: Any, wanted: Mapping[str, str], *, name: str = "texts") -> dict[str, list[Any]]:
+def columns_of(
+    data: Any, wanted: Mapping[str, str], *, name: str = "texts", optional: Mapping[str, str] | None = None
+) -> dict[str, list[Any]]:
     """The wanted columns, as lists of plain values in the order of the rows.
 
     What is no table is the first wanted column; of pairs, e.g. (text, label), each part is one.
@@ -49,6 +51,7 @@ def columns_of(data: Any, wanted: Mapping[str, str], *, name: str = "texts") -> 
         data: A table, a mapping of columns, a list of rows, or a list of values.
         wanted: Argument that names a column to the name, e.g. {"text_column": "text"}; the first is the texts'.
         name: Of the argument that is `data`, for errors.
+        optional: As `wanted`, of columns that a table may lack.
 
     Returns:
         The values under the same keys.
@@ -65,27 +68,28 @@ def columns_of(data: Any, wanted: Mapping[str, str], *, name: str = "texts") -> 
         raise InputError(
             f"{name} is a DatasetDict with the splits {', '.join(map(str, data))}", mend="give one of them"
         )
-    found = _columns(data, wanted, name, package)
+    found = _columns(data, wanted, optional or {}, name, package)
     if not next(iter(found.values())):
         raise InputError(f"{name} holds no text", mend="give at least one")
-    lengths = {wanted[keyword]: len(values) for keyword, values in found.items()}
+    lengths = {keyword: len(values) for keyword, values in found.items()}
     if len(set(lengths.values())) > 1:
-        raise InputError(f"{name}: its columns have unequal lengths, {lengths}")
+        raise InputError(f"{name}: its columns are not equally long, {lengths}")
     return found
 
 
-def _columns(data: Any, wanted: Mapping[str, str], name: str, package: str) -> dict[str, list[Any]]:
+def _columns(
+    data: Any, wanted: Mapping[str, str], optional: Mapping[str, str], name: str, package: str
+) -> dict[str, list[Any]]:
     names = _names_of(data, package)
     if names is not None:
-        _require(names, wanted, name)
-        return {keyword: _values(data[column]) for keyword, column in wanted.items()}
+        return {keyword: _values(data[column]) for keyword, column in _there(names, wanted, optional, name).items()}
     if not isinstance(data, Iterable):
         raise InputError(f"{name} is of type {type(data).__name__}", mend="give a list of texts, a table or a path")
     rows = _values(data)
     if rows and isinstance(rows[0], Mapping):
         maps = [row if isinstance(row, Mapping) else {} for row in rows]
-        _require(list(dict.fromkeys(key for row in maps for key in row)), wanted, name)
-        return {keyword: [row.get(column) for row in maps] for keyword, column in wanted.items()}
+        there = _there(list(dict.fromkeys(key for row in maps for key in row)), wanted, optional, name)
+        return {keyword: [row.get(column) for row in maps] for keyword, column in there.items()}
     if len(wanted) == 1:
         return dict.fromkeys(wanted, rows)
     if any(not isinstance(row, list | tuple) or len(row) != len(wanted) for row in rows):
@@ -94,12 +98,14 @@ def _columns(data: Any, wanted: Mapping[str, str], name: str, package: str) -> d
     return {keyword: [row[i] for row in rows] for i, keyword in enumerate(wanted)}
 
 
-def _require(names: Sequence[Any], wanted: Mapping[str, str], name: str) -> None:
+def _there(names: Sequence[Any], wanted: Mapping[str, str], optional: Mapping[str, str], name: str) -> dict[str, str]:
+    """The wanted columns, all of which must be there, and those of the optional ones that are."""
     for keyword, column in wanted.items():
         if column not in names:
             there = ", ".join(map(str, names[:SHOWN_NAMES])) + (", ..." if len(names) > SHOWN_NAMES else "")
             what = f"{name} has no column {column!r}; it has {there or 'none'}"
             raise InputError(what, mend=f"{keyword}={str(names[0]) if names else column!r}")
+    return {**wanted, **{keyword: column for keyword, column in optional.items() if column in names}}
 
 
 def _names_of(data: Any, package: str) -> Sequence[Any] | None:

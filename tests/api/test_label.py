@@ -204,6 +204,24 @@ def test_a_student_is_trained_saved_loaded_and_asked(here: Path) -> None:
     assert "student" in run.report.markdown()
 
 
+def test_a_student_comes_from_the_hub_or_the_line_says_why(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+
+    def fail(name: str, **_: Any) -> str:
+        asked.append(name)
+        raise OSError("no network")
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", fail)
+    with pytest.raises(
+        xpoll.ModelError, match=r"no student folder me/mine, and the .* hub does not give it \(OSError\)"
+    ):
+        xpoll.Student.load("me/mine")
+    assert asked == ["me/mine"]
+    monkeypatch.setattr("huggingface_hub.snapshot_download", lambda *_, **__: str(here))
+    with pytest.raises(xpoll.ModelError, match="is no student: it holds no config.json"):
+        xpoll.Student.load("me/mine")
+
+
 def test_it_leaves_the_process_as_it_was(capfd: pytest.CaptureFixture[str]) -> None:
     root = logging.getLogger()
     names = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
