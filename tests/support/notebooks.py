@@ -14,7 +14,7 @@ LARGEST_OUTPUT = 8_000
 """Characters of the largest output that a notebook is kept with."""
 
 
-def executed(path: Path, folder: Path, *, timeout_s: int = 500) -> nbformat.NotebookNode:
+def executed(path: Path, folder: Path, *, timeout_s: int = 1500) -> nbformat.NotebookNode:
     """The notebook with its outputs, run in `folder`; an error in a cell is raised."""
     notebook = nbformat.read(path, as_version=4)
     NotebookClient(notebook, timeout=timeout_s, resources={"metadata": {"path": str(folder)}}).execute()
