@@ -4,14 +4,17 @@ Variables that Ray and Transformers read are set for the call alone; log handler
 caller are theirs.
 """
 
+import importlib
+import logging
 import os
 import threading
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from xpoll.core.environment import quiet_libraries, settle_home
 from xpoll.core.log import end_log
-from xpoll.core.progress import quieted
+from xpoll.core.progress import in_notebook, quieted
 
 _OURS = (
     *("RAY_", "HF_HUB_", "TRANSFORMERS_", "TOKENIZERS_", "VLLM_"),
@@ -19,6 +22,7 @@ _OURS = (
 )
 """What the names of variables begin with that a call may add."""
 _LOCK = threading.Lock()
+_SAYS_NOTHING = logging.Filter("nobody")
 _inside: list[int] = []
 _before: dict[str, str] = {}
 
@@ -45,6 +49,16 @@ def _enter() -> None:
         _inside.append(threading.get_ident())
         settle_home()
         quiet_libraries()
+        if in_notebook():
+            _quiet_widgets()
+
+
+def _quiet_widgets() -> None:
+    """tqdm and Ray each say that a notebook without ipywidgets shows plainer bars."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        importlib.import_module("tqdm.auto")
+    logging.getLogger("ray.widgets.util").addFilter(_SAYS_NOTHING)
 
 
 def _leave() -> None:
@@ -54,6 +68,7 @@ def _leave() -> None:
         if _inside:
             return
         end_log()
+        logging.getLogger("ray.widgets.util").removeFilter(_SAYS_NOTHING)
         for name in set(os.environ) - _before.keys():
             if name.startswith(_OURS):
                 os.environ.pop(name, None)

@@ -14,9 +14,21 @@ LARGEST_OUTPUT = 8_000
 """Characters of the largest output that a notebook is kept with."""
 
 
-def executed(path: Path, folder: Path, *, timeout_s: int = 1500) -> nbformat.NotebookNode:
-    """The notebook with its outputs, run in `folder`; an error in a cell is raised."""
+def executed(
+    path: Path, folder: Path, *, timeout_s: int = 1500, replaced: tuple[str, str] | None = None
+) -> nbformat.NotebookNode:
+    """The notebook with its outputs, run in `folder`; an error in a cell is raised.
+
+    Args:
+        path: The notebook.
+        folder: Current folder of its kernel.
+        timeout_s: Longest time of a cell.
+        replaced: Code that is there once, and what to run in its place, e.g. with a student of random weights.
+    """
     notebook = nbformat.read(path, as_version=4)
+    if replaced is not None:
+        [cell] = [cell for cell in notebook.cells if replaced[0] in cell.source]
+        cell.source = cell.source.replace(*replaced)
     NotebookClient(notebook, timeout=timeout_s, resources={"metadata": {"path": str(folder)}}).execute()
     return notebook
 
