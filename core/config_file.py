@@ -3,6 +3,7 @@
 import difflib
 import json
 import tomllib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar, get_args
 
@@ -38,8 +39,13 @@ OVERRIDDEN: dict[str, type[Section]] = {"engine": EngineConfig, "panel": PanelCo
 """Sections of which a teacher says what differs."""
 
 
-def load_config(path: Path, overrides: list[str] | None = None) -> Config:
+def load_config(path: Path, overrides: list[str] | None = None, *, sections: Mapping[str, Any] | None = None) -> Config:
     """The config of a job TOML, or of an existing run folder, with overrides applied.
+
+    Args:
+        path: The file, or the folder.
+        overrides: As behind --set.
+        sections: Keys by section that take the place of the file's.
 
     The outputs of a run folder are in that folder, wherever it was moved or copied to since it was made.
 
@@ -49,13 +55,21 @@ def load_config(path: Path, overrides: list[str] | None = None) -> Config:
     raw = _read(path)
     if path.is_dir() and isinstance(raw.get("job"), dict):
         raw["job"]["run_folder"] = str(path)
+    for name, keys in (sections or {}).items():
+        known = raw.get(name)
+        raw[name] = {**known, **keys} if isinstance(known, dict) and isinstance(keys, dict) else keys
     apply_overrides(raw, overrides or [])
     if not path.is_dir():
-        job = raw.setdefault("job", {})
-        if isinstance(job, dict):
-            job.setdefault("name", path.stem)
-            job["run_folder"] = job.get("run_folder") or f"runs/{job['name']}"
+        settle_place(raw, name=path.stem)
     return checked_config(Config, raw, mend=f"edit {path} or use --set")
+
+
+def settle_place(raw: dict[str, Any], *, name: str) -> None:
+    """Names a job, and its run folder, where it names none itself."""
+    job = raw.setdefault("job", {})
+    if isinstance(job, dict):
+        job.setdefault("name", name)
+        job["run_folder"] = job.get("run_folder") or f"runs/{job['name']}"
 
 
 def checked_config(root: type[RootT], raw: dict[str, Any], *, mend: str) -> RootT:

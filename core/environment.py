@@ -96,6 +96,18 @@ def settle_home() -> None:
             os.environ.setdefault("XDG_CACHE_HOME", str(instead))
 
 
+def quiet_libraries() -> None:
+    """Keeps bars and advice of libraries from standing between our lines; call before they are imported."""
+    for name, value in {
+        "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+        "TRANSFORMERS_VERBOSITY": "error",
+        "TRANSFORMERS_NO_ADVISORY_WARNINGS": "1",
+        "TOKENIZERS_PARALLELISM": "false",
+        "VLLM_NO_USAGE_STATS": "1",
+    }.items():
+        os.environ.setdefault(name, value)
+
+
 def _own_folder(name: str) -> Path:
     """A folder of that name in the temporary folder, which other users can write to; a new one if theirs is there."""
     folder = Path(tempfile.gettempdir()) / name

@@ -13,6 +13,8 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import psutil
+
 TO_THE_DRIVER = frozenset({signal.SIGTERM, signal.SIGHUP})
 """Signals that end a run: batch systems, systemd and terminals send them to all its processes; the driver acts."""
 
@@ -60,6 +62,7 @@ if group:
 _FOLLOW_AND_KILL = """
 import os, select, shutil, signal, sys, time
 parent, often_s, seldom_s, start_s = int(sys.argv[1]), 0.25, 2.0, 30.0
+spared = {int(pid) for pid in sys.argv[2].split(",") if pid}
 held = {}
 
 def hold():
@@ -73,7 +76,7 @@ def hold():
     todo = [parent, *held]
     while todo:
         for pid in children.get(todo.pop(), ()):
-            if pid not in held and pid != os.getpid():
+            if pid not in held and pid not in spared and pid != os.getpid():
                 try:
                     held[pid] = os.pidfd_open(pid)
                 except OSError:
@@ -105,7 +108,7 @@ for _ in range(10):
         except ProcessLookupError:
             pass
     time.sleep(0.1)
-for folder in sys.argv[2:]:
+for folder in sys.argv[3:]:
     shutil.rmtree(folder, ignore_errors=True)
 """
 
@@ -130,16 +133,21 @@ def guard_processes(pids: Iterable[int]) -> None:
     _start_guardian(0, pids)
 
 
-def guard_descendants(*, remove: Path | None = None) -> None:
+def guard_descendants(*, remove: Path | None = None) -> subprocess.Popen[bytes]:
     """Kills every later descendant of this process when it ends, also those in sessions of their own.
 
-    Call it before the first of them starts. One that starts less than 0.25 s before this process is
-    killed can be missed (2 s, once this process is 30 s into its work).
+    Call it before the first of them starts; children that are there already are somebody else's and are left alone.
+    One that starts less than 0.25 s before this process is killed can be missed (2 s, once this process is 30 s into
+    its work).
 
     Args:
         remove: A folder of theirs, to be removed once they are gone.
+
+    Returns:
+        The process that waits for that; it can be killed where nothing is left to guard.
     """
-    _start(_FOLLOW_AND_KILL, os.getpid(), *([remove] if remove else []))
+    spared = ",".join(str(child.pid) for child in psutil.Process().children())
+    return _start(_FOLLOW_AND_KILL, os.getpid(), spared, *([remove] if remove else []))
 
 
 @contextmanager
@@ -169,8 +177,8 @@ def _start_guardian(group: int, pids: Iterable[int]) -> None:
     _start(_WAIT_AND_KILL, os.getpid(), group, *pids)
 
 
-def _start(program: str, *arguments: int | Path) -> None:
-    subprocess.Popen(
+def _start(program: str, *arguments: int | str | Path) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
         [sys.executable, "-I", "-S", "-c", _DEAF + program, *map(str, arguments)],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,

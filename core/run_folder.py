@@ -31,6 +31,8 @@ WHERE_AND_HOW = frozenset(
 PARQUET = b"PAR1"
 TEACHERS = "teachers"
 """Folder of the teachers' folders."""
+HANDED_OVER = ("texts.parquet", "gold.parquet")
+"""Texts that a Python caller had in memory; the job's [documents] name them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,8 +227,9 @@ def _is_parquet(path: Path) -> bool:
 
 
 def _holds_files(folder: Path) -> bool:
-    """Whether there is more than the temporary files of a run that was killed before it began."""
-    return any(not (each.name.startswith(".") and each.name.endswith(".tmp")) for each in folder.iterdir())
+    """Whether there is more than texts that were handed over, and files of a run that was killed before it began."""
+    names = {each.name for each in folder.iterdir()} - set(HANDED_OVER)
+    return any(not (name.startswith(".") and name.endswith(".tmp")) for name in names)
 
 
 @contextmanager

@@ -3,8 +3,10 @@
 import os
 import socket
 import stat
+import sys
+import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, redirect_stdout, suppress
+from contextlib import ExitStack, contextmanager, redirect_stdout, suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -76,6 +78,17 @@ def ray_session(config: EngineConfig, *, log: Path) -> Iterator[list[Device]]:
     Raises:
         EngineError: the cluster cannot be reached, or there are fewer devices than asked for.
     """
+    with messages_to(log), running_ray(config) as devices:
+        yield devices
+
+
+@contextmanager
+def running_ray(config: EngineConfig) -> Iterator[list[Device]]:
+    """As `ray_session`, without a log for what Ray prints.
+
+    Raises:
+        EngineError: the cluster cannot be reached, or there are fewer devices than asked for.
+    """
     # Ray would otherwise hide all GPUs from processes that ask for none, and warn about it.
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
@@ -83,14 +96,46 @@ def ray_session(config: EngineConfig, *, log: Path) -> Iterator[list[Device]]:
     os.environ.setdefault("RAY_prestart_worker_first_driver", "0")
     # Ray starts workers at niceness 15, where any other process takes CPU time from the engine.
     os.environ.setdefault("RAY_worker_niceness", "0")
-    with log.open("a", encoding="utf-8") as messages, redirect_stdout(StruckStream(messages)), memory_kills_named():
+    with ExitStack() as stack:
         if config.address:
-            with _connected(config.address):
-                yield cluster_devices(config)
+            stack.enter_context(_connected(config.address))
+            devices = cluster_devices(config)
         else:
             devices = devices_for(config)
-            with local_ray(lambda **where: _start(devices, where)):
-                yield devices
+            stack.enter_context(local_ray(lambda **where: _start(devices, where)))
+        yield devices
+
+
+@contextmanager
+def messages_to(log: Path) -> Iterator[None]:
+    """What Ray prints within the block goes to a log; what other threads of this process print stays where it goes.
+
+    An engine that was killed for memory is called so.
+    """
+    with (
+        log.open("a", encoding="utf-8") as messages,
+        redirect_stdout(_RayMessages(StruckStream(messages), sys.stdout)),  # type: ignore[type-var]
+        memory_kills_named(),
+    ):
+        yield
+
+
+class _RayMessages:
+    """stdout in parts: what this thread and Ray's own print goes to one stream, all else to the other."""
+
+    def __init__(self, messages: Any, others: Any) -> None:
+        self._messages, self._others, self._thread = messages, others, threading.current_thread()
+
+    def _stream(self) -> Any:
+        thread = threading.current_thread()
+        return self._messages if thread is self._thread or thread.name.startswith("ray_") else self._others
+
+    def write(self, text: str) -> int:
+        """Writes it to the stream of the thread that calls."""
+        return int(self._stream().write(text))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream(), name)
 
 
 @contextmanager

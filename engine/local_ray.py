@@ -50,6 +50,7 @@ def local_ray(start: Callable[..., Any]) -> Iterator[None]:
     Raises:
         EngineError: Ray does not start; one line says why.
     """
+    _check_alone()
     _check_loopback()
     folder = temporary_folder()
     given = {**SURROUNDINGS, **_token(folder)}
@@ -57,7 +58,7 @@ def local_ray(start: Callable[..., Any]) -> Iterator[None]:
     os.environ.update(ours)
     if "RAY_AUTH_MODE" not in os.environ:
         ours["RAY_AUTH_MODE"] = "token"  # which Ray itself sets, and would keep
-    guard_descendants(remove=folder)
+    guardian = guard_descendants(remove=folder)
     before, started = set(psutil.Process().children()), list[psutil.Process]()
     try:
         try:
@@ -77,6 +78,8 @@ def local_ray(start: Callable[..., Any]) -> Iterator[None]:
         for name in ours:
             os.environ.pop(name, None)
         shutil.rmtree(folder, ignore_errors=True)
+        guardian.kill()
+        guardian.wait()
 
 
 @contextmanager
@@ -178,6 +181,18 @@ def _object_store(folder: Path) -> dict[str, Any]:
         "object_store_memory": OBJECT_STORE_BYTES,
         "_plasma_directory": str(folder if is_scarce else SHARED_MEMORY),
     }
+
+
+def _check_alone() -> None:
+    """Checks that this process has no Ray of somebody else's; a process can have one.
+
+    Raises:
+        EngineError: it has.
+    """
+    import ray
+
+    if ray.is_initialized():
+        raise EngineError("this process is connected to a Ray that is not xpoll's", mend="ray.shutdown(), then again")
 
 
 def _check_loopback() -> None:

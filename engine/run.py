@@ -6,9 +6,9 @@ answered are not asked again.
 """
 
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from itertools import chain
-from typing import Any
 
 from xpoll.core.config import EngineConfig
 from xpoll.core.formatting import counted
@@ -18,14 +18,15 @@ from xpoll.core.records import Prompt
 from xpoll.core.run_folder import RunFolder
 from xpoll.core.secrets import hide_named
 from xpoll.engine.backends.registry import check_backend, spec_of
-from xpoll.engine.cluster import create_worker, end_of_worker, kill_worker, ray_session, shut_down_workers
-from xpoll.engine.devices.find import describe
+from xpoll.engine.cluster import end_of_worker
+from xpoll.engine.devices.find import Device, describe
 from xpoll.engine.dispatch import Dispatcher, Limits, Tally
 from xpoll.engine.interrupt import Drain, draining
 from xpoll.engine.journal.journal import Journal
 from xpoll.engine.journal.ledger import Ledger
 from xpoll.engine.journal.load_metrics import LoadMetrics
 from xpoll.engine.journal.session import Session, lost_answers, mark_settled
+from xpoll.engine.lifetime import Engines, engines_for_run
 from xpoll.engine.local_ray import check_ray
 from xpoll.engine.planning.fit import require_fit
 from xpoll.engine.slots import Slots
@@ -61,8 +62,7 @@ def answer_prompts(
     config: EngineConfig,
     folder: RunFolder,
     make_journal: Callable[..., Journal] = Journal,
-    create: Callable[..., Any] = create_worker,
-    kill: Callable[[Any], None] = kill_worker,
+    engines: Engines | None = None,
 ) -> int:
     """Asks about every document that is not settled; returns the number of new answers, error rows included.
 
@@ -71,8 +71,7 @@ def answer_prompts(
         config: The engine section.
         folder: Run folder that gets the answers.
         make_journal: Called as `Journal`; a benchmark passes one that measures.
-        create: Called as `create_worker`; a benchmark puts several simulated devices into one process.
-        kill: Ends a worker that `create` made.
+        engines: Those to ask; without them the ones that are lent to this thread, or new ones for this run.
 
     Raises:
         ConfigError: the backend is unknown, or does not take an option.
@@ -91,24 +90,25 @@ def answer_prompts(
         prompts = job.besides(ledger.is_settled) if job.besides else job.prompts
         work = (left for each in by_document(prompts) if (left := ledger.left_of(each)) is not None)
         drain.asking = True
-        with ray_session(config, log=folder.log) as devices:
+        hosts = engines or engines_for_run()
+        with hosts.session(config, log=folder.log) as devices:
             if spec_of(config.backend).has_kv_cache:
                 require_fit(config, devices)
+            are_up = hosts.are_up()
             session = Session(folder, config, devices, answers_before=ledger.answers)
             slots = Slots(
-                lambda number: create(config, devices[number], name=f"worker-{number}", stop=job.stop, log=folder.log),
-                end_of_worker(devices, kill),
+                lambda number: hosts.worker(config, devices[number], number, stop=job.stop, log=folder.log),
+                end_of_worker(devices, hosts.kill),
                 number=len(devices),
                 max_restarts=config.max_restarts,
             )
             try:
                 with collecting_seldom():
-                    what = f"starting {config.backend} with {config.model} on {describe(devices)}"
                     metrics = LoadMetrics(folder.load, [str(device) for device in devices])
                     limits = Limits(config.max_in_flight, config.start_timeout_s, config.hang_timeout_s)
                     dispatcher = Dispatcher(work, slots, journal, job.stop, limits, metrics, drain, job.ends_on)
                     tallies = _watched(dispatcher.tallies(), drain)
-                    with Waiting(f"{what}: imports, weights, warm-up", usual_s=spec_of(config.backend).usual_start_s):
+                    with nullcontext() if are_up else _starting(config, devices):
                         first = next((tally for tally in tallies if slots.ever_ready), Tally())
                     session.started(slots.ready_s)
                     _count(first, tallies, job, ledger, session)
@@ -120,8 +120,13 @@ def answer_prompts(
                 session.stopped()  # recorded whatever the reason
                 raise
             finally:
-                shut_down_workers([slot.worker for slot in slots.active.values()], kill)
+                hosts.give_back({slot.number: slot.worker for slot in slots.active.values()})
             return session.answers
+
+
+def _starting(config: EngineConfig, devices: list[Device]) -> Waiting:
+    what = f"starting {config.backend} with {config.model} on {describe(devices)}: imports, weights, warm-up"
+    return Waiting(what, usual_s=spec_of(config.backend).usual_start_s)
 
 
 def _watched(tallies: Iterator[Tally], drain: Drain) -> Iterator[Tally]:

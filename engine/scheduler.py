@@ -84,6 +84,15 @@ class Scheduler:
             raise EngineDeadError(self._dead)
         return self._reply(stolen)
 
+    async def abandon(self) -> None:
+        """Drops every document that is not settled, and aborts its prompts in the backend."""
+        tasks = [task for document in self._open.values() for task in document.tasks.values()]
+        self._queue.clear()
+        self._open.clear()
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
     async def _has_update(self) -> None:
         """Two exchanges may wait at a time; the first to wake takes everything."""
         while not (self._answers or self._finished or self._dead or self._is_over()):

@@ -10,7 +10,6 @@ becomes poison rows. A device that dies again and again without finishing anythi
 elsewhere.
 """
 
-import logging
 import math
 import time
 from collections import deque
@@ -19,6 +18,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from xpoll.core.errors import EngineError
+from xpoll.core.log import LOGGER
 from xpoll.engine.work import Work
 
 INITIAL_CAPACITY = 128  # until a worker reports how many prompts its engine takes
@@ -131,7 +131,7 @@ class Slots:
         Raises:
             EngineError: no device is left.
         """
-        logging.warning("device %d: its worker died (%s); %d documents are requeued", slot.number, reason, len(left))
+        LOGGER.warning("device %d: its worker died (%s); %d documents are requeued", slot.number, reason, len(left))
         self._kill(slot.worker)
         slot.deaths += 1
         if left and not slot.starting:
@@ -220,7 +220,7 @@ class Slots:
             self._asked_again.append(work)
 
     def _quarantine(self, slot: Slot, reason: str) -> None:
-        logging.error("device %d is quarantined after %d deaths in a row", slot.number, slot.deaths)
+        LOGGER.error("device %d is quarantined after %d deaths in a row", slot.number, slot.deaths)
         del self.active[slot.number]
         self.quarantined[slot.number] = reason
         self.isolation_queue.extend([work] for work in slot.poison_candidates)

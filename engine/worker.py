@@ -43,15 +43,25 @@ class Worker:
         _write_output_to(Path(log))
         self._backend = make_backend(backend, settings)
         self._scheduler = Scheduler(self._backend, stop=stop, max_in_flight=max_in_flight)
+        self._is_started = False
 
     async def start(self) -> UserError | None:
-        """Loads the model. Returns None, or an error that the user can fix."""
+        """Loads the model, once. Returns None, or an error that the user can fix."""
+        if self._is_started:
+            return None
         try:
             await self._backend.start()
         except UserError as error:  # returned, because Ray would wrap it into an error of its own
             return error
         collect_seldom()  # after the start, which has imported everything
+        self._is_started = True
         return None
+
+    async def begin(self, log: str, *, stop: StopRule, max_in_flight: int) -> None:
+        """Goes over to another run: what is left of the one before is dropped; the backend and its model stay."""
+        _write_output_to(Path(log))
+        await self._scheduler.abandon()
+        self._scheduler = Scheduler(self._backend, stop=stop, max_in_flight=max_in_flight)
 
     async def exchange(self, work: WorkBatch, wait_s: float, steal: int = 0) -> WorkerReply:
         """As `Scheduler.exchange`.
@@ -86,6 +96,10 @@ class WorkerActor:
     def start(self) -> UserError | None:
         """As `Worker.start`."""
         return self._done(self._worker.start())
+
+    def begin(self, log: str, *, stop: StopRule, max_in_flight: int) -> None:
+        """As `Worker.begin`; after the calls before it, as all."""
+        self._done(self._worker.begin(log, stop=stop, max_in_flight=max_in_flight))
 
     def exchange(self, work: WorkBatch, wait_s: float, steal: int = 0) -> WorkerReply:
         """As `Worker.exchange`; calls run one after the other."""

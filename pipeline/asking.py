@@ -18,7 +18,7 @@ from typing import IO, Any, NamedTuple, cast
 from xpoll.core.config import Config, PromptOrder
 from xpoll.core.config_file import checked_config
 from xpoll.core.errors import EngineError, UserError
-from xpoll.core.log import log_to
+from xpoll.core.log import log_to, own_process
 from xpoll.core.progress import say
 from xpoll.core.record_files import stream_records
 from xpoll.core.records import Document, Prompt
@@ -199,6 +199,7 @@ def main() -> int:
     told = json.loads(sys.stdin.readline())
     threading.Thread(target=_end_with_parent, daemon=True).start()
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    own_process()
     config = checked_config(Config, told["config"], mend="xpoll poll")
     folder = RunFolder(Path(config.job.run_folder))
     log_to(folder.log)

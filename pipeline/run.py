@@ -1,36 +1,59 @@
 """`xpoll run` and its steps: each is timed and measured, and what is done already is not done again."""
 
-import logging
 import time
 from pathlib import Path
 
 from xpoll.core.config import Config
-from xpoll.core.log import log_to
+from xpoll.core.log import LOGGER, log_to
 from xpoll.core.run_folder import RunFolder, open_run_folder
 from xpoll.pipeline.measure import measured
 from xpoll.pipeline.prepare import prepare
 from xpoll.pipeline.state import is_done, remove_after, removed_after, require_agreement, require_fitting
-from xpoll.pipeline.steps import STEPS, require_one_label
+from xpoll.pipeline.steps import STEPS, require_one_label, score_teacher
 from xpoll.votes.check import check_votes
 
 
-def whole_path(config: Config) -> tuple[RunFolder, list[str]]:
+def whole_path(config: Config, *, until: str = "report") -> tuple[RunFolder, list[str]]:
     """Runs every step that is not done.
+
+    Args:
+        config: The job.
+        until: The last step.
 
     Returns:
         The run's folder, and the names of the steps that were run; none where nothing was left to do.
     """
-    require_one_label(config, "student")
+    steps = list(STEPS)[: list(STEPS).index(until) + 1]
+    if "train" in steps:
+        require_one_label(config, "student")
     prepared = prepare(config, whole=True)
     folder = prepared.folder
     log_to(folder.log)
     ran = []
-    for name in STEPS:
+    for name in steps:
         # Looked at again for each: a poll that asked something removes what was made before.
         if not (prepared.is_settled if name == "poll" else is_done(name, folder)):
             run_step(name, config, folder)
             ran.append(name)
     return folder, ran
+
+
+def report_of(config: Config) -> RunFolder:
+    """The run's folder with an up-to-date report: of the labels, and of the student where one was trained.
+
+    Raises:
+        ConfigError: texts of the job's kind of task do not get one label each.
+        RunFolderError: nothing was voted on yet.
+    """
+    folder = RunFolder(Path(config.job.run_folder))
+    if not is_done("report", folder):
+        if not folder.evaluation.exists() and config.documents.gold_path:
+            if folder.student.exists():
+                one_step("evaluate", config)
+            else:
+                score_teacher(config, folder)
+        one_step("report", config)
+    return folder
 
 
 def one_step(name: str, config: Config) -> list[Path]:
@@ -65,4 +88,4 @@ def run_step(name: str, config: Config, folder: RunFolder) -> None:
         changed = STEPS[name].function(config, folder)
     if changed:
         remove_after(folder, name)
-    logging.info("%s done in %.1f s", name, time.monotonic() - started_s)
+    LOGGER.info("%s done in %.1f s", name, time.monotonic() - started_s)

@@ -165,6 +165,16 @@ def evaluate(config: Config, folder: RunFolder) -> bool:
     return True
 
 
+def score_teacher(config: Config, folder: RunFolder) -> None:
+    """Scores the voted labels on the gold rows where no student is trained; a student that is replaces the scores."""
+    require_one_label(config, "score")
+    from xpoll.student.dataset import read_labels
+    from xpoll.student.evaluate import evaluate as scores_of
+
+    consensus, labels = read_labels(folder.require(folder.labels, step="vote"))
+    write_json(folder.evaluation, scores_of(consensus, labels, None, wanted=config.student.wanted_accuracy).as_json())
+
+
 def report(config: Config, folder: RunFolder) -> bool:
     """Writes metrics.json, the page, and the student's card."""
     require_one_label(config, "report")

@@ -36,9 +36,10 @@ def add_set(command: argparse.ArgumentParser, form: str, text: str) -> None:
     command.add_argument("--set", action="append", default=[], metavar=form, help=text)
 
 
-def add_json(command: argparse.ArgumentParser) -> None:
-    """--json, which every command has."""
+def add_common(command: argparse.ArgumentParser) -> None:
+    """--json and --quiet, which every command has."""
     command.add_argument("--json", action="store_true", help="print machine-readable results")
+    command.add_argument("--quiet", action="store_true", help="show no progress; results and errors alone")
 
 
 def add_text_column(command: argparse.ArgumentParser) -> None:

@@ -12,13 +12,16 @@ import signal
 import sys
 from types import FrameType, ModuleType
 
-from xpoll.core.environment import settle_home
+from xpoll.core.environment import quiet_libraries, settle_home
 from xpoll.core.errors import UserError
-from xpoll.core.progress import leave_terminal
+from xpoll.core.log import own_process
+from xpoll.core.progress import leave_terminal, quieted
 from xpoll.core.secrets import strike_streams
-from xpoll.scripts.arguments import OneLineParser, add_json
+from xpoll.scripts.arguments import OneLineParser, add_common
 
 COMMANDS = {
+    "init": "look at a file of texts and write a job for it, with comments",
+    "examples": "list the examples that come with xpoll, or copy one here",
     "run": "the whole path: poll, vote, train, evaluate, report; resumes where it stopped",
     "plan": "what poll would do; starts nothing, writes nothing",
     "panel": "who would be asked, and how much they differ; starts no engine, writes nothing",
@@ -38,6 +41,7 @@ COMMANDS = {
     "bench": "run a benchmark suite and hold it against its bounds",
     "kernels": "measure the operators of language models on this machine's device, against its measured ceilings",
     "doctor": "what this machine has, what is missing, and how to mend it",
+    "completion": "print a script that completes commands, options and files in bash or zsh",
 }
 """Name and help, in the order of the data. To add a command: one line here and scripts/commands/NAME.py, which has
 `add_arguments(parser)` and `call(parsed)`, the exit code."""
@@ -49,17 +53,18 @@ MEASURING = frozenset({"bench", "kernels"})
 def main(arguments: list[str] | None = None) -> int:
     """Runs one command; returns the exit code."""
     settle_home()
-    _quiet_libraries()
+    quiet_libraries()
     strike_streams()
+    own_process()
     given = sys.argv[1:] if arguments is None else arguments
-    module = _module(given[0]) if given and given[0] in COMMANDS else None
-    parsed = parser(given[0] if module else None, module).parse_args(given)
-    assert module is not None
+    parsed = parser(*given[:1]).parse_args(given)
+    module = _module(parsed.command)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # a batch system's end is a Ctrl-C
     if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as it is under nohup
         signal.signal(signal.SIGHUP, _hung_up)
     try:
-        code: int = module.call(parsed)
+        with quieted(parsed.quiet):
+            code: int = module.call(parsed)
     except UserError as error:
         print(f"xpoll: {error}", file=sys.stderr)
         return error.exit_code
@@ -73,15 +78,15 @@ def main(arguments: list[str] | None = None) -> int:
     return code
 
 
-def parser(name: str | None = None, module: ModuleType | None = None) -> OneLineParser:
-    """All commands with their help, and the arguments of one: its module is the only one that is imported."""
+def parser(*names: str) -> OneLineParser:
+    """All commands with their help, and the arguments of those that are named: no other module is imported."""
     root = OneLineParser(prog="xpoll", description="Unlabelled text in, a trustworthy small classifier out.")
     commands = root.add_subparsers(dest="command", required=True, metavar="COMMAND", parser_class=OneLineParser)
     for each, text in COMMANDS.items():
         command = commands.add_parser(each, help=text, description=text)
-        add_json(command)
-        if each == name and module is not None:
-            module.add_arguments(command)
+        add_common(command)
+        if each in names:
+            _module(each).add_arguments(command)
     return root
 
 
@@ -93,18 +98,6 @@ def _hung_up(_number: int, _frame: FrameType | None) -> None:
 
 def _module(name: str) -> ModuleType:
     return importlib.import_module(f"xpoll.scripts.commands.{name}")
-
-
-def _quiet_libraries() -> None:
-    """Their progress bars and advice would stand between ours; set before any of them is imported."""
-    for name, value in {
-        "HF_HUB_DISABLE_PROGRESS_BARS": "1",
-        "TRANSFORMERS_VERBOSITY": "error",
-        "TRANSFORMERS_NO_ADVISORY_WARNINGS": "1",
-        "TOKENIZERS_PARALLELISM": "false",
-        "VLLM_NO_USAGE_STATS": "1",
-    }.items():
-        os.environ.setdefault(name, value)
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 MAY_IMPORT = {
     "core": set(),
+    "examples": set(),
     "energy": {"core"},
     "personas": {"core"},
     "engine": {"core"},
@@ -33,6 +34,8 @@ MAY_IMPORT = {
     "benchmarks": {"core", "energy", "personas", "engine", "votes", "student", "report", "pipeline", "kernels_bench"},
 }
 """Room to the rooms that it may import, which are those whose work it builds on."""
+API = sorted((ROOT / "xpoll").glob("*.py"))
+"""What `import xpoll` offers; it stands on top of all rooms but the command line."""
 OLD_NAMES = {*MAY_IMPORT, "tests", "experiments"}
 """Top-level names that nothing of the product may import: a user's own folders may be called so."""
 HEAVY = ("torch", "ray", "vllm", "transformers")
@@ -59,13 +62,28 @@ def test_imports_go_one_way(room: str) -> None:
         assert not (old := {part[0] for part in parts} & OLD_NAMES), f"{path.relative_to(ROOT)} imports {old}"
 
 
+def test_the_api_builds_on_the_rooms_and_no_room_on_the_api() -> None:
+    parts = {path.stem for path in API}
+    for path in API:
+        used = {name.split(".")[1] for name in imported(path) if name.startswith("xpoll.")}
+        allowed = parts | (MAY_IMPORT.keys() - {"benchmarks", "kernels_bench"})
+        if path.stem != "__main__":
+            allowed -= {"scripts"}
+        assert used <= allowed, f"{path.name} imports {used - allowed}"
+    for name, path in modules().items():
+        if path not in API:
+            used = {each.split(".")[1] for each in imported(path) if each.startswith("xpoll.")}
+            assert not (wrong := used & (parts - {"__init__", "__main__"})), f"{name} imports {wrong}"
+
+
 def modules() -> dict[str, Path]:
-    """Import name to file, of all rooms."""
-    return {
+    """Import name to file, of all rooms and of the API."""
+    rooms = {
         "xpoll." + ".".join(path.relative_to(ROOT).with_suffix("").parts): path
         for room in MAY_IMPORT
         for path in (ROOT / room).rglob("*.py")
     }
+    return rooms | {f"xpoll.{path.stem}": path for path in API}
 
 
 def test_no_file_imports_itself_in_a_circle() -> None:
@@ -106,6 +124,7 @@ def test_no_two_classes_have_one_name() -> None:
         "xpoll.engine.planning.plan",
         "xpoll.report.page, xpoll.report.metrics",
         "xpoll.pipeline.run",
+        "xpoll.jobs, xpoll.runs, xpoll.students, xpoll.engines, xpoll.texts",
         "xpoll.scripts.cli, xpoll.scripts.commands.run, xpoll.scripts.commands.plan, xpoll.scripts.commands.doctor",
     ],
 )
@@ -116,7 +135,7 @@ def test_planning_voting_and_reporting_start_without_the_heavy_packages(modules:
 
 
 def test_files_stay_short_enough_to_read() -> None:
-    files = [path for room in MAY_IMPORT for path in (ROOT / room).rglob("*.py")]
+    files = [*API, *(path for room in MAY_IMPORT for path in (ROOT / room).rglob("*.py"))]
     long = {str(path.relative_to(ROOT)): n for path in files if (n := len(path.read_text().splitlines())) > 400}
     assert not long, f"split by noun: {long}"
 

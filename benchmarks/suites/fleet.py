@@ -22,6 +22,7 @@ from xpoll.benchmarks.workloads.fleet_hosts import Hosts
 from xpoll.benchmarks.workloads.simulated_run import run_simulated
 from xpoll.core.progress import say
 from xpoll.engine.journal.answers import read_batches
+from xpoll.engine.lifetime import RunEngines
 
 COLUMNS = ["document_id", "persona_id", "sample", "worker", "error_kind", "started_unix_s", "latency_s"]
 DEVICE_PARAMETERS = ("device", "model_shape", "compute_efficiency", "bandwidth_efficiency", "time_scale", "fail_share")
@@ -116,8 +117,7 @@ def _poll(
         max_in_flight=parameters["max_in_flight"],
         simulated={**simulated, "max_num_seqs": parameters["max_num_seqs"], **(more or {})},
         devices=devices,
-        create=hosts.create,
-        kill=hosts.kill,
+        engines=RunEngines(hosts.create, hosts.kill),
     )
     return pa.Table.from_batches(read_batches(run.folder.completions, COLUMNS)), run.session
 

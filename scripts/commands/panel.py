@@ -12,6 +12,7 @@ from xpoll.personas.diversity import Diversity, diversity_of
 from xpoll.personas.embedding import embed, find_encoder
 from xpoll.personas.panel import ChosenPanel, find_panel
 from xpoll.scripts.arguments import add_job, load_job
+from xpoll.scripts.tables import show_list
 
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
@@ -54,9 +55,7 @@ def _as_json(config: Config, panel: ChosenPanel, diversity: Diversity | None) ->
 
 
 def _print(config: Config, panel: ChosenPanel, diversity: Diversity | None) -> None:
-    width = max(len(persona.persona_id) for persona in panel.personas)
-    for persona in panel.personas:
-        print(f"{persona.persona_id:{width}}  {persona.persona}")
+    show_list([(persona.persona_id, persona.persona) for persona in panel.personas])
     each = config.panel.per_document or config.panel.size
     print(f"\n{len(panel.personas)} personas, each text is put to {each} of them", end=", ")
     print(f"{config.panel.asked_each} prompts per text")

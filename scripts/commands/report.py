@@ -11,6 +11,7 @@ from xpoll.report.compare_runs import RunComparison, compare_runs
 from xpoll.report.markdown import write_markdown
 from xpoll.scripts.arguments import add_job, load_job
 from xpoll.scripts.commands.run import run_step
+from xpoll.scripts.tables import show_table
 
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
@@ -47,10 +48,9 @@ def _folder(job: Path) -> RunFolder:
 
 
 def _print(comparison: RunComparison, first: str, second: str) -> None:
-    print(f"{'':38} {'A':>14} {'B':>14}   A = {first}, B = {second}")
-    for name, a, b in comparison.figures:
-        if a is not None or b is not None:
-            print(f"{name:38} {number(a):>14} {number(b):>14}")
+    rows = [(name, number(a), number(b)) for name, a, b in comparison.figures if a is not None or b is not None]
+    print(f"A = {first}, B = {second}")
+    show_table(("", "A", "B"), rows, (38, 15, 15))
     if comparison.agreement is None:
         print("the runs have no document in common")
     else:

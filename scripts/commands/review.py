@@ -28,7 +28,7 @@ from xpoll.pipeline.state import remove_after
 from xpoll.pipeline.steps import require_one_label, vote
 from xpoll.report.collect import review_of
 from xpoll.report.wording import NO_BOUND
-from xpoll.scripts.arguments import JOB, add_json
+from xpoll.scripts.arguments import JOB, add_common
 from xpoll.votes.review.forms import SUFFIXES, label_studio_config, read_answers, write_form
 from xpoll.votes.review.label_errors import likely_errors, skill_of, text_probabilities
 from xpoll.votes.review.max_error import ErrorGuarantee, ErrorTarget, audit_size, doubtful_texts, guarantee_of
@@ -56,7 +56,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     errors.add_argument("job", type=Path, help=JOB)
     errors.add_argument("--limit", type=int, default=20, metavar="N", help="most rows to list (default: 20)")
     for action in (sample, read, errors):
-        add_json(action)
+        add_common(action)
 
 
 def call(parsed: argparse.Namespace) -> int:

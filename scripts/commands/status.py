@@ -29,6 +29,7 @@ from xpoll.report.figures import RATERS, scores_of
 from xpoll.report.metrics import CostFigures, EnergyFigures, read_metrics
 from xpoll.report.wording import assumption_sentences, bounded_sentence, estimate_sentence, prefix_sentences
 from xpoll.scripts.arguments import JOB
+from xpoll.scripts.tables import show_table
 from xpoll.student.evaluation import Evaluation, read_evaluation, verdict_in
 from xpoll.student.wording import comparison_sentence, seeds_sentence, verdict_sentence, votes_sentence
 
@@ -157,11 +158,20 @@ def _show_energy_and_cost(energy: EnergyFigures, cost: CostFigures) -> None:
 def _show_quality(evaluation: Evaluation | None) -> None:
     if evaluation and evaluation.gold_rows:
         rows = counted(evaluation.gold_rows, "gold row")
-        print(f"\n{f'on {rows}':16} {'accuracy (95 %)':>27} {'macro F1 (95 %)':>27} {'abstained':>12}")
-        for rater, score in scores_of(evaluation).items():
-            accuracy = share_with_interval(score.accuracy, score.accuracy_ci95)
-            f1 = share_with_interval(score.f1_macro, score.f1_macro_ci95)
-            print(f"{RATERS[rater]:16} {accuracy:>27} {f1:>27} {percent(score.abstention_rate):>12}")
+        print()
+        show_table(
+            (f"on {rows}", "accuracy (95 %)", "macro F1 (95 %)", "abstained"),
+            [
+                (
+                    RATERS[rater],
+                    share_with_interval(score.accuracy, score.accuracy_ci95),
+                    share_with_interval(score.f1_macro, score.f1_macro_ci95),
+                    percent(score.abstention_rate),
+                )
+                for rater, score in scores_of(evaluation).items()
+            ],
+            (16, 28, 28, 13),
+        )
         seeds = evaluation.student_seeds
         said = [
             comparison_sentence(evaluation),

@@ -12,6 +12,7 @@ from xpoll.core.run_folder import RunFolder
 from xpoll.pipeline.teaching import took
 from xpoll.scripts.arguments import add_job, load_job
 from xpoll.scripts.commands.run import run_step
+from xpoll.scripts.tables import show_table
 from xpoll.votes.check import check_votes
 from xpoll.votes.tasks.registry import kind_of
 
@@ -70,12 +71,17 @@ def _show_methods(rows: list[dict[str, Any]]) -> None:
     """A line per method; of the figures in COLUMNS those that a row has, then what else the kind of task says."""
     counted = [row for row in rows if not row["left_out"]]
     columns = [column for column in COLUMNS if any(column.key in row for row in counted)]
-    print(f"\n{'method':22}" + "".join(f"{column.title:>{column.width}}" for column in columns))
-    for row in rows:
-        if row["left_out"]:
-            print(f"{row['method']:22}left out: {row['left_out']}")
-            continue
-        print(f"{row['method']:22}" + "".join(f"{column.shown(row):>{column.width}}" for column in columns))
+    print()
+    show_table(
+        ("method", *(column.title for column in columns)),
+        [
+            (row["method"], f"left out: {row['left_out']}")
+            if row["left_out"]
+            else (row["method"], *(column.shown(row) for column in columns))
+            for row in rows
+        ],
+        (22, *(column.width for column in columns)),
+    )
     if any("accuracy" in row for row in counted):
         print("Accuracy and F1 count an abstention as wrong. ECE is over the texts that got a label.")
     for row in counted:
@@ -96,11 +102,18 @@ def position_line(bias: dict[str, Any] | None) -> str:
 
 def _show_personas(found: dict[str, Any]) -> None:
     if found["personas"]:
-        print(f"\nwithout it ({found['persona_method']}){'alone right':>24}{'it adds':>14}{'labels changed':>17}")
-        for row in found["personas"]:
-            adds = row["marginal_accuracy"]
-            gain = points(adds, signed=True, none="-")
-            print(f"{row['persona']:32}{_share(row['accuracy']):>12}{gain:>16}{_share(row['labels_changed']):>15}")
+        print()
+        rows = [
+            (
+                row["persona"],
+                _share(row["accuracy"]),
+                points(row["marginal_accuracy"], signed=True, none="-"),
+                _share(row["labels_changed"]),
+            )
+            for row in found["personas"]
+        ]
+        heads = (f"without it ({found['persona_method']})", "alone right", "it adds", "labels changed")
+        show_table(heads, rows, (32, 12, 16, 15))
     equal = found["equal_answers"]
     if equal is not None:
         print(
@@ -112,9 +125,9 @@ def _show_personas(found: dict[str, Any]) -> None:
 def _show_teachers(found: dict[str, Any]) -> None:
     """A line per teacher: how it does alone, what it adds to the others, and what that takes."""
     heads = ("alone right", "without it", "it adds", "agrees", "labels changed", "s/text", "USD/million")
-    print(f"\n{'teacher (' + found['persona_method'] + ')':32}" + "".join(f"{head:>15}" for head in heads))
-    for row in found["teachers"]:
-        cells = (
+    rows = [
+        (
+            row["teacher"],
             _share(row["accuracy"]),
             _share(row["accuracy_without"]),
             points(row["adds"], signed=True, none="-"),
@@ -123,7 +136,10 @@ def _show_teachers(found: dict[str, Any]) -> None:
             "-" if row["s_per_document"] is None else f"{row['s_per_document']:.3f}",
             "-" if row["usd_per_million"] is None else f"{row['usd_per_million']:.2f}",
         )
-        print(f"{row['teacher']:32}" + "".join(f"{cell:>15}" for cell in cells))
+        for row in found["teachers"]
+    ]
+    print()
+    show_table((f"teacher ({found['persona_method']})", *heads), rows, (32, *(15 for _ in heads)))
 
 
 def _accuracy(row: dict[str, Any]) -> str:

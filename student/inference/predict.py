@@ -85,7 +85,7 @@ def predict_file(
         Progress("predicting", total=survey.num_rows, unit="rows") as progress,
     ):
         for batch in _batches(source, text_column, batch_rows):
-            rows = _predicted(model, batch, text_column, kept)
+            rows = predicted(model, batch, text_column, kept)
             if drift is not None:
                 drift.take([row.label for row in rows], [row.confidence for row in rows])
             if opinions is not None:
@@ -118,7 +118,7 @@ def unsure_rows(
     """
     kept, number = Kept(output, student, runtime), 0
     for batch in _batches(source, text_column, batch_rows):
-        for row in _predicted(model, batch, text_column, kept):
+        for row in predicted(model, batch, text_column, kept):
             if row.confidence is not None and row.confidence < threshold:
                 yield number, row.values[text_column]
             number += 1
@@ -162,10 +162,18 @@ def _survey(source: str, text_column: str) -> _Survey:
     return _Survey(list(columns), number)
 
 
-def _predicted(model: StudentModel, batch: list[Row], text_column: str, kept: Kept) -> list[ResultRow]:
+def predicted(model: StudentModel, batch: list[Row], text_column: str, kept: Kept | None = None) -> list[ResultRow]:
+    """The student's answer to each row; a row without a usable text says why it has none.
+
+    Args:
+        model: The student.
+        batch: Rows of a file, or made of texts.
+        text_column: Where the text is.
+        kept: What earlier calls have computed, for calls that may be killed.
+    """
     errors = [_problem(row, text_column) for row in batch]
     good = [row.values[text_column] for row, error in zip(batch, errors, strict=True) if error is None]
-    probabilities = iter(kept.probabilities(good, model.probabilities))
+    probabilities = iter(kept.probabilities(good, model.probabilities) if kept else model.probabilities(good))
     results = []
     for row, error in zip(batch, errors, strict=True):
         if error is not None:

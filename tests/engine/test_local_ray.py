@@ -10,6 +10,7 @@ import sys
 from collections import namedtuple
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 
@@ -66,7 +67,7 @@ def test_no_folder_at_all_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_start_that_fails_is_one_line_and_leaves_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "guard_descendants", lambda **_: None)
+    monkeypatch.setattr(module, "guard_descendants", lambda **_: mock.Mock())
     folders: list[Path] = []
     before = {name: os.environ.get(name) for name in ("RAY_AUTH_TOKEN_PATH", "RAY_AUTH_MODE")}
 

@@ -1,0 +1,1 @@
+"""Jobs with their texts, as files; `xpoll examples` copies one into the current folder."""
