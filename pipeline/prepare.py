@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from xpoll.core.config import Config, EngineConfig
 from xpoll.core.environment import capture
+from xpoll.core.errors import ConfigError
 from xpoll.core.files import replacing, write_json
 from xpoll.core.models import needs_preparation, resolve_model
 from xpoll.core.progress import Waiting, say
@@ -139,8 +140,23 @@ def _parts(teachers: list[Teacher]) -> list[tuple[str | None, Config, RunFolder]
     return [(teacher.name, teacher.config, teacher.folder) for teacher in teachers]
 
 
+def check_before_texts(config: Config) -> None:
+    """Finds what is wrong with the steps behind [synthesis] before texts are written for them, as far as it can be.
+
+    Raises:
+        UserError: names the key, and what to type.
+    """
+    _checked(config)
+    resolve_model(config.student.encoder, key="student.encoder")
+    check_student(config.student)
+
+
 def _checked(config: Config) -> list[Teacher]:
     """The job's teachers, each with a vote, a backend and a form of answer that fit together."""
+    if not config.task.labels:
+        raise ConfigError(
+            "task.labels is missing, so the texts cannot be labelled", mend="add [task], or xpoll synthesize alone"
+        )
     check_votes(config)
     teachers = teachers_of(config)
     for teacher in teachers:
@@ -184,9 +200,7 @@ def _inputs(config: Config, folder: RunFolder, copy: Path | None) -> Inputs:
     polled = folder.documents if folder.documents.exists() and begun else None
     labels, read_gold = list(config.task.labels), kind_of(config.task.kind).read_gold
     examples = [example.text for example in config.task.examples]
-    inputs = read_inputs(
-        config.documents, labels, read_gold=read_gold, example_texts=examples, polled=polled, copy=copy
-    )
+    inputs = read_inputs(config.texts, labels, read_gold=read_gold, example_texts=examples, polled=polled, copy=copy)
     for line in inputs.notes():
         say(line)
     return inputs

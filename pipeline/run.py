@@ -8,9 +8,10 @@ from xpoll.core.config import Config
 from xpoll.core.log import log_to
 from xpoll.core.run_folder import RunFolder, open_run_folder
 from xpoll.pipeline.measure import measured
-from xpoll.pipeline.prepare import prepare
+from xpoll.pipeline.prepare import check_before_texts, prepare
 from xpoll.pipeline.state import is_done, remove_after, removed_after, require_agreement, require_fitting
 from xpoll.pipeline.steps import STEPS, require_one_label
+from xpoll.pipeline.synthesize import require_texts, synthesize
 from xpoll.votes.check import check_votes
 
 
@@ -21,10 +22,13 @@ def whole_path(config: Config) -> tuple[RunFolder, list[str]]:
         The run's folder, and the names of the steps that were run; none where nothing was left to do.
     """
     require_one_label(config, "student")
+    ran = []
+    if config.synthesis.count:
+        check_before_texts(config)
+        ran = ["synthesize"] if synthesize(config).is_new else []
     prepared = prepare(config, whole=True)
     folder = prepared.folder
     log_to(folder.log)
-    ran = []
     for name in STEPS:
         # Looked at again for each: a poll that asked something removes what was made before.
         if not (prepared.is_settled if name == "poll" else is_done(name, folder)):
@@ -42,6 +46,7 @@ def one_step(name: str, config: Config) -> list[Path]:
     step = STEPS[name]
     folder = RunFolder(Path(config.job.run_folder))
     if name == "poll":
+        require_texts(config)
         prepare(config)
         log_to(folder.log)
         run_step(name, config, folder)
