@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from xpoll.core.synthesis import SynthesisConfig
+from xpoll.core.synthesis import SYNTHESIZED, SynthesisConfig
 from xpoll.core.task import Section as Section
 from xpoll.core.task import TaskConfig
 
@@ -352,8 +352,7 @@ class Config(Root):
         """[documents], whose path is synthesized.parquet of the run folder where [synthesis] writes the texts."""
         if self.documents.path:
             return self.documents
-        own = {"path": f"{self.job.run_folder}/synthesized.parquet", "text_column": "text", "id_column": "id"}
-        return self.documents.model_copy(update=own)
+        return self.documents.model_copy(update={"path": f"{self.job.run_folder}/{SYNTHESIZED}"})
 
     @model_validator(mode="before")
     @classmethod

@@ -13,6 +13,7 @@ from pathlib import Path
 from xpoll.core.config import Config, Root
 from xpoll.core.errors import RunFolderError
 from xpoll.core.files import cannot_write, read_json, write_json
+from xpoll.core.synthesis import SYNTHESIZED
 
 WHERE_AND_HOW = frozenset(
     {
@@ -64,7 +65,7 @@ class RunFolder:
     @property
     def synthesized(self) -> Path:
         """Every text that was asked for, with its problem where it is not kept."""
-        return self.path / "synthesized.parquet"
+        return self.path / SYNTHESIZED
 
     @property
     def synthesis_figures(self) -> Path:

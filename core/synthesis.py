@@ -6,6 +6,9 @@ from pydantic import Field, field_validator, model_validator
 
 from xpoll.core.task import Section
 
+SYNTHESIZED = "synthesized.parquet"
+"""Name of a run's file of synthesized texts."""
+
 
 class SynthesisConfig(Section):
     """[synthesis]: which texts personas write, and which of them are kept. See docs/synthesis.md."""
@@ -28,8 +31,8 @@ class SynthesisConfig(Section):
     texts: str | None = None
     """Texts for templates that begin with one (`text_to_persona`), in a column `text`."""
     rounds: Annotated[int, Field(ge=1)] = 1
-    """How often texts are asked for at most: from the second time on those that gates took out, so that `count` are
-    kept."""
+    """How often texts are asked for at most: after the first time as many more as it takes until `count` are kept, by
+    the share that was kept so far."""
     control: Annotated[int, Field(ge=0)] = 0
     """Texts that nobody in particular writes beside them, by the same templates; none is kept. They show what personas
     add in diversity."""

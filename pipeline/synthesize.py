@@ -11,6 +11,7 @@
 Killed at any point, the same call goes on: what is answered is not asked again, and what is written is whole.
 """
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
@@ -49,6 +50,8 @@ from xpoll.synthesis.writers import check_templates, find_draw
 
 AS_DRAWN = Chosen("as drawn", "templates stand first in their requests, so that they are computed once")
 REPLIES = "replies"
+LEAST_SHARE = 0.1
+"""Share of texts that later rounds expect to be kept at least: a round is at most ten times what is missing."""
 
 
 class Synthesized(NamedTuple):
@@ -140,14 +143,14 @@ def _rounds(config: Config, folder: RunFolder, draw: Draw) -> Iterator[Synthesiz
             for row in (*draw.rows(first, number), *draw.rows(0, control, control=True)):
                 yield prompt_of(row, by_name[row.template], config)
 
-        _ask(config, part, rows, number + control, doing="writing")
-        kept_before = kept
+        _ask(config, part, rows, number + control, doing="writing", may_fail=turn > 0)
         for text in gated(config, draw, answers_in(part), checks):
             kept += text.problem is None
             yield text
-        first, number = first + number, config.synthesis.count - kept
-        if number <= 0 or kept == kept_before:
+        first += number
+        if kept >= config.synthesis.count or not kept:
             return
+        number = math.ceil((config.synthesis.count - kept) / max(kept / first, LEAST_SHARE))
 
 
 def _replied(config: Config, folder: RunFolder, draw: Draw, texts: Path) -> Iterator[SynthesizedText]:
@@ -171,8 +174,16 @@ def answers_in(part: RunFolder) -> pa.Table:
     return pa.Table.from_batches(batches, batches[0].schema if batches else COMPLETION_SCHEMA)
 
 
-def _ask(config: Config, part: RunFolder, prompts: Callable[[], Iterable[Prompt]], number: int, *, doing: str) -> None:
-    """Puts prompts to the engine, one of each row, unless all have their answers."""
+def _ask(
+    config: Config,
+    part: RunFolder,
+    prompts: Callable[[], Iterable[Prompt]],
+    number: int,
+    *,
+    doing: str,
+    may_fail: bool = False,
+) -> None:
+    """Puts prompts to the engine, one of each row, unless all have their answers; all may be errors if `may_fail`."""
     from xpoll.engine.run import Workload, answer_prompts
 
     if is_settled(part, number):
@@ -189,7 +200,9 @@ def _ask(config: Config, part: RunFolder, prompts: Callable[[], Iterable[Prompt]
     write_json(part.plan, plan.as_json())
     work = Workload(prompts(), number, 1, ends_on=ONE_ENDS_THE_POLL, doing=(doing, "texts"))
     answer_prompts(work, config=config.engine, folder=part)
-    say_errors(errors_in(part.completions))
+    errors = errors_in(part.completions)
+    if not (may_fail and errors.errors == errors.answers):
+        say_errors(errors)
 
 
 def _figures(config: Config, folder: RunFolder, draw: Draw) -> SynthesisFigures:

@@ -3,6 +3,7 @@
 Which texts go wrong is told by the number of their row, so that a test can count them.
 """
 
+import asyncio
 import hashlib
 import json
 import re
@@ -78,3 +79,11 @@ def filled(prompt: Prompt, number: int) -> str:
 def label_of(asked: str) -> str:
     """The label whose words stand in a text."""
     return max(WORDS, key=lambda label: sum(word in asked for word in WORDS[label]))
+
+
+class SlowWritingBackend(WritingBackend):
+    """Takes some time for each answer, so that a run can be killed between two of them."""
+
+    async def answer(self, prompt: Prompt) -> Completion:
+        await asyncio.sleep(0.1)
+        return await super().answer(prompt)
