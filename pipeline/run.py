@@ -6,6 +6,7 @@ from pathlib import Path
 
 from xpoll.core.config import Config
 from xpoll.core.log import log_to
+from xpoll.core.progress import say
 from xpoll.core.run_folder import RunFolder, open_run_folder
 from xpoll.pipeline.measure import measured
 from xpoll.pipeline.prepare import check_before_texts, prepare
@@ -23,7 +24,9 @@ def whole_path(config: Config) -> tuple[RunFolder, list[str]]:
     """
     require_one_label(config, "student")
     ran = []
-    if config.synthesis.count:
+    if config.synthesis.count and config.documents.path:
+        say("documents.path names the texts, so [synthesis] writes none")
+    elif config.synthesis.count:
         check_before_texts(config)
         ran = ["synthesize"] if synthesize(config).is_new else []
     prepared = prepare(config, whole=True)

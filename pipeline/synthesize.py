@@ -29,7 +29,7 @@ from xpoll.core.record_files import stream_records
 from xpoll.core.records import COMPLETION_SCHEMA, Consensus, Prompt
 from xpoll.core.run_folder import RunFolder, made_or_removed, open_run_folder
 from xpoll.engine.backends.registry import check_backend, devices_for, spec_of
-from xpoll.engine.journal.answers import read_batches
+from xpoll.engine.journal.answers import count_answers, read_batches
 from xpoll.engine.journal.errors import errors_in
 from xpoll.engine.journal.session import is_settled
 from xpoll.engine.planning.plan import Chosen, make_plan
@@ -43,7 +43,7 @@ from xpoll.synthesis.diversity import text_diversity
 from xpoll.synthesis.drawing import Draw, prompt_of
 from xpoll.synthesis.figures import SynthesisFigures, figures_of, read_figures
 from xpoll.synthesis.gates.registry import checks_of
-from xpoll.synthesis.outputs.output import Kept, Written
+from xpoll.synthesis.outputs.output import KeptTexts, WrittenOutput
 from xpoll.synthesis.outputs.registry import OUTPUTS
 from xpoll.synthesis.texts import SynthesizedText, read_texts, write_texts
 from xpoll.synthesis.writers import check_templates, find_draw
@@ -116,6 +116,35 @@ def synthesize(config: Config) -> Synthesized:
 def is_synthesized(folder: RunFolder) -> bool:
     """Whether a run has its texts."""
     return folder.synthesized.exists() and folder.synthesis_figures.exists()
+
+
+class TextsSoFar(NamedTuple):
+    """How far a synthesis is.
+
+    Attributes:
+        round: The last round that was begun, from 1.
+        answered: Answers of all rounds, and replies.
+        is_done: Whether all texts are written.
+    """
+
+    round: int
+    answered: int
+    is_done: bool
+
+    @property
+    def line(self) -> str:
+        """In words."""
+        state = "all texts are written" if self.is_done else f"writing, round {self.round}"
+        return f"{state}: {counted(self.answered, 'answer')}"
+
+
+def texts_so_far(folder: RunFolder) -> TextsSoFar | None:
+    """How far the texts of a run are written; None where it writes none."""
+    rounds = sorted(folder.synthesis.glob("round-*"))
+    if not folder.synthesis.exists():
+        return None
+    parts = [RunFolder(path) for path in (*rounds, folder.synthesis / REPLIES)]
+    return TextsSoFar(len(rounds), sum(count_answers(part.completions) for part in parts), is_synthesized(folder))
 
 
 def require_texts(config: Config) -> None:
@@ -238,7 +267,7 @@ def _comparable(path: Path) -> tuple[list[str], list[str]]:
     return written, control
 
 
-def write_outputs(config: Config, found: Synthesized, wanted: Mapping[str, Path]) -> dict[str, Written]:
+def write_outputs(config: Config, found: Synthesized, wanted: Mapping[str, Path]) -> dict[str, WrittenOutput]:
     """Writes kept texts in other forms; those whose label was voted on only if they keep it.
 
     Args:
@@ -256,7 +285,7 @@ def write_outputs(config: Config, found: Synthesized, wanted: Mapping[str, Path]
     def texts() -> Iterator[SynthesizedText]:
         return (text for text in read_texts(folder.synthesized, kept=True) if text.id not in refused)
 
-    kept = Kept(config, found.figures, texts, is_verified=bool(requested))
+    kept = KeptTexts(config, found.figures, texts, is_verified=bool(requested))
     return {name: OUTPUTS[name].write(kept, path) for name, path in wanted.items()}
 
 

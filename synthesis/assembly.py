@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from xpoll.core.config import Config
 from xpoll.core.records import AnswerSchema, Completion, Prompt, Sampling, from_table
-from xpoll.synthesis.drawing import Draw, Row, messages_of
+from xpoll.synthesis.drawing import Draw, TextRequest, messages_of
 from xpoll.synthesis.gates.gate import Candidate
 from xpoll.synthesis.gates.registry import NamedCheck, problem_of
 from xpoll.synthesis.reading import read_text
@@ -56,7 +56,12 @@ def gated(config: Config, draw: Draw, completions: pa.Table, checks: Sequence[Na
 
 
 def _gate(
-    row: Row, text: str, completion: Completion, template: Template, config: Config, checks: Sequence[NamedCheck]
+    row: TextRequest,
+    text: str,
+    completion: Completion,
+    template: Template,
+    config: Config,
+    checks: Sequence[NamedCheck],
 ) -> str | None:
     asked = "\n".join(message["content"] for message in messages_of(row, template, config))
     reason, tokens = completion.finish_reason, completion.output_tokens
@@ -64,7 +69,7 @@ def _gate(
 
 
 def _text_of(
-    row: Row, text: str, problem: str | None, completion: Completion, template: Template, config: Config
+    row: TextRequest, text: str, problem: str | None, completion: Completion, template: Template, config: Config
 ) -> SynthesizedText:
     sampling = template.sampling(config.synthesis.sampling, config.engine.sampling_more)
     return SynthesizedText(

@@ -26,8 +26,8 @@ MOST_EXAMPLES = 3
 """Examples of the task that a request shows at most, of those with its label."""
 
 
-class Row(NamedTuple):
-    """What one text is asked for.
+class TextRequest(NamedTuple):
+    """What one text is asked for: a row of a synthesis before it has an answer.
 
     Attributes:
         row_id: The same in every session: template and number.
@@ -75,14 +75,14 @@ class Draw(NamedTuple):
     labels: Sequence[str]
     seed: int
 
-    def rows(self, first: int, number: int, *, control: bool = False) -> Iterator[Row]:
+    def rows(self, first: int, number: int, *, control: bool = False) -> Iterator[TextRequest]:
         """Rows `first` to `first + number - 1`, template by template, so that what a template begins with is cached."""
         for place, template in enumerate(self.templates):
             for n in range(first, first + number):
                 if n % len(self.templates) == place:
                     yield self._row(template, n, control=control)
 
-    def row_of(self, row_id: str) -> Row:
+    def row_of(self, row_id: str) -> TextRequest:
         """The row of an id.
 
         Raises:
@@ -106,7 +106,7 @@ class Draw(NamedTuple):
         place = [template.name for template in self.templates].index(name)
         return int(k) * len(self.templates) + place, control
 
-    def _row(self, template: Template, n: int, *, control: bool) -> Row:
+    def _row(self, template: Template, n: int, *, control: bool) -> TextRequest:
         k, header = n // len(self.templates), template.header
         label, within = None, k
         if header.labelled:
@@ -117,11 +117,11 @@ class Draw(NamedTuple):
         }
         row_id = f"{CONTROL if control else ''}{template.name}-{k}"
         if header.source == "text":
-            return Row(row_id, template.name, None, None, label, axes, self.texts[k % len(self.texts)])
+            return TextRequest(row_id, template.name, None, None, label, axes, self.texts[k % len(self.texts)])
         if control:
-            return Row(row_id, template.name, None, None, label, axes)
+            return TextRequest(row_id, template.name, None, None, label, axes)
         persona = self.personas[n % len(self.personas)]
-        return Row(row_id, template.name, persona.persona_id, persona.persona, label, axes)
+        return TextRequest(row_id, template.name, persona.persona_id, persona.persona, label, axes)
 
     def _turn(self, values: Sequence[str], name: str, k: int) -> str:
         """The k-th of a sequence in whose blocks each value stands once."""
@@ -136,7 +136,7 @@ def _shuffled(seed: str, size: int) -> tuple[int, ...]:
     return tuple(order)
 
 
-def messages_of(row: Row, template: Template, config: Config) -> tuple[Message, ...]:
+def messages_of(row: TextRequest, template: Template, config: Config) -> tuple[Message, ...]:
     """The chat messages of a row's request.
 
     A body may name `persona`, `label`, `description` (of the label), `examples` (texts of `task.examples` with the
@@ -160,7 +160,7 @@ def _in_words(label: str | None) -> str | None:
     return None if label is None else label.replace("_", " ")
 
 
-def prompt_of(row: Row, template: Template, config: Config) -> Prompt:
+def prompt_of(row: TextRequest, template: Template, config: Config) -> Prompt:
     """The request for a row's text."""
     sampling = template.sampling(config.synthesis.sampling, config.engine.sampling_more)
     persona_id = row.persona_id or ""

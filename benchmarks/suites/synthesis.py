@@ -98,7 +98,8 @@ def measure_personas(parameters: Parameters) -> Iterator[Record]:
             planted = write_planted(source, number, seed=parameters["seed"])
             say(f"{number} personas are written; they are de-duplicated now")
             record = call_in_subprocess(deduplicate_once, str(source), str(output), embeddings)
-            yield {"arm": "and embeddings" if embeddings else "shingles", **record, **planted.found(output)._asdict()}
+            found = planted.found(output, by_meaning=embeddings)
+            yield {"arm": "and embeddings" if embeddings else "shingles", **record, **found._asdict()}
 
 
 def deduplicate_once(source: str, output: str, embeddings: bool) -> Record:

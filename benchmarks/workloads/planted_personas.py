@@ -59,8 +59,13 @@ class PlantedFile(NamedTuple):
     number: int
     seed: int
 
-    def found(self, output: Path) -> Found:
-        """What a de-duplication of the file left of it."""
+    def found(self, output: Path, *, by_meaning: bool = False) -> Found:
+        """What a de-duplication of the file left of it.
+
+        Args:
+            output: What it wrote.
+            by_meaning: Whether it compared embeddings, too: copies below the bound of shingles then count as planted.
+        """
         with output.open(encoding="utf-8") as file:
             lines = [hash(folded(json.loads(line)["persona"])) for line in file]
         kept = set(lines)
@@ -78,7 +83,9 @@ class PlantedFile(NamedTuple):
                 near += 1
                 near_gone += own not in kept or original not in kept
                 planted |= {own, original}
-            alike += row.kind == "alike"
+            elif row.kind == "alike":
+                alike += 1
+                planted |= {own, hash(folded(row.original))} if by_meaning else set()
         copies = len(lines) - len(kept)
         precision = len(taken & planted) / len(taken) if taken else 1.0
         return Found(near, alike, 1 - copies / max(1, exact), near_gone / max(1, near), precision)

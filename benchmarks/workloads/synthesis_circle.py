@@ -8,6 +8,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -64,7 +65,7 @@ text_kind = "{kind}"
 """
 
 
-class _Task:
+class CircleTask:
     """Labels, gold texts, and texts of people without labels: BANKING77's first labels, or the example's."""
 
     def __init__(self, parameters: Parameters) -> None:
@@ -167,7 +168,7 @@ def measure_diversity(parameters: Parameters) -> Iterator[Record]:
     number = parameters["diversity_texts"]
     with TemporaryDirectory() as root:
         folder = Path(root) / "diversity"
-        _Task(parameters).write(folder, parameters, count=number, control=number)
+        CircleTask(parameters).write(folder, parameters, count=number, control=number)
         Command(folder, "synthesize", "job.toml", timeout_s=parameters["timeout_s"]).finish()
         figures = read_figures(RunFolder(folder / "run").synthesis_figures)
     for arm, found in (("with personas", figures.with_personas), ("without personas", figures.without_personas)):
@@ -177,7 +178,7 @@ def measure_diversity(parameters: Parameters) -> Iterator[Record]:
 
 def measure_circle(parameters: Parameters) -> Iterator[Record]:
     """The circle with its kills and gates, then a student of as many texts of people."""
-    task, timeout_s = _Task(parameters), parameters["timeout_s"]
+    task, timeout_s = CircleTask(parameters), parameters["timeout_s"]
     with TemporaryDirectory() as root:
         folder = Path(root) / "circle"
         task.write(folder, parameters, count=parameters["circle_texts"])
@@ -213,7 +214,7 @@ def _killed(folder: Path, parameters: Parameters) -> tuple[int, int]:
     kills = lost = 0
     for part, number in parts:
         command = Command(folder, "run", "job.toml", timeout_s=parameters["timeout_s"])
-        if not command.kill_when(lambda part=part, number=number: count_answers(part.completions) > KILLED_AT * number):
+        if not command.kill_when(partial(_has, part, KILLED_AT * number)):
             break
         before = set(_keys(part))
         kills += 1
@@ -221,6 +222,10 @@ def _killed(folder: Path, parameters: Parameters) -> tuple[int, int]:
         lost += len(before - set(_keys(part)))
     Command(folder, "run", "job.toml", timeout_s=parameters["timeout_s"]).finish()
     return kills, lost
+
+
+def _has(part: RunFolder, answers: float) -> bool:
+    return count_answers(part.completions) > answers
 
 
 def _keys(part: RunFolder) -> list[Key]:

@@ -7,10 +7,10 @@ import csv
 from pathlib import Path
 
 from xpoll.core.files import replacing
-from xpoll.synthesis.outputs.output import Kept, Written
+from xpoll.synthesis.outputs.output import KeptTexts, WrittenOutput
 
 
-def write(kept: Kept, path: Path) -> Written:
+def write(kept: KeptTexts, path: Path) -> WrittenOutput:
     """Writes a header and a line a row."""
     labelled = any(text.label is not None for text in kept.texts())
     rows = left_out = 0
@@ -24,4 +24,4 @@ def write(kept: Kept, path: Path) -> Written:
                 continue
             writer.writerow(row)
             rows += 1
-    return Written(path, rows, left_out)
+    return WrittenOutput(path, rows, left_out)

@@ -11,7 +11,7 @@ from xpoll.core.errors import InputError
 from xpoll.core.files import replacing, write_text
 from xpoll.core.formatting import number
 from xpoll.core.records import to_table
-from xpoll.synthesis.outputs.output import Kept, Written
+from xpoll.synthesis.outputs.output import KeptTexts, WrittenOutput
 from xpoll.synthesis.texts import SYNTHESIZED_SCHEMA
 from xpoll.synthesis.wording import diversity_rows
 
@@ -20,7 +20,7 @@ _SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000
 _SCHEMA = pa.schema([field for field in SYNTHESIZED_SCHEMA if field.name != "problem"])
 
 
-def write(kept: Kept, path: Path) -> Written:
+def write(kept: KeptTexts, path: Path) -> WrittenOutput:
     """Writes the rows as one split, then the card.
 
     Raises:
@@ -36,10 +36,10 @@ def write(kept: Kept, path: Path) -> Written:
             file.write_table(to_table((row[:-1] for row in some), _SCHEMA))
             rows += len(some)
     write_text(card, "\n".join(card_lines(kept, rows, path.name)) + "\n")
-    return Written(path, rows)
+    return WrittenOutput(path, rows)
 
 
-def card_lines(kept: Kept, rows: int, name: str) -> Iterator[str]:
+def card_lines(kept: KeptTexts, rows: int, name: str) -> Iterator[str]:
     """The data card, line by line: what the hub reads, then what people read.
 
     Args:

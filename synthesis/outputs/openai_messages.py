@@ -7,11 +7,11 @@ import json
 from pathlib import Path
 
 from xpoll.core.files import replacing
-from xpoll.synthesis.outputs.output import Kept, Written
+from xpoll.synthesis.outputs.output import KeptTexts, WrittenOutput
 from xpoll.synthesis.texts import SynthesizedText
 
 
-def write(kept: Kept, path: Path) -> Written:
+def write(kept: KeptTexts, path: Path) -> WrittenOutput:
     """Writes one JSON object a line: {"messages": [...]}."""
     rows = left_out = 0
     question, labels = kept.config.task.question, ", ".join(kept.config.task.labels)
@@ -24,7 +24,7 @@ def write(kept: Kept, path: Path) -> Written:
                 continue
             file.write(json.dumps({"messages": messages}, ensure_ascii=False) + "\n")
             rows += 1
-    return Written(path, rows, left_out)
+    return WrittenOutput(path, rows, left_out)
 
 
 def messages_of(text: SynthesizedText, system: str) -> list[dict[str, str]] | None:

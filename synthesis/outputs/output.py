@@ -10,7 +10,7 @@ from xpoll.synthesis.figures import SynthesisFigures
 from xpoll.synthesis.texts import SynthesizedText
 
 
-class Kept(NamedTuple):
+class KeptTexts(NamedTuple):
     """What is written out.
 
     Attributes:
@@ -26,13 +26,13 @@ class Kept(NamedTuple):
     is_verified: bool
 
 
-class Written(NamedTuple):
+class WrittenOutput(NamedTuple):
     """An output that was written.
 
     Attributes:
         path: The file or folder.
         rows: Rows in it.
-        left_out: Kept rows that this form has no place for.
+        left_out: KeptTexts rows that this form has no place for.
     """
 
     path: Path
@@ -57,4 +57,4 @@ class Output(NamedTuple):
 
     about: str
     metavar: str
-    write: Callable[[Kept, Path], Written]
+    write: Callable[[KeptTexts, Path], WrittenOutput]

@@ -244,3 +244,23 @@ def test_expanded_personas_are_a_persona_file(tmp_path: Path, xpoll: Xpoll) -> N
     drawn = {row.persona for row in read_texts(RunFolder(Path(f"{second}.run")).synthesized)}
     assert drawn == {json.loads(line)["persona"] for line in first.read_text().splitlines()}
     assert read_json(Path(f"{second}.run") / "config.resolved.json")["synthesis"]["templates"] == ["persona_to_persona"]
+
+
+def test_status_says_how_far_the_texts_are(tmp_path: Path, xpoll: Xpoll) -> None:
+    job = write_synthesis_job(tmp_path, count=10)
+    assert xpoll("synthesize", job).returncode == 0
+    folder = RunFolder(tmp_path / "run")
+    assert xpoll("status", job).stdout == "all texts are written: 10 answers\n"
+    folder.synthesis_figures.unlink()
+    assert xpoll("status", job).stdout == "writing, round 1: 10 answers\n"
+    found = json.loads(xpoll("status", job, "--json").stdout)["synthesis"]
+    assert found == {"round": 1, "answered": 10, "is_done": False}
+
+
+def test_texts_that_are_there_are_not_written(tmp_path: Path, xpoll: Xpoll, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("xpoll.pipeline.run.run_step", lambda *_: None)
+    monkeypatch.setattr("xpoll.scripts.commands.status.show_metrics", lambda *_, **__: 0)
+    (tmp_path / "texts.csv").write_text("text\na lovely text\n")
+    done = xpoll("run", write_synthesis_job(tmp_path), "--set", f"documents.path={tmp_path / 'texts.csv'}")
+    assert done.returncode == 0 and "[synthesis] writes none" in done.stderr, done.stderr
+    assert not (tmp_path / "run/synthesis").exists()

@@ -9,7 +9,7 @@ from xpoll.core.config import Config
 from xpoll.core.errors import UserError
 from xpoll.core.records import Completion
 from xpoll.personas.persona import Persona
-from xpoll.synthesis.drawing import Draw, Row, messages_of
+from xpoll.synthesis.drawing import Draw, TextRequest, messages_of
 from xpoll.synthesis.reading import read_text
 from xpoll.synthesis.template import library_templates, load_templates, template_of
 
@@ -61,7 +61,9 @@ def test_the_library_has_what_persona_hub_has_and_labelled_texts() -> None:
 def test_a_label_is_shown_in_words_with_its_description_and_examples() -> None:
     (template,) = load_templates(["labelled_text"])
     job = config(task={"labels": {"a_b": "first.", "c": ""}, "examples": [{"text": "one of a", "label": "a_b"}]})
-    row = Row("labelled_text-0", "labelled_text", "p", "a judge", "a_b", {"difficulty": "hard", "clarity": "clear"})
+    row = TextRequest(
+        "labelled_text-0", "labelled_text", "p", "a judge", "a_b", {"difficulty": "hard", "clarity": "clear"}
+    )
     asked = messages_of(row, template, job)[-1]["content"]
     assert '"a b", which means: first.' in asked and "- one of a" in asked and "You are a judge." in asked
 
@@ -70,7 +72,7 @@ def test_a_template_of_one_s_own_needs_no_code(tmp_path: Path) -> None:
     path = tmp_path / "slogan.md"
     path.write_text(OWN)
     (template,) = load_templates([str(path)])
-    row = Row("slogan-0", "slogan", "p", "a baker", None, {"mood": "loud"})
+    row = TextRequest("slogan-0", "slogan", "p", "a baker", None, {"mood": "loud"})
     assert [each["content"] for each in messages_of(row, template, config())] == [
         "You write slogans.",
         "For a baker, for a stadium.",
@@ -99,13 +101,13 @@ def test_what_is_wrong_with_a_template_is_one_line(content: str, said: str) -> N
 def test_a_name_that_the_body_does_not_know_is_one_line() -> None:
     template = template_of("t", '+++\nabout = "x"\n+++\nHello {{ nobody }}')
     with pytest.raises(UserError, match="t cannot be filled in: 'nobody' is undefined"):
-        messages_of(Row("t-0", "t", "p", "a baker", None, {}), template, config())
+        messages_of(TextRequest("t-0", "t", "p", "a baker", None, {}), template, config())
 
 
 def test_a_body_runs_no_code_of_its_own() -> None:
     template = template_of("t", '+++\nabout = "x"\n+++\n{{ persona.__class__.__mro__[1].__subclasses__() }}')
     with pytest.raises(UserError, match="cannot be filled in"):
-        messages_of(Row("t-0", "t", "p", "a baker", None, {}), template, config())
+        messages_of(TextRequest("t-0", "t", "p", "a baker", None, {}), template, config())
 
 
 @pytest.mark.parametrize(
