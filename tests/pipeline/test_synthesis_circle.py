@@ -71,6 +71,7 @@ def test_a_circle_that_is_killed_twice_asks_nothing_twice(tmp_path: Path, xpoll:
     assert {row.id for row in kept} == {name for name, row in labels.items() if row.split == "train"}
     unverified = {name for name, row in labels.items() if row.abstained == NOT_VERIFIED}
     assert unverified == {f"labelled_text-{number}" for number in range(7, 60, 10)}
+    assert "wrote in the name of personas, labelled by votes" in (run.student / "README.md").read_text()
     assert read_json(run.evaluation)["gold_rows"] == 20 and run.report.exists()
     stages = [entry["stage"] for entry in read_json(run.stages)]
     assert stages.count("synthesize") == 2 and stages.count("poll") == 2, stages
