@@ -12,7 +12,7 @@ from xpoll.pipeline.measure import measured
 from xpoll.pipeline.prepare import check_before_texts, prepare
 from xpoll.pipeline.state import is_done, remove_after, removed_after, require_agreement, require_fitting
 from xpoll.pipeline.steps import STEPS, require_one_label
-from xpoll.pipeline.synthesize import require_texts, synthesize
+from xpoll.pipeline.synthesize import synthesize
 from xpoll.votes.check import check_votes
 
 
@@ -49,7 +49,6 @@ def one_step(name: str, config: Config) -> list[Path]:
     step = STEPS[name]
     folder = RunFolder(Path(config.job.run_folder))
     if name == "poll":
-        require_texts(config)
         prepare(config)
         log_to(folder.log)
         run_step(name, config, folder)

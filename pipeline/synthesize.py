@@ -20,7 +20,7 @@ import pyarrow as pa
 
 from xpoll.core.config import Config
 from xpoll.core.environment import capture
-from xpoll.core.errors import ConfigError, RunFolderError
+from xpoll.core.errors import ConfigError
 from xpoll.core.files import write_json
 from xpoll.core.formatting import counted
 from xpoll.core.log import log_to
@@ -46,7 +46,7 @@ from xpoll.synthesis.gates.registry import checks_of
 from xpoll.synthesis.outputs.output import KeptTexts, WrittenOutput
 from xpoll.synthesis.outputs.registry import OUTPUTS
 from xpoll.synthesis.texts import SynthesizedText, read_texts, write_texts
-from xpoll.synthesis.writers import check_templates, find_draw
+from xpoll.synthesis.writers import check_templates, draw_now, is_drawn, read_draw, write_drawn
 
 AS_DRAWN = Chosen("as drawn", "templates stand first in their requests, so that they are computed once")
 REPLIES = "replies"
@@ -93,6 +93,7 @@ def synthesize(config: Config) -> Synthesized:
     """
     check_synthesis(config)
     folder = RunFolder(Path(config.job.run_folder))
+    drawn = None if is_drawn(folder.synthesis) else draw_now(config)  # so that a mistake leaves no folder behind
     with made_or_removed(folder.path):
         prepare_model(config.engine)
         open_run_folder(config, ignored=STEPS["vote"].own_sections)
@@ -101,7 +102,9 @@ def synthesize(config: Config) -> Synthesized:
     log_to(folder.log)
     with measured("synthesize", config, folder):
         write_json(folder.environment, capture())
-        draw = find_draw(config, folder.synthesis)
+        if drawn is not None:
+            write_drawn(drawn, folder.synthesis)
+        draw = read_draw(config, folder.synthesis)
         before_replies = folder.synthesis / "gated.parquet"
         if not before_replies.exists():
             write_texts(before_replies, _rounds(config, folder, draw))
@@ -145,19 +148,6 @@ def texts_so_far(folder: RunFolder) -> TextsSoFar | None:
         return None
     parts = [RunFolder(path) for path in (*rounds, folder.synthesis / REPLIES)]
     return TextsSoFar(len(rounds), sum(count_answers(part.completions) for part in parts), is_synthesized(folder))
-
-
-def require_texts(config: Config) -> None:
-    """Refuses to poll about texts that are not written yet.
-
-    Raises:
-        RunFolderError: names the command that writes them.
-    """
-    folder = RunFolder(Path(config.job.run_folder))
-    if config.synthesis.count and not config.documents.path and not is_synthesized(folder):
-        raise RunFolderError(
-            f"the texts of {folder.path} are not written yet", mend=f"xpoll synthesize {folder.path}, or xpoll run"
-        )
 
 
 def _rounds(config: Config, folder: RunFolder, draw: Draw) -> Iterator[SynthesizedText]:

@@ -6,6 +6,7 @@ A run that resumes asks the same of the same, whatever has become of the files t
 import heapq
 from hashlib import blake2b
 from pathlib import Path
+from typing import NamedTuple
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -43,34 +44,56 @@ def check_templates(config: Config) -> list[Template]:
     return templates
 
 
-def find_draw(config: Config, folder: Path) -> Draw:
-    """What the rows of a run are drawn from: what its folder holds, else drawn now and written there.
+class Drawn(NamedTuple):
+    """What is drawn at the beginning of a run: templates, who writes, and what templates that begin with a text get."""
 
-    Args:
-        config: The job.
-        folder: `synthesis` of its run folder.
+    templates: list[Template]
+    personas: list[Persona]
+    texts: list[str]
+
+
+def draw_now(config: Config) -> Drawn:
+    """What a run that begins is drawn from; writes nothing.
 
     Raises:
         UserError: a template, a persona or a file cannot be used.
     """
-    kept = folder / "draw.json"
-    if not kept.exists():
-        _write(config, check_templates(config), folder, kept)
-    held = read_json(kept)
+    templates = check_templates(config)
+    personas = draw_personas(config.synthesis, seed=config.job.seed)
+    texts = draw_texts(config.synthesis, seed=config.job.seed) if config.synthesis.texts else []
+    return Drawn(templates, personas, texts)
+
+
+def is_drawn(folder: Path) -> bool:
+    """Whether `synthesis` of a run folder holds what the run was drawn from."""
+    return (folder / "draw.json").exists()
+
+
+def write_drawn(drawn: Drawn, folder: Path) -> None:
+    """Writes it into `synthesis` of a run folder, where `read_draw` finds it.
+
+    Raises:
+        RunFolderError: it cannot be written.
+    """
+    columns = {name: [getattr(each, name) for each in drawn.personas] for name in ("persona_id", "persona", "source")}
+    write_table(folder / "personas.parquet", pa.table(columns))
+    write_table(folder / "texts.parquet", pa.table({"text": pa.array(drawn.texts, pa.string())}))
+    write_json(folder / "draw.json", {"schema_version": 1, "templates": {t.name: t.content for t in drawn.templates}})
+
+
+def read_draw(config: Config, folder: Path) -> Draw:
+    """What the rows of a run are drawn from.
+
+    Args:
+        config: The job.
+        folder: `synthesis` of its run folder, where `write_drawn` wrote.
+    """
+    held = read_json(folder / "draw.json")
     templates = [template_of(name, content) for name, content in held["templates"].items()]
     rows = pq.read_table(folder / "personas.parquet").to_pylist()
     personas = [Persona(row["persona_id"], row["persona"], source=row["source"]) for row in rows]
     texts = pq.read_table(folder / "texts.parquet").column("text").to_pylist()
     return Draw(templates, personas, texts, list(config.task.labels), config.job.seed)
-
-
-def _write(config: Config, templates: list[Template], folder: Path, kept: Path) -> None:
-    personas = draw_personas(config.synthesis, seed=config.job.seed)
-    texts = draw_texts(config.synthesis, seed=config.job.seed) if config.synthesis.texts else []
-    columns = {name: [getattr(each, name) for each in personas] for name in ("persona_id", "persona", "source")}
-    write_table(folder / "personas.parquet", pa.table(columns))
-    write_table(folder / "texts.parquet", pa.table({"text": pa.array(texts, pa.string())}))
-    write_json(kept, {"schema_version": 1, "templates": {each.name: each.content for each in templates}})
 
 
 def draw_personas(synthesis: SynthesisConfig, *, seed: int) -> list[Persona]:

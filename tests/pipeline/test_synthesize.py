@@ -213,6 +213,7 @@ def test_kept_texts_are_written_in_other_tools_forms(tmp_path: Path, xpoll: Xpol
 def test_what_is_wrong_with_a_job_is_one_line(tmp_path: Path, xpoll: Xpoll, override: str, said: str) -> None:
     done = xpoll("synthesize", write_synthesis_job(tmp_path), "--set", override)
     assert done.returncode == 2 and said in done.stderr and done.stderr.count("\n") == 1, done.stderr
+    assert not (tmp_path / "run").exists(), "so that the job can be mended and run again"
 
 
 def test_a_mistake_behind_the_texts_is_found_before_any_is_written(tmp_path: Path, xpoll: Xpoll) -> None:
@@ -244,6 +245,15 @@ def test_expanded_personas_are_a_persona_file(tmp_path: Path, xpoll: Xpoll) -> N
     drawn = {row.persona for row in read_texts(RunFolder(Path(f"{second}.run")).synthesized)}
     assert drawn == {json.loads(line)["persona"] for line in first.read_text().splitlines()}
     assert read_json(Path(f"{second}.run") / "config.resolved.json")["synthesis"]["templates"] == ["persona_to_persona"]
+
+
+def test_a_plan_counts_on_texts_that_are_not_written_yet(tmp_path: Path, xpoll: Xpoll) -> None:
+    job = write_synthesis_job(tmp_path, count=10)
+    for more in ((), ("--set", "documents.gold_path=''")):
+        done = xpoll("plan", job, "--json", *more)
+        assert done.returncode == 0, done.stderr
+        assert json.loads(done.stdout)["documents"] == (10 if more else 30)
+    assert not (tmp_path / "run").exists()
 
 
 def test_status_says_how_far_the_texts_are(tmp_path: Path, xpoll: Xpoll) -> None:
