@@ -62,6 +62,7 @@ SYNTHESIS = """
 count = {count}
 control = {control}
 text_kind = "{kind}"
+sampling = {sampling}
 """
 
 
@@ -93,7 +94,9 @@ class CircleTask:
         folder.mkdir(parents=True)
         _write(folder / "gold.csv", self.gold)
         _write(folder / "texts.csv", [(text, "") for text in self.texts[:texts]])
-        synthesis = SYNTHESIS.format(count=count, control=control, kind=self.kind)
+        synthesis = SYNTHESIS.format(
+            count=count, control=control, kind=self.kind, sampling=_inline(parameters["sampling"])
+        )
         labels = ", ".join(f"{json.dumps(name)} = {json.dumps(text)}" for name, text in self.labels.items())
         job = JOB.format(
             synthesis="" if texts else synthesis,
@@ -103,6 +106,11 @@ class CircleTask:
             model=parameters["model"],
         )
         write_text(folder / "job.toml", job)
+
+
+def _inline(table: dict[str, float]) -> str:
+    """A table of numbers as TOML has it in one line."""
+    return f"{{{', '.join(f'{name} = {value}' for name, value in table.items())}}}"
 
 
 def _rows(path: Path) -> list[tuple[str, str]]:
