@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from xpoll.core.synthesis import SYNTHESIZED, SynthesisConfig
 from xpoll.core.task import Section as Section
 from xpoll.core.task import TaskConfig
 
@@ -31,9 +32,10 @@ class JobConfig(Section):
 class DocumentsConfig(Section):
     """[documents]: which texts, and which of them have known labels."""
 
-    path: str
+    path: str = ""
     """Texts to label: a CSV, JSONL, Parquet or Arrow file, a pattern of several (`texts-*.csv`), a folder that
-    `datasets` saved (of a DatasetDict one split, `folder/train`), or a folder of Parquet files; local or a URI."""
+    `datasets` saved (of a DatasetDict one split, `folder/train`), or a folder of Parquet files; local or a URI. Of a
+    run's synthesized.parquet the texts that were kept. Required unless [synthesis] writes the texts."""
     text_column: str = "text"
     """Column that holds the text."""
     id_column: str | None = None
@@ -335,14 +337,22 @@ class Config(Root):
     """
 
     job: JobConfig = JobConfig()
-    documents: DocumentsConfig
-    task: TaskConfig
+    synthesis: SynthesisConfig = SynthesisConfig()
+    documents: DocumentsConfig = DocumentsConfig()
+    task: TaskConfig = TaskConfig()
     panel: PanelConfig = PanelConfig()
     engine: EngineConfig = EngineConfig()
     teachers: list[TeacherConfig] = []
     vote: VoteConfig = VoteConfig()
     student: StudentConfig = StudentConfig()
     report: ReportConfig = ReportConfig()
+
+    @property
+    def texts(self) -> DocumentsConfig:
+        """[documents], whose path is synthesized.parquet of the run folder where [synthesis] writes the texts."""
+        if self.documents.path:
+            return self.documents
+        return self.documents.model_copy(update={"path": f"{self.job.run_folder}/{SYNTHESIZED}"})
 
     @model_validator(mode="before")
     @classmethod
@@ -362,6 +372,14 @@ class Config(Root):
         if len(set(names)) != len(names):
             raise ValueError(f"names must differ in more than case, got {[teacher.name for teacher in teachers]}")
         return teachers
+
+    @model_validator(mode="after")
+    def _there_are_texts_and_labels(self) -> "Config":
+        if not self.synthesis.count:
+            for key, there in (("documents.path", self.documents.path), ("task.labels", self.task.labels)):
+                if not there:
+                    raise ValueError(f"{key} is missing")
+        return self
 
     @model_validator(mode="after")
     def _chain_of_thought_examples_have_reasons(self) -> "Config":

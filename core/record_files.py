@@ -3,13 +3,14 @@
 from collections.abc import Iterable, Iterator
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from xpoll.core.errors import RunFolderError
 from xpoll.core.files import replacing
-from xpoll.core.records import AnyRecord, Document, RecordT, from_table, to_table
+from xpoll.core.records import Document, RecordT, from_table, to_table
 
 ROWS_PER_GROUP = 65_536
 
@@ -29,7 +30,7 @@ def stream_records(path: Path, record: type[RecordT]) -> Iterator[RecordT]:
         raise RunFolderError(f"{path} cannot be read ({' '.join(str(error).split())[:120]})", mend=again) from error
 
 
-def write_records(path: Path, records: Iterable[AnyRecord], schema: pa.Schema) -> None:
+def write_records(path: Path, records: Iterable[tuple[Any, ...]], schema: pa.Schema) -> None:
     """Writes records as Parquet, atomically and as they come: at most 65,536 of them are in memory at a time.
 
     Args:

@@ -329,7 +329,7 @@ CONSENSUS_SCHEMA = pa.schema(
 )
 
 
-def to_table(records: Iterable[AnyRecord], schema: pa.Schema) -> pa.Table:
+def to_table(records: Iterable[tuple[Any, ...]], schema: pa.Schema) -> pa.Table:
     """Records of one type as an Arrow table.
 
     Args:

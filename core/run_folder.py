@@ -13,6 +13,7 @@ from pathlib import Path
 from xpoll.core.config import Config, Root
 from xpoll.core.errors import RunFolderError
 from xpoll.core.files import cannot_write, read_json, write_json
+from xpoll.core.synthesis import SYNTHESIZED
 
 WHERE_AND_HOW = frozenset(
     {
@@ -33,6 +34,8 @@ TEACHERS = "teachers"
 """Folder of the teachers' folders."""
 HANDED_OVER = ("texts.parquet", "gold.parquet")
 """Texts that a Python caller had in memory; the job's [documents] name them."""
+SYNTHESIS = "synthesis"
+"""Folder of what texts were asked for with, and of the answers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +58,21 @@ class RunFolder:
     def plan(self) -> Path:
         """What the poll was planned to do, in which order of prompts."""
         return self.path / "plan.json"
+
+    @property
+    def synthesis(self) -> Path:
+        """Folder of what texts were asked for with, and of the answers; only where the config has [synthesis]."""
+        return self.path / SYNTHESIS
+
+    @property
+    def synthesized(self) -> Path:
+        """Every text that was asked for, with its problem where it is not kept."""
+        return self.path / SYNTHESIZED
+
+    @property
+    def synthesis_figures(self) -> Path:
+        """What of the texts was kept, and how far they differ."""
+        return self.path / "synthesis.json"
 
     @property
     def documents(self) -> Path:
@@ -131,6 +149,10 @@ class RunFolder:
         """What the engine and its workers wrote."""
         return self.path / "xpoll.log"
 
+    def synthesis_part(self, name: str) -> "RunFolder":
+        """The folder of one round of texts, or of replies, with its answers and engine as a run folder has them."""
+        return RunFolder(self.synthesis / name)
+
     def teacher(self, name: str) -> "RunFolder":
         """The folder of a teacher, with its plan, panel, answers and engine as a run folder has them."""
         return RunFolder(self.path / TEACHERS / name)
@@ -143,6 +165,8 @@ class RunFolder:
     @property
     def asks_again(self) -> str:
         """The command that asks what has no answer in this folder, of a run, a teacher or a batch."""
+        if self.path.parent.name == SYNTHESIS:
+            return f"xpoll synthesize {self.path.parent.parent}"
         run = self.path.parent.parent if self.path.parent.name == TEACHERS else self.path
         with suppress(OSError, ValueError, KeyError, TypeError):  # not a batch, or not even whole
             config = read_json(self.config)

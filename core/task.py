@@ -36,8 +36,9 @@ class Example(Section):
 class TaskConfig(Section):
     """[task]: labels, and what is asked about them."""
 
-    labels: dict[str, str]
-    """Label names, or a table of label name to description; the descriptions are put into the prompt."""
+    labels: dict[str, str] = {}
+    """Label names, or a table of label name to description; the descriptions are put into the prompt. Required unless
+    the job only writes texts."""
     kind: str = "single"
     """`single`: one label per text. `ordinal`: the labels are the steps of a scale, from lowest to highest, and a text
     gets the median of its votes. `multi`: any number of labels per text, each voted on by itself. See docs/tasks.md;
@@ -60,7 +61,7 @@ class TaskConfig(Section):
 
     @model_validator(mode="after")
     def _labels_can_be_told_apart(self) -> "TaskConfig":
-        if len(self.labels) < 2:
+        if self.labels and len(self.labels) < 2:
             raise ValueError(f"labels must name at least 2 labels, got {list(self.labels)}")
         if any(not name.strip() for name in self.labels):
             raise ValueError("labels must not be empty")

@@ -62,6 +62,10 @@ def measured_stage(path: Path, stage: str, found: Counters, *, with_idle: bool =
             counter.close()
 
 
+RESUMED = ("synthesize", "poll")
+"""Steps that ask engines: what they have done is done once."""
+
+
 def read_stages(path: Path) -> list[dict[str, Any]]:
     """The entries of the file; empty without it."""
     stages: list[dict[str, Any]] = read_json(path) if path.exists() else []
@@ -71,13 +75,13 @@ def read_stages(path: Path) -> list[dict[str, Any]]:
 def latest(stages: Sequence[Mapping[str, Any]]) -> dict[str, list[Mapping[str, Any]]]:
     """The entries that produced the run folder's results, by stage, in chronological order.
 
-    A poll resumes where it stopped, so all of its sessions count; any other stage replaces its results, so
+    A step of RESUMED resumes where it stopped, so all of its sessions count; any other stage replaces its results, so
     its last complete session counts.
     """
     chosen: dict[str, list[Mapping[str, Any]]] = {}
     for entry in stages:
-        if entry["stage"] == "poll":
-            chosen.setdefault("poll", []).append(entry)
+        if entry["stage"] in RESUMED:
+            chosen.setdefault(entry["stage"], []).append(entry)
         elif entry["complete"]:
             chosen[entry["stage"]] = [entry]
     return chosen

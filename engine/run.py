@@ -46,6 +46,7 @@ class Workload:
             parameters that it was refused for.
         besides: From what says whether a document is settled to the prompts of the others, so that a run that resumes
             makes no prompt that it would skip.
+        doing: What is done with the documents, and what they are called, for progress.
     """
 
     prompts: Iterable[Prompt]
@@ -54,6 +55,7 @@ class Workload:
     stop: StopRule = field(default_factory=NeverStop)
     ends_on: frozenset[str] = frozenset()
     besides: Callable[[Callable[[str], bool]], Iterable[Prompt]] | None = None
+    doing: tuple[str, str] = ("polling", "documents")
 
 
 def answer_prompts(
@@ -145,7 +147,8 @@ def _watched(tallies: Iterator[Tally], drain: Drain) -> Iterator[Tally]:
 
 def _count(first: Tally, tallies: Iterator[Tally], job: Workload, ledger: Ledger, session: Session) -> None:
     saved = 0
-    with Progress("polling", total=job.documents, unit="documents", done=ledger.settled) as progress:
+    what, unit = job.doing
+    with Progress(what, total=job.documents, unit=unit, done=ledger.settled) as progress:
         for tally in chain([first], tallies):
             saved += tally.saved
             session.counted(tally.answers)

@@ -8,7 +8,7 @@ from array import array
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import islice
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,6 +19,7 @@ from xpoll.core.errors import InputError
 from xpoll.core.record_files import stream_records
 from xpoll.core.records import DOCUMENT_SCHEMA, Document, Split, to_table
 from xpoll.core.sameness import named, same_label, text_digest
+from xpoll.core.synthesis import SYNTHESIZED
 from xpoll.core.tables.readers import Row, stream_rows
 from xpoll.core.task import SEPARATOR
 from xpoll.personas.probes import RESERVED, is_probe
@@ -70,19 +71,30 @@ def stream_documents(
         InputError: a file is missing, empty, or lacks a column.
     """
     shown = set(map(text_digest, example_texts))
-    named = (config.id_column,) if config.id_column else ()
-    rows = stream_rows(config.path, key="documents.path", needs=(config.text_column, *named))
+    own = _of_synthesized(config)
+    rows = stream_rows(own.path, key="documents.path", needs=(own.text_column, *_named(own)))
     unreadable: set[str] = set()
-    for row in islice(rows, config.limit):
-        yield _told_apart(_document(row, config, "train", labels), row, unreadable)
+    for row in islice(rows, own.limit):
+        yield _told_apart(_document(row, own, "train", labels), row, unreadable)
     if config.gold_path:
-        needs = (config.text_column, config.label_column, *named)
+        needs = (config.text_column, config.label_column, *_named(config))
         for row in stream_rows(config.gold_path, key="documents.gold_path", needs=needs):
             document = _told_apart(_document(row, config, "gold", labels, read_gold), row, unreadable)
             if document.problem is None and shown and text_digest(document.text) in shown:
                 problem = "its text is one of task.examples, so every prompt shows its label"
                 document = document._replace(gold_label=None, problem=problem)
             yield document
+
+
+def _named(config: DocumentsConfig) -> tuple[str, ...]:
+    return (config.id_column,) if config.id_column else ()
+
+
+def _of_synthesized(config: DocumentsConfig) -> DocumentsConfig:
+    """The section as it is read for `path`: synthesized texts have a text and an id, whatever gold rows have."""
+    if PurePath(config.path).name != SYNTHESIZED:
+        return config
+    return config.model_copy(update={"text_column": "text", "id_column": "id"})
 
 
 def _told_apart(document: Document, row: Row, unreadable: set[str]) -> Document:
@@ -129,9 +141,10 @@ def groups_of(config: DocumentsConfig, column: str) -> dict[str, str]:
     ):
         if path is None:
             continue
+        own = _of_synthesized(config) if split == "train" else config
         for row in islice(stream_rows(path, key=key, needs=(column,)), most):
             value = row.values.get(column)
-            found[_document_id(row, config, split)] = "" if value is None else str(value)
+            found[_document_id(row, own, split)] = "" if value is None else str(value)
     return found
 
 

@@ -10,22 +10,45 @@ SIMILAR = 0.7
 _BANDS, _ROWS = 32, 4  # texts of Jaccard similarity 0.7 share a band with probability 0.9998
 
 
+class NearDuplicates:
+    """Texts that were kept, of which it tells whether a new one is similar to one of them.
+
+    Signatures and shingles of all kept texts are in memory, some 20 KiB each; for a million texts see
+    `personas.deduplication`.
+
+    Args:
+        similar: Jaccard similarity from which two texts are near-duplicates, at least 0.5.
+    """
+
+    def __init__(self, similar: float = SIMILAR) -> None:
+        from datasketch import MinHash, MinHashLSH  # type: ignore[import-untyped]
+
+        self._similar = similar
+        # crc32 tells shingles apart as well as the default, SHA-1, and faster.
+        self._empty = MinHash(num_perm=_BANDS * _ROWS, hashfunc=zlib.crc32)
+        self._lsh = MinHashLSH(num_perm=_BANDS * _ROWS, params=(_BANDS, _ROWS))
+        self._kept: list[frozenset[bytes]] = []
+
+    def similar_to(self, text: str) -> tuple[int, float] | None:
+        """The number of the kept text that this one is most similar to, and how much; if there is none, it is kept."""
+        shingles = shingles_of(text)
+        signature = self._empty.copy()
+        signature.update_batch(shingles)
+        found = max(((jaccard(shingles, self._kept[j]), -j) for j in self._lsh.query(signature)), default=(0.0, 0))
+        if found[0] >= self._similar:
+            return -found[1], found[0]
+        self._lsh.insert(len(self._kept), signature)
+        self._kept.append(shingles)
+        return None
+
+
 def without_near_duplicates(texts: Sequence[str]) -> list[int]:
     """Indices of the texts to keep, in order: none is similar to one that is kept before it.
 
     Source: A. Broder, "On the resemblance and containment of documents", 1997, as the package datasketch has it.
     """
-    from datasketch import MinHash, MinHashLSH  # type: ignore[import-untyped]
-
-    shingles = [_shingles(text) for text in texts]
-    kept_before = MinHashLSH(num_perm=_BANDS * _ROWS, params=(_BANDS, _ROWS))
-    kept = []
-    # crc32 tells shingles apart as well as the default, SHA-1, and faster.
-    for i, signature in enumerate(MinHash.generator(shingles, num_perm=_BANDS * _ROWS, hashfunc=zlib.crc32)):
-        if all(jaccard(shingles[i], shingles[j]) < SIMILAR for j in kept_before.query(signature)):
-            kept.append(i)
-            kept_before.insert(i, signature)
-    return kept
+    kept = NearDuplicates()
+    return [i for i, text in enumerate(texts) if kept.similar_to(text) is None]
 
 
 def jaccard(first: frozenset[bytes], second: frozenset[bytes]) -> float:
@@ -34,7 +57,8 @@ def jaccard(first: frozenset[bytes], second: frozenset[bytes]) -> float:
     return both / (len(first) + len(second) - both)
 
 
-def _shingles(text: str) -> frozenset[bytes]:
+def shingles_of(text: str) -> frozenset[bytes]:
+    """The runs of SHINGLE characters of a text, whose case and spacing do not matter; at least one."""
     folded = " ".join(text.casefold().split())
     starts = range(max(1, len(folded) - SHINGLE + 1))
     return frozenset(folded[start : start + SHINGLE].encode() for start in starts)

@@ -6,11 +6,14 @@ is skipped and counted; its neighbours are not affected.
 
 import hashlib
 import heapq
+import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from pathlib import Path
 from typing import NamedTuple
 
 from xpoll.core.errors import InputError
+from xpoll.core.files import replacing
 from xpoll.core.tables.readers import stream_rows
 from xpoll.personas.persona import Persona
 
@@ -92,17 +95,30 @@ def noun_phrase(text: str) -> str:
     return re.sub(r"\A(A|An|The|Someone) ", lambda found: found[0].lower(), phrase)
 
 
+def write_personas(path: Path, personas: Iterable[str]) -> None:
+    """Writes personas in the form that `sample_personas` reads, whole or not at all.
+
+    Raises:
+        RunFolderError: it cannot be written.
+    """
+    with replacing(path) as temporary, temporary.open("w", encoding="utf-8", newline="\n") as file:
+        file.writelines(json.dumps({"persona": persona}, ensure_ascii=False) + "\n" for persona in personas)
+
+
+def problem_of_persona(value: object) -> str | None:
+    """What keeps a value from being a persona, in words; None where nothing does."""
+    if not isinstance(value, str) or not (phrase := noun_phrase(value)):
+        return "there is no text under the key 'persona'"
+    if len(phrase) > LONGEST:
+        return f"the persona has {len(phrase)} characters, more than {LONGEST}"
+    if _FIRST_PERSON.search(phrase):
+        return "the persona is in the first person, which cannot follow 'You are'"
+    return None
+
+
 def _texts(path: str) -> Iterator[tuple[str, str | None]]:
     """Each line's persona as a noun phrase, or what is wrong with the line."""
     for row in stream_rows(path, key=KEY):
         value = row.values.get("persona")
-        if row.problem:
-            yield "", row.problem
-        elif not isinstance(value, str) or not (phrase := noun_phrase(value)):
-            yield "", "there is no text under the key 'persona'"
-        elif len(phrase) > LONGEST:
-            yield "", f"the persona has {len(phrase)} characters, more than {LONGEST}"
-        elif _FIRST_PERSON.search(phrase):
-            yield "", "the persona is in the first person, which cannot follow 'You are'"
-        else:
-            yield phrase, None
+        problem = row.problem or problem_of_persona(value)
+        yield ("", problem) if problem else (noun_phrase(str(value)), None)

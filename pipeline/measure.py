@@ -13,7 +13,8 @@ from xpoll.energy.stages import measured_stage
 from xpoll.engine.backends.registry import spec_of
 from xpoll.engine.devices.find import find_devices
 
-ON_ACCELERATOR = ("poll", "train", "evaluate")
+ON_ENGINES = ("synthesize", "poll")
+ON_ACCELERATOR = (*ON_ENGINES, "train", "evaluate")
 
 
 def measured(step: str, config: Config, folder: RunFolder) -> AbstractContextManager[None]:
@@ -24,20 +25,20 @@ def measured(step: str, config: Config, folder: RunFolder) -> AbstractContextMan
         folder.stages,
         step,
         _counters(step, *(teacher.config.engine for teacher in teachers_of(config))),
-        with_idle=step == "poll",
+        with_idle=step in ON_ENGINES,
     )
 
 
 def _counters(step: str, *engines: EngineConfig) -> Counters:
-    if step == "poll" and any(config.address or not spec_of(config.backend).runs_here for config in engines):
+    if step in ON_ENGINES and any(config.address or not spec_of(config.backend).runs_here for config in engines):
         return Counters([], "none", "the engines compute on other machines")
     computing = [config for config in engines if spec_of(config.backend).runs_model]
-    if step == "poll" and not computing:
+    if step in ON_ENGINES and not computing:
         return Counters([], "none", f"no model runs with engine.backend = {engines[0].backend!r}")
     if step not in ON_ACCELERATOR:
         return find_counters("cpu")
     # The student takes what PyTorch finds, whatever the engines took, and perhaps on another machine.
-    kinds = [find_devices(config.device, 0)[0].kind for config in computing] if step == "poll" else []
+    kinds = [find_devices(config.device, 0)[0].kind for config in computing] if step in ON_ENGINES else []
     kinds = kinds or [find_devices("auto", 0)[0].kind]
     return find_counters(next((kind for kind in kinds if kind != "cpu"), "cpu"))
 

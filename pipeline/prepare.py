@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from xpoll.core.config import Config, EngineConfig
 from xpoll.core.environment import capture
+from xpoll.core.errors import ConfigError, RunFolderError
 from xpoll.core.files import replacing, write_json
 from xpoll.core.models import needs_preparation, resolve_model
 from xpoll.core.progress import Waiting, say
@@ -23,7 +24,7 @@ from xpoll.engine.journal.answers import count_answers
 from xpoll.engine.journal.session import is_settled
 from xpoll.engine.planning.fit import require_fit
 from xpoll.engine.planning.plan import NAMED, Chosen, Plan, make_plan, read_plan
-from xpoll.personas.documents import Inputs, read_inputs
+from xpoll.personas.documents import Inputs, Unusable, read_inputs
 from xpoll.personas.panel import ChosenPanel, find_panel, planned_panel, write_panel
 from xpoll.personas.persona import Persona
 from xpoll.personas.probes import asked_of_probe, probe_documents
@@ -128,7 +129,9 @@ def outline(config: Config) -> dict[str | None, Plan]:
     """What `prepare` would plan, by teacher; starts nothing, writes nothing, chooses no persona of a file."""
     teachers = _checked(config)
     panels = [planned_panel(each.panel, seed=each.job.seed, kept=folder.panel) for _, each, folder in _parts(teachers)]
-    inputs = _inputs(config, RunFolder(Path(config.job.run_folder)), None)
+    folder = RunFolder(Path(config.job.run_folder))
+    written = config.documents.path or folder.synthesized.exists()
+    inputs = _inputs(config, folder, None) if written else _expected_inputs(config)
     return {
         name: _plan(each, panel, inputs, _devices(each.engine), _begun(each, folder), _logprobs(each, folder))
         for (name, each, folder), panel in zip(_parts(teachers), panels, strict=True)
@@ -139,8 +142,23 @@ def _parts(teachers: list[Teacher]) -> list[tuple[str | None, Config, RunFolder]
     return [(teacher.name, teacher.config, teacher.folder) for teacher in teachers]
 
 
+def check_before_texts(config: Config) -> None:
+    """Finds what is wrong with the steps behind [synthesis] before texts are written for them, as far as it can be.
+
+    Raises:
+        UserError: names the key, and what to type.
+    """
+    _checked(config)
+    resolve_model(config.student.encoder, key="student.encoder")
+    check_student(config.student)
+
+
 def _checked(config: Config) -> list[Teacher]:
     """The job's teachers, each with a vote, a backend and a form of answer that fit together."""
+    if not config.task.labels:
+        raise ConfigError(
+            "task.labels is missing, so the texts cannot be labelled", mend="add [task], or xpoll synthesize alone"
+        )
     check_votes(config)
     teachers = teachers_of(config)
     for teacher in teachers:
@@ -180,16 +198,29 @@ def prepare_model(config: EngineConfig) -> None:
 
 def _inputs(config: Config, folder: RunFolder, copy: Path | None) -> Inputs:
     """The input, read once; held against what was polled, if there are answers to it."""
+    if not config.documents.path and not folder.synthesized.exists():
+        raise RunFolderError(
+            f"the texts of {folder.path} are not written yet", mend="xpoll synthesize with the same job, or xpoll run"
+        )
     begun = any(count_answers(poll.completions) for poll in folder.polls().values())
     polled = folder.documents if folder.documents.exists() and begun else None
     labels, read_gold = list(config.task.labels), kind_of(config.task.kind).read_gold
     examples = [example.text for example in config.task.examples]
-    inputs = read_inputs(
-        config.documents, labels, read_gold=read_gold, example_texts=examples, polled=polled, copy=copy
-    )
+    inputs = read_inputs(config.texts, labels, read_gold=read_gold, example_texts=examples, polled=polled, copy=copy)
     for line in inputs.notes():
         say(line)
     return inputs
+
+
+def _expected_inputs(config: Config) -> Inputs:
+    """What a job that writes its own texts is expected to poll: as many as are asked for, as long as gold texts are."""
+    gold, asked = config.documents.gold_path, config.synthesis.count
+    say(f"the texts are not written yet: {asked} are planned for, as long as the gold texts are")
+    if not gold:
+        return Inputs({"train": asked, "gold": 0}, {"train": Unusable(), "gold": Unusable()}, 0, (), changed=True)
+    alone = config.documents.model_copy(update={"path": gold, "gold_path": None})
+    found = read_inputs(alone, list(config.task.labels))
+    return found._replace(rows={"train": asked, "gold": found.rows["train"]})
 
 
 def _plan(

@@ -5,11 +5,13 @@ from pathlib import Path
 
 from xpoll.core.config import Config
 from xpoll.core.log import LOGGER, log_to
+from xpoll.core.progress import say
 from xpoll.core.run_folder import RunFolder, open_run_folder
 from xpoll.pipeline.measure import measured
-from xpoll.pipeline.prepare import prepare
+from xpoll.pipeline.prepare import check_before_texts, prepare
 from xpoll.pipeline.state import is_done, remove_after, removed_after, require_agreement, require_fitting
 from xpoll.pipeline.steps import STEPS, require_one_label, score_teacher
+from xpoll.pipeline.synthesize import synthesize
 from xpoll.votes.check import check_votes
 
 
@@ -26,10 +28,15 @@ def whole_path(config: Config, *, until: str = "report") -> tuple[RunFolder, lis
     steps = list(STEPS)[: list(STEPS).index(until) + 1]
     if "train" in steps:
         require_one_label(config, "student")
+    ran = []
+    if config.synthesis.count and config.documents.path:
+        say("documents.path names the texts, so [synthesis] writes none")
+    elif config.synthesis.count:
+        check_before_texts(config)
+        ran = ["synthesize"] if synthesize(config).is_new else []
     prepared = prepare(config, whole=True)
     folder = prepared.folder
     log_to(folder.log)
-    ran = []
     for name in steps:
         # Looked at again for each: a poll that asked something removes what was made before.
         if not (prepared.is_settled if name == "poll" else is_done(name, folder)):

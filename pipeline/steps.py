@@ -22,7 +22,7 @@ from xpoll.core.errors import ConfigError, EngineError, RunFolderError
 from xpoll.core.files import write_json, write_table
 from xpoll.core.progress import counted, say
 from xpoll.core.record_files import stream_records, write_records
-from xpoll.core.records import AnyRecord, Document, to_table, with_labels
+from xpoll.core.records import CONSENSUS_SCHEMA, AnyRecord, Consensus, Document, to_table, with_labels
 from xpoll.core.run_folder import RunFolder
 from xpoll.core.teachers import Teacher, teachers_of
 from xpoll.engine.backends.registry import spec_of
@@ -35,6 +35,7 @@ from xpoll.personas.probes import is_probe
 from xpoll.personas.prompts import asks_of_each
 from xpoll.pipeline.asking import ask_all, documents_of
 from xpoll.pipeline.measure import TimedStudent
+from xpoll.pipeline.verification import count_verified, requested_labels, verified
 from xpoll.votes.check import carries_logprobs, check_votes
 from xpoll.votes.review.sample import answers_of, read_review
 from xpoll.votes.tasks.kind import TaskKind
@@ -109,7 +110,10 @@ def vote(config: Config, folder: RunFolder) -> bool:
     reviewed, shown = answers_of(read_review(folder.review)), shown_in(folder)
     votes = stream_records(folder.votes, kind.vote_record)
     voted = kind.aggregate(Documents(folder), votes, config, reviewed=reviewed, shown=shown, probes=probes)
-    write_records(folder.labels, voted, with_labels(kind.label_schema, labels))
+    requested = requested_labels(config, folder)
+    write_records(folder.labels, verified(voted, requested), with_labels(kind.label_schema, labels))
+    if requested and kind.label_schema is CONSENSUS_SCHEMA:
+        say(count_verified(stream_records(folder.labels, Consensus), requested).line)
     if not kind.has_student:
         each = asks_of_each(config, kind.form) and spec_of(config.engine.backend).reads(config.engine)
         texts = sum(1 for _ in Documents(folder))

@@ -23,6 +23,8 @@ COMMANDS = {
     "init": "look at a file of texts and write a job for it, with comments",
     "examples": "list the examples that come with xpoll, or copy one here",
     "run": "the whole path: poll, vote, train, evaluate, report; resumes where it stopped",
+    "synthesize": "let personas write texts, labelled or not, and keep what passes the gates; resumes where it stopped",
+    "personas": "make a large set of personas: expand it, take out near-duplicates, draw a stated mix",
     "plan": "what poll would do; starts nothing, writes nothing",
     "panel": "who would be asked, and how much they differ; starts no engine, writes nothing",
     "poll": "ask the panel about every document",

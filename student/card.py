@@ -73,6 +73,12 @@ def _purpose(config: Mapping[str, Any]) -> str:
     return "\n".join([*lines, ""])
 
 
+def _origin(config: Mapping[str, Any]) -> str:
+    if path := config["documents"]["path"]:
+        return f"from `{_line(path)}`"
+    return f"that {_line(config['engine']['model'])} wrote in the name of personas"
+
+
 def _data(training: Mapping[str, Any], config: Mapping[str, Any], personas: int, energy: EnergyUsed) -> str:
     base = config["engine"]["model"]
     models = [each["engine"].get("model", base) for each in config.get("teachers", [])] or [base]
@@ -80,7 +86,7 @@ def _data(training: Mapping[str, Any], config: Mapping[str, Any], personas: int,
     counts = ", ".join(f"{_line(label)} {count}" for label, count in training["label_counts"].items())
     lines = [
         "## Data",
-        f"- {training['rows']} texts from `{_line(config['documents']['path'])}`, labelled by votes, not by people; "
+        f"- {training['rows']} texts {_origin(config)}, labelled by votes, not by people; "
         f"on {training['abstained']} texts the votes abstained, {training['held_out_rows']} were kept out of training.",
         *_targets(training),
         f"- The votes are answers of {_line(teacher)} to {counted(personas, 'persona')}, "

@@ -2,7 +2,8 @@
 
 Files of the Hugging Face `datasets` library are read with their features: a ClassLabel column, integers
 whose names are in the file's metadata or in a dataset_info.json next to it, becomes label names.
-Dictionary-encoded columns become their values.
+Dictionary-encoded columns become their values. Of a Parquet file whose metadata names a column under KEPT_WITHOUT, as
+synthesized.parquet does, rows that have a value there are left out.
 """
 
 import json
@@ -15,6 +16,8 @@ import pyarrow.parquet as pq
 from pyarrow import fs
 
 BATCH_ROWS = 4096
+KEPT_WITHOUT = b"xpoll.kept_without"
+"""Key of a schema's metadata: the column in which rows that are not to be read have a value."""
 DENSE_BYTES = 2**20
 DENSEST = 1000
 """How much smaller no text becomes by being compressed; zstd makes log files 20 to 50 times smaller."""
@@ -44,7 +47,19 @@ def open_parquet(filesystem: fs.FileSystem, path: str) -> Iterator[ArrowFile]:
         parquet = pq.ParquetFile(file)
         if shared := _shared_texts(parquet):
             parquet = pq.ParquetFile(file, read_dictionary=shared)
-        yield _plain(parquet.schema_arrow, parquet.iter_batches(batch_size=BATCH_ROWS), {})
+        schema, batches = parquet.schema_arrow, parquet.iter_batches(batch_size=BATCH_ROWS)
+        yield _plain(schema, _kept(batches, left_out) if (left_out := problem_column(schema)) else batches, {})
+
+
+def problem_column(schema: pa.Schema) -> str | None:
+    """The column in which rows that are to be left out have a value; None where all rows are to be read."""
+    name = (schema.metadata or {}).get(KEPT_WITHOUT, b"").decode()
+    return name if name in schema.names else None
+
+
+def _kept(batches: Iterator[pa.RecordBatch], left_out: str) -> Iterator[pa.RecordBatch]:
+    for batch in batches:
+        yield batch.filter(batch.column(left_out).is_null())
 
 
 def _shared_texts(parquet: pq.ParquetFile) -> list[str]:

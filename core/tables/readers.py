@@ -23,7 +23,7 @@ import pyarrow.parquet as pq
 from pyarrow import fs
 
 from xpoll.core.errors import InputError
-from xpoll.core.tables.arrow import OPENERS, rows_of
+from xpoll.core.tables.arrow import OPENERS, problem_column, rows_of
 from xpoll.core.tables.csv_records import Record, csv_records
 from xpoll.core.tables.folders import files_at
 
@@ -118,7 +118,10 @@ def count_rows(path: str, *, key: str) -> int:
     number = 0
     for file in source.files:
         with source.filesystem.open_input_file(file) as opened:
-            number += pq.ParquetFile(opened).metadata.num_rows
+            parquet = pq.ParquetFile(opened)
+            if problem_column(parquet.schema_arrow):
+                return sum(1 for _ in stream_rows(path, key=key))
+            number += parquet.metadata.num_rows
     return number
 
 

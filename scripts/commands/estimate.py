@@ -44,7 +44,7 @@ def call(parsed: argparse.Namespace) -> int:
     require_one_label(config, "estimate")
     rows = from_table(pq.read_table(folder.require(folder.labels, step="vote")), Consensus)
     pile = _with_gold(rows, config) if parsed.gold else _with_review(rows, config, folder)
-    group_of = groups_of(config.documents, parsed.by) if parsed.by else None
+    group_of = groups_of(config.texts, parsed.by) if parsed.by else None
     found = shares_by_group(pile, len(config.task.labels), group_of)
     if parsed.json:
         print(json.dumps(_as_json(pile, found, list(config.task.labels))))

@@ -25,6 +25,7 @@ from xpoll.engine.journal.session import problems_of
 from xpoll.engine.planning.plan import BatchPlan, read_plan
 from xpoll.pipeline.state import is_done
 from xpoll.pipeline.steps import STEPS
+from xpoll.pipeline.synthesize import texts_so_far
 from xpoll.report.figures import RATERS, scores_of
 from xpoll.report.metrics import CostFigures, EnergyFigures, read_metrics
 from xpoll.report.wording import assumption_sentences, bounded_sentence, estimate_sentence, prefix_sentences
@@ -64,6 +65,10 @@ def show_status(folder: RunFolder, *, as_json: bool) -> int:
         RunFolderError: the poll has not begun.
     """
     polls = folder.polls()
+    writing = texts_so_far(folder)
+    if writing and not any(poll.plan.exists() for poll in polls.values()):
+        print(json.dumps({"run_folder": str(folder.path), "synthesis": writing._asdict()}) if as_json else writing.line)
+        return 0
     plans = [read_plan(poll.plan) for poll in polls.values()]
     # A batch is a poll and nothing else.
     steps = ["poll"] if isinstance(plans[0], BatchPlan) else list(STEPS)

@@ -74,7 +74,7 @@ def test_a_read_knows_neither_several_samples_nor_no_logprobs(tmp_path: Path, ov
 
 
 def test_a_missing_section_is_named(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="task is missing"):
+    with pytest.raises(ConfigError, match="task.labels is missing"):
         load_config(write(tmp_path, '[documents]\npath = "texts.csv"\n'))
 
 
