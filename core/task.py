@@ -75,3 +75,8 @@ class TaskConfig(Section):
             if min(self.label_priors.values()) <= 0 or abs(sum(self.label_priors.values()) - 1) > 1e-6:
                 raise ValueError("label_priors must be greater than 0 and sum to 1")
         return self
+
+
+def no_task() -> TaskConfig:
+    """The [task] of a job whose student writes completions: no labels, which no file can say."""
+    return TaskConfig.model_construct(labels={})

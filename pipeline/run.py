@@ -7,6 +7,7 @@ from pathlib import Path
 from xpoll.core.config import Config
 from xpoll.core.log import log_to
 from xpoll.core.run_folder import RunFolder, open_run_folder
+from xpoll.pipeline import causal_lm
 from xpoll.pipeline.measure import measured
 from xpoll.pipeline.prepare import prepare
 from xpoll.pipeline.state import is_done, remove_after, removed_after, require_agreement, require_fitting
@@ -20,6 +21,8 @@ def whole_path(config: Config) -> tuple[RunFolder, list[str]]:
     Returns:
         The run's folder, and the names of the steps that were run; none where nothing was left to do.
     """
+    if config.student.is_generative:
+        return causal_lm.whole_path(config)
     require_one_label(config, "student")
     prepared = prepare(config, whole=True)
     folder = prepared.folder
@@ -39,6 +42,8 @@ def one_step(name: str, config: Config) -> list[Path]:
     Returns:
         What it wrote.
     """
+    if config.student.is_generative:
+        return causal_lm.one_step(name, config)
     step = STEPS[name]
     folder = RunFolder(Path(config.job.run_folder))
     if name == "poll":

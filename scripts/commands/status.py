@@ -29,6 +29,7 @@ from xpoll.report.figures import RATERS, scores_of
 from xpoll.report.metrics import CostFigures, EnergyFigures, read_metrics
 from xpoll.report.wording import assumption_sentences, bounded_sentence, estimate_sentence, prefix_sentences
 from xpoll.scripts.arguments import JOB
+from xpoll.scripts.causal_lm import show_causal_metrics, show_causal_status
 from xpoll.student.evaluation import Evaluation, read_evaluation, verdict_in
 from xpoll.student.wording import comparison_sentence, seeds_sentence, verdict_sentence, votes_sentence
 
@@ -62,6 +63,8 @@ def show_status(folder: RunFolder, *, as_json: bool) -> int:
     Raises:
         RunFolderError: the poll has not begun.
     """
+    if folder.is_generative:
+        return show_causal_status(folder, as_json=as_json)
     polls = folder.polls()
     plans = [read_plan(poll.plan) for poll in polls.values()]
     # A batch is a poll and nothing else.
@@ -123,6 +126,8 @@ def show_metrics(folder: RunFolder, *, as_json: bool) -> int:
     Raises:
         RunFolderError: the report step has not run, or metrics.json or evaluation.json is of another version.
     """
+    if folder.is_generative:
+        return show_causal_metrics(folder, as_json=as_json)
     metrics = read_metrics(folder)
     if as_json:
         print(json.dumps(metrics.as_json()))
