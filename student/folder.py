@@ -149,7 +149,7 @@ def student_folder(path: Path) -> Path:
     if is_generative(found):
         raise ModelError(
             f"{found} is a fine-tuned language model, which labels no texts",
-            mend=f"xpoll serve {path}, or xpoll batch IN.jsonl OUT.jsonl --set engine.model={found}",
+            mend=f"xpoll serve {path}, or xpoll batch IN.jsonl OUT.jsonl --model {found}",
         )
     return found
 

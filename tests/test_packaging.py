@@ -105,19 +105,19 @@ def test_what_is_imported_when_a_file_is_imported_is_a_dependency() -> None:
 
 
 def test_every_package_that_is_imported_is_declared() -> None:
-    known = declared() | declared("cpu", "xpu", "ipex", "openvino", "nvidia", "tensorboard", "dev")
+    known = declared() | declared("cpu", "xpu", "ipex", "openvino", "nvidia", "causal-lm", "tensorboard", "dev")
     missing = {each for each in imports(*ROOMS) if each.package not in known}
     assert not missing, f"add to [project] dependencies or to an extra: {missing}"
 
 
 def test_every_package_that_tests_import_is_declared() -> None:
-    known = declared() | declared("cpu", "openvino", "ipex", "tensorboard", "test")
+    known = declared() | declared("cpu", "openvino", "ipex", "causal-lm", "tensorboard", "test")
     missing = {each for each in imports("tests", "experiments") if each.package not in known}
     assert not missing, f"add to the extra `test`: {missing}"
 
 
 def test_nothing_is_declared_that_no_file_needs() -> None:
-    known = declared() | declared("cpu", "xpu", "ipex", "openvino", "nvidia", "tensorboard")
+    known = declared() | declared("cpu", "xpu", "ipex", "openvino", "nvidia", "causal-lm", "tensorboard")
     unused = known - {each.package for each in imports(*ROOMS)} - set(NOT_IMPORTED)
     assert not unused, f"take out of pyproject.toml, or say in NOT_IMPORTED why it is there: {unused}"
 
@@ -130,7 +130,7 @@ def required(name: str) -> set[str]:
 
 def test_what_is_declared_is_in_the_sets_that_are_installed() -> None:
     pinned = required("cpu") | required("test")
-    assert not (missing := (declared() | declared("cpu") | declared("test", "dev")) - pinned), missing
+    assert not (missing := (declared() | declared("cpu", "causal-lm") | declared("test", "dev")) - pinned), missing
     assert not (missing := declared() - {"torch"} - required("xpu")), f"add to requirements/xpu.txt: {missing}"
 
 

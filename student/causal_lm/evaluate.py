@@ -9,9 +9,9 @@ import numpy as np
 
 from xpoll.core.statistics import mean_and_spread
 from xpoll.core.student import StudentConfig
-from xpoll.student.causal_lm.examples import Example, of_split
+from xpoll.student.causal_lm.examples import TrainingExample, of_split
 from xpoll.student.causal_lm.folder import other_adapters, read_causal_training
-from xpoll.student.causal_lm.record import CausalEvaluation, Change, Interval, Perplexity, Sample
+from xpoll.student.causal_lm.record import CausalEvaluation, Change, Interval, Perplexity, WrittenSample
 from xpoll.student.causal_lm.tokens import Encoded, encode
 
 RESAMPLES = 2000
@@ -19,7 +19,7 @@ MOST_SAMPLE_TOKENS = 256
 
 
 def evaluate_causal(
-    examples: Sequence[Example], student: Path, *, config: StudentConfig, samples: int
+    examples: Sequence[TrainingExample], student: Path, *, config: StudentConfig, samples: int
 ) -> CausalEvaluation:
     """Perplexity of the held-out rows before and after, of every seed, and what the model writes for their prompts.
 
@@ -66,7 +66,9 @@ def evaluate_causal(
     tokens = np.array([row.learned for row in encoded.tokens])
     rows = [held_out[encoded.rows[place][0]] for place in shown]
     made = [
-        Sample(prompt="\n".join(each["content"] for each in row.messages), completion=row.completion, before=a, after=b)
+        WrittenSample(
+            prompt="\n".join(each["content"] for each in row.messages), completion=row.completion, before=a, after=b
+        )
         for row, a, b in zip(rows, written_before, written_after, strict=True)
     ]
     return scored(before, [after, *others], tokens).model_copy(update={"samples": tuple(made)})
@@ -131,6 +133,6 @@ def change_of(ratio: Interval | None) -> Change:
     return "better" if ratio[1] < 1 else "worse" if ratio[0] > 1 else "within noise"
 
 
-def _shown(held_out: Sequence[Example], encoded: Encoded, most: int) -> list[int]:
+def _shown(held_out: Sequence[TrainingExample], encoded: Encoded, most: int) -> list[int]:
     """Places among the encoded rows whose prompts are completed: the first ones that have a prompt."""
     return [place for place, (number, _) in enumerate(encoded.rows) if held_out[number].prompt is not None][:most]

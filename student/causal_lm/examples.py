@@ -28,7 +28,7 @@ SYNTHESIZED = frozenset({"problem", "persona", "template", "finish_reason"})
 """Columns of `xpoll synthesize`, whose `problem` says why a row was not kept."""
 
 
-class Example(NamedTuple):
+class TrainingExample(NamedTuple):
     """One row.
 
     Attributes:
@@ -63,7 +63,7 @@ EXAMPLE_SCHEMA = pa.schema(
 )
 
 
-def read_examples(config: DocumentsConfig, *, held_out: float) -> list[Example]:
+def read_examples(config: DocumentsConfig, *, held_out: float) -> list[TrainingExample]:
     """The rows of `documents.path`, in order.
 
     Args:
@@ -93,12 +93,12 @@ def read_examples(config: DocumentsConfig, *, held_out: float) -> list[Example]:
     return examples
 
 
-def of_split(examples: Sequence[Example], split: str) -> list[Example]:
+def of_split(examples: Sequence[TrainingExample], split: str) -> list[TrainingExample]:
     """The rows of a split that have no problem, in order."""
     return [example for example in examples if example.split == split and example.problem is None]
 
 
-def notes(examples: Sequence[Example]) -> Iterator[str]:
+def notes(examples: Sequence[TrainingExample]) -> Iterator[str]:
     """A line about rows that are left out, where there are any."""
     bad = [example for example in examples if example.problem is not None]
     if bad:
@@ -106,25 +106,25 @@ def notes(examples: Sequence[Example]) -> Iterator[str]:
         yield f"{len(bad)} of {len(examples)} rows are left out; the first: {first}"
 
 
-def write_examples(path: Path, examples: Sequence[Example]) -> None:
+def write_examples(path: Path, examples: Sequence[TrainingExample]) -> None:
     """Writes the rows as Parquet, whole or not at all."""
     write_table(path, pa.Table.from_pylist([example._asdict() for example in examples], schema=EXAMPLE_SCHEMA))
 
 
-def written_examples(path: Path) -> list[Example]:
+def written_examples(path: Path) -> list[TrainingExample]:
     """The rows that `write_examples` wrote, in order.
 
     Raises:
         RunFolderError: the file is missing or cannot be read.
     """
     try:
-        return from_table(pq.read_table(path), Example)
+        return from_table(pq.read_table(path), TrainingExample)
     except (OSError, pa.ArrowException, KeyError) as error:
         reason = " ".join(str(error).split())[:120]
         raise RunFolderError(f"{path} cannot be read ({reason})", mend=f"xpoll train {path.parent}") from error
 
 
-def _example(row: Row, config: DocumentsConfig, share: float) -> Example:
+def _example(row: Row, config: DocumentsConfig, share: float) -> TrainingExample:
     given = row.values.get(config.id_column) if config.id_column else None
     example_id = str(row.number) if given in (None, "") else str(given)
     prompt: list[Message] | None = None
@@ -139,7 +139,7 @@ def _example(row: Row, config: DocumentsConfig, share: float) -> Example:
     key = completion if prompt is None else "\n".join(f"{each['role']}: {each['content']}" for each in prompt)
     split: Literal["train", "held_out"] = "held_out" if share_of(key) < share else "train"
     written = None if prompt is None else json.dumps(prompt, ensure_ascii=False)
-    return Example(example_id, split, written, completion, problem)
+    return TrainingExample(example_id, split, written, completion, problem)
 
 
 def share_of(text: str) -> float:

@@ -11,7 +11,7 @@ Change = Literal["better", "worse", "within noise", "not measured"]
 """What fine-tuning did to the held-out perplexity: the interval of after over before is below 1, above 1, around 1."""
 
 
-class Step(Part):
+class LossPoint(Part):
     """Mean loss of the learned tokens since the point before, in nats, at a step."""
 
     step: int
@@ -55,7 +55,7 @@ class CausalTraining(Result):
     """Tokens of prompts and completions over the wall time; padding is not counted."""
     resumed_at_step: int
     final_loss: float
-    losses: tuple[Step, ...]
+    losses: tuple[LossPoint, ...]
     seeds: tuple[int, ...] = ()
     """Seeds of all students that were trained alike, where there are several."""
 
@@ -67,7 +67,7 @@ class Perplexity(Part):
     ci95: Interval | None
 
 
-class Sample(Part):
+class WrittenSample(Part):
     """What the model writes for a held-out prompt, greedily, before and after fine-tuning."""
 
     prompt: str
@@ -95,4 +95,4 @@ class CausalEvaluation(Result):
     seeds_mean: float | None = None
     seeds_sd: float | None = None
     change: Change = "not measured"
-    samples: tuple[Sample, ...] = ()
+    samples: tuple[WrittenSample, ...] = ()

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 from xpoll.core.control_tokens import without_control_tokens
 from xpoll.core.packaged_models import PLAIN_TEMPLATE
 from xpoll.core.records import Message
-from xpoll.student.causal_lm.examples import Example
+from xpoll.student.causal_lm.examples import TrainingExample
 
 
 class Tokens(NamedTuple):
@@ -56,7 +56,7 @@ def give_template(tokenizer: Any) -> None:
         tokenizer.chat_template = PLAIN_TEMPLATE
 
 
-def encode(tokenizer: Any, examples: Sequence[Example], *, max_length: int) -> Encoded:
+def encode(tokenizer: Any, examples: Sequence[TrainingExample], *, max_length: int) -> Encoded:
     """The rows as token ids.
 
     Args:
@@ -76,7 +76,7 @@ def encode(tokenizer: Any, examples: Sequence[Example], *, max_length: int) -> E
     return Encoded(rows, left_out)
 
 
-def prompt_text(tokenizer: Any, example: Example) -> str:
+def prompt_text(tokenizer: Any, example: TrainingExample) -> str:
     """What the model is to continue.
 
     Raises:
@@ -86,7 +86,7 @@ def prompt_text(tokenizer: Any, example: Example) -> str:
     return text
 
 
-def _as_data(tokenizer: Any, example: Example) -> list[Message]:
+def _as_data(tokenizer: Any, example: TrainingExample) -> list[Message]:
     """The messages before the completion, without control tokens that a row's text brings along."""
     control = _control_tokens(tokenizer)
     return [
@@ -99,7 +99,7 @@ def _control_tokens(tokenizer: Any) -> list[str]:
     return list(dict.fromkeys([*tokenizer.all_special_tokens, *added]))
 
 
-def _encoded(tokenizer: Any, example: Example, max_length: int) -> Tokens | str:
+def _encoded(tokenizer: Any, example: TrainingExample, max_length: int) -> Tokens | str:
     content = without_control_tokens(example.completion, _control_tokens(tokenizer))
     if example.prompt is None:
         ids = [*tokenizer(content)["input_ids"], tokenizer.eos_token_id]

@@ -19,10 +19,10 @@ from xpoll.core.errors import ConfigError, InputError
 from xpoll.core.files import read_json, write_json
 from xpoll.core.progress import say
 from xpoll.core.student import StudentConfig
-from xpoll.student.causal_lm.examples import Example, of_split
+from xpoll.student.causal_lm.examples import TrainingExample, of_split
 from xpoll.student.causal_lm.folder import ADAPTER
 from xpoll.student.causal_lm.recipe import with_recipe
-from xpoll.student.causal_lm.record import CausalTraining, Step
+from xpoll.student.causal_lm.record import CausalTraining, LossPoint
 from xpoll.student.causal_lm.tokens import Encoded, encode
 from xpoll.student.folder import MARKER, SEEDS, check_place, replacing_folder
 from xpoll.student.training.checkpoints import open_checkpoints, remove_checkpoints
@@ -61,7 +61,9 @@ class _Task(NamedTuple):
     left_out: int
 
 
-def train_causal(examples: Sequence[Example], *, config: StudentConfig, seed: int, output: Path) -> CausalTraining:
+def train_causal(
+    examples: Sequence[TrainingExample], *, config: StudentConfig, seed: int, output: Path
+) -> CausalTraining:
     """Fine-tunes the config's model on the train rows and saves it to `output`.
 
     Args:
@@ -95,7 +97,7 @@ def train_causal(examples: Sequence[Example], *, config: StudentConfig, seed: in
         with replacing_folder(output) as folder:
             _write(task.config, folder, scratch, seed)
             for number in range(1, whole.seeds):
-                shutil.copytree(scratch / str(seed + number) / ADAPTER, folder / SEEDS / str(seed + number))
+                _copy_adapter(scratch, seed + number, folder / SEEDS / str(seed + number))
             write_json(folder / MARKER, training.as_json())
             for file in (path for path in folder.rglob("*") if path.is_file()):
                 shutil.copymode(folder / MARKER, file)  # safetensors makes its file readable to its owner alone
@@ -106,7 +108,7 @@ def train_causal(examples: Sequence[Example], *, config: StudentConfig, seed: in
     return training
 
 
-def _task(examples: Sequence[Example], config: StudentConfig, precision: str) -> _Task:
+def _task(examples: Sequence[TrainingExample], config: StudentConfig, precision: str) -> _Task:
     from xpoll.student.causal_lm.training.model import load_tokenizer
 
     encoded = encode(load_tokenizer(config), of_split(examples, "train"), max_length=config.max_length)
@@ -160,7 +162,7 @@ def _train_seed(task: _Task, seed: int, scratch: Path, output: Path) -> CausalTr
         tokens_per_s=round(tuned.epochs * sum(len(tokens.ids) for tokens in rows) / tuned.wall_s, 1),
         resumed_at_step=tuned.resumed_at,
         final_loss=tuned.losses[-1].loss,
-        losses=tuple(Step(step=each.step, loss=round(each.loss, 5)) for each in tuned.losses),
+        losses=tuple(LossPoint(step=each.step, loss=round(each.loss, 5)) for each in tuned.losses),
     )
     write_json(done, training.as_json())
     for checkpoint in place.glob("checkpoint-*"):
@@ -171,9 +173,13 @@ def _train_seed(task: _Task, seed: int, scratch: Path, output: Path) -> CausalTr
 def _write(config: StudentConfig, folder: Path, scratch: Path, seed: int) -> None:
     from xpoll.student.causal_lm.training.model import save_merged
 
-    adapter = scratch / str(seed) / ADAPTER
-    save_merged(config, adapter, folder)
-    shutil.copytree(adapter, folder / ADAPTER)
+    save_merged(config, scratch / str(seed) / ADAPTER, folder)
+    _copy_adapter(scratch, seed, folder / ADAPTER)
+
+
+def _copy_adapter(scratch: Path, seed: int, target: Path) -> None:
+    """The LoRA weights without the card that PEFT writes beside them."""
+    shutil.copytree(scratch / str(seed) / ADAPTER, target, ignore=shutil.ignore_patterns("README.md"))
 
 
 def _deciding(config: StudentConfig, seed: int) -> dict[str, Any]:

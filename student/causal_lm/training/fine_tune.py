@@ -14,7 +14,7 @@ from trl import SFTTrainer, pack_dataset
 from xpoll.core.errors import ModelError
 from xpoll.core.progress import Progress
 from xpoll.core.student import StudentConfig
-from xpoll.student.causal_lm.record import Step
+from xpoll.student.causal_lm.record import LossPoint
 from xpoll.student.causal_lm.tokens import Tokens
 from xpoll.student.causal_lm.training.arguments import lora_config, sft_arguments
 from xpoll.student.causal_lm.training.model import LanguageModel
@@ -32,7 +32,7 @@ class LoraTuning(NamedTuple):
     epochs: float
     steps: int
     resumed_at: int
-    losses: tuple[Step, ...]
+    losses: tuple[LossPoint, ...]
     sequences: int
     parameters: int
     trained_parameters: int
@@ -89,7 +89,7 @@ def fine_tune_lora(
         trainer.train(resume_from_checkpoint=str(begun) if begun else None)
         wall_s = time.monotonic() - started_s
         losses = tuple(
-            Step(step=entry["step"], loss=entry["loss"]) for entry in trainer.state.log_history if "loss" in entry
+            LossPoint(step=entry["step"], loss=entry["loss"]) for entry in trainer.state.log_history if "loss" in entry
         )
         if not losses or not math.isfinite(losses[-1].loss):
             raise ModelError("training diverged: the loss is no number any more", mend="lower student.learning_rate")
