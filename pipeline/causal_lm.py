@@ -118,9 +118,7 @@ def _evaluate(config: Config, folder: RunFolder) -> bool:
     from xpoll.student.causal_lm.evaluate import evaluate_causal
 
     student = folder.require(folder.student, step="train")
-    found = evaluate_causal(
-        written_examples(folder.examples), student, config=config.student, samples=config.report.sample_rows
-    )
+    found = evaluate_causal(written_examples(folder.examples), student, config=config.student)
     write_json(folder.evaluation, found.as_json())
     return True
 

@@ -15,11 +15,12 @@ from xpoll.student.causal_lm.record import CausalEvaluation, Change, Interval, P
 from xpoll.student.causal_lm.tokens import Encoded, encode
 
 RESAMPLES = 2000
+SAMPLES = 8
 MOST_SAMPLE_TOKENS = 256
 
 
 def evaluate_causal(
-    examples: Sequence[TrainingExample], student: Path, *, config: StudentConfig, samples: int
+    examples: Sequence[TrainingExample], student: Path, *, config: StudentConfig, samples: int = SAMPLES
 ) -> CausalEvaluation:
     """Perplexity of the held-out rows before and after, of every seed, and what the model writes for their prompts.
 
