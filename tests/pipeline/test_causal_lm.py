@@ -148,7 +148,7 @@ def test_a_resolved_config_is_the_same_job_again(job: Path) -> None:
 @pytest.mark.engine
 def test_the_merged_model_is_served_by_the_engine_and_answers(job: Path, xpoll: Xpoll) -> None:
     cwd = job.parent
-    assert xpoll("train", "job.toml", "--set", "student.min_steps=16", cwd=cwd, own=True).returncode == 0
+    assert xpoll("train", "job.toml", "--set", "student.min_steps=16", cwd=cwd, timeout_s=600).returncode == 0
     with served("runs/job", "--set", "engine.device=cpu", cwd=cwd) as server:
         assert server.ready["model"] == "job" and server.ready["decisions"] is None
         body = {
