@@ -33,16 +33,18 @@ def evaluate_causal(
     Raises:
         ModelError: the student or its base cannot be loaded.
     """
+    precision = read_causal_training(student).precision
     held_out = of_split(examples, "held_out")
     if not held_out:
         return CausalEvaluation(held_out_rows=0, held_out_tokens=0)
     from xpoll.student.causal_lm.inference.generate import completions
     from xpoll.student.causal_lm.inference.perplexity import row_losses
-    from xpoll.student.causal_lm.training.model import load_base, load_language_model, with_adapter
+    from xpoll.student.causal_lm.training.model import load_base, load_language_model, load_tokenizer, with_adapter
 
-    precision = read_causal_training(student).precision
+    encoded = encode(load_tokenizer(config), held_out, max_length=config.max_length)
+    if not encoded.rows:
+        return CausalEvaluation(held_out_rows=0, held_out_tokens=0)
     base = load_base(config, precision=precision)
-    encoded = encode(base.tokenizer, held_out, max_length=config.max_length)
     shown = _shown(held_out, encoded, samples)
     prompts = [encoded.rows[place][1].ids[: encoded.rows[place][1].start] for place in shown]
     room = min(

@@ -185,6 +185,25 @@ def test_the_tables_are_passed_on(tmp_path: Path) -> None:
     assert {field.name for field in dataclasses.fields(made)} >= {"completion_only_loss", "packing"}
 
 
+def test_bf16_trains_lora_weights_that_stay_in_fp32(tiny: Path, tmp_path: Path) -> None:
+    config = section(tiny, precision="bf16", min_steps=4)
+    made = train_causal(rows(tmp_path), config=config, seed=0, output=tmp_path / "student")
+    assert made.precision == "bf16" and made.losses[-1].loss < made.losses[0].loss
+    lora = load_file(tmp_path / "student/adapter/adapter_model.safetensors")
+    assert {weight.dtype for weight in lora.values()} == {torch.float32}
+    assert load_file(tmp_path / "student/model.safetensors")["model.norm.weight"].dtype == torch.float32, "as the base"
+    found = evaluate_causal(rows(tmp_path), tmp_path / "student", config=config)
+    assert found.change == "better"
+
+
+def test_nothing_is_measured_where_no_row_is_held_out(tiny: Path, tmp_path: Path) -> None:
+    examples = written(tmp_path, {"prompt": "p", "completion": "c"}, held_out=0)
+    config = section(tiny, min_steps=1, held_out=0)
+    train_causal(examples, config=config, seed=0, output=tmp_path / "student")
+    found = evaluate_causal(examples, tmp_path / "student", config=config)
+    assert (found.held_out_rows, found.before, found.change, found.samples) == (0, None, "not measured", ())
+
+
 def test_rows_that_leave_no_room_are_refused_and_nothing_is_written(tiny: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no row can be trained on; the first: row '0': its prompt has"):
         train_causal(rows(tmp_path), config=section(tiny, max_length=8), seed=0, output=tmp_path / "student")

@@ -1,5 +1,6 @@
 """Rows with completions are read as they come; a row that cannot be learned is kept with its problem."""
 
+import importlib.util
 import json
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from xpoll.core.config import DocumentsConfig
 from xpoll.core.errors import ConfigError, InputError, RunFolderError
 from xpoll.student.causal_lm.examples import notes, of_split, read_examples, write_examples, written_examples
 from xpoll.student.causal_lm.recipe import lora_recipe_names, with_recipe
+from xpoll.student.causal_lm.train import check_causal
 
 USER = {"role": "user", "content": "two and two?"}
 ANSWER = {"role": "assistant", "content": "four"}
@@ -126,3 +128,10 @@ def test_a_job_s_tables_win_over_its_recipe_key_by_key(tmp_path: Path) -> None:
     for recipe, said in (("robust", "has no recipe 'robust' -> .*packed, plain"), (str(own), "trainers: Extra inputs")):
         with pytest.raises(ConfigError, match=said):
             with_recipe(section(tmp_path, recipe=recipe))
+
+
+def test_missing_packages_are_one_line_with_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name in ("trl", "peft") else real(name))
+    with pytest.raises(ConfigError, match="needs trl, peft -> pip install trl peft datasets"):
+        check_causal(section(tmp_path))
