@@ -145,6 +145,25 @@ def test_a_resolved_config_is_the_same_job_again(job: Path) -> None:
         load_config(job, ["student.kind=classifier", "student.lora.r=4", "task.labels=['a', 'b']"])
 
 
+def test_a_student_is_served_by_engines_from_its_run_and_from_a_copy_and_by_nothing_else(
+    job: Path, xpoll: Xpoll
+) -> None:
+    """Found before any engine starts: what [engine] says of a run, and of a folder that is copied elsewhere."""
+    student, config = job.parent / "runs/job/student", job.parent / "runs/job/config.resolved.json"
+    student.mkdir(parents=True)
+    (student / "training.json").write_text(json.dumps({"kind": "causal-lm"}), encoding="utf-8")
+    config.write_text(json.dumps(load_config(job).resolved()), encoding="utf-8")
+    copy = job.parent / "a copy"
+    copy.mkdir()
+    (copy / "training.json").write_text(json.dumps({"kind": "causal-lm"}), encoding="utf-8")
+    for place in ("runs/job", "runs/job/student", "a copy"):
+        replayed = xpoll("serve", place, "--set", "engine.backend=replay", cwd=job.parent)
+        assert replayed.returncode == 2 and "can be served, not 'replay'" in replayed.stderr, replayed.stderr
+        remote = ("--set", "engine.backend=openai", "--set", 'engine.openai.base_url="http://127.0.0.1:9/v1"')
+        elsewhere = xpoll("serve", place, *remote, cwd=job.parent)
+        assert "starts no engine that a model could be served by -> --set engine.backend=vllm" in elsewhere.stderr
+
+
 @pytest.mark.engine
 def test_the_merged_model_is_served_by_the_engine_and_answers(job: Path, xpoll: Xpoll) -> None:
     cwd = job.parent
