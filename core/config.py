@@ -10,6 +10,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from xpoll.core.student import OF_CLASSIFIERS
+from xpoll.core.student import StudentConfig as StudentConfig
 from xpoll.core.synthesis import SYNTHESIZED, SynthesisConfig
 from xpoll.core.task import Section as Section
 from xpoll.core.task import TaskConfig
@@ -245,55 +247,6 @@ class VoteConfig(Section):
     labels' accuracy is then stated, because the audit is used up."""
 
 
-class StudentConfig(Section):
-    """[student]: which encoder is fine-tuned, how, and on what."""
-
-    encoder: str = "all-minilm-l6-v2"
-    """Packaged model, folder, or Hugging Face name of the encoder to fine-tune, e.g. FacebookAI/roberta-base."""
-    recipe: str = "plain"
-    """What is done beside plain training: `plain` nothing, `robust` leaves out votes that students of other texts
-    contradict, `ensemble` also trains the student on the mean answers of four others; or the path of a TOML file of
-    the same form. See docs/student.md."""
-    soft_labels: bool = True
-    """Train on the voted distribution instead of the voted label alone."""
-    epochs: Annotated[float, Field(gt=0)] = 3
-    """Passes over the voted texts."""
-    min_steps: Annotated[int, Field(ge=0)] = 150
-    """Train at least this many steps, in more passes if need be: a hundred texts give too few in three."""
-    learning_rate: Annotated[float, Field(gt=0)] = 1e-4
-    """Peak learning rate; warms up over the first tenth of the steps and decays linearly."""
-    batch_size: Annotated[int, Field(ge=1)] = 16
-    """Texts per training step and device."""
-    frozen: Annotated[int, Field(ge=0)] = 0
-    """Parts of the encoder that keep their weights, from below: 1 the embeddings, 2 also the first layer, ...
-    What they make of a text is computed once, so that a step costs the upper layers alone."""
-    held_out: Annotated[float, Field(ge=0, le=0.5)] = 0.1
-    """Share of the voted texts that is kept out of training: their votes say how sure the student is, and stop the
-    training after two passes without a better loss. None are kept out where that would be fewer than 30 texts."""
-    seeds: Annotated[int, Field(ge=1)] = 1
-    """How many students to train that differ in their seed alone. The first one is the student; the others show the
-    spread."""
-    learning_curve: list[Annotated[float, Field(gt=0, lt=1)]] = []
-    """Shares of the voted texts that further students are trained on, e.g. [0.25, 0.5]: the report then says what
-    more texts would bring. Needs held-out texts."""
-    wanted_accuracy: Annotated[float, Field(gt=0, lt=1)] = 0.9
-    """Accuracy on the gold rows from which on `evaluate` says "ship"."""
-    backend: Literal["auto", "native", "ipex"] = "auto"
-    """`native` is PyTorch's own training; `ipex` is Intel's extension, in an environment that `make ipex` builds;
-    `auto` takes native, because the extension ended at torch 2.8."""
-    ipex_python: str = ".venv-ipex/bin/python"
-    """Python of the environment that holds intel-extension-for-pytorch."""
-    devices: Annotated[int, Field(ge=0)] = 1
-    """Devices to train on, each with its own batch; 0 takes all accelerators."""
-    max_length: Annotated[int, Field(ge=8)] = 256
-    """Longest text in tokens; longer ones are cut at the end."""
-    precision: Literal["auto", "bf16", "fp32"] = "auto"
-    """`auto` takes bf16 autocast where the processor computes bf16 in hardware."""
-    trainer: dict[str, Any] = {}
-    """Passed to transformers.TrainingArguments verbatim, e.g. {gradient_accumulation_steps = 4, weight_decay = 0.1,
-    report_to = "tensorboard"}; names that xpoll sets itself are refused. Native training only."""
-
-
 class ReportConfig(Section):
     """[report]: prices, carbon, and what the page shows."""
 
@@ -365,6 +318,26 @@ class Config(Root):
             return {**values, "panel": {"answer": "match", **panel}}
         return values
 
+    @model_validator(mode="after")
+    def _a_generative_student_polls_nobody(self) -> "Config":
+        student = self.student
+        if not student.is_generative:
+            if unread := [key for key in ("model", "lora") if _is_set(student, key)]:
+                raise ValueError(f"student.{unread[0]} is of student.kind = 'causal-lm'")
+            return self
+        if unread := [key for key in OF_CLASSIFIERS if _is_set(student, key)]:
+            raise ValueError(f"student.{unread[0]} is of student.kind = 'classifier'")
+        if self.task.labels:
+            raise ValueError("task: a student of kind 'causal-lm' learns completions, so its job has no labels")
+        asked = ("teachers", "vote") if self.synthesis.count else ("panel", "teachers", "vote")
+        if unread := [name for name in asked if _is_set(self, name)]:
+            raise ValueError(
+                f"{unread[0]}: a job of student.kind = 'causal-lm' polls no panel; its rows have completions"
+            )
+        if unread := [key for key in ("gold_path", "label_column") if _is_set(self.documents, key)]:
+            raise ValueError(f"documents.{unread[0]}: a 'causal-lm' is measured on student.held_out of the rows")
+        return self
+
     @field_validator("teachers")
     @classmethod
     def _teachers_have_names_of_their_own(cls, teachers: list[TeacherConfig]) -> list[TeacherConfig]:
@@ -376,7 +349,8 @@ class Config(Root):
     @model_validator(mode="after")
     def _there_are_texts_and_labels(self) -> "Config":
         if not self.synthesis.count:
-            for key, there in (("documents.path", self.documents.path), ("task.labels", self.task.labels)):
+            labels = self.task.labels or self.student.is_generative
+            for key, there in (("documents.path", self.documents.path), ("task.labels", labels)):
                 if not there:
                     raise ValueError(f"{key} is missing")
         return self
@@ -386,6 +360,11 @@ class Config(Root):
         if self.panel.answer == "chain_of_thought" and any(not example.reason for example in self.task.examples):
             raise ValueError("task.examples: with panel.answer = 'chain_of_thought' every example needs a reason")
         return self
+
+
+def _is_set(section: Section, key: str) -> bool:
+    """Whether a key has another value than its default."""
+    return bool(getattr(section, key) != type(section).model_fields[key].get_default(call_default_factory=True))
 
 
 def _flat(value: Any, prefix: str = "") -> dict[str, Any]:

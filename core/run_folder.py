@@ -80,6 +80,11 @@ class RunFolder:
         return self.path / "documents.parquet"
 
     @property
+    def examples(self) -> Path:
+        """In place of documents, of a job whose student writes: prompts, completions, split, problem."""
+        return self.path / "examples.parquet"
+
+    @property
     def panel(self) -> Path:
         """The personas: ids, texts and sources, written once by the poll."""
         return self.path / "panel.json"
@@ -126,7 +131,7 @@ class RunFolder:
 
     @property
     def student(self) -> Path:
-        """Folder of the trained classifier."""
+        """Folder of the trained student."""
         return self.path / "student"
 
     @property
@@ -152,6 +157,13 @@ class RunFolder:
     def synthesis_part(self, name: str) -> "RunFolder":
         """The folder of one round of texts, or of replies, with its answers and engine as a run folder has them."""
         return RunFolder(self.synthesis / name)
+
+    @property
+    def is_generative(self) -> bool:
+        """Whether it is of a job whose student writes completions, so that nobody is polled."""
+        with suppress(OSError, ValueError, KeyError, TypeError, AttributeError):  # not a run, or not even whole
+            return bool(read_json(self.config)["student"].get("kind") == "causal-lm")
+        return False
 
     def teacher(self, name: str) -> "RunFolder":
         """The folder of a teacher, with its plan, panel, answers and engine as a run folder has them."""

@@ -142,7 +142,9 @@ def _check_free(host: str, port: int) -> None:
 
 
 @contextmanager
-def serving(config: EngineConfig, *, host: str, port: int, log: Path) -> Iterator[list[Device]]:
+def serving(
+    config: EngineConfig, *, host: str, port: int, log: Path, name: str | None = None
+) -> Iterator[list[Device]]:
     """One server per device, reachable at http://host:port for the duration of the block.
 
     Args:
@@ -150,6 +152,7 @@ def serving(config: EngineConfig, *, host: str, port: int, log: Path) -> Iterato
         host: Address to listen on.
         port: Port to listen on.
         log: File that gets the servers' output and Ray's messages.
+        name: Name of the model in requests; without it `engine.model`.
 
     Yields:
         The devices, once all servers are ready.
@@ -188,7 +191,13 @@ def serving(config: EngineConfig, *, host: str, port: int, log: Path) -> Iterato
                 try:
                     command = config.server_command or serve_command()
                     replica = deployment.bind(
-                        command, model, config.model, config.table("vllm"), devices, locks, str(log.resolve())
+                        command,
+                        model,
+                        name or config.model,
+                        config.table("vllm"),
+                        devices,
+                        locks,
+                        str(log.resolve()),
                     )
                     serve.run(replica, logging_config=quiet)
                 except RuntimeError as error:

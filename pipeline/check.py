@@ -23,6 +23,7 @@ from xpoll.engine.journal.session import counted_answers, problems_of, read_engi
 from xpoll.personas.probes import probe_documents
 from xpoll.pipeline.asking import asked_of, stop_of
 from xpoll.pipeline.state import unvoted_of
+from xpoll.student.training.checkpoints import is_whole_safetensors
 
 SHOWN_IDS = 10
 
@@ -102,6 +103,8 @@ def check_run(folder: RunFolder) -> RunCheck:
         RunFolderError: it is no run folder.
         ConfigError: its config cannot be read.
     """
+    if folder.is_generative:
+        return RunCheck(run_folder=str(folder.path), polls=[], problems=_of_student(folder), commands=[])
     config = _config_of(folder)
     configs = {teacher.name: teacher.config for teacher in teachers_of(config)} if config else {}
     polls = [_checked(name, poll, configs.get(name), folder) for name, poll in folder.polls().items()]
@@ -112,6 +115,21 @@ def check_run(folder: RunFolder) -> RunCheck:
     if not commands and any(not _is_finished(poll) for poll in polls):
         commands = [folder.asks_again]
     return RunCheck(run_folder=str(folder.path), polls=polls, problems=problems, commands=list(dict.fromkeys(commands)))
+
+
+def _of_student(folder: RunFolder) -> list[Problem]:
+    """What of a job that polls nobody cannot be read: its rows, or its student."""
+    again = f"xpoll train {folder.path}"
+    problems = []
+    if folder.examples.exists():
+        try:
+            pq.ParquetFile(folder.examples, page_checksum_verification=True).read()
+        except (OSError, pa.ArrowException) as error:
+            problems.append(Problem(what=f"{folder.examples} cannot be read ({reason_of(error)})", mend=again))
+    weights = sorted(folder.student.glob("*.safetensors"))
+    if folder.student.exists() and not (weights and all(map(is_whole_safetensors, weights))):
+        problems.append(Problem(what=f"{folder.student} has no whole weights", mend=again))
+    return problems
 
 
 def _config_of(folder: RunFolder) -> Config | None:

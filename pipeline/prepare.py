@@ -32,8 +32,9 @@ from xpoll.personas.prompts import orders_of
 from xpoll.pipeline.prompts import prompts_of
 from xpoll.pipeline.state import differs_before_votes, remove_after, remove_outdated
 from xpoll.pipeline.steps import STEPS
+from xpoll.student.causal_lm.train import check_causal
 from xpoll.student.train import check_student
-from xpoll.votes.check import carries_logprobs, check_votes
+from xpoll.votes.check import carries_logprobs, check_votes, require_panel
 from xpoll.votes.tasks.registry import kind_of
 
 
@@ -148,6 +149,10 @@ def check_before_texts(config: Config) -> None:
     Raises:
         UserError: names the key, and what to type.
     """
+    if config.student.is_generative:
+        resolve_model(config.student.model, key="student.model")
+        check_causal(config.student)
+        return
     _checked(config)
     resolve_model(config.student.encoder, key="student.encoder")
     check_student(config.student)
@@ -155,6 +160,7 @@ def check_before_texts(config: Config) -> None:
 
 def _checked(config: Config) -> list[Teacher]:
     """The job's teachers, each with a vote, a backend and a form of answer that fit together."""
+    require_panel(config)
     if not config.task.labels:
         raise ConfigError(
             "task.labels is missing, so the texts cannot be labelled", mend="add [task], or xpoll synthesize alone"

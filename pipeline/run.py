@@ -7,6 +7,7 @@ from xpoll.core.config import Config
 from xpoll.core.log import LOGGER, log_to
 from xpoll.core.progress import say
 from xpoll.core.run_folder import RunFolder, open_run_folder
+from xpoll.pipeline import causal_lm
 from xpoll.pipeline.measure import measured
 from xpoll.pipeline.prepare import check_before_texts, prepare
 from xpoll.pipeline.state import is_done, remove_after, removed_after, require_agreement, require_fitting
@@ -26,7 +27,7 @@ def whole_path(config: Config, *, until: str = "report") -> tuple[RunFolder, lis
         The run's folder, and the names of the steps that were run; none where nothing was left to do.
     """
     steps = list(STEPS)[: list(STEPS).index(until) + 1]
-    if "train" in steps:
+    if "train" in steps and not config.student.is_generative:
         require_one_label(config, "student")
     ran = []
     if config.synthesis.count and config.documents.path:
@@ -34,6 +35,9 @@ def whole_path(config: Config, *, until: str = "report") -> tuple[RunFolder, lis
     elif config.synthesis.count:
         check_before_texts(config)
         ran = ["synthesize"] if synthesize(config).is_new else []
+    if config.student.is_generative:
+        folder, more = causal_lm.whole_path(config)
+        return folder, [*ran, *more]
     prepared = prepare(config, whole=True)
     folder = prepared.folder
     log_to(folder.log)
@@ -69,6 +73,8 @@ def one_step(name: str, config: Config) -> list[Path]:
     Returns:
         What it wrote.
     """
+    if config.student.is_generative:
+        return causal_lm.one_step(name, config)
     step = STEPS[name]
     folder = RunFolder(Path(config.job.run_folder))
     if name == "poll":

@@ -1,7 +1,7 @@
 """What of a run is done, and what no longer fits. Starts nothing."""
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -17,16 +17,19 @@ from xpoll.engine.journal.answers import count_answers
 from xpoll.engine.journal.sealed import reason_of
 from xpoll.engine.journal.session import is_settled, require_whole
 from xpoll.engine.planning.plan import read_plan
-from xpoll.pipeline.steps import STEPS
+from xpoll.pipeline.steps import STEPS, Step
+
+Steps = Mapping[str, Step]
+"""The steps of a kind of job, by name and in order."""
 
 
-def is_done(name: str, folder: RunFolder) -> bool:
+def is_done(name: str, folder: RunFolder, steps: Steps = STEPS) -> bool:
     """A step is done when all it makes is there; a poll, when every document of its plan is settled."""
     if name == "poll":
         return all(
             poll.plan.exists() and is_settled(poll, read_plan(poll.plan).to_settle) for poll in folder.polls().values()
         )
-    there = all((folder.path / output).exists() for output in STEPS[name].outputs)
+    there = all((folder.path / output).exists() for output in steps[name].outputs)
     return there and (name != "vote" or unvoted_of(folder) is None)
 
 
@@ -55,22 +58,27 @@ def require_agreement(folder: RunFolder, name: str) -> None:
         raise RunFolderError(unvoted, mend=f"xpoll vote {folder.path}")
 
 
-def differs_before_votes(config: Config, folder: RunFolder) -> bool:
+def later_sections(steps: Steps = STEPS) -> tuple[str, ...]:
+    """Sections that only steps read which can be done again: those of the first step that has any of its own."""
+    return next(step.own_sections for step in steps.values() if step.own_sections)
+
+
+def differs_before_votes(config: Config, folder: RunFolder, steps: Steps = STEPS) -> bool:
     """Whether the folder's config differs from this one in what changes the poll's answers."""
-    later = STEPS["vote"].own_sections
+    later = later_sections(steps)
     differing = config.differences(read_json(folder.config))
     return any(key.partition(".")[0] not in later and not changes_no_answer(key) for key in differing)
 
 
-def require_fitting(config: Config, folder: RunFolder, name: str) -> None:
+def require_fitting(config: Config, folder: RunFolder, name: str, steps: Steps = STEPS) -> None:
     """Refuses to do a step on what earlier steps made with other values of keys that only they read.
 
     Raises:
         RunFolderError: names these keys; the poll's answers themselves fit.
     """
-    if not folder.config.exists() or differs_before_votes(config, folder):
+    if not folder.config.exists() or differs_before_votes(config, folder, steps):
         return
-    unread = {*STEPS["vote"].own_sections} - {*STEPS[name].own_sections}
+    unread = {*later_sections(steps)} - {*steps[name].own_sections}
     if other := [key for key in config.differences(read_json(folder.config)) if key.partition(".")[0] in unread]:
         raise RunFolderError(
             f"what {name} reads in {folder.path} was made with another {', '.join(other)}",
@@ -78,36 +86,41 @@ def require_fitting(config: Config, folder: RunFolder, name: str) -> None:
         )
 
 
-def remove_outdated(config: Config, folder: RunFolder) -> list[str]:
+def remove_outdated(config: Config, folder: RunFolder, steps: Steps = STEPS) -> list[str]:
     """Removes what steps made under other values of the sections that they read, so that they are done again.
 
     Returns:
         The keys that differ; none where everything fits, or nothing was made yet, or it is another poll's folder.
     """
-    if not folder.config.exists() or differs_before_votes(config, folder):
+    if not folder.config.exists() or differs_before_votes(config, folder, steps):
         return []
     differing: dict[str, list[str]] = {}
     for key in config.differences(read_json(folder.config)):
-        readers = [name for name, step in STEPS.items() if key.partition(".")[0] in step.own_sections]
+        readers = [name for name, step in steps.items() if key.partition(".")[0] in step.own_sections]
         if readers:
             differing.setdefault(readers[-1], []).append(key)
-    outdated = next((name for name in STEPS if name in differing), None)
+    outdated = next((name for name in steps if name in differing), None)
     if outdated is None:
         return []
-    made = [path for path in _made_by(outdated, folder) + _made_after(folder, outdated) if path.exists()]
-    for path in made:
-        _remove(path)
+    made = [path for path in _made_by(outdated, folder, steps) + _made_after(folder, outdated, steps) if path.exists()]
+    remove_from(folder, outdated, steps)
     return sorted(key for keys in differing.values() for key in keys) if made else []
 
 
-def remove_after(folder: RunFolder, name: str) -> None:
+def remove_after(folder: RunFolder, name: str, steps: Steps = STEPS) -> None:
     """Removes what later steps made from the outputs of this one, because it no longer fits them."""
-    for output in _made_after(folder, name):
+    for output in _made_after(folder, name, steps):
+        _remove(output)
+
+
+def remove_from(folder: RunFolder, name: str, steps: Steps = STEPS) -> None:
+    """Removes what this step and later ones made, so that they are done again."""
+    for output in _made_by(name, folder, steps) + _made_after(folder, name, steps):
         _remove(output)
 
 
 @contextmanager
-def removed_after(folder: RunFolder, name: str) -> Iterator[None]:
+def removed_after(folder: RunFolder, name: str, steps: Steps = STEPS) -> Iterator[None]:
     """Runs a step in place of `remove_after`: if it fails or is stopped, later outputs and config are as before.
 
     They are moved aside while it runs: should it be killed, nothing is in place that fits an older output of the step.
@@ -117,7 +130,7 @@ def removed_after(folder: RunFolder, name: str) -> Iterator[None]:
     _remove(aside)
     aside.mkdir()
     try:
-        for output in _made_after(folder, name):
+        for output in _made_after(folder, name, steps):
             if output.exists():
                 output.rename(aside / output.name)
         yield
@@ -130,13 +143,13 @@ def removed_after(folder: RunFolder, name: str) -> Iterator[None]:
         _remove(aside)
 
 
-def _made_by(name: str, folder: RunFolder) -> list[Path]:
-    return [folder.path / output for output in STEPS[name].outputs]
+def _made_by(name: str, folder: RunFolder, steps: Steps) -> list[Path]:
+    return [folder.path / output for output in steps[name].outputs]
 
 
-def _made_after(folder: RunFolder, name: str) -> list[Path]:
-    later = list(STEPS)[list(STEPS).index(name) + 1 :]
-    return [folder.path / output for step in later for output in STEPS[step].outputs]
+def _made_after(folder: RunFolder, name: str, steps: Steps) -> list[Path]:
+    later = list(steps)[list(steps).index(name) + 1 :]
+    return [folder.path / output for step in later for output in steps[step].outputs]
 
 
 def _remove(path: Path) -> None:

@@ -36,7 +36,7 @@ from xpoll.personas.prompts import asks_of_each
 from xpoll.pipeline.asking import ask_all, documents_of
 from xpoll.pipeline.measure import TimedStudent
 from xpoll.pipeline.verification import count_verified, requested_labels, verified
-from xpoll.votes.check import carries_logprobs, check_votes
+from xpoll.votes.check import carries_logprobs, check_votes, require_panel
 from xpoll.votes.review.sample import answers_of, read_review
 from xpoll.votes.tasks.kind import TaskKind
 from xpoll.votes.tasks.registry import kind_of
@@ -217,6 +217,7 @@ def require_one_label(config: Config, what: str) -> None:
     Raises:
         ConfigError: the task is such a one, or of a kind that is not known.
     """
+    require_panel(config)
     if not kind_of(config.task.kind).has_student:
         raise ConfigError(
             f"there is no {what} for task.kind = {config.task.kind!r}: texts do not get one label each",

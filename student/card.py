@@ -67,36 +67,36 @@ def _front_matter(training: Mapping[str, Any], evaluation: Evaluation | None) ->
 def _purpose(config: Mapping[str, Any]) -> str:
     labels = config["task"]["labels"]
     described = labels if isinstance(labels, dict) else dict.fromkeys(labels, "")
-    lines = [f"A text classifier that answers: {_line(config['task'].get('question') or 'which label fits?')}", ""]
+    lines = [f"A text classifier that answers: {as_line(config['task'].get('question') or 'which label fits?')}", ""]
     lines += ["| label | meaning |", "|---|---|"]
-    lines += [f"| {_cell(label)} | {_cell(meaning or '')} |" for label, meaning in described.items()]
+    lines += [f"| {as_cell(label)} | {as_cell(meaning or '')} |" for label, meaning in described.items()]
     return "\n".join([*lines, ""])
 
 
 def _origin(config: Mapping[str, Any]) -> str:
     if path := config["documents"]["path"]:
-        return f"from `{_line(path)}`"
-    return f"that {_line(config['engine']['model'])} wrote in the name of personas"
+        return f"from `{as_line(path)}`"
+    return f"that {as_line(config['engine']['model'])} wrote in the name of personas"
 
 
 def _data(training: Mapping[str, Any], config: Mapping[str, Any], personas: int, energy: EnergyUsed) -> str:
     base = config["engine"]["model"]
     models = [each["engine"].get("model", base) for each in config.get("teachers", [])] or [base]
     teacher = " and ".join(dict.fromkeys(models))
-    counts = ", ".join(f"{_line(label)} {count}" for label, count in training["label_counts"].items())
+    counts = ", ".join(f"{as_line(label)} {count}" for label, count in training["label_counts"].items())
     lines = [
         "## Data",
         f"- {training['rows']} texts {_origin(config)}, labelled by votes, not by people; "
         f"on {training['abstained']} texts the votes abstained, {training['held_out_rows']} were kept out of training.",
         *_targets(training),
-        f"- The votes are answers of {_line(teacher)} to {counted(personas, 'persona')}, "
+        f"- The votes are answers of {as_line(teacher)} to {counted(personas, 'persona')}, "
         f"counted by `{config['vote']['method']}`.",
         f"- Labels: {counts}.",
-        f"- Trained from {_line(training['encoder'])}, seed {training['seed']}, {training['epochs']} passes, "
-        f"{training['precision']} on {_line(training['device'])}, {training['wall_s']} s.",
+        f"- Trained from {as_line(training['encoder'])}, seed {training['seed']}, {training['epochs']} passes, "
+        f"{training['precision']} on {as_line(training['device'])}, {training['wall_s']} s.",
         "- The licence of the texts and of the teacher's answers decides who may use this model.",
     ]
-    source = "" if energy.joules is None else f" ({_line(energy.source)})"
+    source = "" if energy.joules is None else f" ({as_line(energy.source)})"
     measured = f"{with_unit(energy.joules, 'J')}{source}"
     return "\n".join([*lines, f"- Energy of labelling and training: {measured}.", ""])
 
@@ -114,7 +114,7 @@ def _targets(training: Mapping[str, Any]) -> list[str]:
 
 
 def _quality(evaluation: Evaluation | None) -> str:
-    verdict = f"Verdict: **{verdict_in(evaluation).word}**. {_cell(verdict_sentence(evaluation))}"
+    verdict = f"Verdict: **{verdict_in(evaluation).word}**. {as_cell(verdict_sentence(evaluation))}"
     if evaluation is None or evaluation.student is None or evaluation.teacher is None:
         return f"## Quality\n{verdict}\n"
     lines = [
@@ -134,7 +134,7 @@ def _quality(evaluation: Evaluation | None) -> str:
         lines += [" ".join(filter(None, said)), ""]
     lines += ["| label | precision | recall | texts |", "|---|---|---|---|"]
     lines += [
-        f"| {_cell(label)} | {percent(found.precision)} | {percent(found.recall)} | {found.support} |"
+        f"| {as_cell(label)} | {percent(found.precision)} | {percent(found.recall)} | {found.support} |"
         for label, found in evaluation.student.per_class.items()
     ]
     return "\n".join([*lines, ""])
@@ -148,7 +148,7 @@ def _limits(training: Mapping[str, Any]) -> str:
         "- Texts of another kind or language than those above were not tried.",
     ]
     lines += [
-        f"- No text was voted {_line(label)!r}; it will not answer so."
+        f"- No text was voted {as_line(label)!r}; it will not answer so."
         for label, count in training["label_counts"].items()
         if not count
     ]
@@ -171,10 +171,11 @@ def _use(training: Mapping[str, Any]) -> str:
     )
 
 
-def _line(text: Any) -> str:
+def as_line(text: Any) -> str:
     """Text of a config in one line that ends no Markdown structure."""
     return " ".join(str(text).replace("`", "'").split())
 
 
-def _cell(text: Any) -> str:
-    return _line(text).replace("|", "\\|").replace("<", "&lt;")
+def as_cell(text: Any) -> str:
+    """Text that breaks out of no cell of a Markdown table."""
+    return as_line(text).replace("|", "\\|").replace("<", "&lt;")

@@ -6,6 +6,7 @@ mixture.
 """
 
 import errno
+import json
 import os
 import re
 import shutil
@@ -138,6 +139,30 @@ def _as_os_error(error: Exception) -> OSError | None:
 
 
 def student_folder(path: Path) -> Path:
-    """The student's folder, from it or from the run folder that holds it."""
+    """The folder of a student that labels texts, from it or from the run folder that holds it.
+
+    Raises:
+        ModelError: the student is a language model, which labels none.
+    """
     inside = path / "student"
-    return inside if inside.is_dir() else path
+    found = inside if inside.is_dir() else path
+    if is_generative(found):
+        raise ModelError(
+            f"{found} is a fine-tuned language model, which labels no texts",
+            mend=f"xpoll serve {path}, or xpoll batch IN.jsonl OUT.jsonl --model {found}",
+        )
+    return found
+
+
+def is_generative(student: Path) -> bool:
+    """Whether a student's folder holds a fine-tuned language model."""
+    try:
+        found = json.loads((student / MARKER).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return isinstance(found, dict) and found.get("kind") == "causal-lm"
+
+
+def generative_folder(path: Path) -> Path | None:
+    """The fine-tuned language model in a folder, its own or its run's; None where there is none."""
+    return next((each for each in (path / "student", path) if is_generative(each)), None)

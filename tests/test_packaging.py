@@ -52,6 +52,9 @@ class Import(NamedTuple):
     """Inside a function or a TYPE_CHECKING block: the file can be imported without the package."""
 
 
+EXTRAS = ("cpu", "xpu", "ipex", "openvino", "nvidia", "causal-lm", "tensorboard", "language")
+
+
 def declared(*extras: str) -> set[str]:
     """Names of the packages that a plain installation brings, or, with extras, of those that these name."""
     project = PROJECT["project"]
@@ -99,24 +102,27 @@ def test_what_is_imported_when_a_file_is_imported_is_a_dependency() -> None:
     # These files run in an environment of their own, which has the package: the Intel one, or a developer's.
     alone = ("student/intel/ipex_step.py", "student/intel/openvino_step.py", "kernels_bench/ipex_operators.py")
     alone += ("scripts/dev/",)
+    alone += ("student/causal_lm/training/",)  # imported once check_causal has found the extra `causal-lm`
     missing = {each for each in missing if not each.where.startswith(alone)}
     assert not missing, f"add to [project] dependencies, or import it inside the function: {missing}"
 
 
 def test_every_package_that_is_imported_is_declared() -> None:
-    known = declared() | declared("cpu", "xpu", "ipex", "openvino", "nvidia", "tensorboard", "language", "dev")
+    known = declared() | declared(
+        "cpu", "xpu", "ipex", "openvino", "nvidia", "causal-lm", "tensorboard", "language", "dev"
+    )
     missing = {each for each in imports(*ROOMS) if each.package not in known}
     assert not missing, f"add to [project] dependencies or to an extra: {missing}"
 
 
 def test_every_package_that_tests_import_is_declared() -> None:
-    known = declared() | declared("cpu", "openvino", "ipex", "tensorboard", "test")
+    known = declared() | declared("cpu", "openvino", "ipex", "causal-lm", "tensorboard", "test")
     missing = {each for each in imports("tests", "experiments") if each.package not in known}
     assert not missing, f"add to the extra `test`: {missing}"
 
 
 def test_nothing_is_declared_that_no_file_needs() -> None:
-    known = declared() | declared("cpu", "xpu", "ipex", "openvino", "nvidia", "tensorboard", "language")
+    known = declared() | declared(*EXTRAS)
     unused = known - {each.package for each in imports(*ROOMS)} - set(NOT_IMPORTED)
     assert not unused, f"take out of pyproject.toml, or say in NOT_IMPORTED why it is there: {unused}"
 
@@ -129,7 +135,7 @@ def required(name: str) -> set[str]:
 
 def test_what_is_declared_is_in_the_sets_that_are_installed() -> None:
     pinned = required("cpu") | required("test")
-    assert not (missing := (declared() | declared("cpu") | declared("test", "dev")) - pinned), missing
+    assert not (missing := (declared() | declared("cpu", "causal-lm") | declared("test", "dev")) - pinned), missing
     assert not (missing := declared() - {"torch"} - required("xpu")), f"add to requirements/xpu.txt: {missing}"
 
 

@@ -51,7 +51,9 @@ API = sorted((ROOT / "xpoll").glob("*.py"))
 """What `import xpoll` offers; it stands on top of all rooms but the command line."""
 OLD_NAMES = {*MAY_IMPORT, "tests", "experiments"}
 """Top-level names that nothing of the product may import: a user's own folders may be called so."""
-HEAVY = ("torch", "ray", "vllm", "transformers")
+HEAVY = ("torch", "ray", "vllm", "transformers", "trl", "peft", "datasets")
+TRAINERS = ("trl", "peft", "datasets")
+"""Packages of the extra `causal-lm`, which a plain installation does not have."""
 
 
 def imported(path: Path) -> set[str]:
@@ -135,7 +137,8 @@ def test_no_two_classes_have_one_name() -> None:
         "xpoll.core.config, xpoll.core.records, xpoll.core.run_folder, xpoll.core.tables.readers",
         "xpoll.votes.consensus, xpoll.personas.prompts",
         "xpoll.engine.planning.plan",
-        "xpoll.report.page, xpoll.report.metrics",
+        "xpoll.report.page, xpoll.report.metrics, xpoll.report.causal_lm",
+        "xpoll.student.causal_lm.train, xpoll.student.causal_lm.evaluate, xpoll.student.causal_lm.card",
         "xpoll.pipeline.run",
         "xpoll.jobs, xpoll.runs, xpoll.students, xpoll.engines, xpoll.texts",
         "xpoll.scripts.cli, xpoll.scripts.commands.run, xpoll.scripts.commands.plan, xpoll.scripts.commands.doctor",
@@ -145,6 +148,16 @@ def test_planning_voting_and_reporting_start_without_the_heavy_packages(modules:
     code = f"import sys, {modules}; print([name for name in {HEAVY!r} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
     assert done.stdout.strip() == "[]", f"{modules} imports {done.stdout}"
+
+
+def test_what_only_a_generative_student_needs_is_imported_where_it_is_trained() -> None:
+    floor = ROOT / "student" / "causal_lm" / "training"
+    found = [
+        str(path.relative_to(ROOT))
+        for path in modules().values()
+        if not path.is_relative_to(floor) and {name.partition(".")[0] for name in imported(path)} & {*TRAINERS}
+    ]
+    assert not found, "import it in student/causal_lm/training"
 
 
 def test_files_stay_short_enough_to_read() -> None:

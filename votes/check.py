@@ -13,12 +13,26 @@ MOST_QUESTIONS = 128
 """About one text: each is a request, and those of a text are asked at once."""
 
 
+def require_panel(config: Config) -> None:
+    """Refuses a job that polls no panel, because its rows have completions that a language model learns.
+
+    Raises:
+        ConfigError: it is such a one.
+    """
+    if config.student.is_generative:
+        raise ConfigError(
+            "a job of student.kind = 'causal-lm' has no panel, votes or labels: its rows have completions",
+            mend="xpoll run, or xpoll train, xpoll evaluate and xpoll report",
+        )
+
+
 def check_votes(config: Config) -> None:
     """Refuses a vote that cannot be held, before anything starts.
 
     Raises:
         ConfigError: the method or the kind of task is not known, or lacks what it needs, or has what it does not know.
     """
+    require_panel(config)
     kind, method = kind_of(config.task.kind), method_of(config.vote.method)
     _check_examples(config, kind)
     kind.check(config.task)

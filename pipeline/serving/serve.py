@@ -117,7 +117,7 @@ def serve_panel(config: Config, where: Where, tell: Tell) -> None:
     """
     log = _log_beside(Path(config.job.run_folder))
     _check_served(config)
-    has_labels = kind_of(config.task.kind).has_student
+    has_labels = kind_of(config.task.kind).has_student and not config.student.is_generative
     panel = served_panel(config) if has_labels else None
     name = where.name or config.job.name
 
@@ -128,6 +128,40 @@ def serve_panel(config: Config, where: Where, tell: Tell) -> None:
             asked = Panel(panel, await _backends(stack, panel, engines)) if panel else None
             served = Served(name, config.task.question, asked, ServingMetrics(name), proxy)
             return served, {"engine": _models(config), "devices": _devices(engines)}
+
+        asyncio.run(_serve(build, bound, log, tell))
+
+
+def serve_generator(student: Path, config: Config, where: Where, tell: Tell) -> None:
+    """Serves a fine-tuned language model by the job's engines until a signal.
+
+    Args:
+        student: The model's folder.
+        config: Whose [engine] says by what it is served; `engine.model` is not read.
+        where: Where to answer; the name is that of the model in requests.
+        tell: Called when it answers.
+
+    Raises:
+        ConfigError: the job's backend starts no engines.
+        EngineError: an engine does not start, or the address is taken.
+    """
+    served = config.engine.model_copy(update={"model": str(student)})
+    config = config.model_copy(update={"engine": served})
+    _check_served(config)
+    if not _has_servers(config):
+        raise ConfigError(
+            f"engine.backend = {served.backend!r} starts no engine that a model could be served by",
+            mend="--set engine.backend=vllm",
+        )
+    log, name = _log_beside(_run_beside(student) or student), where.name or config.job.name
+
+    with bound_socket(where.host, where.port) as bound, _engines(config, log, name=name) as engines:
+
+        async def build(stack: AsyncExitStack) -> tuple[Served, dict[str, Any]]:
+            by_teacher: dict[str | None, _Engines] = {None: engines}
+            proxy = await _proxy(stack, by_teacher)
+            served = Served(name, None, None, ServingMetrics(name), proxy)
+            return served, {"engine": name, "devices": _devices(by_teacher)}
 
         asyncio.run(_serve(build, bound, log, tell))
 
@@ -254,8 +288,8 @@ def _all_engines(config: Config, log: Path) -> Iterator[dict[str | None, _Engine
 
 
 @contextmanager
-def _engines(config: Config, log: Path) -> Iterator[_Engines]:
-    """The engines of a teacher behind an address of their own, where its backend has any."""
+def _engines(config: Config, log: Path, *, name: str | None = None) -> Iterator[_Engines]:
+    """The engines of a teacher behind an address of their own, where its backend has any; `name` is the model's."""
     if not _has_servers(config):
         yield _Engines(devices_for(config.engine), None)
         return
@@ -263,7 +297,7 @@ def _engines(config: Config, log: Path) -> Iterator[_Engines]:
 
     with bound_socket(LOOPBACK, 0) as probe:
         port = probe.getsockname()[1]
-    with serving(config.engine, host=LOOPBACK, port=port, log=log) as devices:
+    with serving(config.engine, host=LOOPBACK, port=port, log=log, name=name) as devices:
         yield _Engines(devices, f"http://{LOOPBACK}:{port}")
 
 

@@ -2,13 +2,13 @@
 
 import argparse
 import json
-import os
 from pathlib import Path
 
-from xpoll.core.errors import ConfigError, InputError, ModelError
+from xpoll.core.errors import ConfigError, InputError
 from xpoll.core.tables.readers import stream_rows
 from xpoll.scripts.arguments import add_text_column
-from xpoll.student.folder import student_folder
+from xpoll.student.folder import generative_folder, student_folder
+from xpoll.student.hub import push, require_token
 
 TEXTS = 300
 
@@ -32,10 +32,11 @@ def call(parsed: argparse.Namespace) -> int:
     """
     from xpoll.student.intel.export import FOLDER, export_student
 
+    if parsed.push_to_hub:
+        require_token()
+    if generative := generative_folder(parsed.student):
+        return _push_generative(generative, parsed)
     student = student_folder(parsed.student)
-    token = os.environ.get("HF_TOKEN")
-    if parsed.push_to_hub and not token:
-        raise ConfigError("--push-to-hub needs a token", mend="set HF_TOKEN in the environment")
     done = export_student(student, _texts(parsed), python=parsed.python)
     if parsed.push_to_hub:
         done["hub"] = push(student, parsed.push_to_hub)
@@ -54,24 +55,20 @@ def call(parsed: argparse.Namespace) -> int:
     return 0
 
 
-def push(student: Path, name: str) -> str:
-    """Uploads a student, without the other seeds; returns its address.
+def _push_generative(student: Path, parsed: argparse.Namespace) -> int:
+    """Uploads a language model, which has no other form than its folder.
 
     Raises:
-        ModelError: the hub refuses it or does not answer.
+        ConfigError: no upload is asked for.
     """
-    from huggingface_hub import HfApi
-
-    hub = HfApi()
-    try:
-        hub.create_repo(name, exist_ok=True)
-        uploaded = hub.upload_folder(repo_id=name, folder_path=student, ignore_patterns=["seeds/*"])
-    except Exception as error:  # the hub's HTTP client has errors of its own, which differ between its versions
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise ModelError(
-            f"{student} cannot be uploaded to {name}: {reason}", mend="check the name and HF_TOKEN"
-        ) from error
-    return str(uploaded)
+    if not parsed.push_to_hub:
+        raise ConfigError(
+            f"{student} is a fine-tuned language model, of which there is no OpenVINO form here",
+            mend=f"xpoll serve {parsed.student}, or --push-to-hub USER/NAME",
+        )
+    address = push(student, parsed.push_to_hub)
+    print(json.dumps({"output": str(student), "hub": address}) if parsed.json else f"export: uploaded to {address}")
+    return 0
 
 
 def _texts(parsed: argparse.Namespace) -> list[str]:

@@ -13,6 +13,7 @@ from xpoll.personas.embedding import embed, find_encoder
 from xpoll.personas.panel import ChosenPanel, find_panel
 from xpoll.scripts.arguments import add_job, load_job
 from xpoll.scripts.tables import show_list
+from xpoll.votes.check import require_panel
 
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
@@ -27,6 +28,7 @@ def call(parsed: argparse.Namespace) -> int:
 
 def show_panel(config: Config, *, as_json: bool) -> int:
     """Prints who is asked and how far they are from each other, by teacher; writes nothing."""
+    require_panel(config)
     found: dict[str | None, dict[str, Any]] = {}
     for name, one, folder in ((teacher.name, teacher.config, teacher.folder) for teacher in teachers_of(config)):
         panel = find_panel(one.panel, seed=one.job.seed, kept=folder.panel)

@@ -2,19 +2,24 @@
 
 import argparse
 import json
+import re
 import sys
 from pathlib import Path
+from typing import Any
 
-from xpoll.core.config_file import load_config
+from xpoll.core.config import Config
+from xpoll.core.config_file import apply_overrides, checked_config, load_config
 from xpoll.core.errors import ConfigError
-from xpoll.pipeline.serving.serve import Ready, Where, serve_cascade, serve_panel, serve_student
+from xpoll.core.run_folder import RunFolder
+from xpoll.pipeline.serving.serve import Ready, Where, serve_cascade, serve_generator, serve_panel, serve_student
 from xpoll.scripts.arguments import add_set, load_job
 from xpoll.scripts.commands.predict import RUNTIMES
+from xpoll.student.folder import generative_folder
 
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
     """What is served, what stands behind it, and where to listen."""
-    what = "run or student folder: its student is served; or a job TOML: its engines and its panel are"
+    what = "run or student folder: its student is served, a language model by engines; or a job TOML: its panel is"
     command.add_argument("job", type=Path, metavar="RUN|STUDENT|JOB", help=what)
     command.add_argument(
         "--panel", action="store_true", help="of a run folder, serve the panel in place of the student"
@@ -43,6 +48,8 @@ def call(parsed: argparse.Namespace) -> int:
         if parsed.cascade is not None:
             run = parsed.job if parsed.cascade == Path() else parsed.cascade
             serve_cascade(parsed.job, load_config(run, parsed.set), parsed.target, where, tell)
+        elif generative := generative_folder(parsed.job):
+            serve_generator(generative, _config_of_generator(parsed.job, parsed.set), where, tell)
         elif parsed.job.is_dir() and not parsed.panel:
             _check_no_set(parsed)
             serve_student(parsed.job, where, tell)
@@ -52,6 +59,21 @@ def call(parsed: argparse.Namespace) -> int:
         pass
     print("xpoll: served until now; every process is ended", file=sys.stderr)
     return 0
+
+
+def _config_of_generator(path: Path, overrides: list[str]) -> Config:
+    """That of the run that a language model lies in; of a model's folder alone, one with nothing but defaults."""
+    run = next((each for each in (path, path.resolve().parent) if RunFolder(each).config.exists()), None)
+    if run is not None:
+        return load_config(run, overrides)
+    raw: dict[str, Any] = {"documents": {"path": str(path)}, "student": {"kind": "causal-lm"}}
+    apply_overrides(raw, [f'job.name="{_name_of(path)}"', *overrides])
+    return checked_config(Config, raw, mend="edit --set")
+
+
+def _name_of(path: Path) -> str:
+    """The folder's name, as a job may have it."""
+    return re.sub(r"[^A-Za-z0-9._-]", "-", path.resolve().name)
 
 
 def _check_no_set(parsed: argparse.Namespace) -> None:

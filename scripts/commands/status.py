@@ -30,6 +30,7 @@ from xpoll.report.figures import RATERS, scores_of
 from xpoll.report.metrics import CostFigures, EnergyFigures, read_metrics
 from xpoll.report.wording import assumption_sentences, bounded_sentence, estimate_sentence, prefix_sentences
 from xpoll.scripts.arguments import JOB
+from xpoll.scripts.causal_lm import show_causal_metrics, show_causal_status
 from xpoll.scripts.tables import show_table
 from xpoll.student.evaluation import Evaluation, read_evaluation, verdict_in
 from xpoll.student.wording import comparison_sentence, seeds_sentence, verdict_sentence, votes_sentence
@@ -64,6 +65,8 @@ def show_status(folder: RunFolder, *, as_json: bool) -> int:
     Raises:
         RunFolderError: the poll has not begun.
     """
+    if folder.is_generative:
+        return show_causal_status(folder, as_json=as_json)
     polls = folder.polls()
     writing = texts_so_far(folder)
     if writing and not any(poll.plan.exists() for poll in polls.values()):
@@ -129,6 +132,8 @@ def show_metrics(folder: RunFolder, *, as_json: bool) -> int:
     Raises:
         RunFolderError: the report step has not run, or metrics.json or evaluation.json is of another version.
     """
+    if folder.is_generative:
+        return show_causal_metrics(folder, as_json=as_json)
     metrics = read_metrics(folder)
     if as_json:
         print(json.dumps(metrics.as_json()))

@@ -3,7 +3,7 @@
 import dataclasses
 import math
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from xpoll.core.errors import ConfigError
 NUM_LOSS_LINES = 20
 """How many times the loss is read off the device in one training."""
 
-_OWNED = {
+OWNED_ALWAYS = {
     "output_dir": "a student is written below job.run_folder",
     "learning_rate": "it is student.learning_rate",
     "disable_tqdm": "xpoll shows its own progress",
@@ -32,12 +32,16 @@ _OWNED = {
     **dict.fromkeys(["bf16", "fp16", "bf16_full_eval", "fp16_full_eval"], "it is student.precision"),
     **dict.fromkeys(["use_cpu", "ddp_backend", "local_rank"], "student.devices says what trains"),
     **dict.fromkeys(
-        ["eval_strategy", "eval_steps", "load_best_model_at_end", "metric_for_best_model", "greater_is_better"],
-        "held-out votes stop the training and choose its best pass (student.held_out)",
-    ),
-    **dict.fromkeys(
         ["save_strategy", "save_steps", "save_only_model", "save_total_limit", "resume_from_checkpoint"],
         "xpoll writes checkpoints so that a killed training resumes",
+    ),
+    **dict.fromkeys(["do_train", "do_eval", "do_predict"], "it is an option of scripts that xpoll does not have"),
+}
+"""Names of TrainingArguments that [student.trainer] may not set for any student, and why; so are all of the Hub's."""
+_OWNED = OWNED_ALWAYS | {
+    **dict.fromkeys(
+        ["eval_strategy", "eval_steps", "load_best_model_at_end", "metric_for_best_model", "greater_is_better"],
+        "held-out votes stop the training and choose its best pass (student.held_out)",
     ),
     **dict.fromkeys(
         ["label_smoothing_factor", "label_names", "remove_unused_columns", "prediction_loss_only"],
@@ -46,9 +50,8 @@ _OWNED = {
     **dict.fromkeys(
         ["train_sampling_strategy", "length_column_name"], "texts of similar length share a step, in random order"
     ),
-    **dict.fromkeys(["do_train", "do_eval", "do_predict"], "it is an option of scripts that xpoll does not have"),
 }
-"""Names of TrainingArguments that [student.trainer] may not set, and why; so are all of the Hub's."""
+"""Those of a classifier."""
 _HUB = "xpoll export --push-to-hub uploads a student"
 
 
@@ -136,19 +139,43 @@ def check_trainer(config: StudentConfig) -> None:
     Raises:
         ConfigError: a name is unknown or set by xpoll, a value is of the wrong kind, or what it needs is not installed.
     """
-    fields = {field.name: field for field in dataclasses.fields(TrainingArguments)}
-    for name, value in config.trainer.items():
+    check_table(
+        config.trainer,
+        TrainingArguments,
+        _OWNED,
+        lambda: arguments(config, "fp32", seed=0, num_rows=1, judged=False, checkpoints=Path("unused"), reported=True),
+    )
+
+
+def check_table(
+    table: Mapping[str, Any],
+    of: type[TrainingArguments],
+    owned: Mapping[str, str],
+    make: Callable[[], TrainingArguments],
+) -> None:
+    """Holds [student.trainer] against the arguments that it is passed on to.
+
+    Args:
+        table: [student.trainer].
+        of: The arguments.
+        owned: Names that it may not set, and why.
+        make: Makes the arguments, which raises where a value is wrong.
+
+    Raises:
+        ConfigError: a name is unknown or set by xpoll, a value is of the wrong kind, or what it needs is not installed.
+    """
+    fields = {field.name: field for field in dataclasses.fields(of)}
+    for name, value in table.items():
         key = f"student.trainer.{name}"
         if name not in fields:
             raise ConfigError(
                 f"unknown config key {key}", mend=nearest(key, [f"student.trainer.{each}" for each in fields])
             )
-        if reason := _OWNED.get(name, _HUB if "hub" in name.split("_") else None):
+        if reason := owned.get(name, _HUB if "hub" in name.split("_") else None):
             raise ConfigError(f"{key} cannot be set: {reason}", mend=f"leave {name} out of [student.trainer]")
         _check_kind(key, value, fields[name].default)
     try:
-        made = arguments(config, "fp32", seed=0, num_rows=1, judged=False, checkpoints=Path("unused"), reported=True)
-        for callback in get_reporting_integration_callbacks(made.report_to):
+        for callback in get_reporting_integration_callbacks(make().report_to):
             callback()
     except (ValueError, TypeError, RuntimeError, ImportError) as error:
         raise ConfigError(f"student.trainer: {error}", mend="edit [student.trainer]") from error

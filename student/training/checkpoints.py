@@ -19,6 +19,9 @@ from xpoll.core.progress import say
 STATE = "trainer_state.json"
 """The file that transformers.Trainer writes last into a checkpoint."""
 
+WEIGHTS = ("model.safetensors", "adapter_model.safetensors")
+"""Where a checkpoint has its weights: those of a whole model, or of LoRA alone."""
+
 
 def open_checkpoints(student: Path, settings: dict[str, Any], rows: Sequence[Any]) -> Path:
     """The folder for the checkpoints of `student`, emptied if those in it are of another training.
@@ -80,14 +83,15 @@ def _step(checkpoint: Path) -> int:
 def _is_whole(checkpoint: Path) -> bool:
     try:
         json.loads((checkpoint / STATE).read_text(encoding="utf-8"))
-        return _is_whole_safetensors(checkpoint / "model.safetensors") and all(
+        weights = next((each for each in map(checkpoint.joinpath, WEIGHTS) if each.exists()), checkpoint / WEIGHTS[0])
+        return is_whole_safetensors(weights) and all(
             (checkpoint / name).stat().st_size for name in ("optimizer.pt", "scheduler.pt")
         )
     except (OSError, ValueError):
         return False
 
 
-def _is_whole_safetensors(path: Path) -> bool:
+def is_whole_safetensors(path: Path) -> bool:
     """Whether a file is as long as its header says; cut files are what a kill or a full disk leaves."""
     from safetensors import SafetensorError, safe_open
 

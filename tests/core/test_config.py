@@ -134,4 +134,4 @@ def test_removed_keys_are_no_keys_and_the_student_has_few() -> None:
     for key in REMOVED_KEYS:
         section, _, name = key.partition(".")
         assert name not in sections[section].annotation.model_fields
-    assert len(sections["student"].annotation.model_fields) <= 18
+    assert len(sections["student"].annotation.model_fields) <= 21

@@ -6,7 +6,6 @@ crash stays outside the worker, which sees it as the death of its engine.
 
 import asyncio
 import json
-import logging
 import re
 import time
 from collections.abc import Mapping
@@ -17,6 +16,7 @@ import aiohttp
 
 from xpoll.core.control_tokens import control_tokens_in, messages_without_control_tokens
 from xpoll.core.errors import EngineError
+from xpoll.core.log import LOGGER
 from xpoll.core.models import model_file, resolve_model
 from xpoll.core.records import Completion, Prompt
 from xpoll.engine.backends.backend import BackendSettings, EngineDeadError, Load
@@ -90,7 +90,7 @@ class VllmServerBackend:
         self._context = await self._context_length()
         tokenizer_file = model_file(settings.model, "tokenizer.json")
         if tokenizer_file is None:
-            logging.warning("%s has no tokenizer.json here: control tokens in texts are kept", settings.model)
+            LOGGER.warning("%s has no tokenizer.json here: control tokens in texts are kept", settings.model)
         self._control = control_tokens_in(tokenizer_file) if tokenizer_file else []
 
     async def _takes_system(self) -> bool:

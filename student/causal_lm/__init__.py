@@ -1,0 +1,1 @@
+"""A student that writes: a language model fine-tuned on prompts and completions."""

@@ -1,0 +1,1 @@
+"""What a language model makes of texts; its files import torch."""
