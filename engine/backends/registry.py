@@ -55,6 +55,13 @@ BACKENDS: dict[str, BackendSpec] = {
         takes_gpus=_vllm_takes_gpus,
         usual_start_s=40.0,
     ),
+    "openvino": BackendSpec(
+        imported(f"{_HERE}.openvino.backend:OpenVinoBackend"),
+        options_in(f"{_HERE}.openvino.options:OpenVinoOptions"),
+        needs_model=True,
+        serves=False,
+        usual_start_s=10.0,
+    ),
     "replay": BackendSpec(
         imported(f"{_HERE}.replay:ReplayBackend"),
         options_in(f"{_HERE}.replay:ReplayOptions"),
