@@ -13,7 +13,7 @@ from xpoll.core.records import AnswerSchema, Completion, Prompt
 from xpoll.engine.backends.backend import BackendSettings, EngineDeadError, Load
 from xpoll.engine.backends.chat import ChatEncoder, more_of, too_long
 from xpoll.engine.backends.label_tree import LabelTree
-from xpoll.engine.backends.openvino.engine import Engine, EngineRequest, Outcome, said_by
+from xpoll.engine.backends.openvino.engine import MOST_RUNNING, Engine, EngineRequest, Outcome, said_by
 from xpoll.engine.backends.openvino.model import LoadedModel, load_model
 from xpoll.engine.backends.openvino.options import OpenVinoOptions
 from xpoll.engine.backends.openvino.reads import LabelsRead, first_token, read_labels
@@ -55,12 +55,12 @@ class OpenVinoBackend:
         """Converts the model where that was not done yet, and loads it.
 
         Raises:
-            EngineError: a package is missing, the device or an option is refused, or the model has no chat template.
+            EngineError: the device or an option is refused, or the model has no chat template.
             ModelError: there is no such model, or it cannot be converted.
         """
         options = checked_section(OpenVinoOptions, self._settings.options, "engine.openvino")
-        loop = asyncio.get_running_loop()
-        self._model: LoadedModel = await loop.run_in_executor(self._thread, self._loaded, options)
+        self._loop = asyncio.get_running_loop()
+        self._model: LoadedModel = await self._loop.run_in_executor(self._thread, self._loaded, options)
         self._chat = ChatEncoder(self._model.tokenizer, self._settings.model)
         self._reading = asyncio.Semaphore(WALKS_AT_ONCE)
         self._task = asyncio.create_task(self._work())
@@ -69,7 +69,8 @@ class OpenVinoBackend:
         if self._settings.device.cores:
             os.sched_setaffinity(0, self._settings.device.cores)  # of this thread, and of those that it starts
         model = load_model(self._settings.model, options, self._settings.device)
-        self._engine = Engine(model.make_pipeline)
+        most = options.scheduler.get("max_num_seqs")
+        self._engine = Engine(model.make_pipeline, most_running=most if isinstance(most, int) else MOST_RUNNING)
         return model
 
     async def answer(self, prompt: Prompt) -> Completion:
@@ -209,6 +210,7 @@ class OpenVinoBackend:
             if not self._engine.has_work:
                 self._arrived.clear()
                 await self._arrived.wait()
+                continue
             try:
                 ended = await loop.run_in_executor(self._thread, self._stepped)
             except Exception as error:  # what state the engine is in is not known
@@ -243,6 +245,7 @@ class OpenVinoBackend:
     def stop(self) -> None:
         """Ends the thread. Any thread may call it; the pipeline goes with the process."""
         self._dead = self._dead or "it was stopped"
+        self._loop.call_soon_threadsafe(self._arrived.set)
         self._thread.shutdown(wait=False, cancel_futures=True)
 
 

@@ -15,6 +15,9 @@ from typing import Any, NamedTuple
 
 from xpoll.engine.backends.openvino.requests import Constraint
 
+MOST_RUNNING = 32
+"""Requests in the pipeline, unless the job sets engine.openvino.scheduler.max_num_seqs."""
+
 
 class Outcome(NamedTuple):
     """How a request ended.
@@ -57,26 +60,27 @@ class Engine:
 
     Args:
         make_pipeline: Loads the model: a ContinuousBatchingPipeline.
+        most_running: Most requests in the pipeline; those that begin together may be more.
     """
 
-    def __init__(self, make_pipeline: Callable[[], Any]) -> None:
-        self._make = make_pipeline
+    def __init__(self, make_pipeline: Callable[[], Any], *, most_running: int = MOST_RUNNING) -> None:
+        self._make, self._most_running = make_pipeline, most_running
         self._pipeline: Any = make_pipeline()
-        self._arriving: deque[Sequence[EngineRequest]] = deque()
-        self._waiting: deque[EngineRequest] = deque()
+        self._waiting: deque[Sequence[EngineRequest]] = deque()
         self._alone: deque[EngineRequest] = deque()
         self._running: list[EngineRequest] = []
         self._proven: set[Constraint] = set()
         self._numbers = 0
+        self._ended_so_far = 0
 
     def add(self, requests: Sequence[EngineRequest]) -> None:
         """Takes requests, from any thread; they begin in the same step."""
-        self._arriving.append(requests)
+        self._waiting.append(requests)
 
     @property
     def has_work(self) -> bool:
         """Whether a step would do anything."""
-        return bool(self._arriving or self._waiting or self._alone or self._running)
+        return bool(self._waiting or self._alone or self._running)
 
     @property
     def kv_cache_usage(self) -> float:
@@ -91,7 +95,7 @@ class Engine:
     @property
     def waiting(self) -> int:
         """Requests that are not in the pipeline yet."""
-        return sum(map(len, list(self._arriving))) + len(self._waiting) + len(self._alone)
+        return sum(map(len, list(self._waiting))) + len(self._alone)
 
     def step(self) -> list[tuple[EngineRequest, Outcome]]:
         """Computes a token of each running request; the requests that ended with it.
@@ -113,22 +117,27 @@ class Engine:
 
     def _admit(self) -> list[tuple[EngineRequest, Outcome]]:
         refused = []
-        while self._arriving:
-            self._waiting.extend(self._arriving.popleft())
-        while self._waiting or self._alone:
-            if self._alone:
-                if self._running:
-                    break
-                request = self._alone.popleft()
-            else:
-                request = self._waiting.popleft()
-            if not request.is_wanted:
-                continue
-            try:
-                self._begin(request)
-            except (RuntimeError, ValueError, TypeError) as error:
-                refused.append((request, _refused(error)))
+        while group := self._next():
+            for request in group:
+                if not request.is_wanted:
+                    continue
+                try:
+                    self._begin(request)
+                except (RuntimeError, ValueError, TypeError) as error:
+                    refused.append((request, _refused(error)))
         return refused
+
+    def _next(self) -> Sequence[EngineRequest]:
+        """The requests that begin together next; none where the pipeline has enough.
+
+        GenAI looks for a prompt's beginning in the cache when it takes the prompt. So prompts wait here until those
+        before them have ended, and at the beginning all but one do.
+        """
+        if self._alone:
+            return [] if self._running else [self._alone.popleft()]
+        if not self._waiting or len(self._running) >= min(self._most_running, 1 + self._ended_so_far):
+            return []
+        return self._waiting.popleft()
 
     def _begin(self, request: EngineRequest) -> None:
         import numpy as np
@@ -150,7 +159,7 @@ class Engine:
         self._running.clear()
         self._pipeline = None  # its memory first
         self._pipeline = self._make()
-        self._waiting.extendleft(reversed(others))
+        self._waiting.extendleft([each] for each in reversed(others))
         if len(suspects) == 1:
             return [(suspects[0], _refused(error))]
         self._alone.extend(suspects)
@@ -166,6 +175,7 @@ class Engine:
                 self._proven.add(request.constraint)
             if status != GenerationStatus.RUNNING:
                 self._running.remove(request)
+                self._ended_so_far += 1
                 ended.append((request, _outcome(request.handle, status)))
         return ended
 

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from xpoll.core.cgroups import usable_cores
-from xpoll.core.environment import package_version
 from xpoll.core.errors import EngineError
 from xpoll.core.models import context_length, local_model_folder
 from xpoll.engine.backends.openvino.conversion import openvino_folder
@@ -16,8 +15,6 @@ from xpoll.engine.backends.openvino.options import OpenVinoOptions
 from xpoll.engine.backends.openvino.requests import Constraint
 from xpoll.engine.devices.find import Device, pinning
 
-PACKAGES = ("openvino_genai", "openvino_tokenizers")
-INSTALL = "pip install 'xpoll[openvino-genai]'"
 GPU_CACHE_SHARE = 0.25
 """Share of a GPU's memory that the KV cache gets unless the job says otherwise."""
 CACHE_GB = 4
@@ -62,11 +59,9 @@ def load_model(name: str, options: OpenVinoOptions, device: Device) -> LoadedMod
         device: Where it runs.
 
     Raises:
-        EngineError: a package is missing, or OpenVINO refuses the device, an option or the model.
+        EngineError: OpenVINO refuses the device, an option or the model.
         ModelError: there is no such model, or it cannot be converted.
     """
-    if missing := [package for package in PACKAGES if package_version(package.replace("_", "-")) is None]:
-        raise EngineError(f"engine.backend = 'openvino' needs {' and '.join(missing)}", mend=INSTALL)
     where = options.device or _openvino_name(device)
     _check_device(where)
     source = local_model_folder(name, key="engine.model")
