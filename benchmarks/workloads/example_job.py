@@ -12,7 +12,7 @@ from xpoll.personas.documents import stream_documents
 from xpoll.personas.persona import load_panel
 from xpoll.personas.prompts import build_prompts
 
-EXAMPLE = Path(__file__).parents[2] / "examples" / "investor_sentiment"
+EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "investor_sentiment"
 
 
 def example_config(parameters: Parameters) -> Config:
