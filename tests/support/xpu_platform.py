@@ -1,4 +1,4 @@
-"""vLLM's own XPU platform on a machine without a GPU: a stand-in for torch.xpu, empty kernel modules, all else upstream's.
+"""vLLM's own XPU platform without a GPU: a stand-in for torch.xpu, empty kernel modules, all else upstream's.
 
 Run as a process of its own, `python tests/support/xpu_platform.py MODEL PRODUCT [OPTIONS]`, because vLLM settles on a
 platform when it is imported. Prints what the engine would be started with as one line of JSON.

@@ -1,4 +1,4 @@
-"""vLLM's own XPU platform and Ray's own manager of Intel GPUs, driven without one: a renamed argument breaks a test here."""
+"""vLLM's own XPU platform and Ray's manager of Intel GPUs, driven without one: a renamed argument breaks a test."""
 
 import importlib.util
 import json

@@ -1,4 +1,4 @@
-"""What xpoll takes for granted of other packages: the table holds for what is installed, and drift in a wheel is named."""
+"""What xpoll takes for granted of other packages holds for what is installed, and drift in a wheel is named."""
 
 import importlib.util
 import sysconfig
