@@ -96,6 +96,35 @@ def test_a_read_is_what_transformers_computes(model: Path, running: Running) -> 
         assert (answer.error, answer.unread_choices, answer.finish_reason) == (None, 0, "stop")
 
 
+@pytest.mark.parametrize("kind", ["Qwen2", "Qwen3"])
+def test_other_architectures_are_converted_right(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import torch
+    import transformers
+
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    folder = make_tiny_llama(tmp_path / "tiny")
+    about = json.loads((folder / "config.json").read_text())
+    sizes = {name: about[name] for name in ("vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers")}
+    heads = {"num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 16, "max_position_embeddings": 512}
+    config = getattr(transformers, f"{kind}Config")(
+        **sizes, **heads, eos_token_id=about["eos_token_id"], bos_token_id=None, tie_word_embeddings=kind == "Qwen3"
+    )
+    torch.manual_seed(1)
+    made = getattr(transformers, f"{kind}ForCausalLM")(config)
+    for name, weights in made.named_parameters():  # biases begin at 0, norms at 1
+        if name.endswith(("bias", "norm.weight")):
+            torch.nn.init.uniform_(weights, 0.5, 1.5)
+    made.save_pretrained(folder)
+    running = Running(folder, properties={"INFERENCE_PRECISION_HINT": "f32"})
+    asked = prompt(AnswerSchema(CHOICES, read=True), "the sun shines on me")
+    (answer,) = running.ask(asked)
+    chat = running.backend._chat
+    labels = [[*chat.encode("good"), chat.tokenizer.eos_token_id], chat.encode("bad"), chat.encode("goodness")]
+    ids = chat.encode(chat.rendered(asked, asked.messages))
+    running.backend.stop()
+    assert answer.choice_logprobs == pytest.approx(exact_logprobs(folder, ids, labels), abs=0.05)
+
+
 def test_answers_are_held_to_choices_schemas_and_patterns(running: Running) -> None:
     schema = json.dumps({"type": "object", "properties": {"label": {"enum": ["a", "b"]}}, "required": ["label"]})
     asked = [
