@@ -76,6 +76,8 @@ def _one_at_a_time(folder: Path) -> Iterator[None]:
 def _convert(source: Path, folder: Path, weights: Weights) -> None:
     config = json.loads((source / "config.json").read_text(encoding="utf-8"))
     _check(config, source)
+    for left in folder.parent.glob(f".{folder.name}.*.tmp"):  # of a conversion that was killed; the lock is ours
+        shutil.rmtree(left, ignore_errors=True)
     temporary = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
     temporary.mkdir()
     try:

@@ -30,6 +30,11 @@ pytestmark = pytest.mark.engine
 DOCUMENTS, START_S = 60, 300
 
 
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+
 def write_job(folder: Path) -> Path:
     rows = "".join(f"t{i},the weather is number {i} today\n" for i in range(DOCUMENTS))
     (folder / "texts.csv").write_text(f"id,text\n{rows}")
