@@ -161,8 +161,9 @@ class EngineConfig(Section):
     model_config = ConfigDict(extra="allow")
 
     backend: str = "vllm"
-    """Which backend answers: `vllm`, `openai`, `encoder`, `replay` or `simulated`, with options in the table of that
-    name, e.g. [engine.vllm]; or a class of your own as `module:Class`, with options in [engine.options]."""
+    """Which backend answers: `vllm`, `openvino`, `openai`, `encoder`, `replay` or `simulated`, with options in the
+    table of that name, e.g. [engine.vllm]; or a class of your own as `module:Class`, with options in
+    [engine.options]."""
     model: str = "smollm2-135m-instruct"
     """Packaged model, folder, or Hugging Face model name."""
     device: Literal["auto", "cpu", "xpu", "cuda"] = "auto"

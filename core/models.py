@@ -47,6 +47,25 @@ def resolve_model(name: str, *, key: str) -> str:
     return _on_the_hub(name, key)
 
 
+def local_model_folder(name: str, *, key: str) -> Path:
+    """As `resolve_model`, but a folder: what the hub has is fetched.
+
+    Raises:
+        ModelError: as `resolve_model`, or the hub has it and cannot be reached.
+    """
+    found = Path(resolve_model(name, key=key))
+    if found.is_dir():
+        return found
+    from huggingface_hub import snapshot_download
+
+    try:
+        return Path(
+            snapshot_download(name, allow_patterns=["*.json", "*.jinja", "*.safetensors", "*.model", "openvino*"])
+        )
+    except Exception as error:  # the hub's HTTP client has errors of its own, which differ between its versions
+        raise ModelError(f"{key}: {name} cannot be fetched ({type(error).__name__})", mend="try again") from error
+
+
 PICKLED = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
 """Suffixes of weights in pickle's format, which can hold code that runs when they are read."""
 
@@ -58,7 +77,8 @@ def _refuse_pickles(folder: Path, key: str) -> None:
         ModelError: they are.
     """
     suffixes = {path.suffix for path in folder.iterdir() if path.name != "training_args.bin"}
-    if not suffixes & {".safetensors", ".gguf"} and (pickled := suffixes & set(PICKLED)):
+    exported = (folder / "openvino_model.xml").exists()  # its .bin is plain numbers
+    if not exported and not suffixes & {".safetensors", ".gguf"} and (pickled := suffixes & set(PICKLED)):
         raise ModelError(
             f"{key}: the weights in {folder} are {', '.join(sorted(pickled))}, which can run code when they are read",
             mend="save it again as safetensors: model.save_pretrained(folder)",

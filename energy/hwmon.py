@@ -1,14 +1,13 @@
 """Intel GPUs through sysfs: the hwmon folders of the kernel drivers i915 and xe. No library, no tool.
 
-i915 has a hwmon named "i915" for the card and, with several tiles, "i915_gt0", "i915_gt1" for these.
-xe has one, named "xe": energy1_input is the card, energy2_input the package. A card's counter includes its
-tiles, so the tiles are read only where the card cannot be. Names as in compute-runtime's own reader.
+Which files count is said in core/hwmon.py. Tiles are read only where the card cannot be.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Sequence
 from pathlib import Path
 
+from xpoll.core.hwmon import EnergyInput, energy_inputs
 from xpoll.energy.counters import CounterError, FileCounter, SourceCounters, read_microjoules
 
 RESOLUTION_S = 0.1  # Intel's guide to Sysman, which reads the same counters, asks for at least 100 ms between reads
@@ -16,7 +15,7 @@ INTEL = "0x8086"
 
 
 def find_hwmon(sysfs: Path = Path("/sys")) -> SourceCounters:
-    """One counter per Intel card, or one per tile of it.
+    """One counter per Intel card, or one per tile of it; its name ends in what it covers: card, package or tile.
 
     Args:
         sysfs: Root of the sys file system.
@@ -27,44 +26,30 @@ def find_hwmon(sysfs: Path = Path("/sys")) -> SourceCounters:
     for card in cards:
         if _text(card / "device" / "vendor") != INTEL:
             continue
-        tried = [list(group) for group in (_of_card(card), _of_tiles(card))]
-        readable = next((group for group in tried if group and not _problems(group)), None)
+        groups = energy_inputs(card / "device")
+        readable = next((group for group in groups if not _problems(group, card.name)), None)
         if readable is None:
-            problems += _problems(tried[0]) or [f"{card.name} has no energy counter"]
+            problems += _problems(groups[0], card.name) if groups else [f"{card.name} has no energy counter"]
         else:
-            counters += [FileCounter(name, path, resolution_s=RESOLUTION_S) for name, path in readable]
+            counters += [
+                FileCounter(_name(found, card.name), found.path, resolution_s=RESOLUTION_S) for found in readable
+            ]
     if problems:  # some of the cards would pass for all of them
         return SourceCounters([], "; ".join(problems))
     return SourceCounters(counters, "" if counters else f"no Intel GPU in {sysfs}/class/drm")
 
 
-def _of_card(card: Path) -> Iterator[tuple[str, Path]]:
-    for folder in _folders(card):
-        driver = _text(folder / "name")
-        if driver in ("i915", "xe"):
-            inputs = [folder / name for name in ("energy1_input", "energy2_input") if (folder / name).exists()]
-            if inputs:
-                yield f"hwmon {driver} {card.name}", inputs[0]
+def _name(found: EnergyInput, card: str) -> str:
+    return f"hwmon {found.hwmon} {card} ({found.domain})"
 
 
-def _of_tiles(card: Path) -> Iterator[tuple[str, Path]]:
-    for folder in _folders(card):
-        driver, path = _text(folder / "name"), folder / "energy1_input"
-        if re.fullmatch(r"i915_gt\d+", driver) and path.exists():
-            yield f"hwmon {driver} {card.name}", path
-
-
-def _folders(card: Path) -> list[Path]:
-    return sorted((card / "device" / "hwmon").glob("hwmon*"))
-
-
-def _problems(group: list[tuple[str, Path]]) -> list[str]:
+def _problems(group: Sequence[EnergyInput], card: str) -> list[str]:
     problems = []
-    for name, path in group:
+    for found in group:
         try:
-            read_microjoules(path)
+            read_microjoules(found.path)
         except CounterError as error:
-            problems.append(f"{name}: {error}")
+            problems.append(f"{_name(found, card)}: {error}")
     return problems
 
 

@@ -2,7 +2,8 @@
 
 A list in chronological order: stage, begun_utc, complete, wall_s, energy (source, energy_j, by_counter, why)
 and idle (idle_w, spread: the power right before the stage, null where it was not measured). A stage that was
-killed has the figures of a few seconds before.
+killed has the figures of a few seconds before. The keys of by_counter say what was counted: the source, the part, and
+in brackets its power domain ("sysman gpu0 (package)") or how its power became energy.
 """
 
 import threading

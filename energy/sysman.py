@@ -1,9 +1,9 @@
 """Intel GPUs through Level Zero Sysman, in a subprocess.
 
 A process has one mode of Level Zero; an engine needs FLAT and Sysman COMPOSITE, so the reader is the subprocess
-`python -m xpoll.energy.sysman`, which prints {"gpu0": joules, ...} ten times per second. Needs the Level Zero
-loader and access to /dev/dri. Written from the API's specification (zes_api.h) and tested against a fake
-library, not yet on a GPU.
+`python -m xpoll.energy.sysman`, which prints {"gpu0 (package)": joules, ...} ten times per second; in brackets
+is the power domain. Needs the Level Zero loader and access to /dev/dri. Written from the API's specification
+(zes_api.h) and tested against fake libraries, not yet on a GPU.
 """
 
 import ctypes
@@ -12,6 +12,7 @@ import json
 import os
 import sys
 import time
+from typing import NamedTuple
 
 from xpoll.energy.counters import MICRO, CounterError, SourceCounters
 from xpoll.energy.printed import find_printed
@@ -25,6 +26,50 @@ class EnergyCounter(ctypes.Structure):
     """zes_power_energy_counter_t: energy in microjoules, timestamp in microseconds."""
 
     _fields_ = (("energy", ctypes.c_uint64), ("timestamp", ctypes.c_uint64))
+
+
+class PowerExtProperties(ctypes.Structure):
+    """zes_power_ext_properties_t: which domain it is."""
+
+    _fields_ = (
+        ("stype", ctypes.c_uint32),
+        ("pNext", ctypes.c_void_p),
+        ("domain", ctypes.c_int32),
+        ("defaultLimit", ctypes.c_void_p),
+    )
+
+
+class PowerProperties(ctypes.Structure):
+    """zes_power_properties_t: onSubdevice is 0 for a domain of the whole card; limits in milliwatts."""
+
+    _fields_ = (
+        ("stype", ctypes.c_uint32),
+        ("pNext", ctypes.c_void_p),
+        ("onSubdevice", ctypes.c_uint8),
+        ("subdeviceId", ctypes.c_uint32),
+        ("canControl", ctypes.c_uint8),
+        ("isEnergyThresholdSupported", ctypes.c_uint8),
+        ("defaultLimit", ctypes.c_int32),
+        ("minLimit", ctypes.c_int32),
+        ("maxLimit", ctypes.c_int32),
+    )
+
+
+POWER_PROPERTIES, POWER_EXT_PROPERTIES = 0xD, 0x28
+"""zes_structure_type_t of the two."""
+DOMAINS = {1: "card", 2: "package", 3: "stack", 4: "memory", 5: "gpu"}
+"""zes_power_domain_t."""
+OF_THE_WHOLE = ("card", "package", "unknown domain")
+"""Domains that cover a whole GPU, most inclusive first. A driver that names no domain has one for the card."""
+GPU_ONLY = 1
+"""ze_init_flags_t."""
+
+
+class Domain(NamedTuple):
+    """A power domain: its handle, and what it covers."""
+
+    handle: ctypes.c_void_p
+    name: str
 
 
 def find_sysman(loader: str | None = None) -> SourceCounters:
@@ -55,7 +100,9 @@ def _parse(line: str) -> dict[str, float]:
 
 
 class Sysman:
-    """The power domains of all cards: the card's own domain, or its only domain where it has no own one.
+    """The power domain of each card: its card domain, or else that of its package.
+
+    i915's cards have no card domain. They have one of the package, and one more for each tile, which is inside it.
 
     Args:
         loader: Path of the Level Zero loader.
@@ -69,14 +116,13 @@ class Sysman:
             self._library = ctypes.CDLL(loader)
         except OSError as error:
             raise CounterError(f"{loader} cannot be loaded: {error}") from error
-        self._check("zesInit", self._library.zesInit(ctypes.c_uint32(0)))
-        devices = [d for driver in self._all("zesDriverGet") for d in self._all("zesDeviceGet", driver)]
-        self._domains = {f"gpu{number}": self._domain(device) for number, device in enumerate(devices)}
+        domains = [self._domain(device) for device in self._devices(loader)]
+        self._domains = {f"gpu{number} ({domain.name})": domain.handle for number, domain in enumerate(domains)}
         if not self._domains:
             raise CounterError("Level Zero sees no card")
 
     def read_j(self) -> dict[str, float]:
-        """Joules by card, keys "gpu0", "gpu1", ...
+        """Joules by card and domain, keys "gpu0 (package)", "gpu1 (package)", ...
 
         Raises:
             CounterError: a counter cannot be read.
@@ -89,14 +135,37 @@ class Sysman:
             joules[part] = counter.energy * MICRO
         return joules
 
-    def _domain(self, device: ctypes.c_void_p) -> ctypes.c_void_p:
+    def _devices(self, loader: str) -> list[ctypes.c_void_p]:
+        """Sysman's devices; older loaders know no zesInit, and there ZES_ENABLE_SYSMAN makes the core's do."""
+        if hasattr(self._library, "zesInit"):
+            self._check("zesInit", self._library.zesInit(ctypes.c_uint32(0)))
+            drivers, devices = "zesDriverGet", "zesDeviceGet"
+        elif hasattr(self._library, "zeInit"):
+            self._check("zeInit", self._library.zeInit(ctypes.c_uint32(GPU_ONLY)))
+            drivers, devices = "zeDriverGet", "zeDeviceGet"
+        else:
+            raise CounterError(f"{loader} has neither zesInit nor zeInit: it is no Level Zero loader")
+        return [device for driver in self._all(drivers) for device in self._all(devices, driver)]
+
+    def _domain(self, device: ctypes.c_void_p) -> Domain:
         domain = ctypes.c_void_p()
         if self._library.zesDeviceGetCardPowerDomain(device, ctypes.byref(domain)) == 0 and domain:
-            return domain
-        domains = self._all("zesDeviceEnumPowerDomains", device)
-        if len(domains) != 1:  # whether several overlap is not known
-            raise CounterError(f"a card without a power domain of its own has {len(domains)} domains")
-        return domains[0]
+            return Domain(domain, "card")
+        found = [self._described(handle) for handle in self._all("zesDeviceEnumPowerDomains", device)]
+        whole = [each for each in found if each is not None]
+        for name in OF_THE_WHOLE:
+            named = [each for each in whole if each.name == name]
+            if len(named) == 1:
+                return named[0]
+        shown = ", ".join(each.name for each in whole) or "none of the whole card"
+        raise CounterError(f"a card has {len(found)} power domains, and which one counts it all is not known: {shown}")
+
+    def _described(self, handle: ctypes.c_void_p) -> Domain | None:
+        """A domain of the whole card; None for that of a tile."""
+        more = PowerExtProperties(stype=POWER_EXT_PROPERTIES)
+        about = PowerProperties(stype=POWER_PROPERTIES, pNext=ctypes.addressof(more))
+        self._check("zesPowerGetProperties", self._library.zesPowerGetProperties(handle, ctypes.byref(about)))
+        return None if about.onSubdevice else Domain(handle, DOMAINS.get(more.domain, "unknown domain"))
 
     def _all(self, function: str, *parents: ctypes.c_void_p) -> list[ctypes.c_void_p]:
         count = ctypes.c_uint32(0)

@@ -1,8 +1,10 @@
 """Intel GPUs through `xpu-smi dump`, versions 1.3 and 2.x, for machines whose sysfs may not be read.
 
-Columns are found by their header, because the numbers of metrics changed between versions. Energy is the
-column "GPU Energy Consumed (J)", a counter; where that is N/A, "GPU Power (W)" is integrated over the time
-between lines, and the counter's name says so. Lines of tiles are skipped: the device has its own line.
+Columns are found by their header. 1.3 has "GPU Energy Consumed (J)", a counter of the device, and "GPU Power (W)".
+2.x has "power.draw (W)", the mean power of the card between two lines, and "energy.consumed (J)", which counts the
+compute engines alone and so is not read. Power is integrated over the time between lines, and a counter's name says
+so. Lines of tiles are skipped: the device has its own line.
+Sources: xpumanager v1.3.7 core/src/api/internal_dump_raw_data.cpp, v2.0.0 ial/cmn/cmd_dump.cpp and metrics/power.cpp.
 """
 
 import csv
@@ -15,7 +17,9 @@ from xpoll.energy.printed import find_printed
 
 EVERY_S = 1.0
 START_S = 15.0
-ENERGY, POWER = "GPU Energy Consumed (J)", "GPU Power (W)"
+ENERGY = "GPU Energy Consumed (J)"
+POWERS = {"power.draw (W)": "card, power.draw integrated", "GPU Power (W)": "device, power integrated"}
+"""Column of a mean power to what its integral covers."""
 DEVICE, TILE = "DeviceId", "TileId"
 
 
@@ -42,17 +46,22 @@ class DumpReader:
         row = dict(zip(self._header, cells, strict=True))
         if row.get(TILE, "").isdigit():
             return {}
-        part = f"gpu{row[DEVICE]}"
+        gpu = f"gpu{row[DEVICE]}"
         energy_j = _number(row.get(ENERGY, ""))
         if energy_j is not None:
-            return {part: energy_j}
-        power_w = _number(row.get(POWER, ""))
-        if power_w is None:
-            return {}
+            return {f"{gpu} (device)": energy_j}
+        for column, covers in POWERS.items():
+            power_w = _number(row.get(column, ""))
+            if power_w is not None:
+                part = f"{gpu} ({covers})"
+                return {part: self._integral_j(part, power_w)}
+        return {}
+
+    def _integral_j(self, part: str, power_w: float) -> float:
         now_s = self._now_s()
         before_j, before_s = self._integrated.get(part, (0.0, now_s))
         self._integrated[part] = (before_j + power_w * (now_s - before_s), now_s)
-        return {f"{part} (power, integrated)": self._integrated[part][0]}
+        return self._integrated[part][0]
 
 
 def find_xpu_smi(command: Sequence[str] | None = None) -> SourceCounters:
@@ -64,8 +73,8 @@ def find_xpu_smi(command: Sequence[str] | None = None) -> SourceCounters:
     if command is None:
         if not (tool := shutil.which("xpu-smi")):
             return SourceCounters([], "xpu-smi is not installed")
-        # Both 1.3 and 2.x accept these options.
-        command = [tool, "dump", "-d", "-1", "-m", "1,8", "-i", f"{EVERY_S:g}"]
+        # The spellings that both know: 2.x has no -m and no -i, 1.3 no --interval; both print once a second unasked.
+        command = [tool, "dump", "-d", "-1", "--metrics", "1,8"]
     return find_printed("xpu-smi", command, DumpReader(), every_s=EVERY_S, start_s=START_S)
 
 

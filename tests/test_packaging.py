@@ -52,7 +52,7 @@ class Import(NamedTuple):
     """Inside a function or a TYPE_CHECKING block: the file can be imported without the package."""
 
 
-EXTRAS = ("cpu", "xpu", "ipex", "openvino", "nvidia", "causal-lm", "tensorboard", "language")
+EXTRAS = ("cpu", "xpu", "ipex", "openvino", "openvino-genai", "nvidia", "causal-lm", "tensorboard", "language")
 
 
 def declared(*extras: str) -> set[str]:
@@ -108,9 +108,7 @@ def test_what_is_imported_when_a_file_is_imported_is_a_dependency() -> None:
 
 
 def test_every_package_that_is_imported_is_declared() -> None:
-    known = declared() | declared(
-        "cpu", "xpu", "ipex", "openvino", "nvidia", "causal-lm", "tensorboard", "language", "dev"
-    )
+    known = declared() | declared(*EXTRAS, "dev")
     missing = {each for each in imports(*ROOMS) if each.package not in known}
     assert not missing, f"add to [project] dependencies or to an extra: {missing}"
 

@@ -97,6 +97,8 @@ class BackendSpec:
     Attributes:
         factory: Makes the backend, in the worker's process; `imported` defers the import of its module.
         options: The class that checks its table of options before anything starts; None where the backend checks them.
+        needs: Distributions that it imports and that a plain installation lacks.
+        extra: The extra of this package that brings them.
         needs_model: Whether the files of `engine.model` must be on this machine.
         has_kv_cache: Whether it generates with a KV cache: the model must leave room for one in a device's memory, and
             prefixes that prompts share are computed once.
@@ -112,6 +114,8 @@ class BackendSpec:
 
     factory: Callable[[BackendSettings], Backend]
     options: Callable[[], type[Section]] | None = None
+    needs: tuple[str, ...] = ()
+    extra: str = ""
     needs_model: bool = False
     has_kv_cache: bool = False
     answers: tuple[AnswerForm, ...] = IN_WORDS

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from xpoll.core.hwmon import energy_inputs
 from xpoll.engine.devices.intel_products import INTEL, Product, product_of
 
 Problem = Literal["", "gone", "no driver", "no render node", "no permission"]
@@ -38,7 +39,7 @@ class Card:
         memory_gib: Memory of the whole card in GiB, the smaller one where driver and table differ: the driver counts
             what is built in, the table what a program can have. None where neither has it.
         memory_source: "driver" or "table"; empty without a memory size.
-        energy_counter: File of its energy counter, in uJ; empty where the driver has none.
+        energy_counter: File of its energy counter in uJ, or of its first tile's; empty where the driver has none.
     """
 
     pci_address: str
@@ -132,7 +133,7 @@ def _card(root: Path, device: Path, drm: Path | None) -> Card | None:
         tiles=tiles,
         memory_gib=min(sizes, default=None),
         memory_source="" if not sizes else "driver" if min(sizes) == memory else "table",
-        energy_counter=_energy_counter(device),
+        energy_counter=next((str(group[0].path) for group in energy_inputs(device)), ""),
     )
 
 
@@ -171,14 +172,6 @@ def _driver_version(root: Path, driver: str) -> str:
         return ""
     own = read_text(root / "module" / driver / "version")
     return own or f"of Linux {read_text(root.parent / 'proc/sys/kernel/osrelease') or 'unknown'}"
-
-
-def _energy_counter(device: Path) -> str:
-    """The card's own counter, not that of a tile (whose names end in _gt0 or _tile0)."""
-    for hwmon in sorted(device.glob("hwmon/hwmon*")):
-        if read_text(hwmon / "name") in ("i915", "xe") and (hwmon / "energy1_input").exists():
-            return str(hwmon / "energy1_input")
-    return ""
 
 
 def read_text(path: Path) -> str:

@@ -9,13 +9,14 @@ from xpoll.energy import counters
 from xpoll.energy.counters import CounterError, Unwrapped
 from xpoll.energy.hwmon import find_hwmon
 from xpoll.energy.rapl import find_rapl
+from xpoll.engine.devices.intel_cards import read_cards
 
 
 def test_i915_counts_the_card_and_not_its_tiles_beside_it(tmp_path: Path) -> None:
     tiles = {"i915_gt0": {"energy1_input": 1}, "i915_gt1": {"energy1_input": 2}}
     device = make_card(tmp_path, 0, hwmons={"i915": {"energy1_input": 5_000_000}, **tiles})
     (card,) = find_hwmon(tmp_path).counters
-    assert card.name == "hwmon i915 card0"
+    assert card.name == "hwmon i915 card0 (card)"
     before_j = card.read_j()
     (device / "hwmon/hwmon0/energy1_input").write_text("7500000\n")
     assert card.read_j() - before_j == pytest.approx(2.5)
@@ -24,16 +25,43 @@ def test_i915_counts_the_card_and_not_its_tiles_beside_it(tmp_path: Path) -> Non
 def test_tiles_are_counted_where_the_card_is_not(tmp_path: Path) -> None:
     make_card(tmp_path, 1, hwmons={"i915_gt0": {"energy1_input": 1}, "i915_gt1": {"energy1_input": 2}})
     names = [counter.name for counter in find_hwmon(tmp_path).counters]
-    assert names == ["hwmon i915_gt0 card1", "hwmon i915_gt1 card1"]
+    assert names == ["hwmon i915_gt0 card1 (tile)", "hwmon i915_gt1 card1 (tile)"]
 
 
 def test_xe_counts_the_card_or_else_the_package(tmp_path: Path) -> None:
     make_card(tmp_path / "a", 0, hwmons={"xe": {"energy1_input": 9_000_000, "energy2_input": 1}})
     make_card(tmp_path / "b", 0, hwmons={"xe": {"energy2_input": 3_000_000}})
-    for tree in ("a", "b"):
+    for tree, domain in (("a", "card"), ("b", "package")):
         (counter,) = find_hwmon(tmp_path / tree).counters
-        assert counter.name == "hwmon xe card0"
+        assert counter.name == f"hwmon xe card0 ({domain})"
         assert counter.read_j() == 0
+
+
+@pytest.mark.parametrize(
+    "hwmons",
+    [
+        {"i915": {"energy1_input": 1}, "i915_gt0": {"energy1_input": 1}},
+        {"i915_gt0": {"energy1_input": 1}, "i915_gt1": {"energy1_input": 2}},
+        {"xe": {"energy1_input": 1, "energy2_input": 2}},
+        {"xe": {"energy2_input": 1}},
+        {"coretemp": {"energy1_input": 1}},
+        {"i915": {}},
+    ],
+    ids=["card", "tiles", "xe", "package", "foreign", "none"],
+)
+def test_the_doctor_finds_a_counter_exactly_where_energy_is_read(
+    tmp_path: Path, hwmons: dict[str, dict[str, int]]
+) -> None:
+    device = make_card(tmp_path, 0, hwmons=hwmons)
+    (device / "device").write_text("0x0bda\n")
+    (card,) = read_cards(tmp_path)
+    counters = find_hwmon(tmp_path).counters
+    assert bool(card.energy_counter) == bool(counters)
+    if counters:
+        Path(card.energy_counter).write_text("5000000\n")
+        assert sum(counter.read_j() for counter in counters) == 0
+        Path(card.energy_counter).write_text("7000000\n")
+        assert sum(counter.read_j() for counter in counters) == pytest.approx(2), "it is the file that is counted"
 
 
 def test_other_vendors_and_connectors_are_no_cards(tmp_path: Path) -> None:

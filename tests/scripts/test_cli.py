@@ -45,7 +45,10 @@ def folder(tmp_path: Path) -> Path:
         ("engine.model=nobody/no-such-model", "unknown model nobody/no-such-model"),
         ("engine.model=./no-such-folder", "there is no folder ./no-such-folder"),
         ("student.encoder=nobody/no-such-model", "student.encoder: unknown model nobody/no-such-model"),
-        ("engine.backend=magic", "unknown backend 'magic' -> known backends: vllm, replay, openai, encoder, simulated"),
+        (
+            "engine.backend=magic",
+            "unknown backend 'magic' -> known backends: vllm, openvino, replay, openai, encoder, simulated",
+        ),
         ("panel.personas=['nobody']", "there is no persona 'nobody'"),
         ("engine.replicas=5000", "engine.replicas x engine.tensor_parallel = 5000 is more than"),
         ("job.run_folder=a_file/run", "cannot write a_file/run"),

@@ -2,24 +2,21 @@
 
 import asyncio
 import json
-import re
 import sys
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from itertools import count
 from typing import Any
 
-from xpoll.core.control_tokens import messages_without_control_tokens
 from xpoll.core.environment import computes_bf16
 from xpoll.core.errors import EngineError
 from xpoll.core.models import resolve_model
 from xpoll.core.questions import YES_NO, fitting
-from xpoll.core.records import AnswerSchema, Completion, Message, Prompt
+from xpoll.core.records import AnswerSchema, Completion, Prompt
 from xpoll.engine.backends.backend import BackendSettings, EngineDeadError, Load
+from xpoll.engine.backends.chat import ChatEncoder, more_of, too_long
 from xpoll.engine.backends.choice_logprobs import NUM_ALTERNATIVES, answer_logprobs
-from xpoll.engine.backends.openai.chat_api import fold_system
 from xpoll.engine.backends.vllm import versions
-from xpoll.engine.backends.vllm.encoding import encoder_of
 from xpoll.engine.backends.vllm.output_tail import OutputTail
 from xpoll.engine.backends.vllm.reads import Read, Reader, tree_of
 from xpoll.engine.backends.vllm.xpu import check_visible, prepare_xpu, xpu_options
@@ -73,15 +70,7 @@ class VllmBackend:
         # Loading blocks for a minute; in a thread, so that the event loop keeps running.
         await asyncio.to_thread(self._load)
         self._context = self._engine.model_config.max_model_len
-        self._tokenizer = await versions.tokenizer_of(self._engine)
-        self._control = control_tokens_of(self._tokenizer)
-        self._marks = re.compile("|".join(map(re.escape, self._control)) or "(?!)")
-        self._encode = encoder_of(self._tokenizer)
-        if not getattr(self._tokenizer, "chat_template", None):
-            raise EngineError(
-                f"{self._settings.model} has no chat template", mend="use a model made for chat (instruct)"
-            )
-        self._fold_system = not self._takes_system()
+        self._chat = ChatEncoder(await versions.tokenizer_of(self._engine), self._settings.model)
 
     def _load(self) -> None:
         """Starts the engine; if it runs out of device memory, once more with half as many sequences."""
@@ -148,15 +137,6 @@ class VllmBackend:
 
         return Listener
 
-    def _takes_system(self) -> bool:
-        try:
-            self._tokenizer.apply_chat_template(
-                [{"role": "system", "content": "a"}, {"role": "user", "content": "b"}], tokenize=False
-            )
-        except Exception:  # templates raise errors of their own, e.g. "System role not supported"
-            return False
-        return True
-
     async def answer(self, prompt: Prompt) -> Completion:
         """The completion of one prompt; a prompt that cannot be answered ends as an error row.
 
@@ -178,8 +158,8 @@ class VllmBackend:
         reads = prompt.answer.read and versions.reads_tokens()
         asked = prompt if reads else prompt.in_words()
         try:
-            rendered = [self._rendered(asked, messages) for messages in asked.wordings()]
-            requests = [self._encode(text) for text in rendered]
+            rendered = [self._chat.rendered(asked, messages) for messages in asked.wordings()]
+            requests = [self._chat.encode(text) for text in rendered]
         except Exception as error:  # a prompt that the template or tokenizer refuses is an error row
             return end(error_kind="template", error=f"{type(error).__name__}: {error}")
         token_ids = max(requests, key=len)
@@ -218,13 +198,11 @@ class VllmBackend:
 
     def _reader(self, prompt: Prompt, rendered: str) -> Reader:
         """The reader of a prompt's labels, or of yes and no; raises ValueError where it cannot tell them apart."""
-        tail = rendered[max((found.end() for found in self._marks.finditer(rendered)), default=0) :]
+        tail = self._chat.tail(rendered)
         choices = YES_NO if prompt.answer.questions else prompt.answer.choices
         if (choices, tail) not in self._readers:
-            named = [label for label in choices for mark in self._control if mark in label]
-            if named:
-                raise ValueError(f"the label {named[0]!r} holds a control token of the model")
-            tree = tree_of(choices, self._encode, tail, self._tokenizer.eos_token_id)
+            self._chat.check_labels(choices)
+            tree = tree_of(choices, self._chat.encode, tail, self._chat.tokenizer.eos_token_id)
             self._readers[choices, tail] = Reader(tree, self._generate)
         return self._readers[choices, tail]
 
@@ -244,17 +222,7 @@ class VllmBackend:
 
     def token_ids_of(self, prompt: Prompt) -> list[list[int]]:
         """The tokens of each request that a read of a prompt takes: several where it has questions."""
-        return [self._encode(self._rendered(prompt, messages)) for messages in prompt.wordings()]
-
-    def _rendered(self, prompt: Prompt, messages: Sequence[Message]) -> str:
-        messages = fold_system(messages) if self._fold_system else messages
-        text: str = self._tokenizer.apply_chat_template(
-            messages_without_control_tokens(messages, self._control),
-            add_generation_prompt=True,
-            tokenize=False,
-            **_more(prompt).get("chat_template_kwargs", {}),
-        )
-        return text
+        return [self._chat.encode(self._chat.rendered(prompt, messages)) for messages in prompt.wordings()]
 
     async def _generate(self, token_ids: list[int], params: Any) -> Any:
         from vllm.v1.engine.exceptions import EngineDeadError as VllmEngineDeadError
@@ -284,23 +252,11 @@ class VllmBackend:
         self._engine.shutdown()
 
 
-def control_tokens_of(tokenizer: Any) -> list[str]:
-    """The tokenizer's control tokens, which it recognises anywhere, also inside a text; sorted."""
-    added = [str(token) for token in tokenizer.added_tokens_decoder.values() if token.special]
-    return sorted({*tokenizer.all_special_tokens, *added})
-
-
 def seed_problem(prompt: Prompt, device: Device) -> str | None:
     """Why the engine on this device cannot take a prompt's seed; None if it can, or if the prompt has none."""
-    if device.kind == "cpu" and "seed" in _more(prompt):
+    if device.kind == "cpu" and "seed" in more_of(prompt):
         return "a seed of a prompt's own ends vLLM's CPU engine; leave it out"
     return None
-
-
-def too_long(prompt_tokens: int, max_tokens: int, context: int) -> str:
-    """The message of a prompt that does not fit into the model's context; all sizes in tokens."""
-    asked = f"{prompt_tokens} prompt tokens and {max_tokens} for the answer"
-    return f"{asked} do not fit into the model's context of {context}"
 
 
 def default_options(device: Device) -> dict[str, Any]:
@@ -323,11 +279,6 @@ def default_options(device: Device) -> dict[str, Any]:
     return options
 
 
-def _more(prompt: Prompt) -> dict[str, Any]:
-    more: dict[str, Any] = json.loads(prompt.sampling.more or "{}")
-    return more
-
-
 def sampling_params(prompt: Prompt, max_tokens: int) -> Any:
     """The SamplingParams of a prompt, for vLLM.
 
@@ -338,7 +289,7 @@ def sampling_params(prompt: Prompt, max_tokens: int) -> Any:
     from vllm import SamplingParams
     from vllm.sampling_params import RequestOutputKind
 
-    answer, more = prompt.answer, _more(prompt)
+    answer, more = prompt.answer, more_of(prompt)
     more.pop("chat_template_kwargs", None)  # for the prompt's text, not for sampling
     constraint: dict[str, Any] = more.pop("structured_outputs", {})
     if answer.json_schema:

@@ -20,6 +20,7 @@ from xpoll.core.log import LOGGER
 from xpoll.core.models import model_file, resolve_model
 from xpoll.core.records import Completion, Prompt
 from xpoll.engine.backends.backend import BackendSettings, EngineDeadError, Load
+from xpoll.engine.backends.chat import too_long
 from xpoll.engine.backends.openai.chat_api import (
     MalformedError,
     Offers,
@@ -30,7 +31,7 @@ from xpoll.engine.backends.openai.chat_api import (
     is_too_long,
     request_body,
 )
-from xpoll.engine.backends.vllm.in_process import default_options, seed_problem, too_long
+from xpoll.engine.backends.vllm.in_process import default_options, seed_problem
 from xpoll.engine.backends.vllm.server_process import VllmServer
 from xpoll.engine.backends.vllm.xpu import prepare_xpu
 from xpoll.engine.devices.find import Device

@@ -171,7 +171,7 @@ def test_a_bound_that_does_not_hold_is_exit_code_1(counting: str, capsys: pytest
 
 
 def test_an_unknown_suite_is_one_line_with_the_known_ones() -> None:
-    with pytest.raises(ConfigError, match="no suite 'nothing' -> known suites: audits, chaos"):
+    with pytest.raises(ConfigError, match="no suite 'nothing' -> known suites: audits, backends, chaos"):
         find_suite("nothing")
 
 
