@@ -184,6 +184,8 @@ def answer_max_tokens(config: Config, form: AnswerFormat = ONE_LABEL) -> int:
         longest = _num_bytes(json.dumps({"reason": "", form.key: named}, ensure_ascii=False, indent=2))
     else:
         longest = _num_bytes(named if isinstance(named, str) else json.dumps(named, ensure_ascii=False))
+    if form.max_tokens is not None:
+        longest = form.max_tokens
     if not form.one_label:
         longest = min(longest, MOST_SET_TOKENS)
     if config.panel.answer == "chain_of_thought":

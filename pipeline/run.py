@@ -10,7 +10,7 @@ from xpoll.core.run_folder import RunFolder, open_run_folder
 from xpoll.pipeline.measure import measured
 from xpoll.pipeline.prepare import prepare
 from xpoll.pipeline.state import is_done, remove_after, removed_after, require_agreement, require_fitting
-from xpoll.pipeline.steps import STEPS, require_one_label
+from xpoll.pipeline.steps import STEPS
 from xpoll.votes.check import check_votes
 
 
@@ -20,7 +20,6 @@ def whole_path(config: Config) -> tuple[RunFolder, list[str]]:
     Returns:
         The run's folder, and the names of the steps that were run; none where nothing was left to do.
     """
-    require_one_label(config, "student")
     prepared = prepare(config, whole=True)
     folder = prepared.folder
     log_to(folder.log)

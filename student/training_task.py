@@ -11,6 +11,8 @@ from xpoll.core.config import StudentConfig
 from xpoll.core.files import read_json, write_json
 from xpoll.student.calibration import softmax
 from xpoll.student.dataset import HeldOut, Rows, TrainingRows
+from xpoll.student.heads.head import Head
+from xpoll.student.heads.label import LABEL
 from xpoll.student.intel.ipex import fine_tune_with_ipex
 from xpoll.student.recipe import Recipe
 from xpoll.student.training.encoder import Encoder, load_for_training
@@ -38,10 +40,12 @@ class TrainingTask(NamedTuple):
     config: StudentConfig
     recipe: Recipe
     backend: Literal["native", "ipex"]
+    head: Head = LABEL
 
     def trained_on(self) -> Rows:
         """Train rows that have targets, and made-up texts."""
-        rows = self.rows([i for i in self.parts.train if self.targets[i].any()], self.targets)
+        kept = [i for i in self.parts.train if not self.num_pruned or self.targets[i].any()]
+        rows = self.rows(kept, self.targets)
         if self.made_up is None:
             return rows
         return Rows([*rows.texts, *self.made_up.texts], [*rows.targets, *self.made_up.targets])
@@ -92,7 +96,7 @@ def fine_tuned(
     from xpoll.student.training.distributed import fine_tune_on_devices, num_devices
     from xpoll.student.training.fine_tune import Settings, fine_tune
 
-    settings = Settings(task.config, task.recipe, seed, scratch, logs)
+    settings = Settings(task.config, task.recipe, seed, scratch, logs, task.head.name)
     if (devices := num_devices(task.config)) > 1:
         return fine_tune_on_devices(encoder, rows, held_out, settings, devices=devices)
     return fine_tune(encoder, rows, held_out, settings)

@@ -18,6 +18,7 @@ from xpoll.engine.backends.backend import BackendSettings, BackendSpec, Load
 from xpoll.engine.backends.registry import BACKENDS, devices_for
 from xpoll.engine.journal.answers import read_completions
 from xpoll.personas.answer_format import AnswerFormat
+from xpoll.personas.documents import labels_in_cell
 from xpoll.pipeline import measure, steps
 from xpoll.scripts.cli import main
 from xpoll.votes.ballots import Ballots, Shares, normalised
@@ -168,7 +169,7 @@ JURY = TaskKind(
     partial(consensus_of, decide=unanimous),
     partial(compare_labels, decide=unanimous),
     allows=frozenset({"panel.label_order"}),
-    read_gold=lambda cell: [str(cell).strip().lower()],
+    read_gold=labels_in_cell(lambda cell: [str(cell).strip().lower()]),
 )
 
 

@@ -1,8 +1,8 @@
 """Labels texts with a student.
 
 Reads a student folder and a CSV, JSONL or Parquet file of any size. Writes one file with every input
-row in order, plus label, confidence, probability_LABEL and error. A row that cannot be read or has no
-text gets no label and says why in `error`.
+row in order, plus what the student says (outputs.py) and error. A row that cannot be read or has no
+text gets no answer and says why in `error`.
 """
 
 from collections.abc import Iterator
@@ -15,9 +15,10 @@ from xpoll.core.files import replacing
 from xpoll.core.progress import Progress, Waiting
 from xpoll.core.tables.readers import Row, column_types, count_rows, stream_rows
 from xpoll.student.drift import DriftMonitor
+from xpoll.student.heads.registry import head_in
 from xpoll.student.inference.cascade import SecondOpinions, second_opinion
 from xpoll.student.inference.model import StudentModel
-from xpoll.student.inference.outputs import WRITERS, Columns, ResultRow
+from xpoll.student.inference.outputs import WRITERS, AnsweredRow, Columns, ResultRow
 from xpoll.student.inference.resumable import Kept
 
 
@@ -74,9 +75,9 @@ def predict_file(
     """
     check_output(source, output)
     survey = _survey(source, text_column)
-    model = StudentModel(student, runtime=runtime, device=device)
+    model = head_in(student).load(student, runtime=runtime, device=device)
     kept = Kept(output, student, runtime)
-    columns = Columns(source, survey.columns, model.labels, ["answered_by"] if opinions else [])
+    columns = Columns(source, survey.columns, model.columns, ["answered_by"] if opinions else [])
     written = unlabelled = 0
     first_problem = None
     with (
@@ -92,7 +93,7 @@ def predict_file(
                 rows = [second_opinion(row, opinions.of(written + i), model.labels) for i, row in enumerate(rows)]
             write(rows)
             for number, row in enumerate(rows, written):
-                if row.label is None:
+                if row.error is not None:
                     unlabelled += 1
                     first_problem = first_problem or f"row {number}: {row.error}"
             written += len(batch)
@@ -162,19 +163,21 @@ def _survey(source: str, text_column: str) -> _Survey:
     return _Survey(list(columns), number)
 
 
-def _predicted(model: StudentModel, batch: list[Row], text_column: str, kept: Kept) -> list[ResultRow]:
+def _predicted(model: Any, batch: list[Row], text_column: str, kept: Kept) -> list[Any]:
     errors = [_problem(row, text_column) for row in batch]
     good = [row.values[text_column] for row, error in zip(batch, errors, strict=True) if error is None]
-    probabilities = iter(kept.probabilities(good, model.probabilities))
-    results = []
-    for row, error in zip(batch, errors, strict=True):
-        if error is not None:
-            results.append(ResultRow(row.values, None, None, [None] * len(model.labels), error))
-            continue
-        shares = next(probabilities)
-        best = int(shares.argmax())
-        results.append(ResultRow(row.values, model.labels[best], float(shares[best]), shares.tolist(), None))
-    return results
+    values = [row.values for row, error in zip(batch, errors, strict=True) if error is None]
+    answered = iter(model.rows(values, good, kept.computed(good, model.compute)))
+    return [
+        next(answered) if error is None else _unanswered(model, row.values, error)
+        for row, error in zip(batch, errors, strict=True)
+    ]
+
+
+def _unanswered(model: Any, values: dict[str, Any], error: str) -> ResultRow | AnsweredRow:
+    if isinstance(model, StudentModel):
+        return ResultRow(values, None, None, [None] * len(model.labels), error)
+    return AnsweredRow(values, [None] * len(model.columns), error)
 
 
 def _problem(row: Row, text_column: str) -> str | None:
