@@ -51,8 +51,8 @@ def set_counts(named: np.ndarray, wanted: np.ndarray) -> F1Counts:
 def micro_f1(counts: F1Counts) -> Estimate:
     """F1 over all labels of all texts together; 1 where neither side names anything.
 
-    The interval is Wilson's, of the number of texts of which a share would have the variance of the score (delta
-    method), and of no more than there are.
+    The interval is Wilson's, of the number of rows of which a share would have the variance of the score (delta
+    method over texts), and of no more than both sides name labels; of the number of texts where all are right.
 
     Raises:
         ValueError: there are no texts.
@@ -66,7 +66,7 @@ def micro_f1(counts: F1Counts) -> Estimate:
         raise ValueError("there are no texts")
     value = 2 * int(hits.sum()) / total if total else 1.0
     variance = float((((2 * hits - value * both) / max(total, 1)) ** 2).sum())
-    return wilson(value, min(float(texts), value * (1 - value) / variance) if variance > 0 else float(texts))
+    return wilson(value, min(float(total), value * (1 - value) / variance) if variance > 0 else float(texts))
 
 
 def macro_f1(counts: F1Counts) -> Estimate:
@@ -86,7 +86,7 @@ def macro_f1(counts: F1Counts) -> Estimate:
     rows = rows[rows > 0]
     worth = len(rows) ** 2 / float((1 / rows).sum()) if len(rows) else 0.0
     if variance > 0:
-        worth = min(worth, value * (1 - value) / variance)
+        worth = min(len(both) ** 2 / float((1 / both).sum()), value * (1 - value) / variance)
     return wilson(value, worth * int((rows - 1).sum()) / max(1, int(rows.sum())))
 
 

@@ -17,7 +17,8 @@ from xpoll.core.f1 import F1Counts
 TOKEN = re.compile(r"\w+|[^\w\s]")
 """What counts as a token where spans are scored by token: a word or number, or a mark that is neither."""
 
-SPAN_KEYS = ("start", "end", "label")
+MOST_TRIED = 1000
+"""Occurrences of a quote that are looked at for one that is whole or free; no text of words has so many in vain."""
 
 
 class TextSpan(NamedTuple):
@@ -73,9 +74,9 @@ class Quotes:
         if not wanted or len(wanted) > len(self._text):
             return None
         for whole in (True, False):
-            start = self._behind.get((wanted, whole), 0)
-            while (start := self._text.find(wanted, start)) >= 0:
-                end = start + len(wanted)
+            start, tried = self._behind.get((wanted, whole), 0), 0
+            while tried < MOST_TRIED and (start := self._text.find(wanted, start)) >= 0:
+                end, tried = start + len(wanted), tried + 1
                 if (not whole or self._is_whole(start, end)) and self._is_free(start, end):
                     self._behind[wanted, whole] = end
                     self._take(start, end)

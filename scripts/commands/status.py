@@ -15,7 +15,6 @@ from xpoll.core.formatting import (
     duration,
     number,
     percent,
-    share_with_interval,
     with_unit,
 )
 from xpoll.core.run_folder import RunFolder
@@ -30,6 +29,7 @@ from xpoll.report.metrics import CostFigures, EnergyFigures, read_metrics
 from xpoll.report.wording import assumption_sentences, bounded_sentence, estimate_sentence, prefix_sentences
 from xpoll.scripts.arguments import JOB
 from xpoll.student.evaluation import Evaluation, read_evaluation, verdict_in
+from xpoll.student.score_columns import score_columns
 from xpoll.student.wording import comparison_sentence, seeds_sentence, verdict_sentence, votes_sentence
 
 
@@ -157,16 +157,16 @@ def _show_energy_and_cost(energy: EnergyFigures, cost: CostFigures) -> None:
 def _show_quality(evaluation: Evaluation | None) -> None:
     if evaluation and evaluation.gold_rows:
         rows = counted(evaluation.gold_rows, "gold row")
-        print(f"\n{f'on {rows}':16} {'accuracy (95 %)':>27} {'macro F1 (95 %)':>27} {'abstained':>12}")
+        columns = [column for column in score_columns(evaluation) if column.title != "calibration error"]
+        print(f"\n{f'on {rows}':16}" + "".join(f" {column.title:>27}" for column in columns) + f" {'abstained':>12}")
         for rater, score in scores_of(evaluation).items():
-            accuracy = share_with_interval(score.accuracy, score.accuracy_ci95)
-            f1 = share_with_interval(score.f1_macro, score.f1_macro_ci95)
-            print(f"{RATERS[rater]:16} {accuracy:>27} {f1:>27} {percent(score.abstention_rate):>12}")
+            cells = "".join(f" {column.shown(score):>27}" for column in columns)
+            print(f"{RATERS[rater]:16}{cells} {percent(score.abstention_rate):>12}")
         seeds = evaluation.student_seeds
         said = [
             comparison_sentence(evaluation),
-            votes_sentence(evaluation.comparison),
-            seeds_sentence(seeds) if seeds else None,
+            votes_sentence(evaluation.comparison, evaluation.measure),
+            seeds_sentence(seeds, evaluation.measure) if seeds else None,
         ]
         print(*filter(None, said), sep="\n")
         if left_out := evaluation.gold_rows_not_scored:

@@ -9,8 +9,9 @@ from xpoll.student.heads.head import Head
 from xpoll.student.heads.label import LABEL
 from xpoll.student.heads.label_set import LABEL_SET
 from xpoll.student.heads.spans import SPANS
+from xpoll.student.heads.step import STEP
 
-HEADS: dict[str, Head] = {head.name: head for head in (LABEL, LABEL_SET, SPANS)}
+HEADS: dict[str, Head] = {head.name: head for head in (LABEL, STEP, LABEL_SET, SPANS)}
 """By name, as `TaskKind.head` has it."""
 
 

@@ -53,6 +53,13 @@ def export_student(student: Path, texts: Sequence[str], *, python: str) -> dict[
     if not texts:
         raise ConfigError("INT8 needs texts to calibrate with, and there are none", mend="name a file with --texts")
     encoder = load_student(str(student))
+    about = encoder.model.config
+    tags_tokens = any(name.endswith("ForTokenClassification") for name in about.architectures or ())
+    if tags_tokens or about.problem_type == "multi_label_classification":
+        raise ModelError(
+            f"{student} gives a text several labels or spans, and only students of one label per text are exported",
+            mend="xpoll predict runs it with PyTorch",
+        )
     chosen = list(texts[:CALIBRATION_TEXTS])
     ids = encoder.tokenizer(chosen, truncation=True, max_length=longest_text(encoder))["input_ids"]
     with tempfile.TemporaryDirectory() as scratch:
