@@ -36,6 +36,8 @@ class DocumentsConfig(Section):
     `datasets` saved (of a DatasetDict one split, `folder/train`), or a folder of Parquet files; local or a URI."""
     text_column: str = "text"
     """Column that holds the text."""
+    text_pair_column: str | None = None
+    """Column of a second text, where two texts are labelled together (a question and an answer, two sentences)."""
     id_column: str | None = None
     """Column that holds a unique id; without it a row's id is its number in the file, from 0."""
     gold_path: str | None = None

@@ -20,6 +20,8 @@ class Example(Section):
     """A few-shot example."""
 
     text: str
+    text_pair: str | None = None
+    """The second text, where `documents.text_pair_column` names one."""
     label: str = ""
     """The right label; where a text can have several there are `labels` instead."""
     labels: list[str] | None = None

@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 
 from xpoll.core.config import DocumentsConfig
 from xpoll.core.errors import InputError
+from xpoll.core.pairs import joined
 from xpoll.core.record_files import stream_records
 from xpoll.core.records import DOCUMENT_SCHEMA, Document, Split, to_table
 from xpoll.core.sameness import named, same_label, text_digest
@@ -98,7 +99,7 @@ def stream_documents(
         InputError: a file is missing, empty, or lacks a column.
     """
     shown = set(map(text_digest, example_texts))
-    named = (config.id_column,) if config.id_column else ()
+    named = tuple(column for column in (config.id_column, config.text_pair_column) if column)
     rows = stream_rows(config.path, key="documents.path", needs=(config.text_column, *named))
     unreadable: set[str] = set()
     for row in islice(rows, config.limit):
@@ -125,11 +126,16 @@ def _document(
     row: Row, config: DocumentsConfig, split: Split, labels: list[str], read_gold: GoldReader = one_gold_label
 ) -> Document:
     text, problem, gold_label = row.values.get(config.text_column), row.problem, None
+    second = row.values.get(config.text_pair_column) if config.text_pair_column else None
+    if config.text_pair_column and (not isinstance(second, str) or not second.strip()):
+        problem = problem or f"column {config.text_pair_column!r} holds no text"
     if config.id_column and row.values.get(config.id_column) in (None, ""):
         problem = problem or f"column {config.id_column!r} is empty"
     document_id = _document_id(row, config, split)
     if not isinstance(text, str) or not text.strip():
         problem = problem or f"column {config.text_column!r} holds no text"
+    elif isinstance(second, str):
+        text = joined(text, second)
     if split == "gold":
         gold = read_gold(row.values.get(config.label_column), text if isinstance(text, str) else "", labels)
         problem = problem or gold.problem

@@ -90,6 +90,8 @@ def predict_with_panel(
     folder = RunFolder(run)
     config = load_config(folder.path, [])
     require_one_label(config, "cascade")
+    if config.documents.text_pair_column:
+        raise InputError("a cascade labels single texts, and those of the run are pairs", mend="leave --cascade out")
     model = StudentModel(student, runtime=runtime, device=device)
     check_labels(student, model.labels, config, folder.path)
     gold = gold_rows(folder)

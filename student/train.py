@@ -134,7 +134,8 @@ def _train_seed(task: TrainingTask, seed: int, scratch: Path, output: Path) -> T
     place = scratch / str(seed) / "student"
     if (place / MARKER).exists():
         return read_training(place)
-    encoder = load_for_training(task.config, task.labels, seed=seed, dropout=task.recipe.dropout, form=task.head.form)
+    dropout, form = task.recipe.dropout, task.head.form
+    encoder = load_for_training(task.config, task.labels, seed=seed, dropout=dropout, form=form, pairs=task.has_pairs)
     held_out = task.rows(task.parts.held_out, task.votes) if task.parts.held_out else None
     logs = output.with_name(f"{output.name}-logs") / str(seed) if "report_to" in task.config.trainer else None
     rows = task.trained_on()

@@ -9,6 +9,7 @@ import numpy as np
 
 from xpoll.core.config import StudentConfig
 from xpoll.core.files import read_json, write_json
+from xpoll.core.pairs import is_pair
 from xpoll.student.calibration import softmax
 from xpoll.student.dataset import HeldOut, Rows, TrainingRows
 from xpoll.student.heads.head import Head
@@ -41,6 +42,11 @@ class TrainingTask(NamedTuple):
     recipe: Recipe
     backend: Literal["native", "ipex"]
     head: Head = LABEL
+
+    @property
+    def has_pairs(self) -> bool:
+        """Whether its texts are pairs."""
+        return all(is_pair(row.text) for row in self.chosen.rows)
 
     def trained_on(self) -> Rows:
         """Train rows that have targets, and made-up texts."""
@@ -86,10 +92,10 @@ def fine_tuned(
         scratch: Folder of this training's checkpoints.
         logs: Folder for what `report_to` in [student.trainer] writes; nothing is reported without it.
     """
-    if task.recipe.linear_probe:
+    if task.recipe.linear_probe or task.head.begins_with_probe:
         from xpoll.student.training.head import fit_head
 
-        fit_head(encoder, rows, seed=seed)
+        fit_head(encoder, rows, seed=seed, yes_no=task.head.begins_with_probe)
     if task.backend == "ipex":
         return fine_tune_with_ipex(encoder, rows, held_out, config=task.config, seed=seed, scratch=scratch)
     # Imported behind all checks, because torch takes seconds to import.
@@ -116,7 +122,8 @@ def answers_of(task: TrainingTask, rows: Rows, texts: Sequence[str], seed: int, 
 
     kept = scratch.with_name(f"{scratch.name}.json")
     if not kept.exists():
-        encoder = load_for_training(task.config, task.labels, seed=seed, dropout=task.recipe.dropout)
+        pairs = task.has_pairs
+        encoder = load_for_training(task.config, task.labels, seed=seed, dropout=task.recipe.dropout, pairs=pairs)
         fine_tuned(task, encoder, rows, None, seed=seed, scratch=scratch)
         encoder.model.eval()
         shutil.rmtree(scratch, ignore_errors=True)

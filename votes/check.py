@@ -38,6 +38,7 @@ def check_votes(config: Config) -> None:
         raise ConfigError(
             f"task.kind = {config.task.kind!r} knows no {', '.join(wrong)} but the default", mend="see docs/tasks.md"
         )
+    _check_pairs(config, kind)
     if config.panel.answer not in kind.answers:
         raise ConfigError(
             f"task.kind = {config.task.kind!r} cannot be asked with panel.answer = {config.panel.answer!r}",
@@ -53,6 +54,22 @@ def check_votes(config: Config) -> None:
             f"vote.method = {config.vote.method!r} reads logprobs, and panel.logprobs is false",
             mend="--set panel.logprobs=auto, before the poll",
         )
+
+
+def _check_pairs(config: Config, kind: TaskKind) -> None:
+    column = config.documents.text_pair_column
+    if column is not None and (kind.form.example_key == "spans" or config.panel.answer == "match"):
+        raise ConfigError(
+            f"documents.text_pair_column = {column!r}: spans are of one text, and panel.answer = 'match' reads one",
+            mend="leave it out",
+        )
+    for example in config.task.examples:
+        if (example.text_pair is None) != (column is None):
+            raise ConfigError(
+                f"task.examples: an example has text_pair where documents.text_pair_column is set, and only there, see "
+                f"{example.text!r}",
+                mend="see docs/tasks.md",
+            )
 
 
 def carries_logprobs(config: Config, begun: bool | None = None) -> bool:

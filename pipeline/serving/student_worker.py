@@ -23,7 +23,10 @@ def _loaded(folder: Path, *, runtime: str, device: str | None) -> Any:
         raise ModelError(
             f"{folder} finds spans, and what is served here gives a text labels", mend=f"xpoll predict {folder}"
         )
-    return head.load(folder, runtime=runtime, device=device)
+    model = head.load(folder, runtime=runtime, device=device)
+    if model.reads_pairs:
+        raise ModelError(f"{folder} labels pairs of texts, and a request has one text", mend=f"xpoll predict {folder}")
+    return model
 
 
 def main() -> int:

@@ -61,6 +61,8 @@ class Head:
         load: A student folder as what labels texts; further arguments are `runtime` and `device`.
         evaluate: The scores on gold rows, and the verdict.
         stratum: What held-out rows are drawn from alike.
+        begins_with_probe: Whether its last layer begins as a logistic regression for each label: of dozens of labels
+            each is rare, and a head of random weights learns first that none fits.
         has_distribution: Whether a text gets a distribution over the labels, as recipes, learning curves, exports,
             cascades and drift alarms need.
     """
@@ -76,4 +78,5 @@ class Head:
     load: Callable[..., Any]
     evaluate: Scored
     stratum: Callable[[Any], Hashable] = no_stratum
+    begins_with_probe: bool = False
     has_distribution: bool = False

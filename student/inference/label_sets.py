@@ -11,7 +11,7 @@ from xpoll.student.calibration import read_temperature, read_thresholds, sigmoid
 from xpoll.student.inference.logits import logits, longest_text
 from xpoll.student.inference.model import labels_of
 from xpoll.student.inference.outputs import AnsweredRow, OutputColumn
-from xpoll.student.training.encoder import load_student
+from xpoll.student.training.encoder import load_student, reads_pairs
 
 
 class LabelSetModel:
@@ -54,13 +54,18 @@ class LabelSetModel:
         return [[label for label, fits in zip(self.labels, row, strict=True) if fits] for row in rows]
 
     @property
+    def reads_pairs(self) -> bool:
+        """Whether its texts are pairs (core/pairs.py)."""
+        return reads_pairs(self._encoder.model)
+
+    @property
     def longest(self) -> int:
         """Tokens that a text is cut at."""
         return longest_text(self._encoder)
 
     def num_tokens(self, texts: Sequence[str]) -> list[int]:
         """Tokens that are read of each text."""
-        encoded = self._encoder.tokenizer(list(texts), truncation=True, max_length=self.longest)
+        encoded = self._encoder.encoded(texts, max_length=self.longest)
         return [len(ids) for ids in encoded["input_ids"]]
 
     @property

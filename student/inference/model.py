@@ -13,7 +13,7 @@ from xpoll.student.inference.close_calls import close_calls, close_lead
 from xpoll.student.inference.logits import Forward, logits, longest_text
 from xpoll.student.inference.openvino_runtime import FP32, RUNTIMES, OpenVinoForward
 from xpoll.student.inference.outputs import OutputColumn, ResultRow, label_columns
-from xpoll.student.training.encoder import load_student
+from xpoll.student.training.encoder import load_student, reads_pairs
 
 CLOSE_BATCH = 4
 """Close calls are so few that larger batches would leave cores without work."""
@@ -77,13 +77,18 @@ class StudentModel:
         ]
 
     @property
+    def reads_pairs(self) -> bool:
+        """Whether its texts are pairs (core/pairs.py)."""
+        return reads_pairs(self._encoder.model)
+
+    @property
     def longest(self) -> int:
         """Tokens that a text is cut at."""
         return longest_text(self._encoder)
 
     def num_tokens(self, texts: Sequence[str]) -> list[int]:
         """Tokens that are read of each text."""
-        encoded = self._encoder.tokenizer(list(texts), truncation=True, max_length=self.longest)
+        encoded = self._encoder.encoded(texts, max_length=self.longest)
         return [len(ids) for ids in encoded["input_ids"]]
 
 

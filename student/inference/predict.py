@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from xpoll.core.errors import InputError
 from xpoll.core.files import replacing
+from xpoll.core.pairs import joined
 from xpoll.core.progress import Progress, Waiting
 from xpoll.core.tables.readers import Row, column_types, count_rows, stream_rows
 from xpoll.student.drift import DriftMonitor
@@ -43,6 +44,7 @@ def predict_file(
     output: Path,
     *,
     text_column: str,
+    text_pair_column: str | None = None,
     batch_rows: int = 1024,
     runtime: str = "pytorch",
     device: str | None = None,
@@ -58,6 +60,7 @@ def predict_file(
         source: CSV, JSONL or Parquet file, local or a URI.
         output: File to write, whole or not at all; its suffix says which kind.
         text_column: Column that holds the text.
+        text_pair_column: Column that holds the second text, of a student of pairs.
         batch_rows: How many rows are held at a time.
         runtime: pytorch, or one of student.openvino_runtime.RUNTIMES.
         device: What computes, as the runtime calls it; without it what StudentModel takes.
@@ -69,13 +72,14 @@ def predict_file(
         What was written; as many rows as were read.
 
     Raises:
-        InputError: the output's suffix is unknown, or the source cannot be read.
+        InputError: the output's suffix is unknown, the source cannot be read, or a second text is lacking or too much.
         ModelError: the student folder holds no student.
         RunFolderError: the output cannot be written.
     """
     check_output(source, output)
     survey = _survey(source, text_column)
     model = head_in(student).load(student, runtime=runtime, device=device)
+    _check_pairs(model, text_pair_column)
     kept = Kept(output, student, runtime)
     columns = Columns(source, survey.columns, model.columns, ["answered_by"] if opinions else [])
     written = unlabelled = 0
@@ -86,7 +90,7 @@ def predict_file(
         Progress("predicting", total=survey.num_rows, unit="rows") as progress,
     ):
         for batch in _batches(source, text_column, batch_rows):
-            rows = _predicted(model, batch, text_column, kept)
+            rows = _predicted(model, batch, text_column, kept, pair=text_pair_column)
             if drift is not None:
                 drift.take([row.label for row in rows], [row.confidence for row in rows])
             if opinions is not None:
@@ -163,9 +167,23 @@ def _survey(source: str, text_column: str) -> _Survey:
     return _Survey(list(columns), number)
 
 
-def _predicted(model: Any, batch: list[Row], text_column: str, kept: Kept) -> list[Any]:
-    errors = [_problem(row, text_column) for row in batch]
-    good = [row.values[text_column] for row, error in zip(batch, errors, strict=True) if error is None]
+def _check_pairs(model: Any, text_pair_column: str | None) -> None:
+    wanted = getattr(model, "reads_pairs", False)
+    if wanted and text_pair_column is None:
+        raise InputError(
+            "the student labels pairs of texts", mend="name the column of the second with --text-pair-column"
+        )
+    if text_pair_column is not None and not wanted:
+        raise InputError("the student labels single texts, not pairs", mend="leave --text-pair-column out")
+
+
+def _predicted(model: Any, batch: list[Row], text_column: str, kept: Kept, *, pair: str | None = None) -> list[Any]:
+    errors = [_problem(row, text_column) or (_problem(row, pair) if pair else None) for row in batch]
+    good = [
+        joined(row.values[text_column], row.values[pair]) if pair else row.values[text_column]
+        for row, error in zip(batch, errors, strict=True)
+        if error is None
+    ]
     values = [row.values for row, error in zip(batch, errors, strict=True) if error is None]
     answered = iter(model.rows(values, good, kept.computed(good, model.compute)))
     return [

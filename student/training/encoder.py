@@ -7,8 +7,12 @@ from typing import Any, NamedTuple
 from xpoll.core.config import StudentConfig
 from xpoll.core.errors import ConfigError, ModelError
 from xpoll.core.models import resolve_model
+from xpoll.core.pairs import parts_of
 from xpoll.core.progress import Waiting
 from xpoll.student.heads.form import ONE_LABEL, HeadForm
+
+PAIRS = "text_pairs"
+"""Key of a student's config.json: whether its texts are pairs."""
 
 
 class Encoder(NamedTuple):
@@ -16,6 +20,23 @@ class Encoder(NamedTuple):
 
     tokenizer: Any
     model: Any
+
+    def encoded(self, texts: Sequence[str], **more: Any) -> Any:
+        """Token ids and masks of each text, cut where it is too long; of a student of pairs both texts as such.
+
+        Args:
+            texts: The texts.
+            more: Further arguments of the tokenizer.
+        """
+        if not reads_pairs(self.model):
+            return self.tokenizer(list(texts), truncation=True, **more)
+        first, second = zip(*map(parts_of, texts), strict=True)
+        return self.tokenizer(list(first), list(second), truncation=True, **more)
+
+
+def reads_pairs(model: Any) -> bool:
+    """Whether a model was trained on pairs of texts (core/pairs.py)."""
+    return bool(getattr(model.config, PAIRS, False))
 
 
 @contextmanager
@@ -41,6 +62,7 @@ def load_for_training(
     seed: int,
     dropout: float | None = None,
     form: HeadForm = ONE_LABEL,
+    pairs: bool = False,
 ) -> Encoder:
     """The encoder named by the config, with a new classification head for `labels`.
 
@@ -50,6 +72,7 @@ def load_for_training(
         seed: Seed of the head's first weights.
         dropout: Share of activations dropped while training; the encoder's own without it.
         form: Which head the encoder gets.
+        pairs: Whether its texts are pairs.
 
     Raises:
         ModelError: the encoder cannot be found or loaded.
@@ -79,6 +102,8 @@ def load_for_training(
             mend=f"--set student.max_length={longest}",
         )
     encoder.tokenizer.model_max_length = config.max_length
+    if pairs:
+        setattr(encoder.model.config, PAIRS, True)
     return encoder
 
 

@@ -34,7 +34,7 @@ class Objective:
     def features(self, rows: Rows) -> list[dict[str, Any]]:
         """Each text as token ids and masks, with its target as `labels`."""
         assert self._encoder is not None
-        encoded = self._encoder.tokenizer(list(rows.texts), truncation=True)
+        encoded = self._encoder.encoded(rows.texts)
         return [
             {**{name: column[i] for name, column in encoded.items()}, "labels": list(target)}
             for i, target in enumerate(rows.targets)

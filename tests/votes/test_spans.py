@@ -29,7 +29,10 @@ gold_path = "gold.csv"
 [task]
 kind = "spans"
 labels = ["time", "date"]
-examples = [{text = "At 5 on Monday.", spans = [{text = "5", label = "time"}, {text = "Monday", label = "date"}], reason = "Both."}]
+[[task.examples]]
+text = "At 5 on Monday."
+spans = [{text = "5", label = "time"}, {text = "Monday", label = "date"}]
+reason = "Both."
 """
 
 
