@@ -94,7 +94,7 @@ def span_answers(
         for person, rates in enumerate(errors):
             said = []
             for place, span in enumerate(real):
-                together = Random(f"{seed} {number} {person} {place}").random() < COMMON
+                together = Random(f"{seed} {number} {place} {person} common").random() < COMMON
                 draw = Random(f"{seed} {number} {place}" if together else f"{seed} {number} {place} {person}")
                 quoted = _quoted(text, words, span, labels, rates, draw)
                 if quoted is not None:
