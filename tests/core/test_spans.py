@@ -4,7 +4,7 @@ import time
 from itertools import pairwise
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from xpoll.core.f1 import macro_f1, micro_f1
@@ -47,6 +47,7 @@ def test_a_thousand_equal_quotes_take_no_longer_than_the_text_is_long() -> None:
     assert time.process_time() - began_s < 5
 
 
+@settings(deadline=None)
 @given(st.text(max_size=30), st.lists(st.text(min_size=1, max_size=4), max_size=8))
 def test_what_is_found_is_the_quote_and_nothing_is_taken_twice(text: str, quotes: list[str]) -> None:
     found = [(quote, place) for quote, place in zip(quotes, places(text, *quotes), strict=True) if place]

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from xpoll.core.spans import TextSpan
@@ -49,6 +49,7 @@ def test_the_share_of_a_span_is_the_mean_probability_of_its_label() -> None:
     assert (span.start, span.end, span.share) == (10, 14, pytest.approx(0.7))
 
 
+@settings(deadline=None)
 @given(st.text(alphabet="ab \n\u0301\U0001f600", max_size=24), st.data())
 def test_spans_of_whole_tokens_come_back(text: str, data: st.DataObject) -> None:
     offsets = [(i, i + 1) for i in range(len(text))]
