@@ -92,10 +92,14 @@ def fine_tuned(
         scratch: Folder of this training's checkpoints.
         logs: Folder for what `report_to` in [student.trainer] writes; nothing is reported without it.
     """
-    if task.recipe.linear_probe or task.head.begins_with_probe:
+    if task.head.probe == "tokens":
+        from xpoll.student.training.token_probe import fit_token_head
+
+        fit_token_head(encoder, rows, seed=seed)
+    elif task.recipe.linear_probe or task.head.probe:
         from xpoll.student.training.head import fit_head
 
-        fit_head(encoder, rows, seed=seed, yes_no=task.head.begins_with_probe)
+        fit_head(encoder, rows, seed=seed, yes_no=task.head.probe == "yes or no")
     if task.backend == "ipex":
         return fine_tune_with_ipex(encoder, rows, held_out, config=task.config, seed=seed, scratch=scratch)
     # Imported behind all checks, because torch takes seconds to import.

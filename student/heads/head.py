@@ -3,7 +3,7 @@
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
 
@@ -61,8 +61,9 @@ class Head:
         load: A student folder as what labels texts; further arguments are `runtime` and `device`.
         evaluate: The scores on gold rows, and the verdict.
         stratum: What held-out rows are drawn from alike.
-        begins_with_probe: Whether its last layer begins as a logistic regression for each label: of dozens of labels
-            each is rare, and a head of random weights learns first that none fits.
+        probe: What its last layer begins as a logistic regression of, whatever the recipe: each label by itself, or the
+            tags of tokens. Of dozens of labels each is rare, most tokens are in no span, and a head of random weights
+            learns first that nothing fits. None where the recipe decides.
         has_distribution: Whether a text gets a distribution over the labels, as recipes, learning curves, exports,
             cascades and drift alarms need.
     """
@@ -78,5 +79,5 @@ class Head:
     load: Callable[..., Any]
     evaluate: Scored
     stratum: Callable[[Any], Hashable] = no_stratum
-    begins_with_probe: bool = False
+    probe: Literal["yes or no", "tokens"] | None = None
     has_distribution: bool = False

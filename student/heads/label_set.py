@@ -173,5 +173,5 @@ LABEL_SET = Head(
     _calibrated,
     _load,
     evaluate_sets,
-    begins_with_probe=True,
+    probe="yes or no",
 )

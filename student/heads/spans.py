@@ -156,4 +156,5 @@ SPANS = Head(
     _calibrated,
     _load,
     evaluate_spans,
+    probe="tokens",
 )
