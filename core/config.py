@@ -40,6 +40,8 @@ class DocumentsConfig(Section):
     run's synthesized.parquet the texts that were kept. Required unless [synthesis] writes the texts."""
     text_column: str = "text"
     """Column that holds the text."""
+    text_pair_column: str | None = None
+    """Column of a second text, where two texts are labelled together (a question and an answer, two sentences)."""
     id_column: str | None = None
     """Column that holds a unique id; without it a row's id is its number in the file, from 0."""
     gold_path: str | None = None

@@ -12,6 +12,7 @@ from typing import Any, Literal, NamedTuple, TypeVar
 import pyarrow as pa
 
 from xpoll.core.questions import Questions, with_question
+from xpoll.core.span_records import SpanConsensus, SpanVote
 
 Message = dict[str, str]
 """One chat message: {"role": "system" | "user" | "assistant", "content": ...}."""
@@ -31,7 +32,7 @@ class Document(NamedTuple):
     """One text to label. `gold_label` is None unless the row is from the gold file.
 
     A row that cannot be labelled has a `problem`; its completions are error rows with that message. In a multi
-    task `gold_label` holds all labels, joined by `core.task.SEPARATOR`.
+    task `gold_label` holds all labels, joined by `core.task.SEPARATOR`; in a spans task it is a JSON list of spans.
     """
 
     document_id: str
@@ -240,7 +241,7 @@ class Consensus(NamedTuple):
     voted_label: str | None = None
 
 
-AnyRecord = Document | Completion | Vote | Consensus | SetVote | SetConsensus
+AnyRecord = Document | Completion | Vote | Consensus | SetVote | SetConsensus | SpanVote | SpanConsensus
 RecordT = TypeVar("RecordT")
 
 _KEY = [("document_id", pa.string()), ("persona_id", pa.string()), ("sample", pa.int32())]

@@ -46,6 +46,15 @@ def accuracy(predicted: Sequence[str | None], gold: Sequence[str]) -> Estimate:
     return Estimate(right / len(gold), float(found.low), float(found.high))
 
 
+def share(right: Sequence[bool]) -> Estimate:
+    """Share of rows that are right, with its Wilson score interval.
+
+    Raises:
+        ValueError: there are no rows.
+    """
+    return accuracy(["right" if each else None for each in right], ["right"] * len(right))
+
+
 def f1_macro(
     predicted: Sequence[str | None], gold: Sequence[str], labels: Sequence[str], *, resamples: int = 0, seed: int = 0
 ) -> Estimate:
@@ -86,7 +95,7 @@ def f1_macro(
     if variance > 0:
         worth = min(worth, value * (1 - value) / variance)
     further = int((present - 1).sum()) / max(1, int(present.sum()))
-    return _wilson(value, worth * further)
+    return wilson(value, worth * further)
 
 
 def _f1_macro_variance(p: np.ndarray, g: np.ndarray, num_labels: int) -> float:
@@ -101,7 +110,7 @@ def _f1_macro_variance(p: np.ndarray, g: np.ndarray, num_labels: int) -> float:
     return float((added**2).sum()) / num_labels**2
 
 
-def _wilson(share: float, rows: float) -> Estimate:
+def wilson(share: float, rows: float) -> Estimate:
     """The Wilson score interval of a share of so many rows, which need not be a whole number, and may be 0."""
     if not rows:
         return Estimate(share, 0.0, 1.0)

@@ -20,16 +20,22 @@ class Example(Section):
     """A few-shot example."""
 
     text: str
+    text_pair: str | None = None
+    """The second text, where `documents.text_pair_column` names one."""
     label: str = ""
     """The right label; where a text can have several there are `labels` instead."""
     labels: list[str] | None = None
     """All labels that fit, none if it is empty."""
+    spans: list[dict[str, str]] | None = None
+    """In a spans task, all spans of the text in their order: {text = "exact words", label = "..."}."""
     reason: str = ""
     """Why; shown in chain-of-thought prompts, which need it."""
 
     @property
     def named(self) -> list[str]:
         """The labels that it names."""
+        if self.spans is not None:
+            return [span.get("label", "") for span in self.spans]
         return [self.label] if self.labels is None else self.labels
 
 
@@ -41,8 +47,8 @@ class TaskConfig(Section):
     the job only writes texts."""
     kind: str = "single"
     """`single`: one label per text. `ordinal`: the labels are the steps of a scale, from lowest to highest, and a text
-    gets the median of its votes. `multi`: any number of labels per text, each voted on by itself. See docs/tasks.md;
-    the table is in votes/tasks/registry.py."""
+    gets the median of its votes. `multi`: any number of labels per text, each voted on by itself. `spans`: labelled
+    parts of a text, quoted word by word. See docs/tasks.md; the table is in votes/tasks/registry.py."""
     question: str = "Which label fits the text best?"
     """What the panel is asked about each text."""
     label_priors: dict[str, float] | None = None

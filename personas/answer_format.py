@@ -6,8 +6,8 @@ from typing import Any
 
 from xpoll.core.task import Example
 
-Answered = str | list[str]
-"""What an answer names: one label, or a list of them."""
+Answered = str | list[Any]
+"""What an answer names: one label, or a list of labels or of quotes with labels."""
 
 
 def one_of(labels: Sequence[str]) -> dict[str, Any]:
@@ -33,6 +33,8 @@ class AnswerFormat:
         one_label: Whether what is answered is one of the labels: the engine is then held to them as choices, and can
             say how likely it held each to be.
         shown: What the answer to an example names.
+        example_key: Which key of an example says that: label, labels or spans.
+        max_tokens: Room for an answer where the labels do not tell its length; None where they do.
     """
 
     bare: str = "one of"
@@ -42,6 +44,8 @@ class AnswerFormat:
     schema: Callable[[Sequence[str]], dict[str, Any]] = one_of
     one_label: bool = True
     shown: Callable[[Example], Answered] = first_label
+    example_key: str = "label"
+    max_tokens: int | None = None
 
 
 ONE_LABEL = AnswerFormat()

@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 
 from xpoll.core.config import DocumentsConfig
 from xpoll.core.errors import InputError
+from xpoll.core.pairs import joined
 from xpoll.core.record_files import stream_records
 from xpoll.core.records import DOCUMENT_SCHEMA, Document, Split, to_table
 from xpoll.core.sameness import named, same_label, text_digest
@@ -28,11 +29,35 @@ NUM_FIRST = 256
 ROWS_PER_GROUP = 4096
 
 
-GoldReader = Callable[[Any], Sequence[Any]]
-"""From the cell of a gold label to the labels that it names; what is not one of the task's is a problem of the row."""
+class Gold(NamedTuple):
+    """What a cell of the gold file says, as `Document.gold_label` holds it, or the `problem` with it."""
+
+    label: str | None
+    problem: str | None = None
 
 
-def one_gold_label(cell: Any) -> list[Any]:
+GoldReader = Callable[[Any, str, list[str]], Gold]
+"""From the cell of a gold label, the text, and the task's labels to what the cell says."""
+
+
+def labels_in_cell(named_in: Callable[[Any], Sequence[Any]]) -> GoldReader:
+    """A reader of cells that name labels.
+
+    Args:
+        named_in: From a cell to the labels that it names; one that is none of the task's is a problem of the row.
+    """
+
+    def read(cell: Any, _text: str, labels: list[str]) -> Gold:
+        cells = named_in(cell)
+        found = [same_label(_whole(each), labels) for each in cells]
+        if None in found:
+            return Gold(None, f"gold label {cells[found.index(None)]!r} is not one of {named(labels)}")
+        return Gold(SEPARATOR.join(label for label in labels if label in found))
+
+    return read
+
+
+def the_cell(cell: Any) -> list[Any]:
     """The label in a cell that holds one."""
     return [cell]
 
@@ -47,6 +72,10 @@ def several_gold_labels(cell: Any) -> list[Any]:
     if isinstance(cell, str):
         return [label for label in cell.split(SEPARATOR) if label.strip()]
     return list(cell) if isinstance(cell, list | tuple) else [] if cell is None else [cell]
+
+
+one_gold_label = labels_in_cell(the_cell)
+"""Of a task of one label per text."""
 
 
 def stream_documents(
@@ -64,7 +93,7 @@ def stream_documents(
     Args:
         config: The documents section.
         labels: The task's labels.
-        read_gold: Which labels a cell of the label column names; the kind of task decides.
+        read_gold: What a cell of the label column says; the kind of task decides.
         example_texts: Texts whose labels every prompt shows.
 
     Raises:
@@ -87,14 +116,14 @@ def stream_documents(
 
 
 def _named(config: DocumentsConfig) -> tuple[str, ...]:
-    return (config.id_column,) if config.id_column else ()
+    return tuple(column for column in (config.id_column, config.text_pair_column) if column)
 
 
 def _of_synthesized(config: DocumentsConfig) -> DocumentsConfig:
     """The section as it is read for `path`: synthesized texts have a text and an id, whatever gold rows have."""
     if PurePath(config.path).name != SYNTHESIZED:
         return config
-    return config.model_copy(update={"text_column": "text", "id_column": "id"})
+    return config.model_copy(update={"text_column": "text", "text_pair_column": None, "id_column": "id"})
 
 
 def _told_apart(document: Document, row: Row, unreadable: set[str]) -> Document:
@@ -109,18 +138,20 @@ def _document(
     row: Row, config: DocumentsConfig, split: Split, labels: list[str], read_gold: GoldReader = one_gold_label
 ) -> Document:
     text, problem, gold_label = row.values.get(config.text_column), row.problem, None
+    second = row.values.get(config.text_pair_column) if config.text_pair_column else None
+    if config.text_pair_column and (not isinstance(second, str) or not second.strip()):
+        problem = problem or f"column {config.text_pair_column!r} holds no text"
     if config.id_column and row.values.get(config.id_column) in (None, ""):
         problem = problem or f"column {config.id_column!r} is empty"
     document_id = _document_id(row, config, split)
     if not isinstance(text, str) or not text.strip():
         problem = problem or f"column {config.text_column!r} holds no text"
+    elif isinstance(second, str):
+        text = joined(text, second)
     if split == "gold":
-        cells = read_gold(row.values.get(config.label_column))
-        found = [same_label(_whole(cell), labels) for cell in cells]
-        if None in found:
-            problem = problem or f"gold label {cells[found.index(None)]!r} is not one of {named(labels)}"
-        if problem is None:
-            gold_label = SEPARATOR.join(label for label in labels if label in found)
+        gold = read_gold(row.values.get(config.label_column), text if isinstance(text, str) else "", labels)
+        problem = problem or gold.problem
+        gold_label = gold.label if problem is None else None
     return Document(document_id, text if isinstance(text, str) else "", split, gold_label, problem)
 
 

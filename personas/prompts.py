@@ -19,6 +19,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from xpoll.core.config import Config, PromptOrder
+from xpoll.core.pairs import joined, parts_of
 from xpoll.core.questions import YES_NO, Questions
 from xpoll.core.records import AnswerSchema, Document, Key, Message, Prompt, Sampling
 from xpoll.core.task import Example
@@ -78,7 +79,7 @@ def build_prompts(
     labels = list(config.task.labels)
     persona_ids = [persona.persona_id for persona in panel]
     shown = shown_orders(labels, config.panel.label_order, persona_ids, order, seed=config.job.seed)
-    persona_first = order == "persona_first"
+    persona_first, pair = order == "persona_first", bool(config.documents.text_pair_column)
 
     @cache
     def prefix(number: int, rotation: int) -> tuple[Message, ...]:
@@ -86,7 +87,7 @@ def build_prompts(
 
     for document in documents:
         for number, persona in enumerate(panel):
-            question = _question(document.text, None if persona_first else persona.persona)
+            question = _question(document.text, None if persona_first else persona.persona, pair=pair)
             for sample in range(config.panel.samples):
                 key = Key(document.document_id, persona.persona_id, sample)
                 messages = (*prefix(number, shown.rotation(key) if shown else 0), question)
@@ -119,7 +120,8 @@ def shared_messages(
     )
     messages: list[Message] = [{"role": "system", "content": system}]
     for number, example in enumerate(task.examples):
-        asked = _question(example.text, None if persona else ANYBODY)
+        shown = example.text if example.text_pair is None else joined(example.text, example.text_pair)
+        asked = _question(shown, None if persona else ANYBODY, pair=bool(config.documents.text_pair_column))
         if each_label:
             messages += _shown_questions(asked, example, config, number)
         else:
@@ -132,8 +134,12 @@ def asks_of_each(config: Config, form: AnswerFormat) -> bool:
     return config.panel.answer == "read" and not form.one_label
 
 
-def _question(text: str, reader: str | None) -> Message:
-    return {"role": "user", "content": f"Text:\n{quoted(text)}" + (f"\n\nAnswer as: {reader}." if reader else "")}
+def _question(text: str, reader: str | None, *, pair: bool) -> Message:
+    shown = f"Text:\n{quoted(text)}"
+    if pair:
+        first, second = parts_of(text)
+        shown = f"First text:\n{quoted(first)}\n\nSecond text:\n{quoted(second)}"
+    return {"role": "user", "content": shown + (f"\n\nAnswer as: {reader}." if reader else "")}
 
 
 def _shown_questions(asked: Message, example: Example, config: Config, number: int) -> Iterator[Message]:
@@ -184,6 +190,8 @@ def answer_max_tokens(config: Config, form: AnswerFormat = ONE_LABEL) -> int:
         longest = _num_bytes(json.dumps({"reason": "", form.key: named}, ensure_ascii=False, indent=2))
     else:
         longest = _num_bytes(named if isinstance(named, str) else json.dumps(named, ensure_ascii=False))
+    if form.max_tokens is not None:
+        longest = form.max_tokens
     if not form.one_label:
         longest = min(longest, MOST_SET_TOKENS)
     if config.panel.answer == "chain_of_thought":

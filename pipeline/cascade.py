@@ -20,7 +20,7 @@ from xpoll.core.records import Consensus, from_table
 from xpoll.core.run_folder import RunFolder
 from xpoll.pipeline.prepare import prepare
 from xpoll.pipeline.state import is_done, remove_after
-from xpoll.pipeline.steps import STEPS
+from xpoll.pipeline.steps import STEPS, require_one_label
 from xpoll.student.drift import Drift, DriftMonitor, read_gold_answers
 from xpoll.student.inference.cascade import SecondOpinions, Threshold, chosen_threshold
 from xpoll.student.wording import drift_line
@@ -89,6 +89,9 @@ def predict_with_panel(
     check_output(source, output)
     folder = RunFolder(run)
     config = load_config(folder.path, [])
+    require_one_label(config, "cascade")
+    if config.documents.text_pair_column:
+        raise InputError("a cascade labels single texts, and those of the run are pairs", mend="leave --cascade out")
     model = StudentModel(student, runtime=runtime, device=device)
     check_labels(student, model.labels, config, folder.path)
     gold = gold_rows(folder)
@@ -122,7 +125,10 @@ def gold_rows(folder: RunFolder) -> list[Consensus]:
     Raises:
         InputError: there are none.
     """
-    consensus = from_table(pq.read_table(folder.require(folder.labels, step="vote")), Consensus)
+    table = pq.read_table(folder.require(folder.labels, step="vote"))
+    if "label" not in table.column_names:
+        raise InputError(f"the texts of {folder.path} do not get one label each, as a cascade needs")
+    consensus = from_table(table, Consensus)
     gold = [row for row in consensus if row.split == "gold" and row.gold_label is not None]
     if not gold:
         raise InputError(

@@ -1,7 +1,7 @@
 """Measures the steps of a run: stages.json gets wall time and energy of each."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -54,11 +54,22 @@ class TimedStudent:
 
     def probabilities(self, texts: Sequence[str]) -> Any:
         """As `StudentModel.probabilities`."""
+        self.last = self._timed(self._student.probabilities, texts)
+        return self.last
+
+    def spans(self, texts: Sequence[str]) -> Any:
+        """As `SpanModel.spans`."""
+        return self._timed(self._student.spans, texts)
+
+    def fitting(self, probabilities: Any) -> Any:
+        """As `LabelSetModel.fitting`."""
+        return self._student.fitting(probabilities)
+
+    def _timed(self, answer: Callable[[Sequence[str]], Any], texts: Sequence[str]) -> Any:
         begun_s = time.perf_counter()
-        found = self._student.probabilities(texts)
+        found = answer(texts)
         self._wall_s += time.perf_counter() - begun_s
         self._texts += len(texts)
-        self.last = found
         return found
 
     def serving(self) -> dict[str, float] | None:

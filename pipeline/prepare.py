@@ -33,6 +33,7 @@ from xpoll.pipeline.prompts import prompts_of
 from xpoll.pipeline.state import differs_before_votes, remove_after, remove_outdated
 from xpoll.pipeline.steps import STEPS
 from xpoll.student.causal_lm.train import check_causal
+from xpoll.student.heads.registry import HEADS
 from xpoll.student.train import check_student
 from xpoll.votes.check import carries_logprobs, check_votes, require_panel
 from xpoll.votes.tasks.registry import kind_of
@@ -106,7 +107,7 @@ def prepare(config: Config, *, whole: bool = False) -> Prepared:
     with made_or_removed(folder.path), replacing(folder.documents) as copy:
         inputs = _inputs(config, folder, copy)
         resolve_model(config.student.encoder, key="student.encoder")
-        check_student(config.student)
+        check_student(config.student, head=HEADS[kind_of(config.task.kind).head])
         for teacher in teachers:
             prepare_model(teacher.config.engine)  # last: the first time it takes half a minute
         polls = [_poll(each, inputs) for each in asked]

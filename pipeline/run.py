@@ -11,7 +11,7 @@ from xpoll.pipeline import causal_lm
 from xpoll.pipeline.measure import measured
 from xpoll.pipeline.prepare import check_before_texts, prepare
 from xpoll.pipeline.state import is_done, remove_after, removed_after, require_agreement, require_fitting
-from xpoll.pipeline.steps import STEPS, require_one_label, score_teacher
+from xpoll.pipeline.steps import STEPS, score_teacher
 from xpoll.pipeline.synthesize import synthesize
 from xpoll.votes.check import check_votes
 
@@ -27,8 +27,6 @@ def whole_path(config: Config, *, until: str = "report") -> tuple[RunFolder, lis
         The run's folder, and the names of the steps that were run; none where nothing was left to do.
     """
     steps = list(STEPS)[: list(STEPS).index(until) + 1]
-    if "train" in steps and not config.student.is_generative:
-        require_one_label(config, "student")
     ran = []
     if config.synthesis.count and config.documents.path:
         say("documents.path names the texts, so [synthesis] writes none")

@@ -36,6 +36,7 @@ from xpoll.personas.prompts import asks_of_each
 from xpoll.pipeline.asking import ask_all, documents_of
 from xpoll.pipeline.measure import TimedStudent
 from xpoll.pipeline.verification import count_verified, requested_labels, verified
+from xpoll.student.heads.registry import HEADS
 from xpoll.votes.check import carries_logprobs, check_votes, require_panel
 from xpoll.votes.review.sample import answers_of, read_review
 from xpoll.votes.tasks.kind import TaskKind
@@ -114,8 +115,12 @@ def vote(config: Config, folder: RunFolder) -> bool:
     write_records(folder.labels, verified(voted, requested), with_labels(kind.label_schema, labels))
     if requested and kind.label_schema is CONSENSUS_SCHEMA:
         say(count_verified(stream_records(folder.labels, Consensus), requested).line)
-    if not kind.has_student:
-        each = asks_of_each(config, kind.form) and spec_of(config.engine.backend).reads(config.engine)
+    if not kind.gives_one_label:
+        each = (
+            "read" in kind.answers
+            and asks_of_each(config, kind.form)
+            and spec_of(config.engine.backend).reads(config.engine)
+        )
         texts = sum(1 for _ in Documents(folder))
         _say_what_was_cached(folder, texts * (len(labels) if each else 1))
     return True
@@ -140,30 +145,28 @@ def _votes(teachers: list[Teacher], labels: list[str], kind: TaskKind) -> Iterat
 
 def train(config: Config, folder: RunFolder) -> bool:
     """Fine-tunes the student on the labels."""
-    require_one_label(config, "student")
     from xpoll.student.dataset import read_labels
     from xpoll.student.train import train_student
 
-    consensus, labels = read_labels(folder.require(folder.labels, step="vote"))
-    train_student(consensus, labels, config=config.student, seed=config.job.seed, output=folder.student)
+    head = HEADS[kind_of(config.task.kind).head]
+    rows: tuple[list[Any], list[str]] = read_labels(folder.require(folder.labels, step="vote"), head.record)
+    train_student(*rows, config=config.student, seed=config.job.seed, output=folder.student, head=head)
     return True
 
 
 def evaluate(config: Config, folder: RunFolder) -> bool:
     """Scores teacher and student on the gold rows."""
-    require_one_label(config, "student")
     from xpoll.student.dataset import read_labels
     from xpoll.student.drift import write_gold_answers
-    from xpoll.student.evaluate import evaluate as scores_of
     from xpoll.student.folder import forecast_of, other_seeds
-    from xpoll.student.inference.model import StudentModel
 
-    consensus, labels = read_labels(folder.require(folder.labels, step="vote"))
-    student: Any = TimedStudent(StudentModel(folder.require(folder.student, step="train")))
-    others = [StudentModel(place) for place in other_seeds(folder.student)]
+    head = HEADS[kind_of(config.task.kind).head]
+    rows: tuple[list[Any], list[str]] = read_labels(folder.require(folder.labels, step="vote"), head.record)
+    student: Any = TimedStudent(head.load(folder.require(folder.student, step="train")))
+    others = [head.load(place) for place in other_seeds(folder.student)]
     wanted, forecast = config.student.wanted_accuracy, forecast_of(folder.student)
-    scores = scores_of(consensus, labels, student, other_seeds=others, wanted=wanted, forecast=forecast)
-    if student.last is not None:
+    scores = head.evaluate(*rows, student, other_seeds=others, wanted=wanted, forecast=forecast)
+    if student.last is not None and head.has_distribution:
         write_gold_answers(folder.student, student.labels, student.last)
     write_json(folder.evaluation, scores.with_serving(student.serving()).as_json())
     return True
@@ -171,17 +174,15 @@ def evaluate(config: Config, folder: RunFolder) -> bool:
 
 def score_teacher(config: Config, folder: RunFolder) -> None:
     """Scores the voted labels on the gold rows where no student is trained; a student that is replaces the scores."""
-    require_one_label(config, "score")
     from xpoll.student.dataset import read_labels
-    from xpoll.student.evaluate import evaluate as scores_of
 
-    consensus, labels = read_labels(folder.require(folder.labels, step="vote"))
-    write_json(folder.evaluation, scores_of(consensus, labels, None, wanted=config.student.wanted_accuracy).as_json())
+    head = HEADS[kind_of(config.task.kind).head]
+    rows: tuple[list[Any], list[str]] = read_labels(folder.require(folder.labels, step="vote"), head.record)
+    write_json(folder.evaluation, head.evaluate(*rows, None, wanted=config.student.wanted_accuracy).as_json())
 
 
 def report(config: Config, folder: RunFolder) -> bool:
     """Writes metrics.json, the page, and the student's card."""
-    require_one_label(config, "report")
     from xpoll.report.collect import collect_metrics
     from xpoll.report.page import write_report
     from xpoll.report.panel import panel_size
@@ -218,10 +219,10 @@ def require_one_label(config: Config, what: str) -> None:
         ConfigError: the task is such a one, or of a kind that is not known.
     """
     require_panel(config)
-    if not kind_of(config.task.kind).has_student:
+    if not kind_of(config.task.kind).gives_one_label:
         raise ConfigError(
             f"there is no {what} for task.kind = {config.task.kind!r}: texts do not get one label each",
-            mend="xpoll poll, xpoll vote and xpoll vote --compare; labels.parquet holds the sets",
+            mend="see docs/tasks.md for what there is",
         )
 
 

@@ -63,7 +63,7 @@ def collect_metrics(folder: RunFolder, config: ReportConfig) -> Metrics:
     votes, labels = pq.read_table(folder.votes), pq.read_table(folder.labels)
     evaluation = read_evaluation(folder)
     counts = _vote_counts(folder, votes, labels, answers.bounded)
-    abstained = labels.column("label").null_count
+    abstained = _abstained(labels)
     engine = _engine(folder, answers, labels.num_rows)
     teacher = evaluation.teacher if evaluation else None
     energy = energy_of(
@@ -112,11 +112,17 @@ def _vote_counts(folder: RunFolder, votes: pa.Table, labels: pa.Table, bounded: 
     unparsable = votes.column("unparsable").drop_null().to_pylist()
     return VoteCounts(
         counted=votes.num_rows - len(unparsable),
-        saved=sum(labels.column("votes_saved").to_pylist()),
+        saved=sum(labels.column("votes_saved").to_pylist()) if "votes_saved" in labels.column_names else 0,
         unparsable=sum(not reason.startswith("error: ") for reason in unparsable),
         bounded=bounded,
         position_bias=_position_bias(folder),
     )
+
+
+def _abstained(labels: pa.Table) -> int:
+    """Documents without a label, or where a text can have several of them or none, without a vote that counts."""
+    answer = next(name for name in ("label", "labels", "spans") if name in labels.column_names)
+    return int(labels.column(answer).null_count)
 
 
 def _position_bias(folder: RunFolder) -> PositionFigures | None:

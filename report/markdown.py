@@ -9,14 +9,15 @@ from pathlib import Path
 from typing import Any
 
 from xpoll.core.files import read_json, write_text
-from xpoll.core.formatting import counted, duration, number, percent, share_with_interval, with_unit
+from xpoll.core.formatting import counted, duration, number, percent, with_unit
 from xpoll.core.run_folder import RunFolder
 from xpoll.report.figures import RATERS, scores_of
 from xpoll.report.metrics import EngineFigures, Metrics, read_metrics
 from xpoll.report.panel import panel_size
 from xpoll.report.wording import assumption_sentences, energy_reasons, estimate_sentence
-from xpoll.student.evaluation import Evaluation, read_evaluation, verdict_in
+from xpoll.student.evaluation import Evaluation, Score, read_evaluation, verdict_in
 from xpoll.student.folder import forecast_of, learning_curve_of
+from xpoll.student.score_columns import score_columns
 from xpoll.student.wording import comparison_sentence, verdict_sentence, votes_sentence
 
 
@@ -57,22 +58,29 @@ def _quality(evaluation: Evaluation | None) -> list[str]:
     scores = scores_of(evaluation)
     if evaluation is None or not scores:
         return ["## Quality", "Not measured: the run has no scores on gold labels."]
-    rows = [
-        [
-            RATERS[rater],
-            share_with_interval(score.accuracy, score.accuracy_ci95),
-            share_with_interval(score.f1_macro, score.f1_macro_ci95),
-            percent(score.ece),
-        ]
-        for rater, score in scores.items()
-    ]
-    table = _table("Quality", ["rater", "accuracy (95 %)", "macro F1 (95 %)", "calibration error"], rows)
-    said = comparison_sentence(evaluation), votes_sentence(evaluation.comparison)
+    columns = score_columns(evaluation)
+    rows = [[RATERS[rater], *(column.shown(score) for column in columns)] for rater, score in scores.items()]
+    table = _table("Quality", ["rater", *(column.title for column in columns)], rows)
+    said = comparison_sentence(evaluation), votes_sentence(evaluation.comparison, evaluation.measure)
     left_out = evaluation.gold_rows_not_scored
     scored = f"On {counted(evaluation.gold_rows, 'gold row')}" + (
         f"; {left_out} more are not scored" if left_out else ""
     )
-    return [*table, f"{scored}.", *filter(None, said)]
+    return [*table, f"{scored}.", *filter(None, said), *_each_label(evaluation, scores)]
+
+
+def _each_label(evaluation: Evaluation, scores: Mapping[str, Score]) -> list[str]:
+    """F1 of each label, of tasks in which a text has several; labels without a gold row are left out."""
+    if evaluation.measure == "accuracy":
+        return []
+    first = next(iter(scores.values()))
+    named = [label for label in evaluation.labels if first.per_class[label].support]
+    rows = [
+        [label, number(first.per_class[label].support)]
+        + [percent(score.per_class[label].f1) for score in scores.values()]
+        for label in named
+    ]
+    return [_rows(["label", "in gold", *(f"F1, {RATERS[rater]}" for rater in scores)], rows)]
 
 
 def _learning_curve(student: Path) -> list[str]:

@@ -21,12 +21,14 @@ from xpoll.core.results import Result
 from xpoll.core.run_folder import RunFolder
 from xpoll.report import wording
 from xpoll.report.charts.bars import label_colour
-from xpoll.report.decisions import Decisions
-from xpoll.report.figures import RATERS, charts_of, scores_of
+from xpoll.report.figures import RATERS, scores_of
 from xpoll.report.metrics import read_metrics
-from xpoll.report.panel import PanelFigures, names_of, panel_section, panel_size, personas_of
+from xpoll.report.panel import names_of, panel_section, panel_size, personas_of
+from xpoll.report.sections.registry import SECTIONS
 from xpoll.student.evaluation import read_evaluation, verdict_in
-from xpoll.student.wording import comparison_sentence, verdict_sentence, votes_sentence
+from xpoll.student.score_columns import score_columns
+from xpoll.student.wording import MEASURES, comparison_sentence, verdict_sentence, votes_sentence
+from xpoll.votes.tasks.registry import kind_of
 
 
 def write_report(folder: RunFolder) -> Path:
@@ -37,9 +39,11 @@ def write_report(folder: RunFolder) -> Path:
     """
     config = read_json(folder.require(folder.config, step="run"))
     labels = list(config["task"]["labels"])
-    decisions = Decisions(folder.require(folder.labels, step="vote"), labels, config["report"]["sample_rows"])
+    head = kind_of(config["task"]["kind"]).head
+    sections = SECTIONS[head]
+    decisions = sections.decisions(folder.require(folder.labels, step="vote"), labels, config["report"]["sample_rows"])
     votes = folder.require(folder.votes, step="vote")
-    panel = PanelFigures(votes, labels, decisions, panel_section(folder, config), names_of(personas_of(folder)))
+    panel = sections.panel(votes, labels, decisions, panel_section(folder, config), names_of(personas_of(folder)))
     evaluation = read_evaluation(folder)
     page = (
         templates()
@@ -56,7 +60,10 @@ def write_report(folder: RunFolder) -> Path:
             decisions=decisions,
             panel=panel,
             panel_size=panel_size(folder, config),
-            charts=charts_of(evaluation, labels, decisions, panel, folder.student),
+            charts=sections.charts(evaluation, labels, decisions, panel, folder.student),
+            head=head,
+            templates={"panel": sections.panel_template, "data": sections.data_template},
+            columns=score_columns(evaluation) if evaluation else [],
         )
     )
     write_text(folder.report, page)
@@ -95,7 +102,12 @@ def templates() -> Environment:
     environment.filters |= further
     sentences = (verdict_sentence, comparison_sentence, votes_sentence)
     environment.globals |= {function.__name__: function for function in sentences}
-    environment.globals |= {"label_colour": label_colour, "ratio": ratio, "NOT_MEASURED": NOT_MEASURED}
+    environment.globals |= {
+        "label_colour": label_colour,
+        "ratio": ratio,
+        "NOT_MEASURED": NOT_MEASURED,
+        "MEASURES": MEASURES,
+    }
     environment.globals |= {"words": wording, "plural": formatting.counted}
     return environment
 

@@ -139,7 +139,7 @@ class PanelFigures:
         self.personas = [
             _persona(self._called(name), votes[name], tallies[name], decisions, len(labels)) for name in asked
         ]
-        self.agreement = [[_agreement(votes[a], votes[b], same=a == b) for b in asked] for a in asked]
+        self.agreement = [[pair_agreement(votes[a], votes[b], same=a == b) for b in asked] for a in asked]
 
     def _keep_reason(self, vote: Vote, *, agrees: bool) -> None:
         kept = self.reasons.get(vote.document_id)
@@ -168,11 +168,11 @@ def _persona(
     counts = np.bincount(votes[votes >= 0], minlength=num_labels)
     parsed, unparsable, errors = tally["parsed"], tally["unparsable"], tally["error"]
     mix = [int(count) / parsed if parsed else None for count in counts]
-    with_label, with_raw = (_agreement(votes, d[:, None]) for d in (decisions.final, decisions.raw))
+    with_label, with_raw = (pair_agreement(votes, d[:, None]) for d in (decisions.final, decisions.raw))
     return PersonaFigures(name, parsed + unparsable, parsed, unparsable, errors, mix, with_label, with_raw)
 
 
-def _agreement(first: np.ndarray, second: np.ndarray, *, same: bool = False) -> float | None:
+def pair_agreement(first: np.ndarray, second: np.ndarray, *, same: bool = False) -> float | None:
     """Share of the pairs of answers to one document that name the same label; None without a pair.
 
     With `same` both are one persona, whose answer is not paired with itself.

@@ -13,6 +13,7 @@ from xpoll.core.files import read_json, write_text
 from xpoll.core.formatting import counted, interval, percent, with_unit
 from xpoll.student.evaluation import Evaluation, verdict_in
 from xpoll.student.folder import MARKER
+from xpoll.student.score_columns import score_columns
 from xpoll.student.wording import comparison_sentence, verdict_sentence, votes_sentence
 
 FILE = "README.md"
@@ -57,11 +58,22 @@ def write_card(
 
 
 def _front_matter(training: Mapping[str, Any], evaluation: Evaluation | None) -> str:
-    lines = ["---", "library_name: transformers", "pipeline_tag: text-classification", "tags:", "- xpoll"]
+    lines = ["---", "library_name: transformers", f"pipeline_tag: {_pipeline(training)}", "tags:", "- xpoll"]
     lines += ["- distilled-from-votes", f"base_model: {json.dumps(training['encoder'])}"]
     if evaluation and evaluation.student:
         lines += ["metrics:", "- accuracy", "- f1"]
     return "\n".join([*lines, "---", ""])
+
+
+_USES = {
+    "label set": ("text-classification", 'classify("a text", truncation=True, top_k=None)'),
+    "spans": ("token-classification", 'classify("a text")'),
+}
+"""Head to the pipeline that loads such a student, and a call of it; the others are text classifiers."""
+
+
+def _pipeline(training: Mapping[str, Any]) -> str:
+    return _USES.get(training.get("head", "label"), ("text-classification", ""))[0]
 
 
 def _purpose(config: Mapping[str, Any]) -> str:
@@ -123,13 +135,19 @@ def _quality(evaluation: Evaluation | None) -> str:
         "",
         f"On {counted(evaluation.gold_rows, 'text')} with known labels that it was not trained on:",
         "",
-        "| | accuracy | macro F1 | calibration error |",
-        "|---|---|---|---|",
     ]
-    for name, score in (("this model", evaluation.student), ("the votes that taught it", evaluation.teacher)):
-        lines.append(f"| {name} | {percent(score.accuracy)} | {percent(score.f1_macro)} | {percent(score.ece)} |")
-    lines += ["", f"95 % interval of its accuracy: {interval(*evaluation.student.accuracy_ci95)}.", ""]
-    said = comparison_sentence(evaluation), votes_sentence(evaluation.comparison)
+    raters = (("this model", evaluation.student), ("the votes that taught it", evaluation.teacher))
+    if evaluation.measure == "accuracy":
+        lines += ["| | accuracy | macro F1 | calibration error |", "|---|---|---|---|"]
+        for name, score in raters:
+            lines.append(f"| {name} | {percent(score.accuracy)} | {percent(score.f1_macro)} | {percent(score.ece)} |")
+        lines += ["", f"95 % interval of its accuracy: {interval(*evaluation.student.accuracy_ci95)}.", ""]
+    else:
+        columns = score_columns(evaluation)
+        lines += [f"| | {' | '.join(column.title for column in columns)} |", "|---" * (1 + len(columns)) + "|"]
+        lines += [f"| {name} | {' | '.join(column.shown(score) for column in columns)} |" for name, score in raters]
+        lines.append("")
+    said = comparison_sentence(evaluation), votes_sentence(evaluation.comparison, evaluation.measure)
     if any(said):
         lines += [" ".join(filter(None, said)), ""]
     lines += ["| label | precision | recall | texts |", "|---|---|---|---|"]
@@ -156,16 +174,24 @@ def _limits(training: Mapping[str, Any]) -> str:
 
 
 def _use(training: Mapping[str, Any]) -> str:
+    head = training.get("head", "label")
+    temperature = f"{training['temperature']:.3f}"
+    merged = ', aggregation_strategy="simple"' if head == "spans" else ""
+    calibrated = {
+        "spans": "`xpoll predict` gives the spans of each text with their places and words.",
+        "label set": f"Divide the logits by {temperature}; a label fits from its threshold in calibration.json on. "
+        "`xpoll predict` does both.",
+    }
+    usual = f"Divide the logits by {temperature} for calibrated probabilities (calibration.json); `xpoll predict` does."
     return "\n".join(
         [
             "## Use",
             "```python",
             "from transformers import pipeline",
-            'classify = pipeline("text-classification", model="THIS FOLDER")',
-            'classify("a text", truncation=True)',
+            f'classify = pipeline("{_pipeline(training)}", model="THIS FOLDER"{merged})',
+            _USES.get(head, ("", 'classify("a text", truncation=True)'))[1],
             "```",
-            f"Divide the logits by {training['temperature']:.3f} for calibrated probabilities (calibration.json); "
-            "`xpoll predict` does.",
+            calibrated.get(head, usual),
             "",
         ]
     )

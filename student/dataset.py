@@ -6,15 +6,15 @@ given a label; so is one whose text is that of a gold row, which would be measur
 
 import random
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Hashable, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from xpoll.core.errors import InputError
-from xpoll.core.records import NO_READABLE_VOTE, Consensus, from_table, labels_of
+from xpoll.core.records import NO_READABLE_VOTE, Consensus, RecordT, from_table, labels_of
 from xpoll.core.sameness import first_of_same, text_digest
 
 FEWEST_HELD_OUT = 30
@@ -25,10 +25,10 @@ PATIENCE = 2
 
 
 class Rows(NamedTuple):
-    """Texts with one target per label each; the targets of a row add up to its weight."""
+    """Texts with what training aims at: of one label or a set a share per label, of spans a list of them."""
 
     texts: Sequence[str]
-    targets: Sequence[Sequence[float]]
+    targets: Sequence[Sequence[Any]]
 
 
 class HeldOut(NamedTuple):
@@ -41,20 +41,24 @@ class HeldOut(NamedTuple):
 class TrainingRows(NamedTuple):
     """The rows to train on, those of the train split that have no label, and those whose text is a gold row's."""
 
-    rows: list[Consensus]
-    abstained: list[Consensus]
-    measured_on: list[Consensus]
+    rows: list[Any]
+    abstained: list[Any]
+    measured_on: list[Any]
 
 
-def read_labels(path: Path) -> tuple[list[Consensus], list[str]]:
+def read_labels(path: Path, record: type[RecordT] = Consensus) -> tuple[list[RecordT], list[str]]:  # type: ignore[assignment]
     """The voted documents in file order, and the label order of their distributions.
+
+    Args:
+        path: labels.parquet.
+        record: What its rows are.
 
     Raises:
         InputError: the file is missing, is no Parquet file, or was not written by `xpoll vote`.
     """
     try:
         table = pq.read_table(path)
-        consensus = from_table(table, Consensus)
+        consensus = from_table(table, record)
     except FileNotFoundError as error:
         raise InputError(f"{path} does not exist", mend="xpoll vote writes it") from error
     except (OSError, pa.ArrowException, KeyError) as error:
@@ -73,16 +77,8 @@ def training_rows(consensus: Sequence[Consensus], labels: Sequence[str]) -> Trai
     Raises:
         InputError: no row was decided, all were decided alike, or a label is not one of `labels`.
     """
-    gold = {text_digest(row.text) for row in consensus if row.split == "gold" and row.gold_label is not None}
-    measured_on: list[Consensus] = []
-    train: list[Consensus] = []
-    for row in consensus:
-        if row.split == "train":
-            (measured_on if gold and text_digest(row.text) in gold else train).append(row)
-    decided = [row for row in train if row.label is not None]
-    counts = Counter(row.label for row in decided)
-    if not counts:
-        raise _nothing_decided(train, measured_on)
+    found = divided(consensus, lambda row: row.label, lambda row: row.gold_label)
+    counts = Counter(row.label for row in found.rows)
     unknown = next((label for label in counts if label not in labels), None)
     if unknown is not None:
         raise InputError(
@@ -91,13 +87,36 @@ def training_rows(consensus: Sequence[Consensus], labels: Sequence[str]) -> Trai
     if len(counts) == 1:
         (only,) = counts
         raise InputError(
-            f"{_all_of(len(decided))} labelled {only!r}, and a student needs at least 2 labels",
+            f"{_all_of(len(found.rows))} labelled {only!r}, and a student needs at least 2 labels",
             mend="add documents of other labels, or reword task.question and the label descriptions and poll again",
         )
-    return TrainingRows(decided, [row for row in train if row.label is None], measured_on)
+    return found
 
 
-def _nothing_decided(train: Sequence[Consensus], measured_on: Sequence[Consensus]) -> InputError:
+def divided(consensus: Sequence[Any], answer: Callable[[Any], Any], gold: Callable[[Any], Any]) -> TrainingRows:
+    """The rows of the train split, by whether they can be trained on.
+
+    Args:
+        consensus: Rows of labels.parquet.
+        answer: What the votes say of a row; None where they abstain.
+        gold: What people say of it; None where nobody does.
+
+    Raises:
+        InputError: no row was decided.
+    """
+    known = {text_digest(row.text) for row in consensus if row.split == "gold" and gold(row) is not None}
+    measured_on: list[Any] = []
+    train: list[Any] = []
+    for row in consensus:
+        if row.split == "train":
+            (measured_on if known and text_digest(row.text) in known else train).append(row)
+    decided = [row for row in train if answer(row) is not None]
+    if not decided:
+        raise _nothing_decided(train, measured_on)
+    return TrainingRows(decided, [row for row in train if answer(row) is None], measured_on)
+
+
+def _nothing_decided(train: Sequence[Any], measured_on: Sequence[Any]) -> InputError:
     if measured_on and not train:
         return InputError(
             f"all {len(measured_on)} documents are gold rows, too, and these are measured on",
@@ -131,20 +150,31 @@ def label_counts(rows: Sequence[Consensus], labels: Sequence[str]) -> dict[str, 
     return {label: counts[label] for label in labels}
 
 
-def split(rows: Sequence[Consensus], *, share: float, seed: int) -> HeldOut:
+def _label(row: Any) -> Hashable:
+    found: Hashable = row.label
+    return found
+
+
+def split(rows: Sequence[Any], *, share: float, seed: int, stratum: Callable[[Any], Hashable] = _label) -> HeldOut:
     """Draws `share` of the texts of each label; none if that would be fewer than FEWEST_HELD_OUT in all.
 
     A label keeps more texts than it gives: one that has a single text gives none. Rows of the same text are on one
     side, because a student is not to be judged by a text that it was trained on; those of several labels are kept.
+
+    Args:
+        rows: Voted documents.
+        share: Of the texts, 0 to 1.
+        seed: Of the draw.
+        stratum: What rows are drawn from alike, their label in place of any other.
     """
     first = first_of_same(row.text for row in rows)
     copies: dict[int, list[int]] = defaultdict(list)
     for number, same in enumerate(first):
         copies[same].append(number)
-    by_label: dict[str | None, list[int]] = {}
+    by_label: dict[Hashable, list[int]] = {}
     for number, group in copies.items():
-        if len({rows[copy].label for copy in group}) == 1:
-            by_label.setdefault(rows[number].label, []).append(number)
+        if len({stratum(rows[copy]) for copy in group}) == 1:
+            by_label.setdefault(stratum(rows[number]), []).append(number)
     draw = random.Random(f"held out {seed}")
     drawn: set[int] = set()
     for _, numbers in sorted(by_label.items(), key=lambda item: str(item[0])):

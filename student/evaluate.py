@@ -26,7 +26,7 @@ from xpoll.student.evaluation import (
     TeacherComparison,
     Verdict,
 )
-from xpoll.student.learning_curve import Forecast
+from xpoll.student.training_record import Forecast
 from xpoll.student.verdict import decide
 
 if TYPE_CHECKING:

@@ -39,6 +39,10 @@ Reason = Literal[
 ]
 
 
+Measure = Literal["accuracy", "f1_micro"]
+"""What a verdict is about: the share of texts whose label is right, or F1 over all labels or spans of all texts."""
+
+
 class LabelScore(Part):
     """One label's precision, recall and F1, 0 to 1, and its number of gold rows."""
 
@@ -54,6 +58,11 @@ class Score(Part):
     An abstention counts as not right: it stays in the denominator of accuracy and recall. `confusion` has gold labels
     down and the rater's labels across, abstentions in the last column. `ece` is the calibration error over the rows
     that have a label; None for a rater that states no confidence.
+
+    Where a text has several labels or spans, `accuracy` is the share of texts on which all of them are right, and none
+    is left out or added; `support` of a label counts its labels or spans, and there is no confusion. Of spans, F1 is
+    of those with the right label and both ends; `f1_overlap` is of those that share a character with one of gold of
+    the same label, `f1_token_macro` of tokens. `mean_absolute_error` is in steps of a scale, over rows with a label.
     """
 
     accuracy: float
@@ -65,10 +74,31 @@ class Score(Part):
     confusion: tuple[tuple[int, ...], ...]
     abstained: int
     abstention_rate: float
+    f1_micro: float | None = None
+    f1_micro_ci95: Interval | None = None
+    f1_overlap: float | None = None
+    f1_overlap_ci95: Interval | None = None
+    f1_token_macro: float | None = None
+    f1_token_macro_ci95: Interval | None = None
+    mean_absolute_error: float | None = None
+
+    def of(self, measure: Measure) -> tuple[float, Interval]:
+        """The value of a measure and its interval.
+
+        Raises:
+            ValueError: the rater has none of it.
+        """
+        value, ends = getattr(self, measure), getattr(self, f"{measure}_ci95")
+        if value is None or ends is None:
+            raise ValueError(f"no {measure}")
+        return value, ends
 
 
 class MostFrequent(Part):
-    """The label of most gold rows and its share of them, which is the accuracy of always answering it."""
+    """The best answer that is the same for all texts, and what the measure of the verdict says of it.
+
+    Of one label it is the label of most gold rows; of several it is a set, named with commas; of spans it is none.
+    """
 
     label: str
     share: float
@@ -104,11 +134,12 @@ class Calibration(Part):
 
 
 class TeacherComparison(Part):
-    """The student against its teacher on the same gold rows.
+    """The student against its teacher on the same gold rows, by the measure of the verdict.
 
     `difference` is the student's accuracy minus its teacher's, with an interval for paired rows; `p_value` is of an
-    exact McNemar test and `within_noise` says that it is 0.05 or more. `agreement` is the share of the `voted_rows`
-    (those that the votes gave a label) on which the student gives that label; None where there are none.
+    exact McNemar test, of F1 of a randomisation test; `within_noise` says that it is 0.05 or more. `agreement` is the
+    share of the `voted_rows` (those that the votes gave a label) on which the student gives that label; None where
+    there are none.
     """
 
     difference: float
@@ -159,6 +190,8 @@ class Evaluation(Result):
     gold_rows_not_scored: int = 0
     """Rows of the gold file that have no label of the task, or cannot be asked about."""
     labels: tuple[str, ...]
+    measure: Measure = "accuracy"
+    """What the verdict is about, and the comparison with the teacher."""
     most_frequent: MostFrequent | None = None
     teacher: Score | None = None
     teacher_raw: Score | None = None

@@ -18,13 +18,15 @@ import numpy as np
 
 from xpoll.core.config import StudentConfig
 from xpoll.core.environment import package_version
+from xpoll.core.errors import ConfigError
 from xpoll.core.progress import say
-from xpoll.core.records import Consensus
 from xpoll.core.statistics import mean_and_spread
 from xpoll.student import calibration
-from xpoll.student.dataset import Rows, label_counts, split, targets, training_rows
+from xpoll.student.dataset import Rows, split
 from xpoll.student.ensemble import taught_by_ensemble
 from xpoll.student.folder import MARKER, SEEDS, check_place, read_training, replacing_folder, write_training
+from xpoll.student.heads.head import Head
+from xpoll.student.heads.label import LABEL
 from xpoll.student.intel.ipex import chosen_backend
 from xpoll.student.label_noise import without_label_noise
 from xpoll.student.learning_curve import check_curve, with_curve
@@ -35,13 +37,15 @@ from xpoll.student.training_record import FineTuning, SeedResult, Training
 from xpoll.student.training_task import TrainingTask, fine_tuned
 
 
-def check_student(config: StudentConfig, recipe: Recipe | None = None) -> Recipe:
+def check_student(config: StudentConfig, recipe: Recipe | None = None, head: Head = LABEL) -> Recipe:
     """The recipe of the section, after all checks that need neither texts nor a model, nor the machine that trains.
 
     Raises:
-        ConfigError: there is no such recipe, or [student.trainer] cannot be passed on.
+        ConfigError: there is no such recipe, it is not for such a head, or [student.trainer] cannot be passed on.
     """
     recipe = recipe or load_recipe(config.recipe)
+    if not head.has_distribution:
+        _check_plain(config, recipe)
     if config.trainer:
         from xpoll.student.training.arguments import check_trainer
 
@@ -49,14 +53,29 @@ def check_student(config: StudentConfig, recipe: Recipe | None = None) -> Recipe
     return recipe
 
 
+def _check_plain(config: StudentConfig, recipe: Recipe) -> None:
+    """What is made for one label per text alone."""
+    of_one_label = {
+        "student.recipe": recipe.model_copy(update={"about": "", "dropout": None}) != Recipe(),
+        "student.learning_curve": bool(config.learning_curve),
+        "student.backend": config.backend == "ipex",
+    }
+    if wrong := [key for key, is_set in of_one_label.items() if is_set]:
+        raise ConfigError(
+            f"{', '.join(wrong)}: what is set there is for students of one label per text alone",
+            mend="leave it out; such a student is trained plainly",
+        )
+
+
 def train_student(
-    consensus: Sequence[Consensus],
+    consensus: Sequence[Any],
     labels: Sequence[str],
     *,
     config: StudentConfig,
     seed: int,
     output: Path,
     recipe: Recipe | None = None,
+    head: Head = LABEL,
 ) -> Training:
     """Fine-tunes the config's encoder on the decided train rows and saves it to `output`.
 
@@ -67,6 +86,7 @@ def train_student(
         seed: Seed of the head, the order of the rows and dropout; further students count up from it.
         output: Folder to write; a student that is already there is replaced.
         recipe: In place of the one that the config names.
+        head: What kind of student it is.
 
     Returns:
         What training.json says.
@@ -77,21 +97,20 @@ def train_student(
         ModelError: the encoder cannot be loaded, or training diverged.
         RunFolderError: the folder cannot be written.
     """
-    recipe = check_student(config, recipe)
+    recipe = check_student(config, recipe, head)
     backend = chosen_backend(config, recipe)
-    chosen = training_rows(consensus, labels)
+    chosen = head.training_rows(consensus, labels)
     check_place(output)
     if chosen.measured_on:
         say(f"{len(chosen.measured_on)} texts are gold rows, too, and are not trained on")
-    for label, count in label_counts(chosen.rows, labels).items():
+    for label, count in head.label_counts(chosen.rows, labels).items():
         if not count:
             say(f"no text was voted {label!r}; the student will not answer so")
-    parts = split(chosen.rows, share=config.held_out, seed=seed)
-    voted = targets(chosen.rows, labels, soft=config.soft_labels)
-    votes = np.array(voted)
-    task = TrainingTask(chosen, labels, votes, votes, parts, None, None, 0, config, recipe, backend)
+    parts = split(chosen.rows, share=config.held_out, seed=seed, stratum=head.stratum)
+    votes = head.targets(chosen.rows, labels, soft=config.soft_labels)
+    task = TrainingTask(chosen, labels, votes, votes, parts, None, None, 0, config, recipe, backend, head)
     check_curve(task)
-    rows = [[row.text, *target] for row, target in zip(chosen.rows, voted, strict=True)]
+    rows = [[row.text, *target] for row, target in zip(chosen.rows, votes.tolist(), strict=True)]
     scratch = open_checkpoints(output, _deciding(task, seed), rows)
     try:
         task = without_label_noise(task, seed, scratch)
@@ -115,7 +134,8 @@ def _train_seed(task: TrainingTask, seed: int, scratch: Path, output: Path) -> T
     place = scratch / str(seed) / "student"
     if (place / MARKER).exists():
         return read_training(place)
-    encoder = load_for_training(task.config, task.labels, seed=seed, dropout=task.recipe.dropout)
+    dropout, form = task.recipe.dropout, task.head.form
+    encoder = load_for_training(task.config, task.labels, seed=seed, dropout=dropout, form=form, pairs=task.has_pairs)
     held_out = task.rows(task.parts.held_out, task.votes) if task.parts.held_out else None
     logs = output.with_name(f"{output.name}-logs") / str(seed) if "report_to" in task.config.trainer else None
     rows = task.trained_on()
@@ -137,11 +157,9 @@ def _calibrated(
     task: TrainingTask, encoder: Encoder, held_out: Rows | None, folder: Path
 ) -> calibration.FittedTemperature:
     """The temperature by held-out votes, or else by students that had not seen the votes; 1 without either."""
-    from xpoll.student.inference.logits import logits
-
     if held_out:
         encoder.model.eval()
-        return calibration.write(folder, logits(encoder, held_out.texts), task.votes[task.parts.held_out])
+        return task.head.calibrated(encoder, held_out.texts, task.votes[task.parts.held_out], folder)
     if task.unseen is not None:
         return calibration.write(folder, np.log(task.unseen), task.votes)
     return calibration.FittedTemperature(1.0, None)
@@ -153,6 +171,7 @@ def _deciding(task: TrainingTask, seed: int) -> dict[str, Any]:
         "student": task.config.model_dump(mode="json"),
         "recipe": task.recipe.model_dump(mode="json"),
         "labels": list(task.labels),
+        "head": task.head.name,
         "seed": seed,
         "versions": {name: package_version(name) for name in ("torch", "transformers")},
     }
@@ -171,7 +190,8 @@ def _training(
         held_out_rows=len(task.parts.held_out),
         abstained=len(task.chosen.abstained),
         measured_on=len(task.chosen.measured_on),
-        label_counts=label_counts(task.chosen.rows, task.labels),
+        head=task.head.name,
+        label_counts=task.head.label_counts(task.chosen.rows, task.labels),
         pruned=task.num_pruned,
         members=len(ensemble.members) if ensemble else 0,
         variants=ensemble.variants if ensemble else 0,

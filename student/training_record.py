@@ -60,6 +60,8 @@ class Training(Result):
     max_length: int
     seed: int
     backend: Literal["native", "ipex"]
+    head: str = "label"
+    """What kind of student it is: one of student/heads/registry.py."""
     rows: int
     """Voted texts, held-out and pruned ones included."""
     held_out_rows: int

@@ -9,8 +9,11 @@ import numpy as np
 
 from xpoll.core.config import StudentConfig
 from xpoll.core.files import read_json, write_json
+from xpoll.core.pairs import is_pair
 from xpoll.student.calibration import softmax
 from xpoll.student.dataset import HeldOut, Rows, TrainingRows
+from xpoll.student.heads.head import Head
+from xpoll.student.heads.label import LABEL
 from xpoll.student.intel.ipex import fine_tune_with_ipex
 from xpoll.student.recipe import Recipe
 from xpoll.student.training.encoder import Encoder, load_for_training
@@ -38,10 +41,17 @@ class TrainingTask(NamedTuple):
     config: StudentConfig
     recipe: Recipe
     backend: Literal["native", "ipex"]
+    head: Head = LABEL
+
+    @property
+    def has_pairs(self) -> bool:
+        """Whether its texts are pairs."""
+        return all(is_pair(row.text) for row in self.chosen.rows)
 
     def trained_on(self) -> Rows:
         """Train rows that have targets, and made-up texts."""
-        rows = self.rows([i for i in self.parts.train if self.targets[i].any()], self.targets)
+        kept = [i for i in self.parts.train if not self.num_pruned or self.targets[i].any()]
+        rows = self.rows(kept, self.targets)
         if self.made_up is None:
             return rows
         return Rows([*rows.texts, *self.made_up.texts], [*rows.targets, *self.made_up.targets])
@@ -82,17 +92,21 @@ def fine_tuned(
         scratch: Folder of this training's checkpoints.
         logs: Folder for what `report_to` in [student.trainer] writes; nothing is reported without it.
     """
-    if task.recipe.linear_probe:
+    if task.head.probe == "tokens":
+        from xpoll.student.training.token_probe import fit_token_head
+
+        fit_token_head(encoder, rows, seed=seed)
+    elif task.recipe.linear_probe or task.head.probe:
         from xpoll.student.training.head import fit_head
 
-        fit_head(encoder, rows, seed=seed)
+        fit_head(encoder, rows, seed=seed, yes_no=task.head.probe == "yes or no")
     if task.backend == "ipex":
         return fine_tune_with_ipex(encoder, rows, held_out, config=task.config, seed=seed, scratch=scratch)
     # Imported behind all checks, because torch takes seconds to import.
     from xpoll.student.training.distributed import fine_tune_on_devices, num_devices
     from xpoll.student.training.fine_tune import Settings, fine_tune
 
-    settings = Settings(task.config, task.recipe, seed, scratch, logs)
+    settings = Settings(task.config, task.recipe, seed, scratch, logs, task.head.name)
     if (devices := num_devices(task.config)) > 1:
         return fine_tune_on_devices(encoder, rows, held_out, settings, devices=devices)
     return fine_tune(encoder, rows, held_out, settings)
@@ -112,7 +126,8 @@ def answers_of(task: TrainingTask, rows: Rows, texts: Sequence[str], seed: int, 
 
     kept = scratch.with_name(f"{scratch.name}.json")
     if not kept.exists():
-        encoder = load_for_training(task.config, task.labels, seed=seed, dropout=task.recipe.dropout)
+        pairs = task.has_pairs
+        encoder = load_for_training(task.config, task.labels, seed=seed, dropout=task.recipe.dropout, pairs=pairs)
         fine_tuned(task, encoder, rows, None, seed=seed, scratch=scratch)
         encoder.model.eval()
         shutil.rmtree(scratch, ignore_errors=True)

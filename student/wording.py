@@ -2,7 +2,10 @@
 
 from xpoll.core.formatting import counted, noise, number, p_value, percent, points, share_with_interval
 from xpoll.student.drift import Drift
-from xpoll.student.evaluation import Evaluation, SeedScores, TeacherComparison, Verdict, verdict_in
+from xpoll.student.evaluation import Evaluation, Measure, SeedScores, TeacherComparison, Verdict, verdict_in
+
+MEASURES: dict[Measure, str] = {"accuracy": "", "f1_micro": " micro F1"}
+"""What stands behind a figure of the verdict, where it is no accuracy."""
 
 MISSING = {
     "not evaluated": "Nothing says how often a label is right: the run has no scores on gold rows (xpoll evaluate).",
@@ -19,9 +22,10 @@ def verdict_sentence(evaluation: Evaluation | None) -> str:
     if evaluation is None or evaluation.student is None or evaluation.teacher is None:
         return MISSING[verdict.reasons[0]]
     student, rows = evaluation.student, counted(evaluation.gold_rows, "gold row")
-    gets = f"The student gets {share_with_interval(student.accuracy, student.accuracy_ci95)} on {rows}"
+    measure, unit = evaluation.measure, MEASURES[evaluation.measure]
+    gets = f"The student gets {share_with_interval(*student.of(measure))}{unit} on {rows}"
     goal = percent(verdict.wanted_accuracy, digits=0)
-    theirs = percent(evaluation.teacher.accuracy)
+    theirs = percent(evaluation.teacher.of(measure)[0])
     match verdict.reasons[0]:
         case "interval too wide":
             return f"{gets}: too few to say whether that is the {goal} wanted (student.wanted_accuracy)."
@@ -48,8 +52,13 @@ def verdict_sentence(evaluation: Evaluation | None) -> str:
 def _not_better(evaluation: Evaluation) -> str:
     assert evaluation.most_frequent is not None and evaluation.teacher is not None
     label, share = evaluation.most_frequent.label, percent(evaluation.most_frequent.share)
-    said = f"it is not shown to do better than always answering '{label}', which is right on {share}."
-    theirs = percent(evaluation.teacher.accuracy)
+    if evaluation.measure == "accuracy":
+        said = f"it is not shown to do better than always answering '{label}', which is right on {share}."
+    elif label:
+        said = f"it is not shown to do better than giving every text the labels '{label}', which has {share} micro F1."
+    else:
+        said = "it is not shown to find any span."
+    theirs = percent(evaluation.teacher.of(evaluation.measure)[0])
     if "teacher not above the most frequent label" in evaluation.verdict.reasons:
         return f"{said} Neither is its teacher, at {theirs}: fix the teacher first."
     if "teacher below wanted accuracy" in evaluation.verdict.reasons:
@@ -72,24 +81,30 @@ def comparison_sentence(evaluation: Evaluation) -> str | None:
     comparison, student, teacher = evaluation.comparison, evaluation.student, evaluation.teacher
     if comparison is None or student is None or teacher is None:
         return None
-    if student.accuracy == teacher.accuracy:
-        standing = f"is level with its teacher ({percent(student.accuracy)} both)"
+    unit = MEASURES[evaluation.measure]
+    (ours, _), (theirs, _) = student.of(evaluation.measure), teacher.of(evaluation.measure)
+    if ours == theirs:
+        standing = f"is level with its teacher ({percent(ours)}{unit} both)"
     else:
         side = "below" if comparison.difference < 0 else "above"
-        both = f"{percent(student.accuracy)} against {percent(teacher.accuracy)}"
+        both = f"{percent(ours)} against {percent(theirs)}{unit}"
         standing = f"is {points(abs(comparison.difference))} {side} its teacher ({both})"
     rows = counted(evaluation.gold_rows, "gold row")
     return f"The student {standing} on {rows}; {p_value(comparison.p_value)}, {noise(comparison.within_noise)}."
 
 
-def votes_sentence(comparison: TeacherComparison | None) -> str | None:
-    """How often the student gives the voted label, and who is right where it does not; None without voted rows."""
+def votes_sentence(comparison: TeacherComparison | None, measure: Measure = "accuracy") -> str | None:
+    """How often the student gives the voted label, and who is right where it does not; None without voted rows.
+
+    Where a text has several labels or spans, all of them together are one answer.
+    """
     if comparison is None or comparison.agreement is None:
         return None
     voted = comparison.voted_rows
     rows = "the one row that has one" if voted == 1 else f"the {voted} rows that have one"
     share = share_with_interval(comparison.agreement, comparison.agreement_ci95)
-    said = f"It gives the voted label on {share} of {rows}"
+    given = "the voted label" if measure == "accuracy" else "just what was voted"
+    said = f"It gives {given} on {share} of {rows}"
     if comparison.apart and comparison.apart.rows:
         apart = comparison.apart
         said += f"; on the other {apart.rows} the student is right {_times(apart.student)}, "
@@ -97,10 +112,10 @@ def votes_sentence(comparison: TeacherComparison | None) -> str | None:
     return f"{said}."
 
 
-def seeds_sentence(seeds: SeedScores) -> str:
+def seeds_sentence(seeds: SeedScores, measure: Measure = "accuracy") -> str:
     """Mean and spread over the seeds."""
     mean, spread = percent(seeds.accuracy_mean), points(seeds.accuracy_sd)
-    return f"{len(seeds.accuracy)} seeds: mean accuracy {mean}, standard deviation {spread}."
+    return f"{len(seeds.accuracy)} seeds: mean{MEASURES[measure] or ' accuracy'} {mean}, standard deviation {spread}."
 
 
 def _times(count: int) -> str:

@@ -2,8 +2,10 @@
 of this test, and the line an entry that the test puts into the table. Everything else is the product's, unchanged."""
 
 import json
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -18,8 +20,13 @@ from xpoll.engine.backends.backend import BackendSettings, BackendSpec, Load
 from xpoll.engine.backends.registry import BACKENDS, devices_for
 from xpoll.engine.journal.answers import read_completions
 from xpoll.personas.answer_format import AnswerFormat
+from xpoll.personas.documents import labels_in_cell
 from xpoll.pipeline import measure, steps
+from xpoll.report.sections.registry import SECTIONS
 from xpoll.scripts.cli import main
+from xpoll.student.evaluation import Evaluation, Verdict
+from xpoll.student.heads.label import LABEL
+from xpoll.student.heads.registry import HEADS
 from xpoll.votes.ballots import Ballots, Shares, normalised
 from xpoll.votes.compare import compare_labels
 from xpoll.votes.consensus import consensus_of
@@ -168,7 +175,7 @@ JURY = TaskKind(
     partial(consensus_of, decide=unanimous),
     partial(compare_labels, decide=unanimous),
     allows=frozenset({"panel.label_order"}),
-    read_gold=lambda cell: [str(cell).strip().lower()],
+    read_gold=labels_in_cell(lambda cell: [str(cell).strip().lower()]),
 )
 
 
@@ -272,3 +279,37 @@ def test_a_method_set_for_one_vote_does_not_make_the_job_refuse(
     assert labels() != by_reliability
     assert read_json(Path("run/config.resolved.json"))["vote"]["method"] == "majority"
     assert done == ["train", "evaluate", "report"]
+
+
+def test_every_kind_of_task_has_a_head_and_sections_of_the_page() -> None:
+    assert {kind.head for kind in KINDS.values()} == set(HEADS) == set(SECTIONS)
+    for kind in KINDS.values():
+        head = HEADS[kind.head]
+        assert head.record._fields == tuple(kind.label_schema.names), "what the vote writes is what the student reads"
+
+
+def test_a_head_is_one_record_and_one_line(
+    job: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Here one that scores nothing and knows no student; the kind of task names it."""
+    scored: list[int] = []
+
+    def count(rows: list[Consensus], labels: list[str], student: object, **_: object) -> Evaluation:
+        scored.append(len(rows))
+        return Evaluation(
+            gold_rows=0, labels=tuple(labels), verdict=Verdict(word="not measured", reasons=("no student",))
+        )
+
+    head = replace(
+        LABEL, name="counted", evaluate=count, load=lambda folder, **_: SimpleNamespace(labels=["good", "bad"])
+    )
+    monkeypatch.setitem(HEADS, "counted", head)
+    monkeypatch.setitem(KINDS, "jury", replace(JURY, head="counted"))
+    settings = [str(job), "--set", "task.kind=jury"]
+    assert main(["poll", *settings]) == 0
+    assert main(["vote", *settings]) == 0
+    Path("run/student").mkdir()
+    assert main(["evaluate", *settings]) == 0
+    assert scored == [3]
+    assert json.loads(Path("run/evaluation.json").read_text())["verdict"]["word"] == "not measured"
+    assert main(["train", *settings, "--set", "student.recipe=robust", "--set", "student.encoder='none'"]) == 2

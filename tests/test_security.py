@@ -20,7 +20,7 @@ from xpoll.core.tables import readers
 from xpoll.core.tables.readers import stream_rows
 from xpoll.report.charts.bars import confusion, stacked
 from xpoll.report.charts.matrix import agreement
-from xpoll.student.inference.outputs import WRITERS, Columns, ResultRow
+from xpoll.student.inference.outputs import WRITERS, Columns, ResultRow, label_columns
 
 ROOMS = (
     *("benchmarks", "core", "energy", "engine", "kernels_bench", "personas"),
@@ -126,7 +126,7 @@ def test_teachers_that_become_folders_stay_in_theirs(tmp_path: Path, xpoll: Xpol
 def test_a_formula_is_no_formula_in_any_cell_of_an_output(tmp_path: Path, text: str) -> None:
     source = tmp_path / "in.csv"
     source.write_text("x\n")
-    columns = Columns(str(source), [f"{text} of ours"], ["a", text], extra=[text])
+    columns = Columns(str(source), [f"{text} of ours"], label_columns(["a", text]), extra=[text])
     with WRITERS["csv"](tmp_path / "out.csv", columns) as write:
         write([ResultRow({f"{text} of ours": text}, text, 0.5, [0.5, 0.5], text, [text])])
     with (tmp_path / "out.csv").open(newline="", encoding="utf-8") as file:

@@ -9,6 +9,8 @@ from xpoll.votes.methods.registry import METHODS, method_of
 from xpoll.votes.tasks.kind import LIMITED, TaskKind
 from xpoll.votes.tasks.registry import kind_of
 
+_EXAMPLES = {"label": "label", "labels": "labels, a list", "spans": "spans, a list of {text, label}"}
+
 MOST_QUESTIONS = 128
 """About one text: each is a request, and those of a text are asked at once."""
 
@@ -37,7 +39,7 @@ def check_votes(config: Config) -> None:
     _check_examples(config, kind)
     kind.check(config.task)
     wrong = [key for key in LIMITED if key not in kind.allows and _is_set(config, key)]
-    reads_each = asks_of_each(config, kind.form)
+    reads_each = asks_of_each(config, kind.form) and "read" in kind.answers
     if method.needs_logprobs and "panel.logprobs" not in kind.allows and not (reads_each and method.of_sets):
         wrong.append("vote.method")
     if reads_each and len(config.task.labels) > MOST_QUESTIONS:
@@ -50,10 +52,11 @@ def check_votes(config: Config) -> None:
         raise ConfigError(
             f"task.kind = {config.task.kind!r} knows no {', '.join(wrong)} but the default", mend="see docs/tasks.md"
         )
-    if config.panel.answer == "match" and not kind.form.one_label:
+    _check_pairs(config, kind)
+    if config.panel.answer not in kind.answers:
         raise ConfigError(
-            f"task.kind = {config.task.kind!r} gets several labels per text, and panel.answer = 'match' names one",
-            mend="see docs/tasks.md",
+            f"task.kind = {config.task.kind!r} cannot be asked with panel.answer = {config.panel.answer!r}",
+            mend=f"--set panel.answer={sorted(kind.answers)[-1]}; see docs/tasks.md",
         )
     if method.needs_content_free and not config.panel.content_free:
         raise ConfigError(
@@ -65,6 +68,22 @@ def check_votes(config: Config) -> None:
             f"vote.method = {config.vote.method!r} reads logprobs, and panel.logprobs is false",
             mend="--set panel.logprobs=auto, before the poll",
         )
+
+
+def _check_pairs(config: Config, kind: TaskKind) -> None:
+    column = config.documents.text_pair_column
+    if column is not None and (kind.form.example_key == "spans" or config.panel.answer == "match"):
+        raise ConfigError(
+            f"documents.text_pair_column = {column!r}: spans are of one text, and panel.answer = 'match' reads one",
+            mend="leave it out",
+        )
+    for example in config.task.examples:
+        if (example.text_pair is None) != (column is None):
+            raise ConfigError(
+                f"task.examples: an example has text_pair where documents.text_pair_column is set, and only there, see "
+                f"{example.text!r}",
+                mend="see docs/tasks.md",
+            )
 
 
 def carries_logprobs(config: Config, begun: bool | None = None) -> bool:
@@ -92,8 +111,9 @@ def carries_logprobs(config: Config, begun: bool | None = None) -> bool:
 
 def _check_examples(config: Config, kind: TaskKind) -> None:
     for example in config.task.examples:
-        if (example.labels is None) != kind.form.one_label:
-            wanted = "label" if kind.form.one_label else "labels, a list"
+        given = "spans" if example.spans is not None else "label" if example.labels is None else "labels"
+        if given != kind.form.example_key:
+            wanted = _EXAMPLES[kind.form.example_key]
             raise ConfigError(
                 f"task.examples: with task.kind = {config.task.kind!r} an example has {wanted}, see {example.text!r}",
                 mend="see docs/tasks.md",

@@ -63,12 +63,12 @@ def parse(text: str, labels: list[str], *, truncated: bool = False) -> Parsed:
     or with its end alone where the model's template began it. Other words do, and so does a second label.
     The order of the labels plays no part.
     """
-    answer = _unwrapped(text, labels)
+    answer = unwrapped(text, labels)
     if not answer:
         return Parsed(None, "truncated" if truncated else "empty")
     if answer.startswith("{"):
         return _from_json(answer, labels, truncated)
-    label = _alone(answer, labels)
+    label = label_alone(answer, labels)
     if truncated and (label is None or _may_go_on(label, labels)):
         return Parsed(None, "truncated")
     return Parsed(label, None if label else "no label alone")
@@ -96,23 +96,23 @@ def parse_set(text: str, labels: list[str], *, truncated: bool = False) -> Parse
     The labels come out in the task's order. A word that is no label, a label twice, and anything around
     the list that `parse` does not take off make the whole answer unreadable: half a set is another set.
     """
-    answer = _unwrapped(text, labels)
+    answer = unwrapped(text, labels)
     if not answer:
         return ParsedSet(None, "truncated" if truncated else "empty")
     try:
-        value = json.loads(answer, object_pairs_hook=_no_key_twice)
+        value = json.loads(answer, object_pairs_hook=no_key_twice)
     except (ValueError, RecursionError):
         return ParsedSet(None, "truncated" if truncated else "malformed json")
     stated = None
     if isinstance(value, dict):
         reason = value.get("reason")
-        stated = _encodable(reason) if isinstance(reason, str) and reason.strip() else None
+        stated = encodable(reason) if isinstance(reason, str) and reason.strip() else None
         named = [inner for key, inner in value.items() if key.strip().casefold() == "labels"]
         value = named[0] if len(named) == 1 else None
     if not isinstance(value, list):
         return ParsedSet(None, "no list of labels", stated)
     words = [word_of(each) for each in value]
-    found = [_alone(word, labels) if word is not None else None for word in words]
+    found = [label_alone(word, labels) if word is not None else None for word in words]
     if None in found:
         return ParsedSet(None, "unknown label", stated)
     if len(set(found)) != len(found):
@@ -120,13 +120,14 @@ def parse_set(text: str, labels: list[str], *, truncated: bool = False) -> Parse
     return ParsedSet(tuple(label for label in labels if label in found), None, stated)
 
 
-def _unwrapped(text: str, labels: Sequence[str]) -> str:
+def unwrapped(text: str, labels: Sequence[str]) -> str:
+    """An answer without what does not matter around it: spaces, a code fence, a thought before it."""
     answer = text.strip().strip(_INVISIBLE).strip()
     if answer.startswith(_THOUGHT):
         answer = answer.partition(_THOUGHT_ENDS)[2].strip()
     elif _THOUGHT_ENDS in answer and _THOUGHT not in answer and not answer.startswith("{"):
         # The model's template began the thought, in the prompt; a label that holds the tag is a label all the same.
-        answer = answer if _alone(answer, labels) else answer.rpartition(_THOUGHT_ENDS)[2].strip()
+        answer = answer if label_alone(answer, labels) else answer.rpartition(_THOUGHT_ENDS)[2].strip()
     if answer.startswith(_FENCE) and answer.endswith(f"\n{_FENCE}"):
         tag, _, inside = answer.removeprefix(_FENCE).removesuffix(_FENCE).partition("\n")
         if tag.strip().casefold() in _FENCE_TAGS:
@@ -136,28 +137,28 @@ def _unwrapped(text: str, labels: Sequence[str]) -> str:
 
 def _from_json(answer: str, labels: list[str], truncated: bool) -> Parsed:
     try:
-        values = json.loads(answer, object_pairs_hook=_no_key_twice)
+        values = json.loads(answer, object_pairs_hook=no_key_twice)
     except ValueError:
         return Parsed(None, "truncated" if truncated else "malformed json")
     except RecursionError:
         return Parsed(None, "malformed json")
     reason = values.get("reason")
-    stated = _encodable(reason) if isinstance(reason, str) and reason.strip() else None
+    stated = encodable(reason) if isinstance(reason, str) and reason.strip() else None
     named = [word_of(value) for key, value in values.items() if key.strip().casefold() == "label"]
     if not named or None in named:
         return Parsed(None, "json without label", stated)
-    found = {_alone(word, labels) for word in named if word is not None}
+    found = {label_alone(word, labels) for word in named if word is not None}
     if None in found:
         return Parsed(None, "unknown label", stated)
     extra = (value for key, value in values.items() if key.strip().casefold() not in ("label", "reason"))
     words = (word for value in extra for word in (value if isinstance(value, list) else [value]))
-    found |= {label for word in words if isinstance(word, str) and (label := _alone(word, labels))}
+    found |= {label for word in words if isinstance(word, str) and (label := label_alone(word, labels))}
     if len(found) > 1:
         return Parsed(None, "several labels", stated)
     return Parsed(found.pop(), None, stated)
 
 
-def _no_key_twice(pairs: list[tuple[str, object]]) -> dict[str, object]:
+def no_key_twice(pairs: list[tuple[str, object]]) -> dict[str, object]:
     """JSON lets the last of two equal keys win; two labels are no label."""
     values = dict(pairs)
     if len(values) != len(pairs):
@@ -165,12 +166,12 @@ def _no_key_twice(pairs: list[tuple[str, object]]) -> dict[str, object]:
     return values
 
 
-def _encodable(reason: str) -> str:
+def encodable(reason: str) -> str:
     r"""JSON can hold half of a surrogate pair ("\ud83d"), which no file can."""
     return reason.encode("utf-8", "replace").decode("utf-8")
 
 
-def _alone(answer: str, labels: Sequence[str]) -> str | None:
+def label_alone(answer: str, labels: Sequence[str]) -> str | None:
     """The label that the answer is, as it stands or without what surrounds it.
 
     Looked up after each pair that is taken off, so that "A*" in quotes is the label A* and not A.

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping
 
 from xpoll.core.error_kinds import mend_of
 from xpoll.core.records import AnyRecord, SetVote, Vote
+from xpoll.core.span_records import SpanVote
 
 _WRITTEN = "the engine cannot be read and wrote one list: such a vote has no probabilities (docs/decisions.md)"
 _MENDS = {
@@ -26,7 +27,7 @@ def unread_line(votes: Iterable[AnyRecord]) -> str | None:
 
 def reason_of_vote(vote: AnyRecord) -> str | None:
     """Why a vote has no label; None where it has one."""
-    return vote.unparsable if isinstance(vote, Vote | SetVote) else None
+    return vote.unparsable if isinstance(vote, Vote | SetVote | SpanVote) else None
 
 
 def line_of(found: Mapping[str | None, int]) -> str | None:

@@ -64,7 +64,7 @@ class Job:
             return outline(self.config)
 
     def run(self, *, engine: OpenEngine | None = None, quiet: bool = False) -> Run:
-        """Runs every step that is not done: poll, vote, and where a text has one label train, evaluate, report.
+        """Runs every step that is not done: poll, vote, train, evaluate, report.
 
         A run that was interrupted resumes.
 
@@ -76,10 +76,7 @@ class Job:
             UserError: whatever is wrong with the job, in one line.
             KeyboardInterrupt: it was stopped; the same call resumes.
         """
-        from xpoll.votes.tasks.registry import kind_of
-
-        until = "report" if kind_of(self.config.task.kind).has_student else "vote"
-        return _run(self.config, until=until, engine=engine, quiet=quiet)
+        return _run(self.config, until="report", engine=engine, quiet=quiet)
 
     def __repr__(self) -> str:
         return f"Job({self.config.job.name}: {self.config.documents.path} -> {', '.join(self.config.task.labels)})"

@@ -42,57 +42,65 @@ class Student:
 
             folder = Path(name).expanduser()
             folder = student_folder(folder) if folder.exists() else _of_hub(str(name))
-            from xpoll.student.inference.model import StudentModel
+            from xpoll.student.heads.registry import head_in
 
-            return cls(folder.absolute(), StudentModel(folder, runtime=runtime, device=device))
+            return cls(folder.absolute(), head_in(folder).load(folder, runtime=runtime, device=device))
 
     @property
     def labels(self) -> list[str]:
         """Names of the labels it knows."""
         return list(self._model.labels)
 
-    def predict(self, texts: Any, *, text_column: str = "text", quiet: bool = True) -> ResultTable:
+    def predict(
+        self, texts: Any, *, text_column: str = "text", text_pair_column: str | None = None, quiet: bool = True
+    ) -> ResultTable:
         """Labels texts.
 
         Args:
             texts: A list of texts, or a table of pandas, polars, datasets or pyarrow.
             text_column: Column of the table that holds the text.
+            text_pair_column: Column of the second text, for a student of pairs.
             quiet: Whether to show no progress.
 
         Returns:
-            One row per text, in their order: text, label, confidence, probability_LABEL of each label, and error, which
-            says why a row has no label.
+            One row per text, in their order: text; of one label per text label, confidence and probability_LABEL of each
+            label, of a set labels and probability_LABEL, of spans the list of them; and error, which says why a row has
+            no answer.
 
         Raises:
             InputError: it is one string, a path (`xpoll predict` labels files), or a table without the column.
         """
         if path_of(texts) is not None:
             raise InputError(f"{texts} is a file", mend=f"xpoll predict {self.folder} {texts} OUTPUT")
-        values = columns_of(texts, {"text_column": text_column})["text_column"]
+        names = {"text_column": text_column} | ({"text_pair_column": text_pair_column} if text_pair_column else {})
+        values = columns_of(texts, names)
         with as_library(quiet=quiet):
-            return self._predicted(values)
+            return self._predicted(values["text_column"], values.get("text_pair_column"))
 
-    def _predicted(self, values: list[Any]) -> ResultTable:
+    def _predicted(self, texts: list[Any], pairs: list[Any] | None) -> ResultTable:
         import pyarrow as pa
 
         from xpoll.core.progress import Progress
         from xpoll.core.tables.readers import Row
-        from xpoll.student.inference.predict import predicted
+        from xpoll.student.inference.outputs import OutputColumn
+        from xpoll.student.inference.predict import check_pairs, predicted
 
-        rows = []
-        with Progress("predicting", total=len(values), unit="texts") as progress:
-            for start in range(0, len(values), BATCH_ROWS):
-                batch = values[start : start + BATCH_ROWS]
-                rows += predicted(self._model, [Row(start + i, {"text": each}) for i, each in enumerate(batch)], "text")
+        pair = "text_pair" if pairs is not None else None
+        check_pairs(self._model, pair)
+        asked = [
+            Row(number, {"text": text, "text_pair": second})
+            for number, (text, second) in enumerate(zip(texts, pairs or [None] * len(texts), strict=True))
+        ]
+        added: list[list[Any]] = []
+        with Progress("predicting", total=len(texts), unit="texts") as progress:
+            for start in range(0, len(texts), BATCH_ROWS):
+                batch = asked[start : start + BATCH_ROWS]
+                added += [row.added() for row in predicted(self._model, batch, "text", pair=pair)]
                 progress.add(len(batch))
-        made = {
-            "text": pa.array([each if isinstance(each, str) else None for each in values], pa.string()),
-            "label": pa.array([row.label for row in rows], pa.string()),
-            "confidence": pa.array([row.confidence for row in rows], pa.float64()),
-        }
-        for i, name in enumerate(self.labels):
-            made[f"probability_{name}"] = pa.array([row.probabilities[i] for row in rows], pa.float64())
-        return ResultTable(pa.table({**made, "error": pa.array([row.error for row in rows], pa.string())}))
+        made = {"text": pa.array([each if isinstance(each, str) else None for each in texts], pa.string())}
+        for column, cells in zip([*self._model.columns, OutputColumn("error")], zip(*added, strict=True), strict=True):
+            made[column.name] = pa.array(cells, column.arrow_type)
+        return ResultTable(pa.table(made))
 
     def save(self, folder: str | Path) -> Path:
         """Copies the student to another folder, whole or not at all; returns it.

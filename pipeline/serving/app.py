@@ -120,7 +120,7 @@ class _Routes:
         body = _parsed(DecisionRequest, request, raw)
         labeller, model = self._labeller(body.model), self._served.name
         questions = body.questions_about(labeller.labels)
-        [said] = await self._labelled([body.text], "input")
+        [said] = await self._one_label(body.text, "input")
         answered = decision_response(model, questions, said, labeller.labels)
         return JSONResponse(answered | self._about([said]))
 
@@ -132,9 +132,20 @@ class _Routes:
         body = _parsed(SystemOneRequest, request, raw)
         labeller, model = self._labeller(body.model), self._served.name
         questions = body.questions_about(labeller.labels)
-        [said] = await self._labelled([body.text], "state")
+        [said] = await self._one_label(body.text, "state")
         answered = systemone_response(model, body, questions, said, labeller.labels)
         return JSONResponse(answered | self._about([said]))
+
+    async def _one_label(self, text: str, param: str) -> list[TextLabel]:
+        """What is said of a text, by what gives it one label.
+
+        Raises:
+            RequestError: what is served gives a text several labels.
+        """
+        said = await self._labelled([text], param)
+        if said[0].labels is not None:
+            raise RequestError("this model gives a text several labels, which is no decision: ask /classify")
+        return said
 
     async def classify(self, request: Request) -> Response:
         """A label for each of several texts."""

@@ -51,11 +51,15 @@ class ClassifyRequest(BaseModel):
 def classify_response(
     model: str, request: ClassifyRequest, said: Sequence[TextLabel], labels: Sequence[str]
 ) -> dict[str, Any]:
-    """The body of a response, without what xpoll adds to it; `label` is null where the panel abstains."""
+    """The body of a response, without what xpoll adds to it; `label` is null where the panel abstains.
+
+    Of a student that gives a text several labels `labels` has them, and `label` is the likeliest of all, as vLLM has
+    it, whether it fits or not.
+    """
     data = [
         {
             "index": number,
-            "label": each.label,
+            **_named(each, labels),
             "probs": list(each.distribution or [1 / len(labels)] * len(labels)),
             "num_classes": len(labels),
         }
@@ -77,6 +81,12 @@ def classify_response(
         "data": data,
         "usage": usage,
     }
+
+
+def _named(said: TextLabel, labels: Sequence[str]) -> dict[str, Any]:
+    if said.labels is None or said.distribution is None:
+        return {"label": said.label}
+    return {"label": labels[said.distribution.index(max(said.distribution))], "labels": list(said.labels)}
 
 
 def sum_of(said: Sequence[TextLabel]) -> TokensSpent:

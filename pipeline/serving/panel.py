@@ -111,11 +111,13 @@ def served_panel(config: Config) -> ServedPanel:
         InputError: a persona cannot be used, or the run's votes lack what the method needs.
     """
     check_votes(config)
-    if not kind_of(config.task.kind).has_student:
+    if not kind_of(config.task.kind).gives_one_label:
         raise ConfigError(
             f"task.kind = {config.task.kind!r} has no decisions: its texts do not get one label each",
             mend="serve a single or an ordinal task",
         )
+    if config.documents.text_pair_column:
+        raise ConfigError("the job's texts are pairs, and a request has one text", mend="see docs/tasks.md")
     run = _run_of(config)
     return ServedPanel(config, tuple(_asked(teacher, run) for teacher in teachers_of(config)), later_count(config, run))
 

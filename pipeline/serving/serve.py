@@ -117,7 +117,7 @@ def serve_panel(config: Config, where: Where, tell: Tell) -> None:
     """
     log = _log_beside(Path(config.job.run_folder))
     _check_served(config)
-    has_labels = kind_of(config.task.kind).has_student and not config.student.is_generative
+    has_labels = kind_of(config.task.kind).gives_one_label and not config.student.is_generative
     panel = served_panel(config) if has_labels else None
     name = where.name or config.job.name
 

@@ -78,6 +78,8 @@ class StudentProcess:
         self._life: asyncio.Task[None] | None = None
         self.is_ready = False
         self.labels: tuple[str, ...] = ()
+        self.thresholds: list[float] | None = None
+        """From which probability on each label fits, where a text can have several; None where it has one."""
         self.longest: int | None = None
         """Tokens that a text is cut at."""
         metrics.watch(running=lambda: len(self._running), waiting=lambda: len(self._waiting))
@@ -174,6 +176,7 @@ class StudentProcess:
             await self._ended(process)
             raise
         self.labels, self.longest, self.is_ready = tuple(said["labels"]), said["longest"], True
+        self.thresholds = said.get("thresholds")
         return process
 
     async def _feed(self, process: asyncio.subprocess.Process) -> None:
@@ -242,12 +245,18 @@ class StudentProcess:
     def _take(self, batch: list[_AskedText], said: dict[str, Any], began_s: float) -> None:
         now_s = time.monotonic()
         for asked, shares, tokens in zip(batch, said["shares"], said["tokens"], strict=True):
-            label = self.labels[shares.index(max(shares))]
             if not asked.answered.done():
-                asked.answered.set_result(TextLabel(label, tuple(shares), "student", TokensSpent(tokens)))
+                asked.answered.set_result(self._label(shares, TokensSpent(tokens)))
             self._metrics.answered(
                 tokens, queue_s=began_s - asked.since_s, inference_s=now_s - began_s, e2e_s=now_s - asked.since_s
             )
+
+    def _label(self, shares: list[float], spent: TokensSpent) -> TextLabel:
+        if self.thresholds is None:
+            return TextLabel(self.labels[shares.index(max(shares))], tuple(shares), "student", spent)
+        each = zip(self.labels, shares, self.thresholds, strict=True)
+        fitting = tuple(label for label, share, threshold in each if share >= threshold)
+        return TextLabel(None, tuple(shares), "student", spent, labels=fitting)
 
     def _again(self, why: str) -> None:
         """Puts what was in flight back to the front of the queue, but for texts that were in flight twice."""

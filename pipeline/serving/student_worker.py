@@ -9,9 +9,24 @@ import signal
 import sys
 import traceback
 from pathlib import Path
+from typing import Any
 
-from xpoll.core.errors import UserError
+from xpoll.core.errors import ModelError, UserError
 from xpoll.pipeline.serving.frames import framed, read_frame
+
+
+def _loaded(folder: Path, *, runtime: str, device: str | None) -> Any:
+    from xpoll.student.heads.registry import head_in
+
+    head = head_in(folder)
+    if head.name == "spans":
+        raise ModelError(
+            f"{folder} finds spans, and what is served here gives a text labels", mend=f"xpoll predict {folder}"
+        )
+    model = head.load(folder, runtime=runtime, device=device)
+    if model.reads_pairs:
+        raise ModelError(f"{folder} labels pairs of texts, and a request has one text", mend=f"xpoll predict {folder}")
+    return model
 
 
 def main() -> int:
@@ -25,14 +40,14 @@ def main() -> int:
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "wb", buffering=0)
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     try:
-        from xpoll.student.inference.model import StudentModel
-
-        model = StudentModel(parsed.folder, runtime=parsed.runtime, device=parsed.device)
+        model = _loaded(parsed.folder, runtime=parsed.runtime, device=parsed.device)
     except UserError as error:
         answers.write(framed({"refused": str(error)}))
         return error.exit_code
     model.probabilities(["the first batch takes longer than those that follow"])
-    answers.write(framed({"labels": model.labels, "longest": model.longest}))
+    thresholds = getattr(model, "thresholds", None)
+    said = {"labels": model.labels, "longest": model.longest}
+    answers.write(framed(said if thresholds is None else said | {"thresholds": thresholds.tolist()}))
     while True:
         try:
             texts = read_frame(sys.stdin.buffer)

@@ -26,6 +26,8 @@ class TextLabel(NamedTuple):
         spent: Tokens of all prompts about the text.
         votes: Answers that were counted; None of a student.
         abstained: Why there is no label.
+        labels: All labels that fit, where a text can have several; `distribution` then has a probability for each label
+            of the task and does not sum to 1, and `label` is None.
     """
 
     label: str | None
@@ -34,6 +36,7 @@ class TextLabel(NamedTuple):
     spent: TokensSpent = TokensSpent()
     votes: int | None = None
     abstained: str | None = None
+    labels: tuple[str, ...] | None = None
 
 
 class TextLabeller(Protocol):

@@ -15,6 +15,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument("input", help="CSV, JSONL, Parquet or Arrow file, a pattern or folder of them")
     command.add_argument("output", type=Path, help="CSV, JSONL or Parquet file to write")
     add_text_column(command)
+    command.add_argument("--text-pair-column", help="column that holds the second text, of a student of text pairs")
     command.add_argument("--runtime", default="pytorch", choices=RUNTIMES, help="what computes (default: pytorch)")
     device = "of PyTorch, e.g. cpu or xpu:1 (default: all accelerators), or OpenVINO, e.g. GPU or MULTI:GPU.0,GPU.1"
     command.add_argument("--device", help=device)
@@ -38,7 +39,8 @@ def call(parsed: argparse.Namespace) -> int:
 
     gold = read_gold_answers(student)
     monitor = None if gold is None else DriftMonitor(gold)
-    written = predict_file(student, parsed.input, parsed.output, drift=monitor, **named)
+    pair = parsed.text_pair_column
+    written = predict_file(student, parsed.input, parsed.output, drift=monitor, text_pair_column=pair, **named)
     drift = None if monitor is None else monitor.found()
     if parsed.json:
         found = {"rows": written.rows, "errors": written.without_label, "output": str(parsed.output)}

@@ -15,7 +15,6 @@ from xpoll.core.formatting import (
     duration,
     number,
     percent,
-    share_with_interval,
     with_unit,
 )
 from xpoll.core.run_folder import RunFolder
@@ -33,6 +32,7 @@ from xpoll.scripts.arguments import JOB
 from xpoll.scripts.causal_lm import show_causal_metrics, show_causal_status
 from xpoll.scripts.tables import show_table
 from xpoll.student.evaluation import Evaluation, read_evaluation, verdict_in
+from xpoll.student.score_columns import score_columns
 from xpoll.student.wording import comparison_sentence, seeds_sentence, verdict_sentence, votes_sentence
 
 
@@ -168,25 +168,21 @@ def _show_energy_and_cost(energy: EnergyFigures, cost: CostFigures) -> None:
 def _show_quality(evaluation: Evaluation | None) -> None:
     if evaluation and evaluation.gold_rows:
         rows = counted(evaluation.gold_rows, "gold row")
+        columns = [column for column in score_columns(evaluation) if column.title != "calibration error"]
         print()
         show_table(
-            (f"on {rows}", "accuracy (95 %)", "macro F1 (95 %)", "abstained"),
+            (f"on {rows}", *(column.title for column in columns), "abstained"),
             [
-                (
-                    RATERS[rater],
-                    share_with_interval(score.accuracy, score.accuracy_ci95),
-                    share_with_interval(score.f1_macro, score.f1_macro_ci95),
-                    percent(score.abstention_rate),
-                )
+                (RATERS[rater], *(column.shown(score) for column in columns), percent(score.abstention_rate))
                 for rater, score in scores_of(evaluation).items()
             ],
-            (16, 28, 28, 13),
+            (16, *(28 for _ in columns), 13),
         )
         seeds = evaluation.student_seeds
         said = [
             comparison_sentence(evaluation),
-            votes_sentence(evaluation.comparison),
-            seeds_sentence(seeds) if seeds else None,
+            votes_sentence(evaluation.comparison, evaluation.measure),
+            seeds_sentence(seeds, evaluation.measure) if seeds else None,
         ]
         print(*filter(None, said), sep="\n")
         if left_out := evaluation.gold_rows_not_scored:

@@ -164,6 +164,8 @@ COLUMNS = (
     _Column("accuracy", "accuracy (95 % interval)", 28, lambda row: _accuracy(row)),
     _Column("f1_micro", "micro F1", 10, lambda row: _share(row["f1_micro"])),
     _Column("f1_macro", "macro F1", 10, lambda row: _share(row["f1_macro"])),
+    _Column("f1_overlap", "overlap F1", 12, lambda row: _share(row["f1_overlap"])),
+    _Column("f1_token_macro", "token macro F1", 16, lambda row: _share(row["f1_token_macro"])),
     _Column("ece", "ECE", 8, lambda row: _share(row["ece"])),
     _Column("labels_each", "labels/text", 13, lambda row: f"{row['labels_each']:.2f}"),
     _Column("undecided", "undecided", 11, lambda row: str(row["undecided"])),

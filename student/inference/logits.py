@@ -47,7 +47,7 @@ def length_batches(
     encoder: Encoder, texts: Sequence[str], *, batch: int = INFERENCE_BATCH
 ) -> list[tuple[list[int], dict[str, np.ndarray]]]:
     """Texts of similar length together, shortest first: their numbers; token ids and masks, each (texts, tokens)."""
-    encoded = encoder.tokenizer(list(texts), truncation=True, max_length=longest_text(encoder))
+    encoded = encoder.encoded(texts, max_length=longest_text(encoder))
     by_length = sorted(range(len(texts)), key=lambda i: len(encoded["input_ids"][i]))
     made = []
     for start in range(0, len(texts), batch):

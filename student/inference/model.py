@@ -3,6 +3,7 @@
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -11,7 +12,8 @@ from xpoll.student.calibration import read_temperature, softmax
 from xpoll.student.inference.close_calls import close_calls, close_lead
 from xpoll.student.inference.logits import Forward, logits, longest_text
 from xpoll.student.inference.openvino_runtime import FP32, RUNTIMES, OpenVinoForward
-from xpoll.student.training.encoder import load_student
+from xpoll.student.inference.outputs import OutputColumn, ResultRow, label_columns
+from xpoll.student.training.encoder import load_student, reads_pairs
 
 CLOSE_BATCH = 4
 """Close calls are so few that larger batches would leave cores without work."""
@@ -30,7 +32,7 @@ class StudentModel:
     """
 
     def __init__(self, folder: Path, *, runtime: str = "pytorch", device: str | None = None) -> None:
-        self.labels = _labels_of(folder)
+        self.labels = labels_of(folder)
         self.temperature = read_temperature(folder)
         self._encoder = load_student(str(folder))
         self._forward: Forward
@@ -58,17 +60,44 @@ class StudentModel:
         return softmax(found, self.temperature)
 
     @property
+    def columns(self) -> list[OutputColumn]:
+        """What is written of a text: its label, how sure that is, and the probability of each label."""
+        return label_columns(self.labels)
+
+    def compute(self, texts: Sequence[str]) -> np.ndarray:
+        """As `probabilities`."""
+        return self.probabilities(texts)
+
+    def rows(self, values: Sequence[dict[str, Any]], _texts: Sequence[str], found: np.ndarray) -> list[ResultRow]:
+        """Rows to write, of what `compute` found."""
+        best = found.argmax(1).tolist()
+        return [
+            ResultRow(each, self.labels[place], shares[place], shares, None)
+            for each, place, shares in zip(values, best, found.tolist(), strict=True)
+        ]
+
+    @property
+    def reads_pairs(self) -> bool:
+        """Whether its texts are pairs (core/pairs.py)."""
+        return reads_pairs(self._encoder.model)
+
+    @property
     def longest(self) -> int:
         """Tokens that a text is cut at."""
         return longest_text(self._encoder)
 
     def num_tokens(self, texts: Sequence[str]) -> list[int]:
         """Tokens that are read of each text."""
-        encoded = self._encoder.tokenizer(list(texts), truncation=True, max_length=self.longest)
+        encoded = self._encoder.encoded(texts, max_length=self.longest)
         return [len(ids) for ids in encoded["input_ids"]]
 
 
-def _labels_of(folder: Path) -> list[str]:
+def labels_of(folder: Path) -> list[str]:
+    """Names of the outputs of a student's model, in their order.
+
+    Raises:
+        ModelError: the folder's config.json names none.
+    """
     mend = "train one with xpoll train"
     try:
         named = json.loads((folder / "config.json").read_text(encoding="utf-8")).get("id2label") or {}

@@ -1,7 +1,8 @@
 """Writes predicted rows as CSV, JSONL or Parquet, batch by batch.
 
-Every kind has the input's columns, then label, confidence, probability_LABEL and error. An input
-column that bears one of these names comes out as input_NAME.
+Every kind has the input's columns, then what the student says and `error`: of one label per text label, confidence
+and probability_LABEL; of a set labels and probability_LABEL; of spans the list of them. An input column that bears one
+of these names comes out as input_NAME. In CSV a list is written as JSON.
 """
 
 import csv
@@ -10,7 +11,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -36,13 +37,63 @@ class ResultRow(NamedTuple):
         return [self.label, self.confidence, *self.probabilities, self.error, *self.extra]
 
 
-class Columns:
-    """The columns of an output: `names` maps each input column to its output name, `added` follow them."""
+class AnsweredRow(NamedTuple):
+    """An input row's values with the cells of the added columns; with `error` the cells are None."""
 
-    def __init__(self, source: str, columns: Sequence[str], labels: Sequence[str], extra: Sequence[str] = ()) -> None:
+    values: dict[str, Any]
+    cells: Sequence[Any]
+    error: str | None
+
+    def added(self) -> list[Any]:
+        """The values of the added columns, in their order."""
+        return [*self.cells, self.error]
+
+
+AnyRow = ResultRow | AnsweredRow
+
+_SPAN = [("start", pa.int32()), ("end", pa.int32()), ("label", pa.string()), ("text", pa.string())]
+_TYPES: dict[str, pa.DataType] = {
+    "word": pa.string(),
+    "number": pa.float32(),
+    "labels": pa.list_(pa.string()),
+    "spans": pa.list_(pa.struct([*_SPAN, ("probability", pa.float32())])),
+}
+
+
+class OutputColumn(NamedTuple):
+    """A column that is added, and what its cells hold."""
+
+    name: str
+    holds: Literal["word", "number", "labels", "spans"] = "word"
+
+    @property
+    def arrow_type(self) -> pa.DataType:
+        """The type of its cells."""
+        return _TYPES[self.holds]
+
+
+def label_columns(labels: Sequence[str]) -> list[OutputColumn]:
+    """Those of a student of one label per text."""
+    shares = [OutputColumn(f"probability_{label}", "number") for label in labels]
+    return [OutputColumn("label"), OutputColumn("confidence", "number"), *shares]
+
+
+class Columns:
+    """The columns of an output: `names` maps each input column to its output name, `added` follow them.
+
+    Args:
+        source: What the rows are read from.
+        columns: Its columns.
+        answer: What the student says of a row.
+        extra: Further columns, of words.
+    """
+
+    def __init__(
+        self, source: str, columns: Sequence[str], answer: Sequence[OutputColumn], extra: Sequence[str] = ()
+    ) -> None:
         self.source = source
-        self.added = ["label", "confidence", *(f"probability_{label}" for label in labels), "error", *extra]
-        self.num_numbers = 1 + len(labels)
+        self.answer = [*answer, OutputColumn("error"), *map(OutputColumn, extra)]
+        self.added = [column.name for column in self.answer]
         # Spark, SQL and spreadsheets do not tell Label from label.
         added = {name.casefold() for name in self.added}
         taken = {*added, *(column.casefold() for column in columns)}
@@ -60,7 +111,7 @@ class Columns:
         return [*self.names.values(), *self.added]
 
 
-Write = Callable[[list[ResultRow]], None]
+Write = Callable[[Sequence[AnyRow]], None]
 
 
 @contextmanager
@@ -69,7 +120,7 @@ def _csv_writer(path: Path, columns: Columns) -> Iterator[Write]:
         rows = csv.writer(file)
         rows.writerow(map(as_data_cell, columns.header))
 
-        def write(batch: list[ResultRow]) -> None:
+        def write(batch: Sequence[AnyRow]) -> None:
             for row in batch:
                 given = [_text(row.values.get(column)) for column in columns.names]
                 added = [cell if cell is None else _text(cell) for cell in row.added()]
@@ -83,7 +134,7 @@ def _jsonl_writer(path: Path, columns: Columns) -> Iterator[Write]:
     # In JSON a backslash escape stands for the same character, so nothing that was read is lost.
     with path.open("w", encoding="utf-8", errors="backslashreplace") as file:
 
-        def write(batch: list[ResultRow]) -> None:
+        def write(batch: Sequence[AnyRow]) -> None:
             for row in batch:
                 values = {columns.names[column]: _json_value(value) for column, value in row.values.items()}
                 values |= dict(zip(columns.added, row.added(), strict=True))
@@ -95,12 +146,11 @@ def _jsonl_writer(path: Path, columns: Columns) -> Iterator[Write]:
 @contextmanager
 def _parquet_writer(path: Path, columns: Columns) -> Iterator[Write]:
     types = _input_types(columns)
-    num_words = len(columns.added) - 1 - columns.num_numbers
-    added = [pa.string(), *[pa.float32()] * columns.num_numbers, *[pa.string()] * num_words]
+    added = [column.arrow_type for column in columns.answer]
     schema = pa.schema(list(zip(columns.header, [*types.values(), *added], strict=True)))
     with pq.ParquetWriter(path, schema, compression="zstd") as file:
 
-        def write(batch: list[ResultRow]) -> None:
+        def write(batch: Sequence[AnyRow]) -> None:
             cells = [[_typed(row.values.get(column), kind) for row in batch] for column, kind in types.items()] + [
                 list(column) for column in zip(*(row.added() for row in batch), strict=True)
             ]

@@ -1,8 +1,8 @@
 """Labels texts with a student.
 
 Reads a student folder and a CSV, JSONL or Parquet file of any size. Writes one file with every input
-row in order, plus label, confidence, probability_LABEL and error. A row that cannot be read or has no
-text gets no label and says why in `error`.
+row in order, plus what the student says (outputs.py) and error. A row that cannot be read or has no
+text gets no answer and says why in `error`.
 """
 
 from collections.abc import Iterator
@@ -12,12 +12,14 @@ from typing import Any, NamedTuple
 
 from xpoll.core.errors import InputError
 from xpoll.core.files import replacing
+from xpoll.core.pairs import joined
 from xpoll.core.progress import Progress, Waiting
 from xpoll.core.tables.readers import Row, column_types, count_rows, stream_rows
 from xpoll.student.drift import DriftMonitor
+from xpoll.student.heads.registry import head_in
 from xpoll.student.inference.cascade import SecondOpinions, second_opinion
 from xpoll.student.inference.model import StudentModel
-from xpoll.student.inference.outputs import WRITERS, Columns, ResultRow
+from xpoll.student.inference.outputs import WRITERS, AnsweredRow, Columns, ResultRow
 from xpoll.student.inference.resumable import Kept
 
 
@@ -42,6 +44,7 @@ def predict_file(
     output: Path,
     *,
     text_column: str,
+    text_pair_column: str | None = None,
     batch_rows: int = 1024,
     runtime: str = "pytorch",
     device: str | None = None,
@@ -57,6 +60,7 @@ def predict_file(
         source: CSV, JSONL or Parquet file, local or a URI.
         output: File to write, whole or not at all; its suffix says which kind.
         text_column: Column that holds the text.
+        text_pair_column: Column that holds the second text, of a student of pairs.
         batch_rows: How many rows are held at a time.
         runtime: pytorch, or one of student.openvino_runtime.RUNTIMES.
         device: What computes, as the runtime calls it; without it what StudentModel takes.
@@ -68,15 +72,16 @@ def predict_file(
         What was written; as many rows as were read.
 
     Raises:
-        InputError: the output's suffix is unknown, or the source cannot be read.
+        InputError: the output's suffix is unknown, the source cannot be read, or a second text is lacking or too much.
         ModelError: the student folder holds no student.
         RunFolderError: the output cannot be written.
     """
     check_output(source, output)
     survey = _survey(source, text_column)
-    model = StudentModel(student, runtime=runtime, device=device)
+    model = head_in(student).load(student, runtime=runtime, device=device)
+    check_pairs(model, text_pair_column)
     kept = Kept(output, student, runtime)
-    columns = Columns(source, survey.columns, model.labels, ["answered_by"] if opinions else [])
+    columns = Columns(source, survey.columns, model.columns, ["answered_by"] if opinions else [])
     written = unlabelled = 0
     first_problem = None
     with (
@@ -85,14 +90,14 @@ def predict_file(
         Progress("predicting", total=survey.num_rows, unit="rows") as progress,
     ):
         for batch in _batches(source, text_column, batch_rows):
-            rows = predicted(model, batch, text_column, kept)
+            rows = predicted(model, batch, text_column, kept, pair=text_pair_column)
             if drift is not None:
                 drift.take([row.label for row in rows], [row.confidence for row in rows])
             if opinions is not None:
                 rows = [second_opinion(row, opinions.of(written + i), model.labels) for i, row in enumerate(rows)]
             write(rows)
             for number, row in enumerate(rows, written):
-                if row.label is None:
+                if row.error is not None:
                     unlabelled += 1
                     first_problem = first_problem or f"row {number}: {row.error}"
             written += len(batch)
@@ -162,7 +167,24 @@ def _survey(source: str, text_column: str) -> _Survey:
     return _Survey(list(columns), number)
 
 
-def predicted(model: StudentModel, batch: list[Row], text_column: str, kept: Kept | None = None) -> list[ResultRow]:
+def check_pairs(model: Any, text_pair_column: str | None) -> None:
+    """Refuses pairs of texts for a student of single texts, and the other way round.
+
+    Raises:
+        InputError: it is such a case.
+    """
+    wanted = getattr(model, "reads_pairs", False)
+    if wanted and text_pair_column is None:
+        raise InputError(
+            "the student labels pairs of texts", mend="name the column of the second with --text-pair-column"
+        )
+    if text_pair_column is not None and not wanted:
+        raise InputError("the student labels single texts, not pairs", mend="leave --text-pair-column out")
+
+
+def predicted(
+    model: Any, batch: list[Row], text_column: str, kept: Kept | None = None, *, pair: str | None = None
+) -> list[Any]:
     """The student's answer to each row; a row without a usable text says why it has none.
 
     Args:
@@ -170,19 +192,27 @@ def predicted(model: StudentModel, batch: list[Row], text_column: str, kept: Kep
         batch: Rows of a file, or made of texts.
         text_column: Where the text is.
         kept: What earlier calls have computed, for calls that may be killed.
+        pair: Where the second text is, of a student of pairs.
     """
-    errors = [_problem(row, text_column) for row in batch]
-    good = [row.values[text_column] for row, error in zip(batch, errors, strict=True) if error is None]
-    probabilities = iter(kept.probabilities(good, model.probabilities) if kept else model.probabilities(good))
-    results = []
-    for row, error in zip(batch, errors, strict=True):
-        if error is not None:
-            results.append(ResultRow(row.values, None, None, [None] * len(model.labels), error))
-            continue
-        shares = next(probabilities)
-        best = int(shares.argmax())
-        results.append(ResultRow(row.values, model.labels[best], float(shares[best]), shares.tolist(), None))
-    return results
+    errors = [_problem(row, text_column) or (_problem(row, pair) if pair else None) for row in batch]
+    good = [
+        joined(row.values[text_column], row.values[pair]) if pair else row.values[text_column]
+        for row, error in zip(batch, errors, strict=True)
+        if error is None
+    ]
+    values = [row.values for row, error in zip(batch, errors, strict=True) if error is None]
+    computed = kept.computed(good, model.compute) if kept else model.compute(good)
+    answered = iter(model.rows(values, good, computed))
+    return [
+        next(answered) if error is None else _unanswered(model, row.values, error)
+        for row, error in zip(batch, errors, strict=True)
+    ]
+
+
+def _unanswered(model: Any, values: dict[str, Any], error: str) -> ResultRow | AnsweredRow:
+    if isinstance(model, StudentModel):
+        return ResultRow(values, None, None, [None] * len(model.labels), error)
+    return AnsweredRow(values, [None] * len(model.columns), error)
 
 
 def _problem(row: Row, text_column: str) -> str | None:

@@ -32,7 +32,7 @@ class Kept:
         self.found = 0
         """Batches that an earlier call has computed."""
 
-    def probabilities(self, texts: Sequence[str], compute: Callable[[Sequence[str]], np.ndarray]) -> np.ndarray:
+    def computed(self, texts: Sequence[str], compute: Callable[[Sequence[str]], np.ndarray]) -> np.ndarray:
         """What `compute` makes of the texts, from the folder if it is there.
 
         Raises:

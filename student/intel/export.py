@@ -54,6 +54,7 @@ def export_student(student: Path, texts: Sequence[str], *, python: str) -> dict[
         )
     if not texts:
         raise ConfigError("INT8 needs texts to calibrate with, and there are none", mend="name a file with --texts")
+    _check_one_label(student)
     encoder = load_student(str(student))
     chosen = list(texts[:CALIBRATION_TEXTS])
     ids = encoder.tokenizer(chosen, truncation=True, max_length=longest_text(encoder))["input_ids"]
@@ -71,6 +72,20 @@ def export_student(student: Path, texts: Sequence[str], *, python: str) -> dict[
     sizes = {form.name: sum(f.stat().st_size for f in form.iterdir()) for form in forms}
     close = {form.name: read_json(form / CLOSE_CALL)["share"] for form in forms if (form / CLOSE_CALL).exists()}
     return done | {"bytes": sizes, "close_calls": close}
+
+
+def _check_one_label(student: Path) -> None:
+    """Refuses a student of label sets or of spans; a folder that is no student is found later."""
+    try:
+        about = read_json(student / "config.json")
+    except (OSError, ValueError):
+        return
+    tags_tokens = any(str(name).endswith("ForTokenClassification") for name in about.get("architectures") or ())
+    if tags_tokens or about.get("problem_type") == "multi_label_classification":
+        raise ModelError(
+            f"{student} gives a text several labels or spans, and only students of one label per text are exported",
+            mend="xpoll predict runs it with PyTorch",
+        )
 
 
 def _copy_model(student: Path, target: Path) -> None:

@@ -5,49 +5,21 @@ import time
 from contextlib import ExitStack
 from typing import Any
 
-import torch
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from xpoll.core.progress import Progress
-from xpoll.student.recipe import Recipe
-from xpoll.student.training.aims import Aims
+from xpoll.student.training.objectives import Objective
 
 CHECKPOINT_EVERY_S = 60.0
-
-
-class DistributionLoss:
-    """Mean cross entropy between target distributions and the model's, in nats; counts what it got right.
-
-    The targets of a row add up to its weight: 1, or less where a row is to count less. In training `aims` are added.
-    """
-
-    def __init__(self, aims: Aims | None = None) -> None:
-        self._aims = aims or Aims(Recipe())
-        self._right = self._rows = 0
-
-    def __call__(self, outputs: Any, labels: torch.Tensor, num_items_in_batch: Any = None) -> torch.Tensor:
-        """Labels are (rows, labels), as are outputs.logits; num_items_in_batch counts those of all accumulated rows."""
-        logits, targets = outputs.logits.float(), labels.float()
-        if torch.is_grad_enabled():
-            self._right += (logits.detach().argmax(-1) == targets.argmax(-1)).sum()
-            self._rows += len(targets)
-        rows = len(targets) if num_items_in_batch is None else num_items_in_batch / targets.shape[-1]
-        return self._aims.loss(logits, targets) / rows
-
-    def take_accuracy(self) -> float:
-        """Share of the rows since the last call on which the model agreed with the vote."""
-        share = int(self._right) / self._rows if self._rows else math.nan
-        self._right = self._rows = 0
-        return share
 
 
 class StepReport(TrainerCallback):  # type: ignore[misc]
     """Shows steps, loss and accuracy while training, and keeps the last of both."""
 
-    def __init__(self, stack: ExitStack, loss: DistributionLoss) -> None:
+    def __init__(self, stack: ExitStack, objective: Objective) -> None:
         self.loss = self.held_out_loss = math.nan
         self._accuracy = math.nan
-        self._stack, self._of_training = stack, loss
+        self._stack, self._of_training = stack, objective
 
     def on_train_begin(self, _: TrainingArguments, state: TrainerState, __: TrainerControl, **_more: Any) -> None:
         """Opens the progress bar, in the first process alone."""

@@ -16,6 +16,7 @@ from xpoll.core.config import StudentConfig
 from xpoll.core.errors import ConfigError, ModelError
 from xpoll.core.files import read_json, write_json
 from xpoll.student.dataset import Rows
+from xpoll.student.heads.registry import HEADS
 from xpoll.student.recipe import Recipe
 from xpoll.student.training.encoder import Encoder, quiet
 from xpoll.student.training.fine_tune import Settings, fine_tune
@@ -60,6 +61,7 @@ def fine_tune_on_devices(
         "student": settings.config.model_dump(mode="json"),
         "recipe": settings.recipe.model_dump(mode="json"),
         "seed": settings.seed,
+        "head": settings.head,
         "checkpoints": str(settings.checkpoints),
         "logs": str(settings.logs) if settings.logs else None,
     }
@@ -92,11 +94,12 @@ def _start(folder: Path, devices: int) -> None:
 
 def main(folder: Path) -> None:
     """One of the processes."""
-    from transformers import AutoModelForSequenceClassification, AutoTokenizer
+    import transformers
 
     task, texts = read_json(folder / "task.json"), read_json(folder / "rows.json")
-    tokenizer = AutoTokenizer.from_pretrained(folder / "encoder", trust_remote_code=False)
-    model = AutoModelForSequenceClassification.from_pretrained(
+    tokenizer = transformers.AutoTokenizer.from_pretrained(folder / "encoder", trust_remote_code=False)
+    architecture = HEADS[task["head"]].form.architecture
+    model = getattr(transformers, f"AutoModelFor{architecture}").from_pretrained(
         folder / "encoder", trust_remote_code=False, use_safetensors=True
     )
     held_out = Rows(*texts["held_out"]) if texts["held_out"] else None
@@ -107,6 +110,7 @@ def main(folder: Path) -> None:
         task["seed"],
         Path(task["checkpoints"]),
         Path(task["logs"]) if task["logs"] else None,
+        task["head"],
     )
     try:
         rows = Rows(*texts["rows"])

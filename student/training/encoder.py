@@ -7,14 +7,36 @@ from typing import Any, NamedTuple
 from xpoll.core.config import StudentConfig
 from xpoll.core.errors import ConfigError, ModelError
 from xpoll.core.models import resolve_model
+from xpoll.core.pairs import parts_of
 from xpoll.core.progress import Waiting
+from xpoll.student.heads.form import ONE_LABEL, HeadForm
+
+PAIRS = "text_pairs"
+"""Key of a student's config.json: whether its texts are pairs."""
 
 
 class Encoder(NamedTuple):
-    """A tokenizer and a sequence classification model that belong together."""
+    """A tokenizer and a classification model, of texts or of their tokens, that belong together."""
 
     tokenizer: Any
     model: Any
+
+    def encoded(self, texts: Sequence[str], **more: Any) -> Any:
+        """Token ids and masks of each text, cut where it is too long; of a student of pairs both texts as such.
+
+        Args:
+            texts: The texts.
+            more: Further arguments of the tokenizer.
+        """
+        if not reads_pairs(self.model):
+            return self.tokenizer(list(texts), truncation=True, **more)
+        first, second = zip(*map(parts_of, texts), strict=True)
+        return self.tokenizer(list(first), list(second), truncation=True, **more)
+
+
+def reads_pairs(model: Any) -> bool:
+    """Whether a model was trained on pairs of texts (core/pairs.py)."""
+    return bool(getattr(model.config, PAIRS, False))
 
 
 @contextmanager
@@ -34,21 +56,29 @@ def quiet() -> Iterator[None]:
 
 
 def load_for_training(
-    config: StudentConfig, labels: Sequence[str], *, seed: int, dropout: float | None = None
+    config: StudentConfig,
+    labels: Sequence[str],
+    *,
+    seed: int,
+    dropout: float | None = None,
+    form: HeadForm = ONE_LABEL,
+    pairs: bool = False,
 ) -> Encoder:
     """The encoder named by the config, with a new classification head for `labels`.
 
     Args:
         config: Names the encoder and the longest text.
-        labels: Names and order of the head's outputs.
+        labels: The task's labels in their order.
         seed: Seed of the head's first weights.
         dropout: Share of activations dropped while training; the encoder's own without it.
+        form: Which head the encoder gets.
+        pairs: Whether its texts are pairs.
 
     Raises:
         ModelError: the encoder cannot be found or loaded.
         ConfigError: student.max_length is more than the encoder has positions for.
     """
-    folder = resolve_model(config.encoder, key="student.encoder")
+    folder, outputs = resolve_model(config.encoder, key="student.encoder"), form.outputs(labels)
     with Waiting(f"loading encoder {config.encoder}", usual_s=10), quiet():
         from transformers import set_seed
 
@@ -56,10 +86,11 @@ def load_for_training(
         encoder, loading = _load(
             folder,
             name=f"student.encoder: {config.encoder}",
-            num_labels=len(labels),
-            id2label=dict(enumerate(labels)),
-            label2id={label: i for i, label in enumerate(labels)},
-            problem_type="single_label_classification",
+            architecture=form.architecture,
+            num_labels=len(outputs),
+            id2label=dict(enumerate(outputs)),
+            label2id={name: i for i, name in enumerate(outputs)},
+            problem_type=form.problem_type,
             ignore_mismatched_sizes=True,  # a head for other labels is replaced
             **_dropouts(folder, dropout),
         )
@@ -71,17 +102,23 @@ def load_for_training(
             mend=f"--set student.max_length={longest}",
         )
     encoder.tokenizer.model_max_length = config.max_length
+    if pairs:
+        setattr(encoder.model.config, PAIRS, True)
     return encoder
 
 
-def load_student(folder: str) -> Encoder:
+def load_student(folder: str, *, architecture: str = ONE_LABEL.architecture) -> Encoder:
     """A fine-tuned model as it was saved, in eval mode.
+
+    Args:
+        folder: Student folder.
+        architecture: That of its head.
 
     Raises:
         ModelError: it cannot be loaded, or has no trained head.
     """
     with Waiting(f"loading student {folder}", usual_s=10), quiet():
-        encoder, loading = _load(folder, name=f"student {folder}")
+        encoder, loading = _load(folder, name=f"student {folder}", architecture=architecture)
     if loading["missing_keys"]:
         raise ModelError(f"student {folder} has no trained classification head", mend="train one with xpoll train")
     encoder.model.eval()
@@ -98,13 +135,13 @@ def num_positions(model: Any) -> int | None:
     return int(table.num_embeddings) - unused
 
 
-def _load(folder: str, *, name: str, **arguments: Any) -> tuple[Encoder, dict[str, Any]]:
+def _load(folder: str, *, name: str, architecture: str, **arguments: Any) -> tuple[Encoder, dict[str, Any]]:
     import torch
-    from transformers import AutoModelForSequenceClassification, AutoTokenizer
+    import transformers
 
     try:
-        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
-        model, loading = AutoModelForSequenceClassification.from_pretrained(
+        tokenizer = transformers.AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+        model, loading = getattr(transformers, f"AutoModelFor{architecture}").from_pretrained(
             folder,
             dtype=torch.float32,
             trust_remote_code=False,

@@ -5,6 +5,7 @@ import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,6 +15,7 @@ from transformers import DataCollatorWithPadding, EarlyStoppingCallback, Printer
 from xpoll.core.config import StudentConfig
 from xpoll.core.errors import ModelError
 from xpoll.student.dataset import PATIENCE, Rows
+from xpoll.student.heads.registry import HEADS
 from xpoll.student.recipe import Recipe
 from xpoll.student.training import callbacks, frozen
 from xpoll.student.training.aims import Aims
@@ -22,6 +24,7 @@ from xpoll.student.training.batches import LengthTrainer
 from xpoll.student.training.checkpoints import last_checkpoint
 from xpoll.student.training.encoder import Encoder, quiet
 from xpoll.student.training.first_token import last_layer_at_first_token
+from xpoll.student.training.objectives import Objective
 from xpoll.student.training.used_tokens import used_tokens_alone
 from xpoll.student.training_record import FineTuning
 
@@ -37,6 +40,8 @@ class Settings(NamedTuple):
     """Folder of checkpoints; training resumes from a whole one that lies there."""
     logs: Path | None = None
     """Folder for what `report_to` in [student.trainer] writes; nothing is reported without it."""
+    head: str = "label"
+    """Name of the head, as in student/heads/registry.py."""
 
 
 def fine_tune(encoder: Encoder, rows: Rows, held_out: Rows | None, settings: Settings) -> FineTuning:
@@ -57,7 +62,9 @@ def fine_tune(encoder: Encoder, rows: Rows, held_out: Rows | None, settings: Set
     precision = chosen_precision(config.precision)
     frozen.freeze(encoder.model, config.frozen)
     started_s = time.monotonic()
-    data = _data(encoder, rows, held_out, config.frozen)
+    aims = Aims(settings.recipe)
+    objective = HEADS[settings.head].objective()(encoder, aims)
+    data = _data(encoder, rows, held_out, config.frozen, objective)
     made = arguments(
         config,
         precision,
@@ -68,8 +75,6 @@ def fine_tune(encoder: Encoder, rows: Rows, held_out: Rows | None, settings: Set
         reported=settings.logs is not None,
     )
     begun = last_checkpoint(settings.checkpoints)
-    aims = Aims(settings.recipe)
-    loss = callbacks.DistributionLoss(aims)
     with quiet(), attention_for_training(encoder.model, precision), _logging_to(settings.logs), ExitStack() as stack:
         if data.kept:
             stack.enter_context(frozen.upper_part(encoder.model, config.frozen))
@@ -78,7 +83,7 @@ def fine_tune(encoder: Encoder, rows: Rows, held_out: Rows | None, settings: Set
             stack.enter_context(used_tokens_alone(encoder.model, data.token_ids(), pad=pad))
         stack.enter_context(last_layer_at_first_token(encoder.model))
         stack.enter_context(aims.of(encoder.model))
-        report = callbacks.StepReport(stack, loss)
+        report = callbacks.StepReport(stack, objective)
         trainer = LengthTrainer(
             model=encoder.model,
             args=made,
@@ -86,7 +91,7 @@ def fine_tune(encoder: Encoder, rows: Rows, held_out: Rows | None, settings: Set
             eval_dataset=data.held_out,
             data_collator=data.collate,
             processing_class=encoder.tokenizer,
-            compute_loss_func=loss,
+            compute_loss_func=objective,
             callbacks=[report, *_checkpoints_between(), *([EarlyStoppingCallback(PATIENCE)] if held_out else [])],
         )
         trainer.remove_callback(PrinterCallback)
@@ -119,8 +124,8 @@ class _Data(NamedTuple):
         return (feature["input_ids"] for feature in chain(self.train, self.held_out or []))
 
 
-def _data(encoder: Encoder, rows: Rows, held_out: Rows | None, parts: int) -> _Data:
-    both = [_features(encoder.tokenizer, each) if each else None for each in (rows, held_out)]
+def _data(encoder: Encoder, rows: Rows, held_out: Rows | None, parts: int, objective: Objective) -> _Data:
+    both = [objective.features(each) if each else None for each in (rows, held_out)]
     every = [feature for features in both for feature in features or []]
     ids = [feature["input_ids"] for feature in every]
     kept = parts > 0 and frozen.kept_bytes(encoder.model, ids) <= frozen.MOST_BYTES
@@ -129,15 +134,7 @@ def _data(encoder: Encoder, rows: Rows, held_out: Rows | None, parts: int) -> _D
         for feature, output in zip(every, frozen.lower_outputs(encoder.model, ids, parts=parts, pad=pad), strict=True):
             feature["lower_output"] = output
     collate = frozen.collate if kept else DataCollatorWithPadding(encoder.tokenizer)
-    return _Data(both[0] or [], both[1], collate, kept)
-
-
-def _features(tokenizer: Any, rows: Rows) -> list[dict[str, Any]]:
-    encoded = tokenizer(list(rows.texts), truncation=True)
-    return [
-        {**{name: column[i] for name, column in encoded.items()}, "labels": list(target)}
-        for i, target in enumerate(rows.targets)
-    ]
+    return _Data(both[0] or [], both[1], partial(objective.collate, padded=collate), kept)
 
 
 def _checkpoints_between() -> list[Any]:

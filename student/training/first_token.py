@@ -45,6 +45,8 @@ def shorten_last_layer(model: Any) -> Any:
 
 def _layers(model: Any) -> Any:
     config = model.config
+    if not type(model).__name__.endswith("ForSequenceClassification"):  # a head over tokens reads all of them
+        return []
     absolute = getattr(config, "position_embedding_type", "absolute") in (None, "absolute")
     if config.model_type not in MODEL_TYPES or not absolute or getattr(config, "is_decoder", False):
         return []

@@ -97,7 +97,6 @@ def collate(features: Sequence[dict[str, Any]]) -> dict[str, torch.Tensor]:
     return {
         "inputs_embeds": padded,
         "attention_mask": (torch.arange(padded.shape[1])[None] < lengths[:, None]).long(),
-        "labels": torch.tensor([feature["labels"] for feature in features]),
     }
 
 

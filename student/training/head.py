@@ -46,13 +46,14 @@ def last_linear(model: Any, *, asked_by: str) -> Any:
     return layers[-1]
 
 
-def fit_head(encoder: Encoder, rows: Rows, *, seed: int) -> None:
+def fit_head(encoder: Encoder, rows: Rows, *, seed: int, yes_no: bool = False) -> None:
     """Sets the weights of the last linear layer of `encoder.model` to those of a logistic regression.
 
     Args:
         encoder: Untrained, or with a body that is trained already.
         rows: What it is fitted to: all of them, or `MOST_TEXTS` drawn from them.
         seed: Of that draw.
+        yes_no: Whether each label is a question of its own, with a share of yes as its target.
 
     Raises:
         ConfigError: the model's head does not end with a linear layer.
@@ -61,27 +62,31 @@ def fit_head(encoder: Encoder, rows: Rows, *, seed: int) -> None:
     chosen = np.random.default_rng(seed).permutation(len(rows.texts))[:MOST_TEXTS].tolist()
     read = _read(encoder, layer, [rows.texts[i] for i in chosen])
     targets = torch.tensor([list(rows.targets[i]) for i in chosen], dtype=read.dtype)
-    weight, bias = logistic_regression(read, targets)
+    weight, bias = logistic_regression(read, targets, yes_no=yes_no)
     with torch.no_grad():
         layer.weight.copy_(weight)
         if layer.bias is not None:
             layer.bias.copy_(bias)
 
 
-def logistic_regression(read: torch.Tensor, targets: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+def logistic_regression(
+    read: torch.Tensor, targets: torch.Tensor, *, yes_no: bool = False
+) -> tuple[torch.Tensor, torch.Tensor]:
     """Weights (labels, features) and biases (labels), by L-BFGS; the objective is convex.
 
     Args:
         read: (rows, features).
         targets: (rows, labels); those of a row add up to its weight.
+        yes_no: As of `fit_head`.
     """
+    loss = functional.binary_cross_entropy_with_logits if yes_no else functional.cross_entropy
     weight = read.new_zeros(targets.shape[1], read.shape[1], requires_grad=True)
     bias = read.new_zeros(targets.shape[1], requires_grad=True)
     optimizer = torch.optim.LBFGS([weight, bias], max_iter=_MOST_STEPS, line_search_fn="strong_wolfe")
 
     def objective() -> torch.Tensor:
         optimizer.zero_grad()
-        summed = functional.cross_entropy(read @ weight.T + bias, targets, reduction="sum")
+        summed = loss(read @ weight.T + bias, targets, reduction="sum")
         summed = summed + PENALTY / 2 * weight.square().sum()
         summed.backward()
         return summed

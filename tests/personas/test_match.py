@@ -79,7 +79,7 @@ def test_whoever_is_asked_the_match_is_the_same(tmp_path: Path, overrides: list[
             "engine.backend = 'encoder' gives no answers of panel.answer = 'label' -> set panel.answer to 'match'",
         ),
         (["engine.backend=vllm", "panel.answer=match"], "set panel.answer to 'label' or 'read' or 'chain_of_thought'"),
-        (["task.kind=multi"], "gets several labels per text, and panel.answer = 'match' names one"),
+        (["task.kind=multi"], "cannot be asked with panel.answer = 'match'"),
         (["engine.encoder.pooling=max"], "engine.encoder.pooling"),
     ],
 )

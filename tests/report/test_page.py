@@ -147,7 +147,7 @@ def test_every_figure_of_the_metrics_is_shown(page: Page, tmp_path: Path) -> Non
     for key, value in figures({k: v for k, v in metrics.items() if k != "schema_version"}):
         name = next((part for part in reversed(key.split(".")) if not part.isdigit()), "")
         shown = percent(value) if name.removeprefix("predicted_") in shares else shown_as(value)
-        if name.endswith("_ci95"):
+        if name.endswith("_ci95") and value is not None:
             shown = f"{100 * value:.1f}"  # an interval has its unit once
         if not re.search(rf"(?<![\w.,]){re.escape(shown)}(?![\w]|[.,]\d)", page.text):
             missing.append((key, shown))

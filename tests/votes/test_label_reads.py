@@ -124,7 +124,7 @@ def test_each_persona_has_a_bias_of_its_own(tmp_path: Path) -> None:
     [
         ("vote.method=confidence_weighted", "vote.method"),
         ("panel.samples=2", "samples must be 1"),
-        ("panel.answer=match", "panel.answer = 'match' names one"),
+        ("panel.answer=match", "cannot be asked with panel.answer = 'match'"),
     ],
 )
 def test_what_sets_that_are_read_do_not_know_is_refused(tmp_path: Path, override: str, said: str) -> None:

@@ -62,9 +62,10 @@ class TaskKind:
         vote_record: The record that `parse` gives.
         vote_schema: Columns of votes.parquet: the fields of that record.
         label_schema: Columns of labels.parquet: the fields of the record that `aggregate` gives.
-        read_gold: Which labels a cell of the gold file names.
+        read_gold: What a cell of the gold file says of a text.
         check: Raises ConfigError for a [task] section that does not fit the kind.
-        has_student: Whether `aggregate` gives `Consensus` rows, which student, report and review read.
+        head: Name of the student's head, as in student/heads/registry.py; the report's sections hang on it, too.
+        answers: Which of `panel.answer` the kind can be asked with.
     """
 
     form: AnswerFormat
@@ -77,4 +78,10 @@ class TaskKind:
     label_schema: pa.Schema = CONSENSUS_SCHEMA
     read_gold: GoldReader = one_gold_label
     check: Callable[[TaskConfig], None] = _anything
-    has_student: bool = True
+    head: str = "label"
+    answers: frozenset[str] = frozenset({"label", "chain_of_thought", "read", "match"})
+
+    @property
+    def gives_one_label(self) -> bool:
+        """Whether `aggregate` gives `Consensus` rows, which review, decisions, cascades and estimates read."""
+        return self.label_schema is CONSENSUS_SCHEMA

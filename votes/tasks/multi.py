@@ -7,7 +7,7 @@ from xpoll.core.errors import ConfigError
 from xpoll.core.records import SET_CONSENSUS_SCHEMA, SET_VOTE_SCHEMA, SetVote
 from xpoll.core.task import SEPARATOR, Example, TaskConfig
 from xpoll.personas.answer_format import AnswerFormat, one_of
-from xpoll.personas.documents import several_gold_labels
+from xpoll.personas.documents import labels_in_cell, several_gold_labels
 from xpoll.votes.compare_sets import compare_sets
 from xpoll.votes.label_sets import set_consensus_of
 from xpoll.votes.parse import to_set_vote
@@ -35,6 +35,7 @@ MULTI = TaskKind(
         key="labels",
         schema=_list_of,
         one_label=False,
+        example_key="labels",
         shown=_all_labels,
     ),
     to_set_vote,
@@ -43,7 +44,8 @@ MULTI = TaskKind(
     vote_record=SetVote,
     vote_schema=SET_VOTE_SCHEMA,
     label_schema=SET_CONSENSUS_SCHEMA,
-    read_gold=several_gold_labels,
+    read_gold=labels_in_cell(several_gold_labels),
     check=_check,
-    has_student=False,
+    head="label set",
+    answers=frozenset({"label", "chain_of_thought", "read"}),
 )

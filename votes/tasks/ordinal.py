@@ -36,4 +36,5 @@ ORDINAL = TaskKind(
     partial(compare_labels, decide=medians, further=steps_off),
     # Their order is fixed, and a stop rule decides majorities.
     allows=frozenset({"panel.content_free", "panel.logprobs", "task.label_priors", "teachers"}),
+    head="step",
 )

@@ -6,11 +6,13 @@ from xpoll.votes.tasks.kind import TaskKind
 from xpoll.votes.tasks.multi import MULTI
 from xpoll.votes.tasks.ordinal import ORDINAL
 from xpoll.votes.tasks.single import SINGLE
+from xpoll.votes.tasks.spans import SPANS
 
 KINDS: dict[str, TaskKind] = {
     "single": SINGLE,
     "ordinal": ORDINAL,
     "multi": MULTI,
+    "spans": SPANS,
 }
 """Name, as `task.kind` has it, to everything that is known of the kind."""
 

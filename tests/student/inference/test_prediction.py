@@ -223,7 +223,7 @@ def test_what_was_kept_of_another_student_or_text_is_not_taken(trained: Trained,
         return np.full((len(texts), 3), next(numbers), np.float32)
 
     def first(student: Path, texts: list[str], runtime: str = "pytorch") -> float:
-        return float(Kept(tmp_path / "out.csv", student, runtime).probabilities(texts, compute)[0, 0])
+        return float(Kept(tmp_path / "out.csv", student, runtime).computed(texts, compute)[0, 0])
 
     assert first(trained.folder, ["a", "b"]) == first(trained.folder, ["a", "b"]) == 0
     assert first(trained.folder, ["ab"]) == 1

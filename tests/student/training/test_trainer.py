@@ -21,10 +21,11 @@ from xpoll.student.dataset import split
 from xpoll.student.inference.model import StudentModel
 from xpoll.student.recipe import Recipe
 from xpoll.student.train import train_student
-from xpoll.student.training import callbacks, frozen
+from xpoll.student.training import frozen
 from xpoll.student.training.arguments import attention_for_training
 from xpoll.student.training.checkpoints import last_checkpoint, open_checkpoints
 from xpoll.student.training.encoder import load_for_training, load_student
+from xpoll.student.training.objectives import DistributionObjective
 
 TEXTS = ["the firm said loss", "flat today", "a gain"]
 
@@ -232,7 +233,7 @@ def test_only_bf16_on_a_cpu_leaves_fused_attention_and_only_while_it_trains(enco
 def test_the_loss_counts_what_the_model_agrees_with() -> None:
     import torch
 
-    loss = callbacks.DistributionLoss()
+    loss = DistributionObjective()
     logits = torch.tensor([[2.0, 0, 0], [0, 2.0, 0], [0, 0, 2.0], [0, 0, 2.0]])
     targets = torch.tensor([[1.0, 0, 0], [0, 0.5, 0], [0, 1.0, 0], [0, 0.2, 0.3]])
     value = loss(type("Outputs", (), {"logits": logits})(), targets)
