@@ -212,7 +212,7 @@ def test_a_class_of_the_user_s_own_is_handed_its_options(
     own = [str(job), "--set", "engine.backend=own_parrot:OwnParrot", "--set", "engine.options.says='bad'"]
     monkeypatch.delitem(BACKENDS, "parrot")
     assert main(["poll", *own]) == 2, "[engine.parrot] is no table of a backend now"
-    assert "unknown config table [engine.parrot] -> known backends: vllm, replay" in capsys.readouterr().err
+    assert "unknown config table [engine.parrot] -> known backends: vllm, openvino, replay" in capsys.readouterr().err
     Path("job.toml").write_text(JOB.replace('[engine.parrot]\nsays = "good"\n', ""))
     assert main(["poll", *own]) == 0
     assert main(["vote", *own]) == 0

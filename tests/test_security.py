@@ -27,6 +27,8 @@ ROOMS = (
     *("pipeline", "report", "scripts", "student", "votes", "xpoll"),
 )
 FORBIDDEN = {"pickle", "cPickle", "joblib", "dill", "shelve", "marshal", "cloudpickle", "zipfile", "tarfile"}
+ALLOWED = [("scripts/dev/upstream_drift.py", "imports zipfile")]
+"""A wheel that a developer names; single files of it are read, none is unpacked."""
 FORMULAS = ['=HYPERLINK("http://x.example","open")', "+1+1", "-2+3", "@SUM(A1)", "\t=1", "\uff1d1"]
 
 
@@ -73,6 +75,7 @@ def problems_in(tree: ast.Module) -> list[str]:
 
 def test_nothing_that_is_read_can_run() -> None:
     found = [(str(path), problem) for path, tree in sources() for problem in problems_in(tree)]
+    found = [each for each in found if each not in ALLOWED]
     assert found == []
 
 

@@ -63,9 +63,9 @@ class Student:
             quiet: Whether to show no progress.
 
         Returns:
-            One row per text, in their order: text; of one label per text label, confidence and probability_LABEL of each
-            label, of a set labels and probability_LABEL, of spans the list of them; and error, which says why a row has
-            no answer.
+            One row per text, in their order: text; of one label per text label, confidence and probability_LABEL of
+            each label, of a set labels and probability_LABEL, of spans the list of them; and error, which says why a
+            row has no answer.
 
         Raises:
             InputError: it is one string, a path (`xpoll predict` labels files), or a table without the column.

@@ -100,7 +100,7 @@ MISTAKES: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
         "model does not go with an engine that is kept -> xpoll.Engine(...) takes options",
     ),
     "a missing job": (lambda: xpoll.Job.from_toml("job.toml"), xpoll.ConfigError, "job.toml does not exist"),
-    "a job without texts": (lambda: xpoll.Job(task={"labels": LABELS}), xpoll.ConfigError, "documents is missing"),
+    "a job without texts": (lambda: xpoll.Job(task={"labels": LABELS}), xpoll.ConfigError, "documents.path is missing"),
 }
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from xpoll.core.cgroups import usable_cores
 from xpoll.core.errors import EngineError
+from xpoll.core.files import read_json
 from xpoll.core.models import context_length, local_model_folder
 from xpoll.engine.backends.openvino.conversion import openvino_folder
 from xpoll.engine.backends.openvino.options import OpenVinoOptions
@@ -66,12 +67,12 @@ def load_model(name: str, options: OpenVinoOptions, device: Device) -> LoadedMod
     _check_device(where)
     source = local_model_folder(name, key="engine.model")
     folder = openvino_folder(source, options.weights)
-    from transformers import AutoTokenizer, GenerationConfig
+    from transformers import AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=False)
     ends = {tokenizer.eos_token_id}
     if (source / "generation_config.json").exists():
-        found = GenerationConfig.from_pretrained(source).eos_token_id
+        found = read_json(source / "generation_config.json").get("eos_token_id")
         ends |= set(found if isinstance(found, list) else [found])
 
     def make_pipeline() -> Any:

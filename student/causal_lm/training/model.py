@@ -106,7 +106,7 @@ def with_adapter(base: LanguageModel, adapter: Path) -> Iterator[Any]:
     from peft import PeftModel
 
     with quiet():
-        model = PeftModel.from_pretrained(base.model, adapter).eval()
+        model = PeftModel.from_pretrained(base.model, adapter, use_safetensors=True, trust_remote_code=False).eval()
     try:
         yield model
     finally:
@@ -123,7 +123,11 @@ def save_merged(config: StudentConfig, adapter: Path, folder: Path) -> None:
     base = load_base(config, precision="fp32")
     saved_as = _saved_dtype(resolve_model(config.model, key="student.model"))
     with quiet():
-        merged = PeftModel.from_pretrained(base.model, adapter).merge_and_unload().to(saved_as)
+        merged = (
+            PeftModel.from_pretrained(base.model, adapter, use_safetensors=True, trust_remote_code=False)
+            .merge_and_unload()
+            .to(saved_as)
+        )
         merged.config.use_cache = True
         merged.save_pretrained(folder)
         base.tokenizer.save_pretrained(folder)

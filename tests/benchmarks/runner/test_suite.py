@@ -25,7 +25,7 @@ def test_every_suite_has_a_runner_and_bounds_and_the_other_way_round() -> None:
     for name in suite_names():
         read = read_suite(name)
         assert read["about"]
-        assert read["parameters"].keys() & {"repeats", "runs", "audits", "trials"}
+        assert read["parameters"].keys() & {"repeats", "runs", "seed", "seeds", "audits", "trials"}
         assert all({"name", "unit"} < each.keys() & {"name", "unit", "at_least", "at_most"} for each in read["checks"])
         assert {each.get("over", "median") for each in read["checks"]} <= {*AGGREGATES, "all"}
 

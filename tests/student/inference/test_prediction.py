@@ -76,7 +76,7 @@ def test_a_file_of_another_kind_than_the_gold_rows_is_told_in_one_line(
         given = argparse.Namespace(
             student=student, input=written(tmp_path, "csv", texts), output=output, text_column="text"
         )
-        given.__dict__.update(runtime="pytorch", device=None, cascade=None, json=as_json)
+        given.__dict__.update(text_pair_column=None, runtime="pytorch", device=None, cascade=None, json=as_json)
         assert command.call(given) == 0
         return capsys.readouterr().out
 
