@@ -10,10 +10,10 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from xpoll.core.config import Config, Root
+from xpoll.core.config.job import Config, Root
+from xpoll.core.config.synthesis import SYNTHESIZED
 from xpoll.core.errors import RunFolderError
 from xpoll.core.files import cannot_write, read_json, write_json
-from xpoll.core.synthesis import SYNTHESIZED
 
 WHERE_AND_HOW = frozenset(
     {

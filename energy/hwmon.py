@@ -1,13 +1,13 @@
 """Intel GPUs through sysfs: the hwmon folders of the kernel drivers i915 and xe. No library, no tool.
 
-Which files count is said in core/hwmon.py. Tiles are read only where the card cannot be.
+Which files count is said in core/machine/hwmon.py. Tiles are read only where the card cannot be.
 """
 
 import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from xpoll.core.hwmon import EnergyInput, energy_inputs
+from xpoll.core.machine.hwmon import EnergyInput, energy_inputs
 from xpoll.energy.counters import CounterError, FileCounter, SourceCounters, read_microjoules
 
 RESOLUTION_S = 0.1  # Intel's guide to Sysman, which reads the same counters, asks for at least 100 ms between reads

@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 
-from xpoll.core.processes import guard_processes
+from xpoll.core.machine.processes import guard_processes
 from xpoll.energy.counters import CounterError, SourceCounters
 
 STALE_AFTER = 5  # missing readings after which a counter has stopped

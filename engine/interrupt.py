@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-from xpoll.core.processes import TO_THE_DRIVER
+from xpoll.core.machine.processes import TO_THE_DRIVER
 from xpoll.core.progress import leave_terminal, say
 
 DRAIN_S = 15.0

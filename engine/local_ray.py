@@ -18,7 +18,7 @@ from typing import Any
 import psutil
 
 from xpoll.core.errors import EngineError, UnavailableError
-from xpoll.core.processes import guard_descendants, signals_blocked
+from xpoll.core.machine.processes import guard_descendants, signals_blocked
 from xpoll.engine.failures import failure_in
 
 SURROUNDINGS = {

@@ -4,9 +4,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from xpoll.core.cgroups import memory_kills, memory_limit_bytes
-from xpoll.core.environment import memory_bytes
 from xpoll.core.errors import EngineError
+from xpoll.core.machine.cgroups import memory_kills, memory_limit_bytes
+from xpoll.core.machine.environment import memory_bytes
 
 MEND = "give it more memory, or set engine.replicas lower, or export VLLM_CPU_KVCACHE_SPACE=1"
 

@@ -10,9 +10,9 @@ from contextlib import nullcontext
 from dataclasses import dataclass, field
 from itertools import chain
 
-from xpoll.core.config import EngineConfig
+from xpoll.core.config.job import EngineConfig
 from xpoll.core.formatting import counted
-from xpoll.core.gc_tuning import collecting_seldom
+from xpoll.core.machine.gc_tuning import collecting_seldom
 from xpoll.core.progress import Progress, Waiting, say
 from xpoll.core.records import Prompt
 from xpoll.core.run_folder import RunFolder

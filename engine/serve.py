@@ -15,10 +15,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from xpoll.core.config import EngineConfig
+from xpoll.core.config.job import EngineConfig
 from xpoll.core.errors import EngineError
+from xpoll.core.machine.processes import guard_children
 from xpoll.core.models import resolve_model
-from xpoll.core.processes import guard_children
 from xpoll.core.progress import Waiting
 from xpoll.core.run_folder import check_writable
 from xpoll.engine.backends.vllm.command import serve_command

@@ -14,8 +14,8 @@ from types import FrameType
 from typing import Any, TypeVar
 
 from xpoll.core.errors import UserError
-from xpoll.core.gc_tuning import collect_seldom
-from xpoll.core.processes import TO_THE_DRIVER, guard_children
+from xpoll.core.machine.gc_tuning import collect_seldom
+from xpoll.core.machine.processes import TO_THE_DRIVER, guard_children
 from xpoll.core.secrets import strike_streams
 from xpoll.engine.backends.backend import BackendSettings
 from xpoll.engine.backends.registry import make_backend

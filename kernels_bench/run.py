@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import torch
 
-from xpoll.core.device import best_device
+from xpoll.core.machine.device import best_device
 from xpoll.kernels_bench.arms import CaseRecord, arms_here, measured
 from xpoll.kernels_bench.cases import Case
 from xpoll.kernels_bench.ceilings import Ceilings, known_dtypes, measure_ceilings

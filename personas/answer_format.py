@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from xpoll.core.task import Example
+from xpoll.core.config.task import Example
 
 Answered = str | list[Any]
 """What an answer names: one label, or a list of labels or of quotes with labels."""

@@ -14,15 +14,15 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow.parquet as pq
 
-from xpoll.core.config import DocumentsConfig
+from xpoll.core.config.job import DocumentsConfig
+from xpoll.core.config.synthesis import SYNTHESIZED
+from xpoll.core.config.task import SEPARATOR
 from xpoll.core.errors import InputError
 from xpoll.core.pairs import joined
 from xpoll.core.record_files import stream_records
 from xpoll.core.records import DOCUMENT_SCHEMA, Document, Split, to_table
 from xpoll.core.sameness import named, same_label, text_digest
-from xpoll.core.synthesis import SYNTHESIZED
 from xpoll.core.tables.readers import Row, stream_rows
-from xpoll.core.task import SEPARATOR
 from xpoll.personas.probes import RESERVED, is_probe
 
 NUM_FIRST = 256

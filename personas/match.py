@@ -5,7 +5,7 @@ There is nothing to ask such a model and nobody for it to be: the question and t
 
 from collections.abc import Iterable, Iterator
 
-from xpoll.core.config import Config
+from xpoll.core.config.job import Config
 from xpoll.core.records import AnswerSchema, Document, Key, Prompt, Sampling
 from xpoll.personas.persona import Persona
 

@@ -7,7 +7,7 @@ session uses the same personas, even if the file that they are from has changed.
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from xpoll.core.config import PanelConfig
+from xpoll.core.config.job import PanelConfig
 from xpoll.core.errors import InputError
 from xpoll.core.files import read_json, write_json
 from xpoll.core.progress import Waiting, say

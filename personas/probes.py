@@ -4,7 +4,7 @@ They are documents with reserved ids. Their answers are votes of their own (prob
 become labels; `vote.method = "contextual"` reads them.
 """
 
-from xpoll.core.config import Config
+from xpoll.core.config.job import Config
 from xpoll.core.records import Document
 
 RESERVED = "xpoll-content-free-"

@@ -18,11 +18,11 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from xpoll.core.config import Config, PromptOrder
+from xpoll.core.config.job import Config, PromptOrder
+from xpoll.core.config.task import Example
 from xpoll.core.pairs import joined, parts_of
 from xpoll.core.questions import YES_NO, Questions
 from xpoll.core.records import AnswerSchema, Document, Key, Message, Prompt, Sampling
-from xpoll.core.task import Example
 from xpoll.personas.answer_format import ONE_LABEL, AnswerFormat
 from xpoll.personas.label_order import rotated, shown_orders
 from xpoll.personas.match import match_prompts

@@ -15,15 +15,15 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any, NamedTuple, cast
 
-from xpoll.core.config import Config, PromptOrder
-from xpoll.core.config_file import checked_config
+from xpoll.core.config.file import checked_config
+from xpoll.core.config.job import Config, PromptOrder
+from xpoll.core.config.teachers import Teacher, teachers_of
 from xpoll.core.errors import EngineError, UserError
 from xpoll.core.log import log_to, own_process
 from xpoll.core.progress import say
 from xpoll.core.record_files import stream_records
 from xpoll.core.records import Document, Prompt
 from xpoll.core.run_folder import RunFolder
-from xpoll.core.teachers import Teacher, teachers_of
 from xpoll.engine.backends.registry import devices_for, spec_of
 from xpoll.engine.interrupt import draining
 from xpoll.engine.planning.plan import read_plan

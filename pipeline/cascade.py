@@ -12,8 +12,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from xpoll.core.config import Config
-from xpoll.core.config_file import load_config
+from xpoll.core.config.file import load_config
+from xpoll.core.config.job import Config
 from xpoll.core.errors import InputError, ModelError
 from xpoll.core.files import read_json, replacing
 from xpoll.core.records import Consensus, from_table

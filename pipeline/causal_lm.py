@@ -8,10 +8,10 @@ report    training.json, evaluation.json           -> metrics.json, report.html,
 import time
 from pathlib import Path
 
-from xpoll.core.config import Config
-from xpoll.core.environment import capture
+from xpoll.core.config.job import Config
 from xpoll.core.files import write_json
 from xpoll.core.log import LOGGER, log_to
+from xpoll.core.machine.environment import capture
 from xpoll.core.models import needs_preparation, resolve_model
 from xpoll.core.progress import Waiting, say
 from xpoll.core.run_folder import RunFolder, made_or_removed, open_run_folder

@@ -8,14 +8,14 @@ from collections.abc import Iterator
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from xpoll.core.config import Config
-from xpoll.core.config_file import load_config
+from xpoll.core.config.file import load_config
+from xpoll.core.config.job import Config
+from xpoll.core.config.teachers import teachers_of
 from xpoll.core.errors import RunFolderError
 from xpoll.core.formatting import counted
 from xpoll.core.records import Key
 from xpoll.core.results import Part, Result
 from xpoll.core.run_folder import RunFolder
-from xpoll.core.teachers import teachers_of
 from xpoll.engine.journal.answers import Inventory, batches_of, take_inventory, whole_batches
 from xpoll.engine.journal.ledger import Ledger
 from xpoll.engine.journal.sealed import reason_of

@@ -12,8 +12,8 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from xpoll.core.config import Config
-from xpoll.core.config_file import checked_config, nearest, settle_place
+from xpoll.core.config.file import checked_config, nearest, settle_place
+from xpoll.core.config.job import Config
 from xpoll.core.errors import ConfigError, InputError
 from xpoll.core.files import write_text
 from xpoll.core.tables.readers import stream_rows

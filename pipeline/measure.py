@@ -5,9 +5,9 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
-from xpoll.core.config import Config, EngineConfig
+from xpoll.core.config.job import Config, EngineConfig
+from xpoll.core.config.teachers import teachers_of
 from xpoll.core.run_folder import RunFolder
-from xpoll.core.teachers import teachers_of
 from xpoll.energy.sources import Counters, find_counters
 from xpoll.energy.stages import measured_stage
 from xpoll.engine.backends.registry import spec_of

@@ -9,14 +9,14 @@ What is wrong with a job is found here, before a run folder is made; later steps
 from pathlib import Path
 from typing import NamedTuple
 
-from xpoll.core.config import Config, EngineConfig
-from xpoll.core.environment import capture
+from xpoll.core.config.job import Config, EngineConfig
+from xpoll.core.config.teachers import Teacher, teachers_of
 from xpoll.core.errors import ConfigError, RunFolderError
 from xpoll.core.files import replacing, write_json
+from xpoll.core.machine.environment import capture
 from xpoll.core.models import needs_preparation, resolve_model
 from xpoll.core.progress import Waiting, say
 from xpoll.core.run_folder import RunFolder, made_or_removed, open_run_folder
-from xpoll.core.teachers import Teacher, teachers_of
 from xpoll.engine.backends.registry import check_answer, check_backend, devices_for, spec_of
 from xpoll.engine.devices.find import Device
 from xpoll.engine.devices.intel_cards import cards_as_json

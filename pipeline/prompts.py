@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator
 from itertools import chain
 
-from xpoll.core.config import Config, PromptOrder
+from xpoll.core.config.job import Config, PromptOrder
 from xpoll.core.records import Document, Prompt
 from xpoll.personas.draw import drawn_prompts
 from xpoll.personas.persona import Persona

@@ -3,7 +3,7 @@
 import time
 from pathlib import Path
 
-from xpoll.core.config import Config
+from xpoll.core.config.job import Config
 from xpoll.core.log import LOGGER, log_to
 from xpoll.core.progress import say
 from xpoll.core.run_folder import RunFolder, open_run_folder

@@ -8,7 +8,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from xpoll.core.config import Config
+from xpoll.core.config.job import Config
 from xpoll.core.errors import RunFolderError
 from xpoll.core.files import read_json, write_text
 from xpoll.core.formatting import counted, number

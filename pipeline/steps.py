@@ -16,7 +16,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from xpoll.core.config import Config
+from xpoll.core.config.job import Config
+from xpoll.core.config.teachers import Teacher, teachers_of
 from xpoll.core.error_kinds import ErrorCounts
 from xpoll.core.errors import ConfigError, EngineError, RunFolderError
 from xpoll.core.files import write_json, write_table
@@ -24,7 +25,6 @@ from xpoll.core.progress import counted, say
 from xpoll.core.record_files import stream_records, write_records
 from xpoll.core.records import CONSENSUS_SCHEMA, AnyRecord, Consensus, Document, to_table, with_labels
 from xpoll.core.run_folder import RunFolder
-from xpoll.core.teachers import Teacher, teachers_of
 from xpoll.engine.backends.registry import spec_of
 from xpoll.engine.journal.answers import count_answers, read_completions
 from xpoll.engine.journal.errors import errors_in

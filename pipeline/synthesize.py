@@ -18,12 +18,12 @@ from typing import NamedTuple
 
 import pyarrow as pa
 
-from xpoll.core.config import Config
-from xpoll.core.environment import capture
+from xpoll.core.config.job import Config
 from xpoll.core.errors import ConfigError
 from xpoll.core.files import write_json
 from xpoll.core.formatting import counted
 from xpoll.core.log import log_to
+from xpoll.core.machine.environment import capture
 from xpoll.core.progress import Waiting, say
 from xpoll.core.record_files import stream_records
 from xpoll.core.records import COMPLETION_SCHEMA, Consensus, Prompt

@@ -1,8 +1,8 @@
 """What the votes of each teacher of a run took: seconds, and dollars where the job has a price."""
 
-from xpoll.core.config import Config
+from xpoll.core.config.job import Config
+from xpoll.core.config.teachers import Teacher, teachers_of
 from xpoll.core.files import read_json
-from xpoll.core.teachers import Teacher, teachers_of
 from xpoll.engine.backends.registry import spec_of
 
 MILLION = 1_000_000

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-from xpoll.core.config import Config
+from xpoll.core.config.job import Config
 from xpoll.core.formatting import counted, number, percent
 from xpoll.core.records import AnyRecord, Consensus
 from xpoll.core.run_folder import RunFolder

@@ -9,7 +9,7 @@ import csv
 from pathlib import Path
 from typing import NamedTuple
 
-from xpoll.core.config_file import nearest
+from xpoll.core.config.file import nearest
 from xpoll.core.errors import ConfigError
 
 TABLE = Path(__file__).parent / "carbon_intensity.csv"

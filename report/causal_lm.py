@@ -6,7 +6,7 @@ training.json. Text of rows and models is hostile and always escaped.
 
 from typing import Literal
 
-from xpoll.core.config import ReportConfig
+from xpoll.core.config.job import ReportConfig
 from xpoll.core.files import read_json, write_text
 from xpoll.core.results import Result, read_result
 from xpoll.core.run_folder import RunFolder

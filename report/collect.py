@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from xpoll.core.config import ReportConfig
+from xpoll.core.config.job import ReportConfig
 from xpoll.core.files import read_json
 from xpoll.core.record_files import stream_records
 from xpoll.core.records import Consensus, Vote, from_table

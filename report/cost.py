@@ -7,7 +7,7 @@ intensity of a region. What is not known is null, and the assumptions tell what 
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from xpoll.core.config import ReportConfig
+from xpoll.core.config.job import ReportConfig
 from xpoll.report.carbon import carbon_intensity
 from xpoll.report.metrics import Assumptions, CostFigures, EnergyFigures, GridMix, StageCost
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from xpoll.core.config import ReportConfig
+from xpoll.core.config.job import ReportConfig
 from xpoll.energy.stages import latest
 from xpoll.report.metrics import EnergyEstimate, EnergyFigures
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 if TYPE_CHECKING:
-    from xpoll.core.config import Config
+    from xpoll.core.config.job import Config
 
 JOB = "job TOML, or an existing run folder"
 
@@ -53,7 +53,7 @@ def load_job(parsed: argparse.Namespace) -> "Config":
     Raises:
         ConfigError: the file is missing or malformed, a key is unknown, or a value breaks a rule.
     """
-    from xpoll.core.config_file import load_config
+    from xpoll.core.config.file import load_config
 
     address = getattr(parsed, "address", None)
     return load_config(parsed.job, [*parsed.set, *([f"engine.address={address}"] if address else [])])

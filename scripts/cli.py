@@ -12,9 +12,9 @@ import signal
 import sys
 from types import FrameType, ModuleType
 
-from xpoll.core.environment import quiet_libraries, settle_home
 from xpoll.core.errors import UserError
 from xpoll.core.log import own_process
+from xpoll.core.machine.environment import quiet_libraries, settle_home
 from xpoll.core.progress import leave_terminal, quieted
 from xpoll.core.secrets import strike_streams
 from xpoll.scripts.arguments import OneLineParser, add_common

@@ -11,8 +11,8 @@ from typing import Annotated
 
 from pydantic import Field, ValidationError
 
-from xpoll.core.config import Section, StudentConfig
-from xpoll.core.config_file import nearest
+from xpoll.core.config.file import nearest
+from xpoll.core.config.job import Section, StudentConfig
 from xpoll.core.errors import ConfigError
 
 RECIPES = Path(__file__).parent / "recipes"

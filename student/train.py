@@ -16,9 +16,9 @@ from typing import Any
 
 import numpy as np
 
-from xpoll.core.config import StudentConfig
-from xpoll.core.environment import package_version
+from xpoll.core.config.job import StudentConfig
 from xpoll.core.errors import ConfigError
+from xpoll.core.machine.environment import package_version
 from xpoll.core.progress import say
 from xpoll.core.statistics import mean_and_spread
 from xpoll.student import calibration

@@ -7,7 +7,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from xpoll.core.config import StudentConfig
+from xpoll.core.config.job import StudentConfig
 from xpoll.core.files import read_json, write_json
 from xpoll.core.pairs import is_pair
 from xpoll.student.calibration import softmax

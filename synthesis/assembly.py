@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from xpoll.core.config import Config
+from xpoll.core.config.job import Config
 from xpoll.core.records import AnswerSchema, Completion, Prompt, Sampling, from_table
 from xpoll.synthesis.drawing import Draw, TextRequest, messages_of
 from xpoll.synthesis.gates.gate import Candidate

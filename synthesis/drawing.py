@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-from xpoll.core.config import Config
+from xpoll.core.config.job import Config
 from xpoll.core.records import Message, Prompt
 from xpoll.personas.persona import Persona
 from xpoll.personas.quoting import quoted

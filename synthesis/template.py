@@ -15,10 +15,10 @@ from jinja2.runtime import StrictUndefined
 from jinja2.sandbox import SandboxedEnvironment
 from pydantic import Field, model_validator
 
-from xpoll.core.config_file import checked_section
+from xpoll.core.config.file import checked_section
+from xpoll.core.config.task import Section
 from xpoll.core.errors import InputError
 from xpoll.core.records import AnswerSchema, Message, Sampling
-from xpoll.core.task import Section
 
 LIBRARY = Path(__file__).parent / "templates"
 SUFFIX = ".md"

@@ -11,11 +11,11 @@ from typing import NamedTuple
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from xpoll.core.config import Config
+from xpoll.core.config.job import Config
+from xpoll.core.config.synthesis import SynthesisConfig
 from xpoll.core.errors import ConfigError
 from xpoll.core.files import read_json, write_json, write_table
 from xpoll.core.progress import say
-from xpoll.core.synthesis import SynthesisConfig
 from xpoll.core.tables.readers import stream_rows
 from xpoll.personas.marginals import draw_by_marginals
 from xpoll.personas.persona import Persona, library_names, load_panel

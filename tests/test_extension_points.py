@@ -12,8 +12,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.support.in_process import answer_in_process
-from xpoll.core.config import EngineConfig, Section
-from xpoll.core.config_file import checked_section
+from xpoll.core.config.file import checked_section
+from xpoll.core.config.job import EngineConfig, Section
 from xpoll.core.files import read_json
 from xpoll.core.records import AnswerSchema, Completion, Consensus, Prompt, Vote, from_table
 from xpoll.engine.backends.backend import BackendSettings, BackendSpec, Load

@@ -12,7 +12,7 @@ import pytest
 from pydantic import ValidationError
 
 from tests.conftest import ROOT, Xpoll
-from xpoll.core.config import JobConfig
+from xpoll.core.config.job import JobConfig
 from xpoll.core.errors import InputError, ModelError
 from xpoll.core.models import resolve_model
 from xpoll.core.spreadsheets import FORMULA, as_cell, as_data_cell

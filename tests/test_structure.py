@@ -134,7 +134,7 @@ def test_no_two_classes_have_one_name() -> None:
     "modules",
     [
         "xpoll",
-        "xpoll.core.config, xpoll.core.records, xpoll.core.run_folder, xpoll.core.tables.readers",
+        "xpoll.core.config.job, xpoll.core.records, xpoll.core.run_folder, xpoll.core.tables.readers",
         "xpoll.votes.consensus, xpoll.personas.prompts",
         "xpoll.engine.planning.plan",
         "xpoll.report.page, xpoll.report.metrics, xpoll.report.causal_lm",

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from xpoll.core.config import Config
+from xpoll.core.config.job import Config
 from xpoll.core.errors import ConfigError
 from xpoll.personas.prompts import asks_of_each
 from xpoll.votes.methods.registry import METHODS, method_of

@@ -12,12 +12,12 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from xpoll.core import statistics
-from xpoll.core.config import Config
+from xpoll.core.config.job import Config
+from xpoll.core.config.teachers import Teacher, teachers_of
 from xpoll.core.errors import UserError
 from xpoll.core.record_files import stream_records
 from xpoll.core.records import Vote, voter_of
 from xpoll.core.run_folder import RunFolder
-from xpoll.core.teachers import Teacher, teachers_of
 from xpoll.personas.label_order import position_bias, shown_in
 from xpoll.votes.ballots import Ballots, Shares, ballots_of
 from xpoll.votes.compare_teachers import compare_teachers

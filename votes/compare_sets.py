@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 
-from xpoll.core.config import Config
+from xpoll.core.config.job import Config
 from xpoll.core.errors import UserError
 from xpoll.core.record_files import stream_records
 from xpoll.core.records import SetVote

@@ -7,7 +7,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from xpoll.core.config import Config
+from xpoll.core.config.job import Config
 from xpoll.core.errors import UserError
 from xpoll.core.f1 import macro_f1, micro_f1
 from xpoll.core.record_files import stream_records

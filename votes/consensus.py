@@ -10,9 +10,9 @@ from itertools import islice
 
 import numpy as np
 
-from xpoll.core.config import Config
+from xpoll.core.config.job import Config
+from xpoll.core.config.teachers import asked_each
 from xpoll.core.records import NO_READABLE_VOTE, Consensus, Document, Vote
-from xpoll.core.teachers import asked_each
 from xpoll.personas.label_order import ShownBy
 from xpoll.votes.ballots import Ballots, Shares, ballots_of
 from xpoll.votes.methods.counting import majority

@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from xpoll.core.config import Config
+from xpoll.core.config.job import Config
+from xpoll.core.config.task import SEPARATOR
 from xpoll.core.errors import InputError
 from xpoll.core.records import NO_READABLE_VOTE, Document, SetConsensus, SetVote, Vote
-from xpoll.core.task import SEPARATOR
 from xpoll.votes.ballots import ballots_of
 from xpoll.votes.consensus import winners
 from xpoll.votes.methods.registry import method_of

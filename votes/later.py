@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from xpoll.core.config import Config
+from xpoll.core.config.job import Config
 from xpoll.core.record_files import stream_records
 from xpoll.core.records import Vote
 from xpoll.core.run_folder import RunFolder

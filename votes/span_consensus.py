@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from xpoll.core.config import Config
+from xpoll.core.config.job import Config
 from xpoll.core.records import NO_READABLE_VOTE, Document, Vote
 from xpoll.core.span_records import SpanConsensus, SpanVote
 from xpoll.core.spans import Quotes, TextSpan, as_spans, trimmed

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
-from xpoll.core.config import Config
+from xpoll.core.config.job import Config
 from xpoll.core.records import Completion
 from xpoll.personas.probes import is_probe
 from xpoll.votes.parse import label_of

@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from xpoll.core.config import EngineConfig
-from xpoll.core.config_file import checked_section, nearest
+from xpoll.core.config.file import checked_section, nearest
+from xpoll.core.config.job import EngineConfig
 from xpoll.core.errors import ConfigError
 from xpoll.engine.backends.registry import BACKENDS, check_backend, spec_of
 

@@ -7,8 +7,8 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
-from xpoll.core.config import Config
-from xpoll.core.config_file import checked_config, load_config, nearest, settle_place
+from xpoll.core.config.file import checked_config, load_config, nearest, settle_place
+from xpoll.core.config.job import Config
 from xpoll.core.errors import ConfigError, InputError
 from xpoll.engine.planning.plan import Plan
 from xpoll.engines import OpenEngine, engine_section

@@ -4,8 +4,8 @@ from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from xpoll.core.config import Config
-from xpoll.core.config_file import load_config
+from xpoll.core.config.file import load_config
+from xpoll.core.config.job import Config
 from xpoll.core.formatting import counted
 from xpoll.core.run_folder import RunFolder
 from xpoll.result_table import ResultTable

@@ -12,8 +12,8 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from xpoll.core.environment import quiet_libraries, settle_home
 from xpoll.core.log import end_log
+from xpoll.core.machine.environment import quiet_libraries, settle_home
 from xpoll.core.progress import in_notebook, quieted
 
 _OURS = (

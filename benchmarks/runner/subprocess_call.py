@@ -17,7 +17,7 @@ from typing import Any
 from xpoll.benchmarks.runner.records import Record
 from xpoll.core.errors import EngineError
 from xpoll.core.files import read_json, write_json
-from xpoll.core.processes import guard_descendants, guard_processes
+from xpoll.core.machine.processes import guard_descendants, guard_processes
 
 
 def call_in_subprocess(

@@ -17,10 +17,10 @@ from typing import Any, NamedTuple
 from xpoll.benchmarks import suites
 from xpoll.benchmarks.runner.page import write_suite_page
 from xpoll.benchmarks.runner.records import Record, Runner
-from xpoll.core.config_file import apply_overrides, nearest
-from xpoll.core.environment import capture
+from xpoll.core.config.file import apply_overrides, nearest
 from xpoll.core.errors import ConfigError
 from xpoll.core.files import write_json
+from xpoll.core.machine.environment import capture
 from xpoll.engine.devices.find import describe, find_devices
 
 

@@ -19,7 +19,7 @@ from xpoll.benchmarks.runner.records import Parameters, Record
 from xpoll.benchmarks.suites.kill import Reference, sessions_of, uninterrupted, votes_of
 from xpoll.benchmarks.workloads.poll_process import PollProcess, left_of
 from xpoll.benchmarks.workloads.rot import KINDS, damage
-from xpoll.core.config import EngineConfig
+from xpoll.core.config.job import EngineConfig
 from xpoll.core.progress import say
 from xpoll.engine.cluster import ray_session
 from xpoll.engine.journal.answers import keys_on_disk, take_inventory, whole_keys

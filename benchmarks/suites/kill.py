@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 from xpoll.benchmarks.runner.records import Parameters, Record
 from xpoll.benchmarks.workloads.poll_process import LABELS, PollProcess, left_of
-from xpoll.core.config import EngineConfig
+from xpoll.core.config.job import EngineConfig
 from xpoll.core.files import read_json
 from xpoll.core.progress import say
 from xpoll.core.records import Key

@@ -27,7 +27,7 @@ from xpoll.benchmarks.workloads.nlu_plus_plus import nlu_plus_plus
 from xpoll.benchmarks.workloads.teacher_forced import teacher_forced
 from xpoll.benchmarks.workloads.teachers_run import measure_teachers
 from xpoll.benchmarks.workloads.trace_shares import trace_shares
-from xpoll.core.config import Config
+from xpoll.core.config.job import Config
 from xpoll.core.errors import ConfigError, EngineError
 from xpoll.core.models import resolve_model
 from xpoll.core.progress import say

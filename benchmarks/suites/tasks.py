@@ -15,10 +15,10 @@ import numpy as np
 from xpoll.benchmarks.runner.records import Parameters, Record
 from xpoll.benchmarks.workloads.nlu_plus_plus import nlu_plus_plus, nlu_slots
 from xpoll.benchmarks.workloads.task_panels import SetErrors, SpanErrors, set_answers, span_answers
-from xpoll.core.config import Config, StudentConfig
-from xpoll.core.config_file import checked_section
+from xpoll.core.config.file import checked_section
+from xpoll.core.config.job import Config, StudentConfig
+from xpoll.core.config.task import SEPARATOR
 from xpoll.core.records import Completion, Document
-from xpoll.core.task import SEPARATOR
 from xpoll.student.evaluation import Evaluation, Score
 from xpoll.student.heads.registry import HEADS
 from xpoll.votes.tasks.registry import kind_of

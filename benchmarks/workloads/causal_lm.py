@@ -21,11 +21,11 @@ import numpy as np
 from xpoll.benchmarks.runner.records import Parameters, Record
 from xpoll.benchmarks.workloads.purchase_notes import NoteRow, purchase_notes, right_fields
 from xpoll.benchmarks.workloads.recording import recording_folder
-from xpoll.core.config import DocumentsConfig, StudentConfig
-from xpoll.core.config_file import checked_section
+from xpoll.core.config.file import checked_section
+from xpoll.core.config.job import DocumentsConfig, StudentConfig
 from xpoll.core.errors import EngineError
 from xpoll.core.files import read_json, write_json, write_text
-from xpoll.core.processes import guard_processes
+from xpoll.core.machine.processes import guard_processes
 from xpoll.core.progress import say
 from xpoll.core.tables.readers import stream_rows
 from xpoll.student.causal_lm.evaluate import evaluate_causal

@@ -5,8 +5,8 @@ from itertools import islice
 from pathlib import Path
 
 from xpoll.benchmarks.runner.records import Parameters
-from xpoll.core.config import Config
-from xpoll.core.config_file import load_config
+from xpoll.core.config.file import load_config
+from xpoll.core.config.job import Config
 from xpoll.core.records import Prompt
 from xpoll.personas.documents import stream_documents
 from xpoll.personas.persona import load_panel

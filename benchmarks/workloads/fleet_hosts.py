@@ -8,7 +8,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-from xpoll.core.config import EngineConfig
+from xpoll.core.config.job import EngineConfig
 from xpoll.core.errors import UserError
 from xpoll.engine.backends.backend import BackendSettings
 from xpoll.engine.devices.find import Device

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from xpoll.benchmarks.runner.records import Record
 from xpoll.benchmarks.workloads.nlu_plus_plus import QUESTION, IntentRows
-from xpoll.core.config import Config
-from xpoll.core.config_file import load_config
+from xpoll.core.config.file import load_config
+from xpoll.core.config.job import Config
 from xpoll.core.records import Completion, Document, Prompt, SetVote
 from xpoll.engine.devices.find import Device
 from xpoll.engine.planning.plan import make_plan

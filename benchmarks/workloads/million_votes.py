@@ -6,7 +6,7 @@ import numpy as np
 
 from xpoll.benchmarks.runner.records import Record
 from xpoll.benchmarks.runner.subprocess_call import peak_memory_mib
-from xpoll.core.config import Config
+from xpoll.core.config.job import Config
 from xpoll.core.records import Document, Vote
 from xpoll.votes.consensus import consensus_of
 

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from xpoll.benchmarks.runner.records import Record
-from xpoll.core.config import StudentConfig
+from xpoll.core.config.job import StudentConfig
 
 LABELS = ["negative", "neutral", "positive"]
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from xpoll.core.config import EngineConfig
+from xpoll.core.config.job import EngineConfig
 from xpoll.core.files import read_json
 from xpoll.core.records import AnswerSchema, Message, Prompt, Sampling
 from xpoll.core.run_folder import RunFolder

@@ -13,8 +13,8 @@ from xpoll.benchmarks.workloads.recording import (
     recorded_ballots,
     recording_folder,
 )
-from xpoll.core.config import StudentConfig
-from xpoll.core.config_file import checked_section
+from xpoll.core.config.file import checked_section
+from xpoll.core.config.job import StudentConfig
 from xpoll.core.records import Consensus
 from xpoll.votes.methods.registry import METHODS
 

@@ -55,7 +55,7 @@ def measure_serving(train: Sentences, test: Sentences, parameters: Parameters) -
 
 
 def _measured(name: str, student: Path, exported: bool, test: Sentences, parameters: Parameters) -> Iterator[Record]:
-    from xpoll.core.device import best_device
+    from xpoll.core.machine.device import best_device
 
     texts = test.texts[: parameters["serving_rows"]]
     truth = test.labels[: parameters["serving_rows"]]

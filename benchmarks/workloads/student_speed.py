@@ -11,7 +11,7 @@ import numpy as np
 from xpoll.benchmarks.runner.records import Parameters, Record
 from xpoll.benchmarks.runner.subprocess_call import call_in_subprocess
 from xpoll.benchmarks.workloads.example_job import EXAMPLE
-from xpoll.core.config import StudentConfig
+from xpoll.core.config.job import StudentConfig
 from xpoll.core.progress import say
 from xpoll.core.records import Consensus
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from xpoll.benchmarks.runner.records import Parameters, Record, alternating
-from xpoll.core.config import StudentConfig
+from xpoll.core.config.job import StudentConfig
 from xpoll.core.errors import ConfigError
 from xpoll.core.records import Consensus
 from xpoll.student.recipe import Recipe

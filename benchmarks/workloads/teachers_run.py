@@ -10,14 +10,14 @@ import numpy as np
 
 from xpoll.benchmarks.runner.records import Record
 from xpoll.benchmarks.workloads.labelled_sets import LabelledSet
-from xpoll.core.config import Config
-from xpoll.core.config_file import load_config
+from xpoll.core.config.file import load_config
+from xpoll.core.config.job import Config
+from xpoll.core.config.teachers import teachers_of
 from xpoll.core.errors import UserError
 from xpoll.core.files import read_json
 from xpoll.core.record_files import stream_records
 from xpoll.core.records import Vote
 from xpoll.core.statistics import accuracy, expected_calibration_error
-from xpoll.core.teachers import teachers_of
 from xpoll.pipeline.prepare import prepare
 from xpoll.pipeline.steps import STEPS
 from xpoll.votes.ballots import Ballots, Shares, ballots_of

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
-from xpoll.core.config import AnswerForm, EngineConfig, Section
+from xpoll.core.config.job import AnswerForm, EngineConfig, Section
 from xpoll.core.records import Completion, Prompt
 from xpoll.core.secrets import struck
 from xpoll.engine.devices.find import Device

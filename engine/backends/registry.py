@@ -5,11 +5,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from xpoll.core.cgroups import usable_cores
-from xpoll.core.config import Config, EngineConfig
-from xpoll.core.config_file import checked_section, nearest
-from xpoll.core.environment import package_version
+from xpoll.core.config.file import checked_section, nearest
+from xpoll.core.config.job import Config, EngineConfig
 from xpoll.core.errors import ConfigError
+from xpoll.core.machine.cgroups import usable_cores
+from xpoll.core.machine.environment import package_version
 from xpoll.engine.backends.backend import ANY_FORM, Backend, BackendSettings, BackendSpec, imported, options_in
 from xpoll.engine.devices.find import Device, find_devices
 

@@ -17,8 +17,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from xpoll.core.config import Section
-from xpoll.core.config_file import checked_section
+from xpoll.core.config.file import checked_section
+from xpoll.core.config.job import Section
 from xpoll.core.errors import InputError
 from xpoll.core.records import Completion, Prompt, from_table
 from xpoll.core.sameness import word_of

@@ -11,10 +11,10 @@ from operator import itemgetter
 from pathlib import Path
 from typing import NamedTuple
 
-from xpoll.core.config import EngineConfig, Root
-from xpoll.core.environment import capture
+from xpoll.core.config.job import EngineConfig, Root
 from xpoll.core.errors import InputError, RunFolderError
 from xpoll.core.files import read_json, replacing, write_json
+from xpoll.core.machine.environment import capture
 from xpoll.core.progress import counted, say
 from xpoll.core.records import Prompt
 from xpoll.core.run_folder import RunFolder, check_writable, open_folder

@@ -4,8 +4,8 @@ import os
 from collections import defaultdict
 from pathlib import Path
 
-from xpoll.core.cgroups import core_limit
 from xpoll.core.errors import EngineError
+from xpoll.core.machine.cgroups import core_limit
 from xpoll.engine.devices.intel_cards import read_text, sysfs_root
 
 

@@ -12,8 +12,8 @@ from itertools import groupby
 from pathlib import Path
 from typing import Literal
 
-from xpoll.core.environment import memory_bytes, processor_name
 from xpoll.core.errors import EngineError
+from xpoll.core.machine.environment import memory_bytes, processor_name
 from xpoll.engine.devices.affinity import Hierarchy, given, places
 from xpoll.engine.devices.cores import core_shares
 from xpoll.engine.devices.intel_cards import Card, read_cards, sysfs_root

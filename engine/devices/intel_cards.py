@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from xpoll.core.hwmon import energy_inputs
+from xpoll.core.machine.hwmon import energy_inputs
 from xpoll.engine.devices.intel_products import INTEL, Product, product_of
 
 Problem = Literal["", "gone", "no driver", "no render node", "no permission"]

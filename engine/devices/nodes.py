@@ -3,7 +3,7 @@
 import socket
 from dataclasses import replace
 
-from xpoll.core.config import EngineConfig
+from xpoll.core.config.job import EngineConfig
 from xpoll.core.errors import EngineError
 from xpoll.engine.backends.registry import device_kind
 from xpoll.engine.devices.affinity import Hierarchy

@@ -11,7 +11,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from xpoll.core.config import EngineConfig
+from xpoll.core.config.job import EngineConfig
 from xpoll.core.errors import RunFolderError
 from xpoll.core.files import read_json, write_json
 from xpoll.core.formatting import counted, number

@@ -5,7 +5,7 @@ from itertools import groupby, islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from xpoll.core.config import EngineConfig
+from xpoll.core.config.job import EngineConfig
 from xpoll.core.files import read_json
 from xpoll.core.questions import YES_NO
 from xpoll.core.records import Prompt

@@ -17,7 +17,7 @@ from xpoll.benchmarks.workloads.recording import LABELS
 from xpoll.benchmarks.workloads.student_sentences import Sentences, read_sentences, settings, voted_rows
 from xpoll.benchmarks.workloads.student_throughput import plain_student
 from xpoll.core import statistics
-from xpoll.core.config import StudentConfig
+from xpoll.core.config.job import StudentConfig
 from xpoll.core.errors import ConfigError
 from xpoll.core.progress import say
 from xpoll.core.records import Consensus

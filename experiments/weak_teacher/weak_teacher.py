@@ -16,8 +16,8 @@ import numpy as np
 
 from xpoll.benchmarks.runner.records import Parameters, Record
 from xpoll.benchmarks.runner.subprocess_call import call_in_subprocess
-from xpoll.core.config import Config
-from xpoll.core.config_file import load_config
+from xpoll.core.config.file import load_config
+from xpoll.core.config.job import Config
 from xpoll.core.errors import EngineError
 from xpoll.core.progress import say
 from xpoll.core.records import Completion, Prompt

@@ -15,10 +15,10 @@ from xpoll.benchmarks.runner.records import Parameters, Record
 from xpoll.benchmarks.runner.subprocess_call import call_in_subprocess
 from xpoll.benchmarks.workloads.label_questions import question_config
 from xpoll.benchmarks.workloads.nlu_plus_plus import IntentRows, nlu_plus_plus
+from xpoll.core.config.task import Example
 from xpoll.core.errors import ConfigError
 from xpoll.core.progress import say
 from xpoll.core.records import Document
-from xpoll.core.task import Example
 from xpoll.engine.backends.backend import BackendSettings
 from xpoll.engine.backends.vllm.in_process import VllmBackend
 from xpoll.engine.devices.find import find_devices, pinning

@@ -23,7 +23,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from xpoll.core.environment import package_version
+from xpoll.core.machine.environment import package_version
 from xpoll.pipeline.serving.classification import ClassifyRequest, classify_response
 from xpoll.pipeline.serving.decisions import DecisionRequest, decision_response
 from xpoll.pipeline.serving.engine_proxy import EngineProxy

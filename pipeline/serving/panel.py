@@ -11,13 +11,13 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
-from xpoll.core.config import Config, PromptOrder
+from xpoll.core.config.job import Config, PromptOrder
+from xpoll.core.config.teachers import Teacher, teachers_of
 from xpoll.core.error_kinds import OF_THE_REQUEST
 from xpoll.core.errors import ConfigError, UserError
 from xpoll.core.files import read_json
 from xpoll.core.records import NO_READABLE_VOTE, Completion, Consensus, Document, Prompt
 from xpoll.core.run_folder import RunFolder
-from xpoll.core.teachers import Teacher, teachers_of
 from xpoll.engine.answer import answer_of
 from xpoll.engine.backends.backend import Backend, EngineDeadError
 from xpoll.engine.planning.plan import read_plan

@@ -10,12 +10,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from xpoll.core.config import Config
+from xpoll.core.config.job import Config
+from xpoll.core.config.teachers import teachers_of
 from xpoll.core.errors import ConfigError, RunFolderError
 from xpoll.core.files import read_json
 from xpoll.core.progress import Waiting
 from xpoll.core.run_folder import RunFolder, check_writable
-from xpoll.core.teachers import teachers_of
 from xpoll.engine.backends.backend import Backend, BackendSettings
 from xpoll.engine.backends.registry import BACKENDS, check_backend, devices_for, make_backend, spec_of
 from xpoll.engine.devices.find import Device

@@ -5,7 +5,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from xpoll.core.config_file import apply_overrides, checked_config
+from xpoll.core.config.file import apply_overrides, checked_config
 from xpoll.core.errors import ConfigError, InputError
 from xpoll.core.log import log_to
 from xpoll.core.progress import Waiting, say

@@ -4,7 +4,7 @@ import argparse
 import json
 from pathlib import Path
 
-from xpoll.core.config_file import load_config
+from xpoll.core.config.file import load_config
 from xpoll.core.errors import UserError
 from xpoll.core.formatting import counted, number
 from xpoll.core.run_folder import RunFolder

@@ -4,7 +4,7 @@ import argparse
 import json
 from pathlib import Path
 
-from xpoll.core.gc_tuning import collecting_seldom
+from xpoll.core.machine.gc_tuning import collecting_seldom
 from xpoll.scripts.doctor.checks import exit_code, findings
 
 

@@ -10,8 +10,8 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from xpoll.core.config import Config
-from xpoll.core.config_file import load_config
+from xpoll.core.config.file import load_config
+from xpoll.core.config.job import Config
 from xpoll.core.errors import InputError, RunFolderError
 from xpoll.core.formatting import counted, number, percent, share_with_interval
 from xpoll.core.records import Consensus, from_table

@@ -4,10 +4,10 @@ import argparse
 import json
 from typing import Any
 
-from xpoll.core.config import Config
+from xpoll.core.config.job import Config
+from xpoll.core.config.teachers import teachers_of
 from xpoll.core.errors import ModelError
 from xpoll.core.progress import Waiting, say
-from xpoll.core.teachers import teachers_of
 from xpoll.personas.diversity import Diversity, diversity_of
 from xpoll.personas.embedding import embed, find_encoder
 from xpoll.personas.panel import ChosenPanel, find_panel

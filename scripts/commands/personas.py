@@ -86,7 +86,7 @@ def _dedup(parsed: argparse.Namespace) -> Result:
 
 
 def _sample(parsed: argparse.Namespace) -> Result:
-    from xpoll.core.synthesis import check_marginals
+    from xpoll.core.config.synthesis import check_marginals
     from xpoll.personas.marginals import draw_by_marginals
     from xpoll.personas.persona_file import sample_personas, write_personas
 
@@ -120,8 +120,8 @@ def _marginal(given: str) -> tuple[str, dict[str, float]]:
 
 
 def _expand(parsed: argparse.Namespace) -> Result:
-    from xpoll.core.config import Config
-    from xpoll.core.config_file import apply_overrides, checked_config
+    from xpoll.core.config.file import apply_overrides, checked_config
+    from xpoll.core.config.job import Config
     from xpoll.personas.persona_file import noun_phrase, write_personas
     from xpoll.pipeline.synthesize import synthesize
     from xpoll.synthesis.texts import read_texts

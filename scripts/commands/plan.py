@@ -5,7 +5,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from xpoll.core.config_file import load_config
+from xpoll.core.config.file import load_config
 from xpoll.core.errors import UserError
 from xpoll.core.formatting import percent
 from xpoll.pipeline.prepare import outline

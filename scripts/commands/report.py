@@ -4,7 +4,7 @@ import argparse
 import json
 from pathlib import Path
 
-from xpoll.core.config_file import load_config
+from xpoll.core.config.file import load_config
 from xpoll.core.formatting import noise, number, p_value, percent
 from xpoll.core.run_folder import RunFolder
 from xpoll.report.compare_runs import RunComparison, compare_runs

@@ -7,8 +7,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from xpoll.core.config import Config
-from xpoll.core.config_file import apply_overrides, checked_config, load_config
+from xpoll.core.config.file import apply_overrides, checked_config, load_config
+from xpoll.core.config.job import Config
 from xpoll.core.errors import ConfigError
 from xpoll.core.run_folder import RunFolder
 from xpoll.pipeline.serving.serve import Ready, Where, serve_cascade, serve_generator, serve_panel, serve_student

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from xpoll.core.config_file import load_config
+from xpoll.core.config.file import load_config
 from xpoll.core.errors import UserError
 from xpoll.core.files import read_json
 from xpoll.core.formatting import (

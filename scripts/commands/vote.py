@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from xpoll.core.config import Config
+from xpoll.core.config.job import Config
 from xpoll.core.formatting import p_value, percent, points, share_with_interval
 from xpoll.core.run_folder import RunFolder
 from xpoll.pipeline.teaching import took

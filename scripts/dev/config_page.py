@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from xpoll.core.config import Config, Section
+from xpoll.core.config.job import Config, Section
 from xpoll.engine.backends.registry import BACKENDS
 
 HEAD = """# Configuration

@@ -15,8 +15,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from xpoll.core.environment import PACKAGES, capture, package_version
 from xpoll.core.files import write_json
+from xpoll.core.machine.environment import PACKAGES, capture, package_version
 from xpoll.core.secrets import STRUCK, struck
 from xpoll.engine.devices.intel_cards import Card, read_cards, sysfs_root
 from xpoll.scripts.doctor.finding import Finding

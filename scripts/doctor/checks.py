@@ -5,9 +5,9 @@ import shutil
 import sys
 from pathlib import Path
 
-from xpoll.core.cgroups import usable_cores
-from xpoll.core.config import EngineConfig
-from xpoll.core.environment import (
+from xpoll.core.config.job import EngineConfig
+from xpoll.core.machine.cgroups import usable_cores
+from xpoll.core.machine.environment import (
     computes_bf16,
     machine_memory_bytes,
     memory_bytes,

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from xpoll.core.config.student import StudentConfig
 from xpoll.core.statistics import mean_and_spread
-from xpoll.core.student import StudentConfig
 from xpoll.student.causal_lm.examples import TrainingExample, of_split
 from xpoll.student.causal_lm.folder import other_adapters, read_causal_training
 from xpoll.student.causal_lm.record import CausalEvaluation, Change, Interval, Perplexity, WrittenSample

@@ -16,7 +16,7 @@ from typing import Any, Literal, NamedTuple
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from xpoll.core.config import DocumentsConfig
+from xpoll.core.config.job import DocumentsConfig
 from xpoll.core.errors import InputError, RunFolderError
 from xpoll.core.files import write_table
 from xpoll.core.records import Message, from_table

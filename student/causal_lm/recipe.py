@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from xpoll.core.config import Section, StudentConfig
+from xpoll.core.config.job import Section, StudentConfig
 from xpoll.core.errors import ConfigError
 
 RECIPES = Path(__file__).parent / "recipes"

@@ -14,11 +14,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from xpoll.core.environment import package_version
+from xpoll.core.config.student import StudentConfig
 from xpoll.core.errors import ConfigError, InputError
 from xpoll.core.files import read_json, write_json
+from xpoll.core.machine.environment import package_version
 from xpoll.core.progress import say
-from xpoll.core.student import StudentConfig
 from xpoll.student.causal_lm.examples import TrainingExample, of_split
 from xpoll.student.causal_lm.folder import ADAPTER
 from xpoll.student.causal_lm.recipe import with_recipe

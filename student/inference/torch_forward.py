@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from xpoll.core.device import all_devices
 from xpoll.core.errors import ConfigError
+from xpoll.core.machine.device import all_devices
 from xpoll.student.training.first_token import last_layer_at_first_token
 
 

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from xpoll.core.config import StudentConfig
+from xpoll.core.config.job import StudentConfig
 from xpoll.core.errors import ConfigError, ModelError
 from xpoll.core.progress import Progress, say
 from xpoll.student.dataset import PATIENCE, Rows

@@ -12,11 +12,11 @@ from transformers import TrainingArguments
 from transformers.integrations.integration_utils import get_reporting_integration_callbacks
 from transformers.utils import is_torch_bf16_gpu_available
 
-from xpoll.core.config import StudentConfig
-from xpoll.core.config_file import nearest
-from xpoll.core.device import best_device
-from xpoll.core.environment import computes_bf16
+from xpoll.core.config.file import nearest
+from xpoll.core.config.job import StudentConfig
 from xpoll.core.errors import ConfigError
+from xpoll.core.machine.device import best_device
+from xpoll.core.machine.environment import computes_bf16
 
 NUM_LOSS_LINES = 20
 """How many times the loss is read off the device in one training."""

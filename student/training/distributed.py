@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from xpoll.core.config import StudentConfig
+from xpoll.core.config.job import StudentConfig
 from xpoll.core.errors import ConfigError, ModelError
 from xpoll.core.files import read_json, write_json
 from xpoll.student.dataset import Rows

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
-from xpoll.core.config import StudentConfig
+from xpoll.core.config.job import StudentConfig
 from xpoll.core.errors import ConfigError, ModelError
 from xpoll.core.models import resolve_model
 from xpoll.core.pairs import parts_of

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from transformers import DataCollatorWithPadding, EarlyStoppingCallback, PrinterCallback
 
-from xpoll.core.config import StudentConfig
+from xpoll.core.config.job import StudentConfig
 from xpoll.core.errors import ModelError
 from xpoll.student.dataset import PATIENCE, Rows
 from xpoll.student.heads.registry import HEADS

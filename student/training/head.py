@@ -12,8 +12,8 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from xpoll.core.device import best_device
 from xpoll.core.errors import ConfigError
+from xpoll.core.machine.device import best_device
 from xpoll.student.dataset import Rows
 from xpoll.student.inference.logits import length_batches
 from xpoll.student.training.encoder import Encoder

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from transformers import DataCollatorWithPadding
 
-from xpoll.core.device import best_device
+from xpoll.core.machine.device import best_device
 from xpoll.student.dataset import Rows
 from xpoll.student.training.encoder import Encoder
 from xpoll.student.training.head import MOST_TEXTS, last_linear, logistic_regression

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from xpoll.core.task import Section
+from xpoll.core.config.task import Section
 from xpoll.synthesis.gates.gate import Candidate, Check
 
 

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from hashlib import blake2b
 
+from xpoll.core.config.task import Section
 from xpoll.core.sameness import folded
-from xpoll.core.task import Section
 from xpoll.synthesis.gates.gate import Candidate, Check
 
 

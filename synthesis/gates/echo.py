@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from xpoll.core.task import Section
+from xpoll.core.config.task import Section
 from xpoll.synthesis.gates.gate import Candidate, Check
 
 _WORD = re.compile(r"\w+")

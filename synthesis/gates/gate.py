@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-from xpoll.core.task import Section
+from xpoll.core.config.task import Section
 from xpoll.synthesis.template import Template
 
 

@@ -6,8 +6,8 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
+from xpoll.core.config.task import Section
 from xpoll.core.errors import ConfigError
-from xpoll.core.task import Section
 from xpoll.synthesis.gates.gate import Candidate, Check
 
 KEY = "synthesis.gates.language"

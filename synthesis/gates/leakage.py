@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 from functools import lru_cache
 
-from xpoll.core.task import Section
+from xpoll.core.config.task import Section
 from xpoll.synthesis.gates.gate import Candidate, Check
 
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from pydantic import Field
 
-from xpoll.core.task import Section
+from xpoll.core.config.task import Section
 from xpoll.synthesis.gates.gate import Candidate, Check
 
 

@@ -5,7 +5,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from xpoll.core.task import Section
+from xpoll.core.config.task import Section
 from xpoll.personas.near_duplicates import SIMILAR, NearDuplicates
 from xpoll.synthesis.gates.gate import Candidate, Check
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
-from xpoll.core.config_file import checked_section, nearest
+from xpoll.core.config.file import checked_section, nearest
 from xpoll.core.errors import ConfigError
 from xpoll.synthesis.gates import (
     complete,

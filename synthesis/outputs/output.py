@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from xpoll.core.config import Config
+from xpoll.core.config.job import Config
 from xpoll.core.formatting import counted, number
 from xpoll.synthesis.figures import SynthesisFigures
 from xpoll.synthesis.texts import SynthesizedText

@@ -6,8 +6,8 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from xpoll.core.config import Config
-from xpoll.core.config_file import load_config
+from xpoll.core.config.file import load_config
+from xpoll.core.config.job import Config
 from xpoll.core.errors import RunFolderError
 from xpoll.core.files import read_json, replacing, write_json, write_table
 from xpoll.core.records import CONSENSUS_SCHEMA, Consensus, from_table, labels_of, to_table, with_labels

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.support.fake_sysfs import Scripted, found
-from xpoll.core.config import ReportConfig
+from xpoll.core.config.job import ReportConfig
 from xpoll.energy import stages as module
 from xpoll.energy.stages import measured_stage, read_stages
 from xpoll.report.energy import energy_of

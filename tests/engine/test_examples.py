@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import ROOT, Xpoll
-from xpoll.core.config_file import load_config
+from xpoll.core.config.file import load_config
 from xpoll.core.files import read_json
 
 pytestmark = pytest.mark.engine

@@ -12,7 +12,7 @@ import pytest
 
 from tests.conftest import Xpoll
 from tests.support.simulated_job import write_simulated_job
-from xpoll.core.config import EngineConfig
+from xpoll.core.config.job import EngineConfig
 from xpoll.core.files import read_json
 from xpoll.core.records import AnswerSchema, Prompt, Sampling
 from xpoll.core.run_folder import RunFolder

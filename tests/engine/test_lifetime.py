@@ -9,7 +9,7 @@ from unittest import mock
 
 import pytest
 
-from xpoll.core.config import EngineConfig
+from xpoll.core.config.job import EngineConfig
 from xpoll.core.errors import ConfigError, EngineError
 from xpoll.core.records import AnswerSchema, Completion, Prompt, Sampling
 from xpoll.engine import lifetime

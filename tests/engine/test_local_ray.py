@@ -14,9 +14,9 @@ from unittest import mock
 
 import pytest
 
-from xpoll.core import environment
 from xpoll.core.errors import EngineError, UnavailableError
-from xpoll.core.processes import signals_blocked, signals_let_through
+from xpoll.core.machine import environment
+from xpoll.core.machine.processes import signals_blocked, signals_let_through
 from xpoll.engine import local_ray as module
 from xpoll.engine.local_ray import LONGEST_SOCKET_PATH, SOCKET, check_ray, local_ray, ray_is_alive, temporary_folder
 

@@ -7,7 +7,7 @@ import pytest
 
 from tests.support.reckless import POISON
 from tests.support.tiny import make_tiny_llama
-from xpoll.core.config import EngineConfig
+from xpoll.core.config.job import EngineConfig
 from xpoll.core.records import AnswerSchema, Prompt, Sampling
 from xpoll.core.run_folder import RunFolder
 from xpoll.engine.journal.answers import read_completions

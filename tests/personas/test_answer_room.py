@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from xpoll.core.config import Config
+from xpoll.core.config.job import Config
 from xpoll.core.records import Document
 from xpoll.personas.persona import Persona
 from xpoll.personas.prompts import MOST_SET_TOKENS, answer_max_tokens, build_prompts

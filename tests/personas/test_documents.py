@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from xpoll.core.config import DocumentsConfig
+from xpoll.core.config.job import DocumentsConfig
 from xpoll.core.errors import InputError
 from xpoll.personas.documents import Inputs, read_inputs, several_gold_labels, stream_documents
 

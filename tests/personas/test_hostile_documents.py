@@ -3,7 +3,7 @@
 from itertools import product
 from pathlib import Path
 
-from xpoll.core.config_file import load_config
+from xpoll.core.config.file import load_config
 from xpoll.core.records import Document, Prompt
 from xpoll.personas.persona import load_panel
 from xpoll.personas.prompts import build_prompts

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from xpoll.core.config import Config
-from xpoll.core.config_file import load_config
+from xpoll.core.config.file import load_config
+from xpoll.core.config.job import Config
 from xpoll.core.errors import ConfigError
 from xpoll.core.records import AnswerSchema, Document
 from xpoll.personas.panel import find_panel

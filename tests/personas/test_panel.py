@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from tests.conftest import Xpoll
-from xpoll.core.config import Config
-from xpoll.core.config_file import load_config
+from xpoll.core.config.file import load_config
+from xpoll.core.config.job import Config
 from xpoll.core.errors import ConfigError, InputError
 from xpoll.personas import panel as chosen
 from xpoll.personas.panel import choose_panel, find_panel, planned_panel, write_panel

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from xpoll.core.config import Config, PromptOrder
-from xpoll.core.config_file import load_config
+from xpoll.core.config.file import load_config
+from xpoll.core.config.job import Config, PromptOrder
 from xpoll.core.errors import InputError
 from xpoll.core.record_files import stream_records
 from xpoll.core.records import Document

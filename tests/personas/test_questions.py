@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from xpoll.core.config import Config
-from xpoll.core.config_file import load_config
+from xpoll.core.config.file import load_config
+from xpoll.core.config.job import Config
 from xpoll.core.records import Document, Prompt
 from xpoll.personas.persona import Persona
 from xpoll.personas.prompts import answer_max_tokens, build_prompts

@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 
 from tests.support.fake_endpoint import Answer, FakeEndpoint, completion, refusal, serving
-from xpoll.core.config_file import load_config
+from xpoll.core.config.file import load_config
+from xpoll.core.config.teachers import teachers_of
 from xpoll.core.run_folder import RunFolder
-from xpoll.core.teachers import teachers_of
 from xpoll.engine.journal.answers import count_answers
 from xpoll.pipeline.asking import groups_of
 from xpoll.scripts.cli import main

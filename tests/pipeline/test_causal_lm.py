@@ -8,8 +8,8 @@ import pytest
 from tests.conftest import Xpoll
 from tests.support.served import served
 from tests.support.tiny import make_tiny_llama
-from xpoll.core.config import Config
-from xpoll.core.config_file import load_config
+from xpoll.core.config.file import load_config
+from xpoll.core.config.job import Config
 from xpoll.core.errors import ConfigError
 
 JOB = """

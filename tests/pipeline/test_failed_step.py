@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from xpoll.core.config import Config
-from xpoll.core.config_file import load_config
+from xpoll.core.config.file import load_config
+from xpoll.core.config.job import Config
 from xpoll.core.errors import ConfigError, RunFolderError
 from xpoll.core.files import read_json, write_json
 from xpoll.core.run_folder import RunFolder

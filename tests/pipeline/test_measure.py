@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from xpoll.core.config import EngineConfig
+from xpoll.core.config.job import EngineConfig
 from xpoll.core.run_folder import RunFolder
 from xpoll.pipeline import measure
 from xpoll.pipeline.measure import TimedStudent
@@ -43,7 +43,7 @@ def test_each_step_is_given_the_counters_of_what_it_computes_on(asked: list[str]
 
 
 def test_the_report_is_not_measured_because_it_tells_the_figures(tmp_path: Path) -> None:
-    from xpoll.core.config import Config, DocumentsConfig, TaskConfig
+    from xpoll.core.config.job import Config, DocumentsConfig, TaskConfig
 
     config = Config(documents=DocumentsConfig(path="texts.csv"), task=TaskConfig(labels=["a", "b"]))  # type: ignore[arg-type]
     with measure.measured("report", config, RunFolder(tmp_path)):

@@ -10,8 +10,8 @@ from tokenizers import Tokenizer, normalizers
 
 from tests.support.simulated_job import write_simulated_job
 from tests.support.tiny import make_tiny_llama
-from xpoll.core.config import Config
-from xpoll.core.config_file import load_config
+from xpoll.core.config.file import load_config
+from xpoll.core.config.job import Config
 from xpoll.core.errors import ConfigError, InputError
 from xpoll.core.files import write_json
 from xpoll.core.record_files import stream_records

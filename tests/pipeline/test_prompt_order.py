@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.conftest import Xpoll
-from xpoll.core.config_file import load_config
+from xpoll.core.config.file import load_config
 from xpoll.core.files import read_json
 from xpoll.pipeline import prepare as planning
 from xpoll.pipeline import steps

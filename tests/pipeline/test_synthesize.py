@@ -12,7 +12,7 @@ import pytest
 from tests.conftest import Xpoll
 from tests.support.in_process import answer_in_process
 from tests.support.synthesis_job import write_synthesis_job
-from xpoll.core.config_file import load_config
+from xpoll.core.config.file import load_config
 from xpoll.core.errors import UserError
 from xpoll.core.files import read_json
 from xpoll.core.record_files import stream_records

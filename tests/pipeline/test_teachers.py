@@ -7,7 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.support.in_process import answer_in_process
-from xpoll.core.config_file import load_config
+from xpoll.core.config.file import load_config
 from xpoll.core.files import read_json
 from xpoll.core.records import COMPLETION_SCHEMA, Completion, Consensus, Prompt, Vote, from_table, to_table
 from xpoll.core.run_folder import RunFolder

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from xpoll.core.config import ReportConfig
+from xpoll.core.config.job import ReportConfig
 from xpoll.core.errors import ConfigError
 from xpoll.report.carbon import carbon_intensity
 from xpoll.report.cost import break_even, cost_of

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import ROOT, Xpoll
-from xpoll.core.config_file import load_config
+from xpoll.core.config.file import load_config
 from xpoll.core.errors import ModelError, RunFolderError
 from xpoll.pipeline import prepare as planning
 from xpoll.scripts import cli

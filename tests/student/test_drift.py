@@ -9,7 +9,7 @@ import pytest
 from tests.student.conftest import Trained
 from tests.support import toy
 from tests.support.toy import documents
-from xpoll.core.config import Config
+from xpoll.core.config.job import Config
 from xpoll.core.files import write_table
 from xpoll.core.records import CONSENSUS_SCHEMA, to_table, with_labels
 from xpoll.core.run_folder import RunFolder

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from tests.support.toy import FILLERS, TELLING, make_encoder, row, settings
-from xpoll.core.config import Config
-from xpoll.core.config_file import load_config
+from xpoll.core.config.file import load_config
+from xpoll.core.config.job import Config
 from xpoll.core.errors import ConfigError, InputError
 from xpoll.core.pairs import MARK, is_pair, joined, parts_of
 from xpoll.personas.documents import stream_documents

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.toy import LABELS, documents, settings
-from xpoll.core.config_file import load_config
+from xpoll.core.config.file import load_config
 from xpoll.core.errors import ConfigError
 from xpoll.pipeline.prepare import prepare
 from xpoll.student import recipe as module

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from xpoll.core.config import Config, ReportConfig
-from xpoll.core.config_file import load_config
+from xpoll.core.config.file import load_config
+from xpoll.core.config.job import Config, ReportConfig
 from xpoll.core.files import write_json, write_table
 from xpoll.core.records import CONSENSUS_SCHEMA, VOTE_SCHEMA, Consensus, Document, Vote, to_table, with_labels
 from xpoll.core.run_folder import RunFolder

@@ -2,7 +2,7 @@
 
 import asyncio
 
-from xpoll.core.config import EngineConfig
+from xpoll.core.config.job import EngineConfig
 from xpoll.core.records import COMPLETION_SCHEMA, Completion, to_table
 from xpoll.core.run_folder import RunFolder
 from xpoll.engine.answer import answer_of

@@ -10,7 +10,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from xpoll.core.config import EngineConfig
+from xpoll.core.config.job import EngineConfig
 from xpoll.core.records import AnswerSchema, Completion, Prompt, Sampling
 from xpoll.engine.backends.backend import BackendSettings, Load
 from xpoll.engine.cluster import create_worker, kill_worker, ray_session

@@ -9,7 +9,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from xpoll.core.config import EngineConfig
+from xpoll.core.config.job import EngineConfig
 from xpoll.core.errors import EngineError
 from xpoll.engine.cluster import ray_session
 from xpoll.engine.devices.affinity import NARROWING

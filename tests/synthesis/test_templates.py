@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from xpoll.core.config import Config
+from xpoll.core.config.job import Config
 from xpoll.core.errors import UserError
 from xpoll.core.records import Completion
 from xpoll.personas.persona import Persona

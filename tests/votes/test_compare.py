@@ -8,7 +8,7 @@ import pytest
 
 from tests.conftest import Xpoll
 from tests.support.example_run import make_run
-from xpoll.core.config_file import load_config
+from xpoll.core.config.file import load_config
 from xpoll.core.records import Vote
 from xpoll.scripts.commands.vote import show_comparison
 from xpoll.votes.ballots import Ballots, ballots_of

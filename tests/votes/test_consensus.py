@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from xpoll.core.config import Config
-from xpoll.core.config_file import load_config
+from xpoll.core.config.file import load_config
+from xpoll.core.config.job import Config
 from xpoll.core.errors import InputError
 from xpoll.core.records import Document, Vote
 from xpoll.votes.consensus import consensus_of

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from xpoll.core.config import Config
-from xpoll.core.config_file import load_config
+from xpoll.core.config.file import load_config
+from xpoll.core.config.job import Config
 from xpoll.core.records import Document, Key, Prompt, Vote
 from xpoll.personas.label_order import Shown, position_bias, rotated, shown_orders
 from xpoll.personas.persona import load_panel

@@ -7,7 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.conftest import Xpoll
-from xpoll.core.config_file import load_config
+from xpoll.core.config.file import load_config
 from xpoll.core.errors import ConfigError, InputError
 from xpoll.core.files import read_json
 from xpoll.core.records import Completion, Consensus, Key, Vote, from_table

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from xpoll.core.config import Config
-from xpoll.core.config_file import load_config
+from xpoll.core.config.file import load_config
+from xpoll.core.config.job import Config
 from xpoll.core.errors import ConfigError
 from xpoll.core.records import Document, to_table
 from xpoll.core.span_records import SPAN_CONSENSUS_SCHEMA, SpanConsensus, SpanVote

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.conftest import Xpoll
-from xpoll.core.config import Config
-from xpoll.core.config_file import load_config
+from xpoll.core.config.file import load_config
+from xpoll.core.config.job import Config
 from xpoll.core.errors import ConfigError
 from xpoll.core.records import Document, SetConsensus, SetVote, Vote, from_table
 from xpoll.personas.documents import stream_documents

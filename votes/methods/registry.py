@@ -1,6 +1,6 @@
 """Which vote methods there are. To add one: a file with a function from `Ballots` to `Shares`, a line in METHODS."""
 
-from xpoll.core.config_file import nearest
+from xpoll.core.config.file import nearest
 from xpoll.core.errors import ConfigError
 from xpoll.votes.methods.calibration import calibrated, contextual, kept_bias, kept_probes
 from xpoll.votes.methods.counting import confidence_weighted, majority

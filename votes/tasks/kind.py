@@ -6,10 +6,10 @@ from typing import Any, Protocol
 
 import pyarrow as pa
 
-from xpoll.core.config import Config
+from xpoll.core.config.job import Config
+from xpoll.core.config.task import TaskConfig
 from xpoll.core.records import CONSENSUS_SCHEMA, VOTE_SCHEMA, AnyRecord, Completion, Document, Vote
 from xpoll.core.run_folder import RunFolder
-from xpoll.core.task import TaskConfig
 from xpoll.personas.answer_format import AnswerFormat
 from xpoll.personas.documents import GoldReader, one_gold_label
 from xpoll.personas.label_order import ShownBy

@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from typing import Any
 
+from xpoll.core.config.task import SEPARATOR, Example, TaskConfig
 from xpoll.core.errors import ConfigError
 from xpoll.core.records import SET_CONSENSUS_SCHEMA, SET_VOTE_SCHEMA, SetVote
-from xpoll.core.task import SEPARATOR, Example, TaskConfig
 from xpoll.personas.answer_format import AnswerFormat, one_of
 from xpoll.personas.documents import labels_in_cell, several_gold_labels
 from xpoll.votes.compare_sets import compare_sets

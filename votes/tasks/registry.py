@@ -1,6 +1,6 @@
 """Which kinds of task there are. To add one: a file with its `TaskKind`, and one line in KINDS."""
 
-from xpoll.core.config_file import nearest
+from xpoll.core.config.file import nearest
 from xpoll.core.errors import ConfigError
 from xpoll.votes.tasks.kind import TaskKind
 from xpoll.votes.tasks.multi import MULTI

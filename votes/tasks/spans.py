@@ -5,10 +5,10 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
 
+from xpoll.core.config.task import Example, TaskConfig
 from xpoll.core.errors import ConfigError
 from xpoll.core.sameness import named, same_label
 from xpoll.core.span_records import SPAN_CONSENSUS_SCHEMA, SPAN_VOTE_SCHEMA, SpanVote
-from xpoll.core.task import Example, TaskConfig
 from xpoll.personas.answer_format import AnswerFormat, one_of
 from xpoll.personas.documents import Gold
 from xpoll.votes.compare_spans import compare_spans

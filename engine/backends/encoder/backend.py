@@ -9,7 +9,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
-from xpoll.core.config_file import checked_section
+from xpoll.core.config.file import checked_section
 from xpoll.core.records import AnswerSchema, Completion, Prompt
 from xpoll.engine.backends.backend import BackendSettings, EngineDeadError, Load
 from xpoll.engine.backends.encoder.model import load_text_encoder

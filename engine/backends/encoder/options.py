@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
-from xpoll.core.config import Section
+from xpoll.core.config.job import Section
 
 Scoring = Literal["similarity", "entailment", "rerank"]
 

@@ -14,7 +14,7 @@ import time
 from dataclasses import replace
 from typing import Any
 
-from xpoll.core.config_file import checked_section
+from xpoll.core.config.file import checked_section
 from xpoll.core.errors import ConfigError, EngineError, UnavailableError
 from xpoll.core.records import Completion, Prompt
 from xpoll.engine.backends.backend import BackendSettings, Load

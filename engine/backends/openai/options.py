@@ -5,7 +5,7 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator
 
-from xpoll.core.config import Section
+from xpoll.core.config.job import Section
 
 
 class OpenAIOptions(Section):

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from xpoll.core.config_file import checked_section
+from xpoll.core.config.file import checked_section
 from xpoll.core.questions import YES_NO, fitting
 from xpoll.core.records import AnswerSchema, Completion, Prompt
 from xpoll.engine.backends.backend import BackendSettings, EngineDeadError, Load

@@ -15,8 +15,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from xpoll.core.environment import package_version
 from xpoll.core.errors import ModelError
+from xpoll.core.machine.environment import package_version
 from xpoll.core.packaged_models import cache_folder
 from xpoll.engine.backends.openvino.options import Weights
 from xpoll.engine.backends.openvino.runner import said_by

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from xpoll.core.cgroups import usable_cores
 from xpoll.core.errors import EngineError
 from xpoll.core.files import read_json
+from xpoll.core.machine.cgroups import usable_cores
 from xpoll.core.models import context_length, local_model_folder
 from xpoll.engine.backends.openvino.conversion import openvino_folder
 from xpoll.engine.backends.openvino.options import OpenVinoOptions

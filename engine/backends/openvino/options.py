@@ -5,7 +5,7 @@ from typing import Any, Literal
 
 from pydantic import field_validator
 
-from xpoll.core.config import Section
+from xpoll.core.config.job import Section
 
 Weights = Literal["fp16", "int8", "int4"]
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 
-from xpoll.core.config_file import checked_section
+from xpoll.core.config.file import checked_section
 from xpoll.core.errors import EngineError
 from xpoll.core.questions import fitting
 from xpoll.core.records import Completion, Prompt

@@ -12,7 +12,7 @@ from typing import Annotated
 
 from pydantic import Field, ValidationInfo, field_validator
 
-from xpoll.core.config import Section
+from xpoll.core.config.job import Section
 from xpoll.core.records import Prompt
 from xpoll.engine.planning.rooflines import MODEL_SHAPES, ROOFLINES
 

@@ -8,8 +8,8 @@ from collections.abc import Awaitable, Callable, Sequence
 from itertools import count
 from typing import Any
 
-from xpoll.core.environment import computes_bf16
 from xpoll.core.errors import EngineError
+from xpoll.core.machine.environment import computes_bf16
 from xpoll.core.models import resolve_model
 from xpoll.core.questions import YES_NO, fitting
 from xpoll.core.records import AnswerSchema, Completion, Prompt

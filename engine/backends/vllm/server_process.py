@@ -24,7 +24,7 @@ import aiohttp
 import psutil
 
 from xpoll.core.errors import EngineError
-from xpoll.core.processes import signals_let_through
+from xpoll.core.machine.processes import signals_let_through
 from xpoll.core.secrets import hide, struck_bytes
 from xpoll.engine.failures import failure_in, last_error
 

@@ -8,10 +8,10 @@ from typing import Any
 from peft import LoraConfig
 from trl import SFTConfig
 
-from xpoll.core.config_file import nearest
-from xpoll.core.device import best_device
+from xpoll.core.config.file import nearest
+from xpoll.core.config.student import StudentConfig
 from xpoll.core.errors import ConfigError
-from xpoll.core.student import StudentConfig
+from xpoll.core.machine.device import best_device
 from xpoll.student.training.arguments import (
     NUM_LOSS_LINES,
     OWNED_ALWAYS,

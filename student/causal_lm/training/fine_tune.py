@@ -11,9 +11,9 @@ import datasets
 from transformers import PrinterCallback, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from trl import SFTTrainer, pack_dataset
 
+from xpoll.core.config.student import StudentConfig
 from xpoll.core.errors import ModelError
 from xpoll.core.progress import Progress
-from xpoll.core.student import StudentConfig
 from xpoll.student.causal_lm.record import LossPoint
 from xpoll.student.causal_lm.tokens import Tokens
 from xpoll.student.causal_lm.training.arguments import lora_config, sft_arguments

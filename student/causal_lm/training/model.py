@@ -7,11 +7,11 @@ from typing import Any, NamedTuple
 
 import torch
 
-from xpoll.core.device import best_device
+from xpoll.core.config.student import StudentConfig
 from xpoll.core.errors import ConfigError, ModelError
+from xpoll.core.machine.device import best_device
 from xpoll.core.models import context_length, resolve_model
 from xpoll.core.progress import Waiting
-from xpoll.core.student import StudentConfig
 from xpoll.student.causal_lm.tokens import give_template
 from xpoll.student.training.encoder import quiet
 

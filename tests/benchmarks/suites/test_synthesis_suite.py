@@ -10,7 +10,7 @@ from xpoll.benchmarks.runner.suite import check, read_suite
 from xpoll.benchmarks.suites import synthesis
 from xpoll.benchmarks.workloads.planted_texts import FLAWS
 from xpoll.benchmarks.workloads.synthesis_circle import CircleTask
-from xpoll.core.config_file import load_config
+from xpoll.core.config.file import load_config
 
 SUITE = read_suite("synthesis")
 

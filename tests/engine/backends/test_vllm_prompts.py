@@ -6,7 +6,7 @@ from pathlib import Path
 from transformers import AutoTokenizer
 
 from tests.support.tiny import CHAT_TEMPLATE, SPECIAL, make_tiny_llama
-from xpoll.core.config import EngineConfig
+from xpoll.core.config.job import EngineConfig
 from xpoll.core.control_tokens import control_tokens_in
 from xpoll.core.records import AnswerSchema, Prompt, Sampling
 from xpoll.engine.backends.backend import BackendSettings

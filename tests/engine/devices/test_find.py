@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.fake_machine import MACHINES, FakeCard, build, max_1100, max_1550, no_longer_answers
-from xpoll.core.config import EngineConfig
+from xpoll.core.config.job import EngineConfig
 from xpoll.core.errors import EngineError
 from xpoll.engine.backends.registry import devices_for
 from xpoll.engine.devices.affinity import Hierarchy

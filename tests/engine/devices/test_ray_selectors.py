@@ -9,7 +9,7 @@ import pytest
 
 from tests.engine.devices.test_pinning import SELECTORS, TWO_MAX_1550, VARIANTS
 from tests.support.fake_machine import build
-from xpoll.core.config import EngineConfig
+from xpoll.core.config.job import EngineConfig
 from xpoll.engine import cluster
 from xpoll.engine.backends.registry import devices_for
 from xpoll.engine.devices.affinity import NARROWING

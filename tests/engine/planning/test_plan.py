@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.support.tiny import make_tiny_llama
-from xpoll.core.config import EngineConfig
+from xpoll.core.config.job import EngineConfig
 from xpoll.core.questions import Questions
 from xpoll.core.records import AnswerSchema, Message, Prompt, Sampling
 from xpoll.engine.devices.find import Device

@@ -11,8 +11,8 @@ import pytest
 from tests.support.in_process import answer_in_process
 from tests.support.served import make_student, served
 from tests.support.toy import LABELS, documents
-from xpoll.core.config import Config, TeacherConfig
-from xpoll.core.config_file import load_config
+from xpoll.core.config.file import load_config
+from xpoll.core.config.job import Config, TeacherConfig
 from xpoll.core.errors import ConfigError
 from xpoll.core.files import write_table
 from xpoll.core.records import CONSENSUS_SCHEMA, Completion, Consensus, Prompt, from_table, to_table, with_labels

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import ROOT, Xpoll
-from xpoll.core.config_file import load_config
+from xpoll.core.config.file import load_config
 from xpoll.pipeline.draft import survey_texts
 
 ROWS = [(str(i), f"The parcel number {i} came broken.", ("late", "torn")[i % 2], i % 3) for i in range(20)]

@@ -12,7 +12,7 @@ import pytest
 from tests.conftest import Xpoll
 from tests.support.example_run import LABELS, make_run
 from tests.support.plans import make_plan
-from xpoll.core.config_file import load_config
+from xpoll.core.config.file import load_config
 from xpoll.core.files import read_json, write_json, write_table
 from xpoll.core.records import (
     COMPLETION_SCHEMA,

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.tiny import make_tiny_llama
-from xpoll.core.config import DocumentsConfig, StudentConfig
+from xpoll.core.config.job import DocumentsConfig, StudentConfig
 from xpoll.student.causal_lm.examples import TrainingExample, read_examples
 
 

@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.student.causal_lm.conftest import section, written
-from xpoll.core.config import DocumentsConfig
+from xpoll.core.config.job import DocumentsConfig
 from xpoll.core.errors import ConfigError, InputError, RunFolderError
 from xpoll.student.causal_lm.examples import notes, of_split, read_examples, write_examples, written_examples
 from xpoll.student.causal_lm.recipe import lora_recipe_names, with_recipe

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from xpoll.core.config import StudentConfig
+from xpoll.core.config.job import StudentConfig
 from xpoll.student.intel.interpreter import interpreter
 
 

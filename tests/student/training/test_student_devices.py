@@ -12,8 +12,8 @@ import pytest
 import torch
 
 from tests.support.toy import LABELS, documents, settings
-from xpoll.core.device import best_device
 from xpoll.core.errors import ConfigError
+from xpoll.core.machine.device import best_device
 from xpoll.student.dataset import Rows
 from xpoll.student.inference.model import StudentModel
 from xpoll.student.inference.openvino_runtime import _check_device

@@ -15,8 +15,8 @@ import torch
 
 from tests.conftest import ROOT
 from tests.support.toy import LABELS, documents, row, settings
-from xpoll.core.device import best_device
 from xpoll.core.errors import ConfigError, ModelError
+from xpoll.core.machine.device import best_device
 from xpoll.student.dataset import split
 from xpoll.student.inference.model import StudentModel
 from xpoll.student.recipe import Recipe

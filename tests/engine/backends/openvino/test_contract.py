@@ -15,7 +15,7 @@ import pytest
 from tests.conftest import Xpoll
 from tests.support.reckless_openvino import POISON
 from tests.support.tiny import make_tiny_llama
-from xpoll.core.config import EngineConfig
+from xpoll.core.config.job import EngineConfig
 from xpoll.core.files import read_json
 from xpoll.core.records import AnswerSchema, Completion, Prompt, Sampling
 from xpoll.core.run_folder import RunFolder

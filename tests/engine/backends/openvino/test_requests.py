@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from xpoll.core.config import EngineConfig
+from xpoll.core.config.job import EngineConfig
 from xpoll.core.errors import ConfigError
 from xpoll.core.records import AnswerSchema, Prompt, Sampling
 from xpoll.engine.backends import registry

@@ -9,7 +9,7 @@ from typing import Any, TypeVar, get_args
 
 from pydantic import BaseModel, ValidationError
 
-from xpoll.core.config import Config, EngineConfig, PanelConfig, Root, Section, TeacherConfig
+from xpoll.core.config.job import Config, EngineConfig, PanelConfig, Root, Section, TeacherConfig
 from xpoll.core.errors import ConfigError
 
 RootT = TypeVar("RootT", bound=Root)

@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from xpoll.core.task import Section
+from xpoll.core.config.task import Section
 
 
 class StudentConfig(Section):

@@ -10,7 +10,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from xpoll.core.cgroups import memory_limit_bytes, usable_cores
+from xpoll.core.machine.cgroups import memory_limit_bytes, usable_cores
 
 PACKAGES = (
     "vllm",

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import ROOT
-from xpoll.core.config import Config
-from xpoll.core.config_file import REMOVED_KEYS, load_config
+from xpoll.core.config.file import REMOVED_KEYS, load_config
+from xpoll.core.config.job import Config
 from xpoll.core.errors import ConfigError
 
 MINIMAL = '[documents]\npath = "texts.csv"\n[task]\nlabels = ["spam", "ham"]\n'

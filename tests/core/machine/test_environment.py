@@ -3,7 +3,7 @@
 import platform
 from pathlib import Path
 
-from xpoll.core.environment import drivers
+from xpoll.core.machine.environment import drivers
 
 
 def test_a_drivers_own_version_is_told_or_else_the_kernels(tmp_path: Path) -> None:

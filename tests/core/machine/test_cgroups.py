@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from xpoll.core import cgroups, environment
-from xpoll.core.cgroups import core_limit, memory_kills, memory_limit_bytes, usable_cores
 from xpoll.core.errors import EngineError
+from xpoll.core.machine import cgroups, environment
+from xpoll.core.machine.cgroups import core_limit, memory_kills, memory_limit_bytes, usable_cores
 from xpoll.engine.memory_kills import memory_kills_named
 
 GIB = 2**30

@@ -7,8 +7,8 @@ the run folder itself.
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from xpoll.core.config import Config
-from xpoll.core.config_file import checked_config
+from xpoll.core.config.file import checked_config
+from xpoll.core.config.job import Config
 from xpoll.core.errors import ConfigError
 from xpoll.core.run_folder import RunFolder
 

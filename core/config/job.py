@@ -10,11 +10,11 @@ from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from xpoll.core.student import OF_CLASSIFIERS
-from xpoll.core.student import StudentConfig as StudentConfig
-from xpoll.core.synthesis import SYNTHESIZED, SynthesisConfig
-from xpoll.core.task import Section as Section
-from xpoll.core.task import TaskConfig
+from xpoll.core.config.student import OF_CLASSIFIERS
+from xpoll.core.config.student import StudentConfig as StudentConfig
+from xpoll.core.config.synthesis import SYNTHESIZED, SynthesisConfig
+from xpoll.core.config.task import Section as Section
+from xpoll.core.config.task import TaskConfig
 
 AnswerForm = Literal["label", "read", "chain_of_thought", "match"]
 PromptOrder = Literal["persona_first", "text_first"]

@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 from pydantic import Field, field_validator, model_validator
 
-from xpoll.core.task import Section
+from xpoll.core.config.task import Section
 
 SYNTHESIZED = "synthesized.parquet"
 """Name of a run's file of synthesized texts."""

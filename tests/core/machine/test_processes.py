@@ -12,7 +12,7 @@ import pytest
 
 PARENT = """
     import subprocess, sys, time
-    from xpoll.core.processes import guard_children
+    from xpoll.core.machine.processes import guard_children
 
     guard_children()
     child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(120)"])
@@ -23,7 +23,7 @@ PARENT = """
 
 DRIVER = """
     import subprocess, sys, time
-    from xpoll.core.processes import guard_processes
+    from xpoll.core.machine.processes import guard_processes
 
     child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(120)"], start_new_session=True)
     guard_processes([child.pid])
@@ -34,7 +34,7 @@ DRIVER = """
 
 STARTING = """
     import subprocess, sys, time
-    from xpoll.core.processes import guard_descendants
+    from xpoll.core.machine.processes import guard_descendants
 
     guard_descendants()
     time.sleep(0.5)

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from xpoll.core.config import Config
-from xpoll.core.config_file import load_config
+from xpoll.core.config.file import load_config
+from xpoll.core.config.job import Config
+from xpoll.core.config.teachers import asked_each, teachers_of
 from xpoll.core.errors import ConfigError
-from xpoll.core.teachers import asked_each, teachers_of
 
 JOB = """
 [job]
