@@ -40,9 +40,19 @@ def quieted(quiet: bool = True) -> Iterator[None]:
 
 
 def say(line: str) -> None:
-    """Prints a line to stderr, without secrets; over a bar if one is drawn there."""
+    """Prints a line to stderr, without secrets; over a bar if one is drawn there. A closed terminal stops no work."""
     if not _quieting:
-        print(("\r\x1b[K" if sys.stderr.isatty() else "") + struck(line), file=sys.stderr, flush=True)
+        with _no_matter_who_reads():
+            print(("\r\x1b[K" if sys.stderr.isatty() else "") + struck(line), file=sys.stderr, flush=True)
+
+
+@contextmanager
+def _no_matter_who_reads() -> Iterator[None]:
+    """Leaves a terminal that refuses what is written to it."""
+    try:
+        yield
+    except OSError:
+        leave_terminal()
 
 
 def leave_terminal() -> None:
@@ -218,11 +228,13 @@ class _LiveLine:
 
     def start(self) -> None:
         """Draws it, and what others print to stderr above it."""
-        self._live.start()
+        with _no_matter_who_reads():
+            self._live.start()
 
     def stop(self) -> None:
         """Removes it."""
-        self._live.stop()
+        with _no_matter_who_reads():
+            self._live.stop()
 
     def _line(self) -> Any:
         from rich.progress_bar import ProgressBar

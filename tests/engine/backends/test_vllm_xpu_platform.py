@@ -14,7 +14,7 @@ from tests.support.tiny import make_tiny_llama
 from xpoll.engine.backends.vllm.in_process import default_options
 from xpoll.engine.devices.find import Device, pinning
 
-MAX_1100, ARC_B60 = "Intel(R) Data Center GPU Max 1100", "Intel(R) Arc(TM) Pro B60 Graphics"
+MAX_1100, ARC_B60 = "Intel Data Center GPU Max 1100", "Intel Arc Pro B60"
 
 
 def configured(model: Path, product: str, **options: Any) -> dict[str, Any]:
@@ -48,8 +48,8 @@ def test_our_defaults_on_vllms_xpu_platform(tmp_path: Path) -> None:
 
 @pytest.mark.engine
 @pytest.mark.skipif(importlib.util.find_spec("vllm") is None, reason="vLLM is not installed")
-def test_graphs_and_smaller_blocks_are_the_jobs_to_set(tmp_path: Path) -> None:
-    told = configured(make_tiny_llama(tmp_path / "tiny"), ARC_B60, enforce_eager=False, attention_backend="TRITON_ATTN")
+def test_cards_but_max_have_graphs(tmp_path: Path) -> None:
+    told = configured(make_tiny_llama(tmp_path / "tiny"), ARC_B60, attention_backend="TRITON_ATTN")
     assert (told["eager"], told["attention"]) == (False, "TRITON_ATTN")
     assert told["graphs"] != "NONE", "upstream has graphs on an XPU unless it is told to be eager"
 
