@@ -22,7 +22,7 @@ lint: .venv/.ready-test ## format, lint rules and types: under a minute
 # Two processes: starting Ray and vLLM is mostly imports, which take one core each. Without a bound PyTorch would take
 # all cores in both, and wait for its own threads most of the time. In the order of tests/conftest.py: the longest files
 # first, which are not those with the most tests.
-unit: .venv/.ready-test ## tests that start no engine: under 4 minutes
+unit: .venv/.ready-test ## tests that start no engine: 5 minutes on two cores, 4 are wanted
 	@start=$$SECONDS; OMP_NUM_THREADS=1 $(PYTEST) -m "not engine and not ipex" -n 2 --dist loadfile --no-loadscope-reorder $(ARGS) \
 		&& echo "unit: $$((SECONDS - start)) s"
 
