@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from unittest import mock
 
@@ -32,6 +32,15 @@ Xpoll = Callable[..., "subprocess.CompletedProcess[str]"]
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Puts those files in front; all else keeps its order."""
     items.sort(key=lambda item: LONGEST.index(item.path.name) if item.path.name in LONGEST else len(LONGEST))
+
+
+@pytest.fixture(autouse=True)
+def gradients_stay_on() -> Iterator[None]:
+    """Fails the test that turns them off for all that run behind it in the same process."""
+    yield
+    if (torch := sys.modules.get("torch")) and not torch.is_grad_enabled():
+        torch.set_grad_enabled(True)
+        pytest.fail("this test leaves torch with gradients off: use `with torch.inference_mode()`")
 
 
 @pytest.fixture

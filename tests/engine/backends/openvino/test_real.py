@@ -72,12 +72,12 @@ def exact_logprobs(model: Path, token_ids: Sequence[int], choices: Sequence[Sequ
     import torch
     from transformers import AutoModelForCausalLM
 
-    torch.set_grad_enabled(False)
     loaded = AutoModelForCausalLM.from_pretrained(model, dtype=torch.float32).eval()
     told = []
     for choice in choices:
         ids = [*token_ids, *choice]
-        logprobs = torch.log_softmax(loaded(torch.tensor([ids])).logits[0], -1)
+        with torch.inference_mode():
+            logprobs = torch.log_softmax(loaded(torch.tensor([ids])).logits[0], -1)
         told.append(sum(float(logprobs[len(token_ids) + i - 1, token]) for i, token in enumerate(choice)))
     total = math.log(sum(map(math.exp, told)))
     return [each - total for each in told]
