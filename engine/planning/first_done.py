@@ -15,8 +15,8 @@ START_S = "9 to 13 s in place of 41 to 47"
 EVEN_AT = 1.0e12
 """Tokens to compute times parameters up to which OpenVINO GenAI is done first.
 
-What its start is ahead by, vLLM makes up for with 1.5e12: half the rate, and 60 documents of three prompts of 63 tokens by
-135M parameters (`xpoll bench backends`). Less a third, as other machines start and compute at other rates.
+What its start is ahead by, vLLM makes up for with 1.5e12: half the rate, and 60 documents of three prompts of 63 tokens
+by 135M parameters (`xpoll bench backends`). Less a third, as other machines start and compute at other rates.
 """
 
 
