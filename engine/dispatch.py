@@ -80,6 +80,7 @@ class Dispatcher:
     drain: Event
     ends_on: frozenset[str] = frozenset()
     calls: dict[Any, Slot] = field(default_factory=dict, init=False)
+    _costs: dict[int, int] = field(default_factory=dict, init=False)
 
     def tallies(self) -> Iterator[Tally]:
         """Runs until every document is settled; yields a tally each time that answers became durable.
@@ -143,14 +144,21 @@ class Dispatcher:
         batch: list[Work] = []
         room = 2 * min(slot.capacity, self.limits.max_in_flight)  # as much again waits in the worker
         until = min(room, slot.assigned_prompts + room // CALLS_PER_SLOT)
-        while slot.assigned_prompts < until and (work := self._take()) is not None:
+        assigned = slot.assigned_prompts
+        while assigned < until and (work := self._take()) is not None:
             batch.append(work)
-            slot.assigned_prompts += self._cost(work)
+            assigned += self._cost(work)
+        slot.assigned_prompts = assigned
         return batch
 
     def _cost(self, work: Work) -> int:
         """Prompts of a document that are asked at once."""
-        return max(1, self.stop.fewest(work.answers, len(work.prompts)))
+        if work.answers:
+            return max(1, self.stop.fewest(work.answers, len(work.prompts)))
+        number = len(work.prompts)
+        if number not in self._costs:
+            self._costs[number] = max(1, self.stop.fewest((), number))
+        return self._costs[number]
 
     def _take(self) -> Work | None:
         if self.slots.requeued:

@@ -112,7 +112,9 @@ class Slots:
         """
         for document_id in document_ids:
             del slot.in_flight[document_id]
-            self._blamed.pop(document_id, None)
+        if self._blamed:
+            for document_id in document_ids:
+                self._blamed.pop(document_id, None)
         if document_ids:
             slot.deaths = 0
             self._survived += 1

@@ -85,13 +85,20 @@ def build_prompts(
     def prefix(number: int, rotation: int) -> tuple[Message, ...]:
         return shared_messages(panel[number] if persona_first else None, config, rotated(labels, rotation), form)
 
+    samples = range(config.panel.samples)
     for document in documents:
+        document_id, text, problem = document.document_id, document.text, document.problem
+        # What prompts share is one object, so that it is made, held and sent to a worker once.
+        question = _question(text, None, pair=pair)
         for number, persona in enumerate(panel):
-            question = _question(document.text, None if persona_first else persona.persona, pair=pair)
-            for sample in range(config.panel.samples):
-                key = Key(document.document_id, persona.persona_id, sample)
-                messages = (*prefix(number, shown.rotation(key) if shown else 0), question)
-                yield Prompt(*key, messages, sampling, answer, document.problem)
+            if not persona_first:
+                question = _question(text, persona.persona, pair=pair)
+            messages = (*prefix(number, 0), question)
+            for sample in samples:
+                if shown:
+                    rotation = shown.rotation(Key(document_id, persona.persona_id, sample))
+                    messages = (*prefix(number, rotation), question)
+                yield Prompt(document_id, persona.persona_id, sample, messages, sampling, answer, problem)
 
 
 def shared_messages(

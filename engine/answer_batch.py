@@ -1,0 +1,116 @@
+"""The door of `engine/answer.py` for a whole batch: columns that fit are passed on as they are, all else row by row."""
+
+from collections.abc import Sequence
+from itertools import islice
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from xpoll.core.errors import UserError
+from xpoll.core.records import COMPLETION_SCHEMA, Completion, Key, Prompt, from_table, to_table
+from xpoll.core.secrets import known_secrets
+from xpoll.engine.answer import FAILED, LEAST_LOGPROB, LONGEST_S, fitted, problem_row
+from xpoll.engine.backends.backend import AnswersAtOnce, EngineDeadError
+
+_COUNTS = ("prompt_tokens", "cached_prompt_tokens", "output_tokens")
+
+
+def answers_at_once(backend: AnswersAtOnce, prompts: Sequence[Prompt]) -> pa.RecordBatch | None:
+    """The answers of prompts as a batch of COMPLETION_SCHEMA, each as `answer_of` would give it.
+
+    Args:
+        backend: What is asked.
+        prompts: At least one.
+
+    Returns:
+        None where they take time, or where the backend says something else than one answer for each prompt: they are
+        asked by themselves then.
+
+    Raises:
+        EngineDeadError: the engine is gone.
+        UserError: every other prompt would end alike.
+    """
+    asked = [prompt for prompt in prompts if prompt.problem is None]
+    rows = [problem_row(prompt) for prompt in prompts if prompt.problem is not None]
+    batches: list[pa.RecordBatch] = []
+    if asked:
+        try:
+            said = backend.answer_batch(asked)
+            if said is None or len(said) != len(asked):
+                return None
+            whole = _whole(said, asked) if isinstance(said, pa.RecordBatch) else None
+        except (EngineDeadError, UserError):
+            raise
+        except Exception:  # a bug that one prompt triggers is found when each is asked by itself
+            return None
+        if whole is not None and _fits(whole, asked):
+            batches.append(whole)
+        else:
+            said = said if whole is None else from_table(pa.Table.from_batches([whole]), Completion)
+            rows += [fitted(answer, prompt) for answer, prompt in zip(said, asked, strict=True)]
+    if rows:
+        batches += to_table(rows, COMPLETION_SCHEMA).combine_chunks().to_batches()
+    return pa.concat_batches(batches)
+
+
+def _whole(said: pa.RecordBatch, prompts: Sequence[Prompt]) -> pa.RecordBatch:
+    """All columns of the schema: the keys of the prompts, what was said, and else what a completion has by itself."""
+    number = said.num_rows
+    columns = dict(zip(Key._fields, map(list, islice(zip(*prompts, strict=True), len(Key._fields))), strict=True))
+    arrays = []
+    for field in COMPLETION_SCHEMA:
+        if field.name in columns:
+            arrays.append(pa.array(columns[field.name], field.type))
+        elif field.name in said.schema.names:
+            arrays.append(said.column(field.name).cast(field.type))
+        else:
+            default = Completion._field_defaults[field.name]
+            arrays.append(pa.nulls(number, field.type) if default is None else _repeated(default, number, field.type))
+    return pa.record_batch(arrays, schema=COMPLETION_SCHEMA)
+
+
+def _repeated(value: Any, number: int, kind: pa.DataType) -> pa.Array:
+    return pa.repeat(pa.scalar(value, kind), number)
+
+
+def _fits(batch: pa.RecordBatch, prompts: Sequence[Prompt]) -> bool:
+    """Whether every row is an answer that fits as it is, as `fitted` would find."""
+    import pyarrow.compute as pc  # takes as long to import as the rest of pyarrow
+
+    try:
+        batch.validate(full=True)  # also that all text is UTF-8
+    except pa.ArrowException:
+        return False
+    number = batch.num_rows
+    needed = ("text", *_COUNTS, "worker", "device", "started_unix_s", "latency_s")
+    if any(batch.column(name).null_count for name in needed):
+        return False
+    if any(batch.column(name).null_count < number for name in ("error_kind", "error")):
+        return False
+    finish, text, unread = (batch.column(name) for name in ("finish_reason", "text", "unread_choices"))
+    if finish.null_count < number and pc.any(pc.is_in(finish, value_set=pa.array(list(FAILED)))).as_py():
+        return False
+    if any(pc.any(pc.match_substring(text, secret)).as_py() for secret in known_secrets()):
+        return False
+    for name in _COUNTS:
+        if number and batch.column(name).to_numpy().min() < 0:
+            return False
+    for name in ("started_unix_s", "latency_s"):
+        if not (np.abs(batch.column(name).to_numpy().astype(np.float64)) < LONGEST_S).all():
+            return False
+    if unread.null_count < number and pc.min(unread).as_py() < 0:
+        return False
+    return _logprobs_fit(batch.column("choice_logprobs"), prompts)
+
+
+def _logprobs_fit(column: pa.ListArray, prompts: Sequence[Prompt]) -> bool:
+    if column.null_count == len(column):
+        return True
+    choices = np.fromiter((len(prompt.answer.choices) for prompt in prompts), int, len(prompts))
+    if column.null_count or choices.min() < max(1, choices.max()):
+        return False  # told apart row by row
+    if not (np.diff(column.offsets.to_numpy()) == choices).all():
+        return False
+    values = column.flatten().to_numpy(zero_copy_only=False).reshape(len(prompts), -1)
+    return bool((values <= 1.0).all() and (values.max(axis=1) >= LEAST_LOGPROB).all())
