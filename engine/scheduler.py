@@ -11,7 +11,7 @@ import asyncio
 from collections import deque
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import pyarrow as pa
 
@@ -32,16 +32,16 @@ class OpenDocument:
     Attributes:
         prompts: Its prompts, in order.
         answers: Answers so far, those of earlier runs included, as far as the stop rule reads any.
+        tasks: The running requests, by the identity of their prompt.
         scheduled: How many of the prompts were scheduled.
         in_flight: Prompts that are scheduled and not answered.
-        tasks: The running requests, by the identity of their prompt.
     """
 
     prompts: tuple[Prompt, ...]
     answers: list[Completion]
+    tasks: dict[int, asyncio.Task[None]]
     scheduled: int = 0
     in_flight: int = 0
-    tasks: dict[int, asyncio.Task[None]] = field(default_factory=dict)
 
     @property
     def is_begun(self) -> bool:
@@ -86,10 +86,9 @@ class Scheduler:
         Raises:
             EngineDeadError: the engine is gone; every document in flight has to be requeued.
         """
-        for document in work:
-            opened = OpenDocument(document.prompts, list(document.answers))
-            self._open[document.document_id] = opened
-            self._schedule(document.document_id, opened)
+        for document_id, prompts, answers in work:
+            self._open[document_id] = opened = OpenDocument(prompts, [*answers], {})
+            self._schedule(document_id, opened)
         stolen = self._release(steal)
         self._capacity = engine_capacity(self._engine_load(), self._max_in_flight)
         self._ask_at_once()
