@@ -130,7 +130,7 @@ class Dispatcher:
             if batch and not slot.in_flight:
                 slot.last_progress_s = time.monotonic()  # it was idle until now
             slot.in_flight.update((work.document_id, work) for work in batch)
-            if not batch and (slot.calls or not slot.in_flight):
+            if not batch and (slot.calls or len(slot.in_flight) == slot.unwritten):
                 return
             slot.calls.add(slot.worker.exchange.remote(WorkBatch(batch), WAIT_S, slot.steal))
             slot.steal = 0
@@ -244,12 +244,14 @@ class Dispatcher:
             stolen = [slot.in_flight.pop(document_id) for document_id in reply.stolen]
             settled = (slot.in_flight[document_id] for document_id in reply.finished)
             slot.assigned_prompts -= sum(map(self._cost, chain(settled, stolen)))
+            slot.unwritten += len(reply.finished)
             self.slots.requeued.extend(stolen)
         tally = self.write_poison([each.answers for _, each in replies if each.answers is not None], meanwhile)
         for slot, reply in replies:
             if reply.answers is not None:
                 slot.last_progress_s = time.monotonic()
             self.metrics.update(slot.number, reply)
+            slot.unwritten -= len(reply.finished)
             self.slots.finished(slot, reply.finished)
             tally.documents += len(reply.finished)
             tally.saved += reply.saved

@@ -1,17 +1,21 @@
 """Time limits of the dispatcher, with workers that only take calls."""
 
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from threading import Event
 from types import SimpleNamespace
 
-from xpoll.core.records import AnswerSchema, Prompt, Sampling
+import pyarrow as pa
+import pytest
+
+from xpoll.core.records import COMPLETION_SCHEMA, AnswerSchema, Completion, Prompt, Sampling, to_table
 from xpoll.engine.dispatch import Dispatcher, Limits
 from xpoll.engine.journal.journal import Journal
 from xpoll.engine.journal.load_metrics import LoadMetrics
 from xpoll.engine.slots import Slots
-from xpoll.engine.work import NeverStop, Work
+from xpoll.engine.work import NeverStop, Work, WorkerReply
 
 LIMITS = Limits(max_in_flight=1024, start_timeout_s=600, hang_timeout_s=600)
 
@@ -42,6 +46,49 @@ def test_a_worker_that_reported_nothing_yet_gets_its_bound_and_as_much_to_wait(t
         run = dispatcher(documents, slots, journal, tmp_path, replace(LIMITS, max_in_flight=3))
         run.dispatch()
     assert len(slots.active[0].in_flight) == 6
+
+
+class SlowJournal(Journal):
+    """A disk that is through with an append once a worker was called meanwhile, or after a while."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self.called = Event()
+        self.called_meanwhile: list[bool] = []
+
+    def append(self, batches: Sequence[pa.RecordBatch]) -> None:
+        """As `Journal.append`."""
+        self.called_meanwhile.append(self.called.wait(0.2))
+        super().append(batches)
+
+
+@pytest.mark.parametrize(("documents", "more"), [(7, True), (4, False)])
+def test_what_is_answered_makes_room_before_the_disk_has_it_and_counts_after(
+    tmp_path: Path, documents: int, more: bool
+) -> None:
+    slots = Slots(silent_worker, lambda _: None, number=1, max_restarts=2)
+    (slot,) = slots.active.values()
+    with SlowJournal(tmp_path) as journal:
+        names = [f"doc-{i}" for i in range(documents)]
+        run = dispatcher(names, slots, journal, tmp_path, replace(LIMITS, max_in_flight=2))
+        run.dispatch()
+        assert list(slot.in_flight) == names[:4]
+        slot.worker.exchange = SimpleNamespace(remote=lambda *_: journal.called.set() or "next")
+        slot.calls.clear()
+        rows = [Completion(*each.prompts[0].key, text="a") for each in slot.in_flight.values()]
+        answers = to_table(rows, COMPLETION_SCHEMA).to_batches()[0]
+        reply = WorkerReply(answers, names[:4], 0, running=0, waiting=0, stolen=[], capacity=2)
+        seen: list[list[str]] = []
+
+        def meanwhile() -> None:
+            run.dispatch()
+            seen.append(list(slot.in_flight))
+
+        tally = run._record([(slot, reply)], meanwhile=meanwhile)
+        assert journal.called_meanwhile == [more], "nothing is left to ask: no call that would wait for nothing"
+        assert seen == [names], "what the disk does not have may still be lost with its worker"
+        assert (list(slot.in_flight), tally.answers, tally.documents) == (names[4:], 4, 4)
+        assert [answer.document_id for answer in journal.answers_of(names)] == names[:4]
 
 
 def test_a_draining_slot_gets_nothing_new_and_then_the_suspects(tmp_path: Path) -> None:
