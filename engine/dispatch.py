@@ -6,8 +6,7 @@ kills workers becomes error rows. Memory does not grow with the number of docume
 """
 
 import time
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from itertools import chain
 from threading import Event
@@ -83,7 +82,6 @@ class Dispatcher:
     ends_on: frozenset[str] = frozenset()
     calls: dict[Any, Slot] = field(default_factory=dict, init=False)
     _costs: dict[int, int] = field(default_factory=dict, init=False)
-    _appender: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1, "append"), init=False)
 
     def tallies(self) -> Iterator[Tally]:
         """Runs until every document is settled; yields a tally each time that answers became durable.
@@ -92,10 +90,6 @@ class Dispatcher:
             UserError: the first start fails, no device is left, or a backend says that the run has to end; what was
                 answered is in the journal.
         """
-        with self._appender:  # whatever ends the run, the journal is not closed before its last append is through
-            yield from self._tallies()
-
-    def _tallies(self) -> Iterator[Tally]:
         while True:
             if self.drain.is_set() and not any(slot.in_flight for slot in self.slots.active.values()):
                 yield self.write_poison()
@@ -191,7 +185,7 @@ class Dispatcher:
     def collect(self) -> Tally:
         """Waits for replies, makes all of them durable at once, and only then counts them.
 
-        While the disk writes, the room that they left in their workers is filled.
+        Before that, the room that they left in their workers is filled: the disk is waited for while the workers work.
 
         Raises:
             UserError: the first start fails, no device is left, or a backend says that the run has to end.
@@ -218,8 +212,10 @@ class Dispatcher:
                 replies.append((slot, outcome))
         replies, refusal = without_kinds(replies, self.ends_on)
         ended = next((reply.ended for _, reply in replies if reply.ended is not None), None)
-        goes_on = refusal is None and ended is None and not deaths
-        tally = self._record(replies, meanwhile=self.dispatch if goes_on else None)
+        self._make_room(replies)
+        if refusal is None and ended is None and not deaths:
+            self.dispatch()
+        tally = self._record(replies)
         if refusal is not None:
             raise EngineError(refusal, mend=mend_of("parameter"))
         if ended:
@@ -238,7 +234,7 @@ class Dispatcher:
         else:
             raise problem  # no worker was ever ready, so model or config are at fault
 
-    def _record(self, replies: list[tuple[Slot, WorkerReply]], *, meanwhile: Callable[[], None] | None) -> Tally:
+    def _make_room(self, replies: list[tuple[Slot, WorkerReply]]) -> None:
         for slot, reply in replies:
             slot.waiting, slot.capacity = reply.waiting, reply.capacity
             stolen = [slot.in_flight.pop(document_id) for document_id in reply.stolen]
@@ -246,7 +242,9 @@ class Dispatcher:
             slot.assigned_prompts -= sum(map(self._cost, chain(settled, stolen)))
             slot.unwritten += len(reply.finished)
             self.slots.requeued.extend(stolen)
-        tally = self.write_poison([each.answers for _, each in replies if each.answers is not None], meanwhile)
+
+    def _record(self, replies: list[tuple[Slot, WorkerReply]]) -> Tally:
+        tally = self.write_poison([each.answers for _, each in replies if each.answers is not None])
         for slot, reply in replies:
             if reply.answers is not None:
                 slot.last_progress_s = time.monotonic()
@@ -257,14 +255,11 @@ class Dispatcher:
             tally.saved += reply.saved
         return tally
 
-    def write_poison(
-        self, batches: list[pa.RecordBatch] | None = None, meanwhile: Callable[[], None] | None = None
-    ) -> Tally:
+    def write_poison(self, batches: list[pa.RecordBatch] | None = None) -> Tally:
         """Makes batches of answers, and the error rows of confirmed poison, durable.
 
         Args:
             batches: Answers as Arrow batches of COMPLETION_SCHEMA.
-            meanwhile: What to do while the disk writes them.
 
         Raises:
             RunFolderError: the disk is full or read-only.
@@ -276,10 +271,7 @@ class Dispatcher:
             for prompt in work.prompts
         ]
         written = [*(batches or []), *_batches(rows)]
-        appended = self._appender.submit(self.journal.append, written)
-        if meanwhile is not None:
-            meanwhile()
-        appended.result()
+        self.journal.append(written)
         return Tally(sum(batch.num_rows for batch in written), len(poison))
 
     def _check_timeouts(self) -> None:
