@@ -10,7 +10,7 @@ import pyarrow as pa
 from xpoll.core.errors import UserError
 from xpoll.core.records import COMPLETION_SCHEMA, Completion, Key, Prompt, from_table, to_table
 from xpoll.core.secrets import known_secrets
-from xpoll.engine.answer import FAILED, LEAST_LOGPROB, LONGEST_S, fitted, problem_row
+from xpoll.engine.answer import FAILED, LEAST_LOGPROB, LONGEST_S, fitted, problem_row, readable
 from xpoll.engine.backends.backend import AnswersAtOnce, EngineDeadError
 
 _COUNTS = ("prompt_tokens", "cached_prompt_tokens", "output_tokens")
@@ -32,26 +32,31 @@ def answers_at_once(backend: AnswersAtOnce, prompts: Sequence[Prompt]) -> pa.Rec
         UserError: every other prompt would end alike.
     """
     asked = [prompt for prompt in prompts if prompt.problem is None]
-    rows = [problem_row(prompt) for prompt in prompts if prompt.problem is not None]
-    batches: list[pa.RecordBatch] = []
-    if asked:
-        try:
-            said = backend.answer_batch(asked)
-            if said is None or len(said) != len(asked):
-                return None
-            whole = _whole(said, asked) if isinstance(said, pa.RecordBatch) else None
-        except (EngineDeadError, UserError):
-            raise
-        except Exception:  # a bug that one prompt triggers is found when each is asked by itself
+    batches = _batches([problem_row(prompt) for prompt in prompts if prompt.problem is not None])
+    try:
+        said = backend.answer_batch(asked) if asked else []
+        if said is None or len(said) != len(asked):
             return None
-        if whole is not None and _fits(whole, asked):
-            batches.append(whole)
-        else:
-            said = said if whole is None else from_table(pa.Table.from_batches([whole]), Completion)
-            rows += [fitted(answer, prompt) for answer, prompt in zip(said, asked, strict=True)]
-    if rows:
-        batches += to_table(rows, COMPLETION_SCHEMA).combine_chunks().to_batches()
+        batches += _fitting(said, asked)
+    except (EngineDeadError, UserError):
+        raise
+    except Exception:  # a bug that one prompt triggers is found when each is asked by itself
+        return None
     return pa.concat_batches(batches)
+
+
+def _fitting(said: pa.RecordBatch | Sequence[Completion], prompts: Sequence[Prompt]) -> list[pa.RecordBatch]:
+    answers: Sequence[Completion] = said
+    if isinstance(said, pa.RecordBatch):
+        whole = _whole(said, prompts)
+        if _fits(whole, prompts):
+            return [whole]
+        answers = from_table(pa.Table.from_batches([whole]), Completion)
+    return _batches([fitted(answer, prompt) for answer, prompt in zip(answers, prompts, strict=True)])
+
+
+def _batches(rows: list[Completion]) -> list[pa.RecordBatch]:
+    return to_table(rows, COMPLETION_SCHEMA).combine_chunks().to_batches() if rows else []
 
 
 def _whole(said: pa.RecordBatch, prompts: Sequence[Prompt]) -> pa.RecordBatch:
@@ -91,7 +96,9 @@ def _fits(batch: pa.RecordBatch, prompts: Sequence[Prompt]) -> bool:
     finish, text, unread = (batch.column(name) for name in ("finish_reason", "text", "unread_choices"))
     if finish.null_count < number and pc.any(pc.is_in(finish, value_set=pa.array(list(FAILED)))).as_py():
         return False
-    if any(pc.any(pc.match_substring(text, secret)).as_py() for secret in known_secrets()):
+    # A secret that is no UTF-8 is in no text of Arrow's.
+    secrets = [secret for secret in known_secrets() if readable(secret) is secret]
+    if any(pc.any(pc.match_substring(text, secret)).as_py() for secret in secrets):
         return False
     for name in _COUNTS:
         if number and batch.column(name).to_numpy().min() < 0:

@@ -93,8 +93,9 @@ class Scheduler:
         self._capacity = engine_capacity(self._engine_load(), self._max_in_flight)
         self._ask_at_once()
         self._fill()
-        with suppress(TimeoutError):
-            await asyncio.wait_for(self._has_update(), wait_s)
+        if not self._is_updated():
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._has_update(), wait_s)
         self._updated.clear()
         if self._dead is not None and not (self._answers or self._batches):
             raise EngineDeadError(self._dead)
@@ -111,9 +112,12 @@ class Scheduler:
 
     async def _has_update(self) -> None:
         """Two exchanges may wait at a time; the first to wake takes everything."""
-        while not (self._answers or self._batches or self._finished or self._dead or self._is_over()):
+        while not self._is_updated():
             self._updated.clear()
             await self._updated.wait()
+
+    def _is_updated(self) -> bool:
+        return bool(self._answers or self._batches or self._finished or self._dead or self._is_over())
 
     def _is_over(self) -> bool:
         """Whether the run has to end and nothing is in the backend any more: what is answered by then is kept."""

@@ -118,7 +118,7 @@ def test_a_row_that_does_not_fit_ends_as_it_would_by_itself(name: str, values: l
 
 
 def test_no_row_of_a_batch_shows_a_secret(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(secrets, "_known", ("planted-secret-value",))
+    monkeypatch.setattr(secrets, "_known", ("planted-secret-value", "no-utf-8\udcff"))
     found = rows(lambda asked: texts(asked, text=["good", "it is planted-secret-value", "bad"]), PROMPTS[:3])
     assert [row.text for row in found or []] == ["good", "it is ***", "bad"]
 
@@ -130,7 +130,9 @@ def test_a_prompt_that_cannot_be_asked_is_not() -> None:
     assert [found[each.key].text for each in asked[1:]] == ["of d0", "of d0"]
 
 
-@pytest.mark.parametrize("said", [None, lambda asked: texts(asked[1:]), [], ValueError("a bug"), pa.nulls(3), 7])
+@pytest.mark.parametrize(
+    "said", [None, lambda asked: texts(asked[1:]), [], ValueError("a bug"), pa.nulls(3), pa.table({"x": [1] * 12}), 7]
+)
 def test_what_is_not_one_answer_for_each_prompt_has_them_asked_by_themselves(said: Any) -> None:
     if isinstance(said, pa.Array):
         said = pa.record_batch([pa.array([["x"]] * 3)], names=["text"])
