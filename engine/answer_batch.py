@@ -1,8 +1,8 @@
 """The door of `engine/answer.py` for a whole batch: columns that fit are passed on as they are, all else row by row."""
 
 from collections.abc import Sequence
+from functools import lru_cache
 from itertools import islice
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -14,6 +14,7 @@ from xpoll.engine.answer import FAILED, LEAST_LOGPROB, LONGEST_S, fitted, proble
 from xpoll.engine.backends.backend import AnswersAtOnce, EngineDeadError
 
 _COUNTS = ("prompt_tokens", "cached_prompt_tokens", "output_tokens")
+_TIMES = ("started_unix_s", "latency_s")
 
 
 def answers_at_once(backend: AnswersAtOnce, prompts: Sequence[Prompt]) -> pa.RecordBatch | None:
@@ -31,8 +32,10 @@ def answers_at_once(backend: AnswersAtOnce, prompts: Sequence[Prompt]) -> pa.Rec
         EngineDeadError: the engine is gone.
         UserError: every other prompt would end alike.
     """
-    asked = [prompt for prompt in prompts if prompt.problem is None]
-    batches = _batches([problem_row(prompt) for prompt in prompts if prompt.problem is not None])
+    asked, batches = prompts, []
+    if faulty := [prompt for prompt in prompts if prompt.problem is not None]:
+        asked = [prompt for prompt in prompts if prompt.problem is None]
+        batches = _batches([problem_row(prompt) for prompt in faulty])
     try:
         said = backend.answer_batch(asked) if asked else []
         if said is None or len(said) != len(asked):
@@ -42,14 +45,14 @@ def answers_at_once(backend: AnswersAtOnce, prompts: Sequence[Prompt]) -> pa.Rec
         raise
     except Exception:  # a bug that one prompt triggers is found when each is asked by itself
         return None
-    return pa.concat_batches(batches)
+    return batches[0] if len(batches) == 1 else pa.concat_batches(batches)
 
 
 def _fitting(said: pa.RecordBatch | Sequence[Completion], prompts: Sequence[Prompt]) -> list[pa.RecordBatch]:
     answers: Sequence[Completion] = said
     if isinstance(said, pa.RecordBatch):
         whole = _whole(said, prompts)
-        if _fits(whole, prompts):
+        if _fits(whole, prompts, frozenset(said.schema.names)):
             return [whole]
         answers = from_table(pa.Table.from_batches([whole]), Completion)
     return _batches([fitted(answer, prompt) for answer, prompt in zip(answers, prompts, strict=True)])
@@ -70,17 +73,24 @@ def _whole(said: pa.RecordBatch, prompts: Sequence[Prompt]) -> pa.RecordBatch:
         elif field.name in said.schema.names:
             arrays.append(said.column(field.name).cast(field.type))
         else:
-            default = Completion._field_defaults[field.name]
-            arrays.append(pa.nulls(number, field.type) if default is None else _repeated(default, number, field.type))
+            arrays.append(_defaults(field.name, number))
     return pa.record_batch(arrays, schema=COMPLETION_SCHEMA)
 
 
-def _repeated(value: Any, number: int, kind: pa.DataType) -> pa.Array:
-    return pa.repeat(pa.scalar(value, kind), number)
+@lru_cache(maxsize=64)
+def _defaults(name: str, number: int) -> pa.Array:
+    kind, default = COMPLETION_SCHEMA.field(name).type, Completion._field_defaults[name]
+    return pa.nulls(number, kind) if default is None else pa.repeat(pa.scalar(default, kind), number)
 
 
-def _fits(batch: pa.RecordBatch, prompts: Sequence[Prompt]) -> bool:
-    """Whether every row is an answer that fits as it is, as `fitted` would find."""
+def _fits(batch: pa.RecordBatch, prompts: Sequence[Prompt], said: frozenset[str]) -> bool:
+    """Whether every row is an answer that fits as it is, as `fitted` would find.
+
+    Args:
+        batch: All columns.
+        prompts: What was asked.
+        said: Names of the columns that the backend gave; the others are as they should be.
+    """
     import pyarrow.compute as pc  # takes as long to import as the rest of pyarrow
 
     try:
@@ -88,7 +98,7 @@ def _fits(batch: pa.RecordBatch, prompts: Sequence[Prompt]) -> bool:
     except pa.ArrowException:
         return False
     number = batch.num_rows
-    needed = ("text", *_COUNTS, "worker", "device", "started_unix_s", "latency_s")
+    needed = ("text", *_COUNTS, "worker", "device", *_TIMES)
     if any(batch.column(name).null_count for name in needed):
         return False
     if any(batch.column(name).null_count < number for name in ("error_kind", "error")):
@@ -100,10 +110,10 @@ def _fits(batch: pa.RecordBatch, prompts: Sequence[Prompt]) -> bool:
     secrets = [secret for secret in known_secrets() if readable(secret) is secret]
     if any(pc.any(pc.match_substring(text, secret)).as_py() for secret in secrets):
         return False
-    for name in _COUNTS:
+    for name in said.intersection(_COUNTS):
         if number and batch.column(name).to_numpy().min() < 0:
             return False
-    for name in ("started_unix_s", "latency_s"):
+    for name in said.intersection(_TIMES):
         if not (np.abs(batch.column(name).to_numpy().astype(np.float64)) < LONGEST_S).all():
             return False
     if unread.null_count < number and pc.min(unread).as_py() < 0:

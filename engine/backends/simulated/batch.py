@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from hashlib import blake2b
+from operator import itemgetter
 
 import numpy as np
 import pyarrow as pa
@@ -10,6 +11,7 @@ from xpoll.core.records import Prompt
 from xpoll.engine.backends.simulated.draws import SimulatedOptions, drawn_logprobs, json_text, mean_length
 
 Draws = np.ndarray
+_content_of = itemgetter("content")
 
 
 def drawn_batch(prompts: Sequence[Prompt], options: SimulatedOptions, *, room_tokens: int) -> pa.RecordBatch | None:
@@ -42,7 +44,7 @@ def drawn_batch(prompts: Sequence[Prompt], options: SimulatedOptions, *, room_to
         output = np.maximum(1, np.rint(mean_length(schema, options) * (0.5 + length / 2**32)).astype(np.int64))
         if sampling.max_tokens is not None:
             output = np.minimum(output, sampling.max_tokens)
-    characters = [sum([len(message["content"]) for message in prompt.messages]) for prompt in prompts]
+    characters = [sum(map(len, map(_content_of, prompt.messages))) for prompt in prompts]
     tokens = np.maximum(1, np.array(characters) // 4)
     if (tokens + output).max() > room_tokens:
         return None
