@@ -187,12 +187,13 @@ class PollProcess:
 def workers_below(pid: int) -> list[psutil.Process]:
     """Ray's processes below `pid` that hold a worker of xpoll; empty if the process has ended."""
     try:
-        return [process for process in psutil.Process(pid).children(recursive=True) if _is_worker(process)]
+        return [process for process in psutil.Process(pid).children(recursive=True) if is_worker(process)]
     except psutil.NoSuchProcess:
         return []
 
 
-def _is_worker(process: psutil.Process) -> bool:
+def is_worker(process: psutil.Process) -> bool:
+    """Whether a process of Ray holds a worker of xpoll."""
     try:
         return "ray::Worker" in " ".join(process.cmdline())
     except psutil.Error:
