@@ -16,7 +16,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from xpoll.core.files import cannot_write
+from xpoll.core.files import cannot_write, json_value
 from xpoll.engine.work import WorkerReply
 
 WRITTEN_EVERY_S = 5.0
@@ -95,7 +95,7 @@ def latest_loads(path: Path) -> list[dict[str, Any]]:
         file.seek(begin)
         lines = file.read().split(b"\n")
     whole = lines[1:-1] if begin else lines[:-1]  # the last piece is empty, or a line that is still being written
-    latest = {line["worker"]: line for line in map(json.loads, whole)}
+    latest = {line["worker"]: line for line in map(json_value, whole)}
     return sorted(latest.values(), key=lambda line: (len(line["worker"]), line["worker"]))
 
 
