@@ -79,6 +79,9 @@ def write_json(path: Path, value: Any) -> None:
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
+_AGAIN = "restore it from a copy, or delete it and run the step again that wrote it"
+
+
 class NoJSONError(RunFolderError, ValueError):
     """A file of a run is no JSON; also a ValueError, for those who can do without what it holds."""
 
@@ -93,8 +96,24 @@ def read_json(path: Path) -> Any:
     try:
         return json_value(path.read_text(encoding="utf-8"))
     except ValueError as error:
-        again = "restore it from a copy, or delete it and run the step again that wrote it"
-        raise NoJSONError(f"{path} is not JSON: {error}", mend=again) from error
+        raise NoJSONError(f"{path} is not JSON: {error}", mend=_AGAIN) from error
+
+
+def read_object(path: Path, *names: str) -> dict[str, Any]:
+    """The object in a JSON file of a run.
+
+    Args:
+        path: The file.
+        names: What it has at least.
+
+    Raises:
+        OSError: the file cannot be read.
+        NoJSONError: it is not JSON, or not such an object.
+    """
+    held = read_json(path)
+    if not isinstance(held, dict) or any(name not in held for name in names):
+        raise NoJSONError(f"{path} does not hold what a run writes there", mend=_AGAIN)
+    return held
 
 
 def json_value(text: str | bytes) -> Any:

@@ -68,7 +68,7 @@ def measure(parameters: Parameters) -> Iterator[Record]:
     size = parameters["trials_per_process"]
     chunks = [(arm, each[i : i + size]) for arm, each in sorted(seeds_of.items()) for i in range(0, len(each), size)]
     with ThreadPoolExecutor(parameters["at_once"]) as executor:
-        for records in executor.map(lambda chunk: _in_subprocess(*chunk, parameters), chunks):
+        for records in executor.map(lambda chunk: _in_subprocess(chunk[0], chunk[1], parameters), chunks):
             yield from records
 
 

@@ -81,9 +81,10 @@ class ForkedPoll(PollProcess):
     def workers(self) -> list[psutil.Process]:
         """What the driver has started and left."""
         try:
-            return psutil.Process(self.pid).children(recursive=True)
+            below: list[psutil.Process] = psutil.Process(self.pid).children(recursive=True)
         except psutil.NoSuchProcess:
             return []
+        return below
 
     def _exit_code(self, timeout_s: float) -> int | None:
         self._forked.join(timeout_s)
