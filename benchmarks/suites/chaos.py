@@ -22,17 +22,17 @@ from pathlib import Path
 
 from xpoll.benchmarks.runner.records import Parameters, Record
 from xpoll.benchmarks.runner.subprocess_call import call_in_subprocess
-from xpoll.benchmarks.suites.kill import Reference, uninterrupted
 from xpoll.benchmarks.workloads.chaos_trial import (
     GUILTY,
     OF_FORKED,
     OF_OWN_RAY,
     OF_PROCESSES,
-    Trial,
+    ChaosTrial,
     secrets_in,
 )
 from xpoll.benchmarks.workloads.faulty_endpoint import FaultyEndpoint, serving
 from xpoll.benchmarks.workloads.forked_poll import ForkedPoll, preload
+from xpoll.benchmarks.workloads.poll_outcome import Reference, uninterrupted
 from xpoll.benchmarks.workloads.poll_process import PollProcess
 from xpoll.core.config.job import EngineConfig
 from xpoll.core.progress import say
@@ -119,7 +119,7 @@ class _Polls:
         own_ray = self._arm == "processes" and draw.random() < self._parameters["own_ray_share"]
         poll = self._poll(f"trial-{seed}", kills=kills, own_ray=own_ray, recorded=self._recorded)
         of_processes = OF_OWN_RAY if own_ray else OF_PROCESSES
-        trial = Trial(
+        trial = ChaosTrial(
             poll,
             self._reference(kills=kills),
             draw,

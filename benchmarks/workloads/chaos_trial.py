@@ -10,10 +10,10 @@ from pathlib import Path
 import psutil
 
 from xpoll.benchmarks.runner.records import Record
-from xpoll.benchmarks.suites.kill import Reference, sessions_of, votes_of
 from xpoll.benchmarks.workloads.faulty_endpoint import Address, draw_trouble
 from xpoll.benchmarks.workloads.forked_poll import ForkedPoll
 from xpoll.benchmarks.workloads.inner_faults import draw_inner
+from xpoll.benchmarks.workloads.poll_outcome import Reference, sessions_of, votes_of
 from xpoll.benchmarks.workloads.poll_process import PollProcess, left_of
 from xpoll.benchmarks.workloads.rot import KINDS, damage
 from xpoll.engine.journal.answers import keys_on_disk, read_completions, take_inventory, whole_keys
@@ -33,7 +33,7 @@ GUILTY = "7"
 """The document that kills the engine, in trials that have one."""
 
 
-class Trial:
+class ChaosTrial:
     """A trial, whose poll is not started yet.
 
     Args:

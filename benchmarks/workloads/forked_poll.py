@@ -8,6 +8,7 @@ worker thread does as it is told; the driver is a process that can be killed.
 import asyncio
 import multiprocessing
 import os
+import runpy
 import signal
 import sys
 import threading
@@ -93,23 +94,32 @@ class ForkedPoll(PollProcess):
 
 def _poll(cwd: str, inner: InnerFault | None) -> None:
     """The driver."""
-    from xpoll.scripts.cli import main
-
     os.setsid()
     os.chdir(cwd)
     output = os.open("output.txt", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
     os.dup2(output, 1)
     os.dup2(output, 2)
-    code = 1
+    code = 130  # where a signal comes before the command could take it, or behind its end
+    try:
+        code = _command(inner)
+    except KeyboardInterrupt:
+        pass
+    finally:
+        sys.stdout.flush()
+        os._exit(code)  # without what multiprocessing does at the end of a process, which takes signals of its own
+
+
+def _command(inner: InnerFault | None) -> int:
+    """Runs `xpoll poll job.toml`; returns its exit code."""
+    sys.argv = ["xpoll", "poll", "job.toml"]
     try:
         with threads_for_workers(inner), inflicted(inner):
-            code = main(["poll", "job.toml"])
-    except KeyboardInterrupt:  # before the command could take it
-        code = 130
-    except BaseException:
+            runpy.run_module("xpoll", run_name="__main__", alter_sys=True)
+    except SystemExit as ended:
+        return int(ended.code or 0)
+    except Exception:
         traceback.print_exc()
-    sys.stderr.flush()
-    os._exit(code)  # without what multiprocessing does at the end of a process, which takes signals of its own
+    return 1
 
 
 @contextmanager

@@ -40,8 +40,8 @@ class Quoting:
         self.failure = failure
 
     async def start(self) -> None:
-        print(SAID)
-        print(SAID, file=sys.stderr)
+        sys.stdout.write(SAID)
+        sys.stderr.write(SAID)
         logging.getLogger("engine").error("%s", SAID)
         warnings.warn(SAID, stacklevel=1)
         if self.failure == "does not start":
@@ -62,7 +62,7 @@ class Quoting:
         return None
 
     def stop(self) -> None:
-        print(SAID)
+        sys.stdout.write(SAID)
 
 
 @pytest.mark.parametrize(
