@@ -4,6 +4,7 @@
 """
 
 import json
+import os
 import random
 import time
 import tracemalloc
@@ -11,6 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pyarrow as pa
+from hypothesis import settings
 from hypothesis import strategies as st
 
 from xpoll.core.errors import UserError
@@ -30,6 +32,12 @@ anything = st.recursive(
 DEEP = b"[" * 100_000
 ROTTEN = [b"", b"{", b"[1]", b"{}", b"null", b"1", b'"x"', b"\xff\xfe{", b"\0" * 64, DEEP]
 """What a JSON file holds that is none, or one of another form."""
+
+
+def examples(number: int) -> settings:
+    """So many examples in each run of the tests, and twenty times as many new ones in a search."""
+    times = 20 if os.environ.get("HYPOTHESIS_PROFILE") == "search" else 1
+    return settings(max_examples=times * number, deadline=None)
 
 
 def json_bytes(value: Any) -> bytes:

@@ -4,11 +4,11 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tests.conftest import ROOT
-from tests.support.hostile import ROTTEN, anything, holds, mutated, word
+from tests.support.hostile import ROTTEN, anything, examples, holds, mutated, word
 from xpoll.core.config.file import load_config
 from xpoll.core.config.job import Config
 from xpoll.personas.persona import load_panel
@@ -32,7 +32,7 @@ def read(folder: Any, name: str, content: bytes, reader: Any) -> None:
     holds(lambda: reader(path), size=max(len(content), 10_000))
 
 
-@settings(max_examples=30, deadline=None)
+@examples(30)
 @given(mutated(JOB) | st.binary(max_size=60))
 @example(DEEP_TOML)
 @example(b"[task]\nlabels = 3\n[documents]\npath = 3")
@@ -40,7 +40,7 @@ def test_a_job(tmp_path_factory: pytest.TempPathFactory, content: bytes) -> None
     read(tmp_path_factory, "job.toml", content, load_config)
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(st.lists(st.tuples(st.sampled_from(KEYS) | word, anything), max_size=3))
 def test_any_value_of_any_key(values: list[tuple[str, Any]]) -> None:
     job = ROOT / "examples/shop_messages/job.toml"
@@ -48,20 +48,20 @@ def test_any_value_of_any_key(values: list[tuple[str, Any]]) -> None:
     holds(lambda: load_config(job, given), size=10_000)
 
 
-@settings(max_examples=20, deadline=None)
+@examples(20)
 @given(st.sampled_from(ROTTEN) | anything.map(lambda value: json.dumps(value).encode()))
 def test_the_config_of_a_run_folder(tmp_path_factory: pytest.TempPathFactory, content: bytes) -> None:
     read(tmp_path_factory, "config.resolved.json", content, lambda path: load_config(path.parent))
 
 
-@settings(max_examples=30, deadline=None)
+@examples(30)
 @given(mutated(PERSONA) | st.binary(max_size=60))
 @example(DEEP_TOML)
 def test_a_persona(tmp_path_factory: pytest.TempPathFactory, content: bytes) -> None:
     read(tmp_path_factory, "persona.toml", content, lambda path: load_panel([str(path)]))
 
 
-@settings(max_examples=30, deadline=None)
+@examples(30)
 @given(mutated(TEMPLATE) | st.binary(max_size=60))
 @example(b"+++\n" + DEEP_TOML + b"\n+++\nbody")
 @example(b'+++\nabout = "x"\n+++\n{{' + b"(" * 20_000)

@@ -8,10 +8,10 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
-from tests.support.hostile import DEEP, ROTTEN, anything, holds, json_bytes, mutated, word
+from tests.support.hostile import DEEP, ROTTEN, anything, examples, holds, json_bytes, mutated, word
 from xpoll.core.tables.readers import column_types, count_rows, stream_rows
 
 TABLE = pa.table(
@@ -61,13 +61,13 @@ def every_reader(folder: Any, name: str, content: bytes) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@settings(max_examples=25, deadline=None)
+@examples(25)
 @given(data=st.data())
 def test_a_file_that_was_damaged(tmp_path_factory: pytest.TempPathFactory, kind: str, data: st.DataObject) -> None:
     every_reader(tmp_path_factory, f"texts.{kind}", data.draw(mutated(FILES[kind])))
 
 
-@settings(max_examples=30, deadline=None)
+@examples(30)
 @given(
     content=st.binary(max_size=80), kind=st.sampled_from(["csv", "jsonl", "parquet", "arrow", "csv.gz", "jsonl.zst"])
 )
@@ -78,7 +78,7 @@ def test_any_bytes(tmp_path_factory: pytest.TempPathFactory, content: bytes, kin
     every_reader(tmp_path_factory, f"texts.{kind}", content)
 
 
-@settings(max_examples=30, deadline=None)
+@examples(30)
 @given(rows=st.lists(st.dictionaries(st.just("text") | word, anything, max_size=3), min_size=1, max_size=4))
 def test_any_records(tmp_path_factory: pytest.TempPathFactory, rows: list[Any]) -> None:
     every_reader(tmp_path_factory, "texts.jsonl", b"\n".join(map(json_bytes, rows)))
@@ -95,7 +95,7 @@ def stream(metadata: bytes) -> bytes:
 FEATURE = {"info": {"features": {"id": {"_type": "ClassLabel", "names": 3}}}}
 
 
-@settings(max_examples=20, deadline=None)
+@examples(20)
 @given(content=st.sampled_from(ROTTEN) | anything.map(json_bytes))
 @example(json_bytes(FEATURE))
 @example(json_bytes(FEATURE["info"]))

@@ -4,10 +4,10 @@ import math
 from contextlib import suppress
 from typing import Any
 
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
-from tests.support.hostile import anything
+from tests.support.hostile import anything, examples
 from xpoll.core.records import COMPLETION_SCHEMA, AnswerSchema, Completion, Prompt, Sampling, to_table
 from xpoll.engine.answer import fitted
 from xpoll.engine.backends.openai.chat_api import (
@@ -37,7 +37,7 @@ choice = st.fixed_dictionaries(
 response = body | st.fixed_dictionaries({"choices": st.lists(choice, max_size=2)}, optional={"usage": body})
 
 
-@settings(max_examples=80, deadline=None)
+@examples(80)
 @given(response)
 @example({"choices": [{"message": {"content": "good"}, "logprobs": 3}], "usage": {"prompt_tokens": "x"}})
 @example({"choices": [{"message": None}]})
@@ -50,7 +50,7 @@ def test_any_body_of_a_response(found: Any) -> None:
             to_table([fitted(Completion(*PROMPT.key, **fields), PROMPT)], COMPLETION_SCHEMA)
 
 
-@settings(max_examples=50, deadline=None)
+@examples(50)
 @given(st.text(max_size=40) | st.from_regex(r"\A\w{3}, \d{1,3} \w{3} \d{1,6} \d\d:\d\d:\d\d [+-]?\w{1,6}\Z"))
 @example("nan")
 @example("inf")

@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
-from tests.support.hostile import DEEP, ROTTEN, anything, holds, json_bytes, mutated
+from tests.support.hostile import DEEP, ROTTEN, anything, examples, holds, json_bytes, mutated
 from xpoll.benchmarks.workloads.rot import write_run
 from xpoll.core.records import Completion
 from xpoll.engine.journal.answers import count_answers, read_completions, take_inventory
@@ -40,7 +40,7 @@ def every_reader(folder: Path, files: dict[str, bytes], written: set[Completion]
     assert len(kept) == len(set(kept))
 
 
-@settings(max_examples=15, deadline=None)
+@examples(15)
 @given(data=st.data(), name=st.sampled_from(NAMES))
 def test_files_that_were_damaged(
     tmp_path_factory: pytest.TempPathFactory,
@@ -56,7 +56,7 @@ def test_files_that_were_damaged(
 SEAL = {"part": "part-00000.parquet", "rows": 1, "bytes": 1, "crc32": 1, "line_crc32": 1}
 
 
-@settings(max_examples=15, deadline=None)
+@examples(15)
 @given(content=st.sampled_from(ROTTEN) | st.dictionaries(st.sampled_from(list(SEAL)), anything).map(json_bytes))
 @example(DEEP)
 @example(json_bytes({**SEAL, "part": "../../part-00000.parquet"}))
@@ -68,7 +68,7 @@ def test_any_line_of_the_seals(
     every_reader(tmp_path_factory.mktemp("run"), {**files, "sealed.jsonl": files["sealed.jsonl"] + content}, written)
 
 
-@settings(max_examples=15, deadline=None)
+@examples(15)
 @given(lines=st.lists(st.sampled_from(ROTTEN) | anything.map(json_bytes), max_size=3))
 def test_any_line_of_the_loads(tmp_path_factory: pytest.TempPathFactory, lines: list[Any]) -> None:
     path = tmp_path_factory.mktemp("run") / "load.jsonl"
