@@ -22,7 +22,7 @@ from pathlib import Path
 
 from xpoll.benchmarks.runner.records import Parameters, Record
 from xpoll.benchmarks.runner.subprocess_call import call_in_subprocess
-from xpoll.benchmarks.workloads.chaos_trial import (
+from xpoll.benchmarks.workloads.faults.chaos_trial import (
     GUILTY,
     OF_FORKED,
     OF_OWN_RAY,
@@ -30,10 +30,10 @@ from xpoll.benchmarks.workloads.chaos_trial import (
     ChaosTrial,
     secrets_in,
 )
-from xpoll.benchmarks.workloads.faulty_endpoint import FaultyEndpoint, serving
-from xpoll.benchmarks.workloads.forked_poll import ForkedPoll, preload
-from xpoll.benchmarks.workloads.poll_outcome import Reference, uninterrupted
-from xpoll.benchmarks.workloads.poll_process import PollProcess
+from xpoll.benchmarks.workloads.faults.faulty_endpoint import FaultyEndpoint, serving
+from xpoll.benchmarks.workloads.faults.forked_poll import ForkedPoll, preload
+from xpoll.benchmarks.workloads.faults.poll_outcome import Reference, uninterrupted
+from xpoll.benchmarks.workloads.faults.poll_process import PollProcess
 from xpoll.core.config.job import EngineConfig
 from xpoll.core.progress import say
 from xpoll.engine.cluster import ray_session

@@ -16,8 +16,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from xpoll.benchmarks.runner.records import Parameters, Record
-from xpoll.benchmarks.workloads.poll_outcome import Reference, sessions_of, uninterrupted, votes_of
-from xpoll.benchmarks.workloads.poll_process import PollProcess, left_of
+from xpoll.benchmarks.workloads.faults.poll_outcome import Reference, sessions_of, uninterrupted, votes_of
+from xpoll.benchmarks.workloads.faults.poll_process import PollProcess, left_of
 from xpoll.core.config.job import EngineConfig
 from xpoll.core.progress import say
 from xpoll.core.records import Key

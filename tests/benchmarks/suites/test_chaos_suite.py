@@ -13,11 +13,11 @@ import pytest
 
 from xpoll.benchmarks.runner.suite import check, read_suite
 from xpoll.benchmarks.suites.chaos import measure as measure_chaos
-from xpoll.benchmarks.workloads.chaos_trial import secrets_in
-from xpoll.benchmarks.workloads.faulty_endpoint import LASTING, PASSING, Address, Trouble, draw_trouble
-from xpoll.benchmarks.workloads.inner_faults import KINDS as INNER
-from xpoll.benchmarks.workloads.inner_faults import InnerFault, draw_inner, inflicted
-from xpoll.benchmarks.workloads.rot import KINDS, damage, write_run
+from xpoll.benchmarks.workloads.faults.chaos_trial import secrets_in
+from xpoll.benchmarks.workloads.faults.faulty_endpoint import LASTING, PASSING, Address, Trouble, draw_trouble
+from xpoll.benchmarks.workloads.faults.inner_faults import KINDS as INNER
+from xpoll.benchmarks.workloads.faults.inner_faults import InnerFault, draw_inner, inflicted
+from xpoll.benchmarks.workloads.faults.rot import KINDS, damage, write_run
 
 
 @pytest.mark.engine
@@ -67,7 +67,7 @@ def test_a_clock_jumps_once_and_stays_there() -> None:
 def test_a_disk_is_read_only_from_the_drawn_write_on(tmp_path: Path) -> None:
     program = (
         "from pathlib import Path\n"
-        "from xpoll.benchmarks.workloads.inner_faults import InnerFault, inflicted\n"
+        "from xpoll.benchmarks.workloads.faults.inner_faults import InnerFault, inflicted\n"
         "with inflicted(InnerFault('read-only at a write', 2)):\n"
         "    Path('a').write_text('a'); Path('a').read_text(); Path('none').unlink(missing_ok=True)\n"
         "    for refused in (lambda: Path('b').write_text('b'), lambda: Path('a').rename('c'), Path('a').unlink):\n"

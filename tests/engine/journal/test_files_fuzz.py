@@ -9,7 +9,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tests.support.hostile import DEEP, ROTTEN, anything, examples, holds, json_bytes, mutated
-from xpoll.benchmarks.workloads.rot import write_run
+from xpoll.benchmarks.workloads.faults.rot import write_run
 from xpoll.core.records import Completion
 from xpoll.engine.journal.answers import count_answers, read_completions, take_inventory
 from xpoll.engine.journal.journal import Journal

@@ -5,7 +5,7 @@ import time
 from typing import NamedTuple
 
 from xpoll.benchmarks.runner.records import Record
-from xpoll.benchmarks.workloads.poll_process import LABELS, PollProcess
+from xpoll.benchmarks.workloads.faults.poll_process import LABELS, PollProcess
 from xpoll.core.files import read_json
 from xpoll.core.records import Key
 from xpoll.core.run_folder import RunFolder

@@ -24,8 +24,8 @@ from unittest import mock
 
 import psutil
 
-from xpoll.benchmarks.workloads.inner_faults import InnerFault, inflicted
-from xpoll.benchmarks.workloads.poll_process import PollProcess
+from xpoll.benchmarks.workloads.faults.inner_faults import InnerFault, inflicted
+from xpoll.benchmarks.workloads.faults.poll_process import PollProcess
 from xpoll.core.config.job import EngineConfig
 from xpoll.engine.backends.backend import BackendSettings
 from xpoll.engine.devices.find import Device

@@ -10,12 +10,12 @@ from pathlib import Path
 import psutil
 
 from xpoll.benchmarks.runner.records import Record
-from xpoll.benchmarks.workloads.faulty_endpoint import Address, draw_trouble
-from xpoll.benchmarks.workloads.forked_poll import ForkedPoll
-from xpoll.benchmarks.workloads.inner_faults import draw_inner
-from xpoll.benchmarks.workloads.poll_outcome import Reference, sessions_of, votes_of
-from xpoll.benchmarks.workloads.poll_process import PollProcess, left_of
-from xpoll.benchmarks.workloads.rot import KINDS, damage
+from xpoll.benchmarks.workloads.faults.faulty_endpoint import Address, draw_trouble
+from xpoll.benchmarks.workloads.faults.forked_poll import ForkedPoll
+from xpoll.benchmarks.workloads.faults.inner_faults import draw_inner
+from xpoll.benchmarks.workloads.faults.poll_outcome import Reference, sessions_of, votes_of
+from xpoll.benchmarks.workloads.faults.poll_process import PollProcess, left_of
+from xpoll.benchmarks.workloads.faults.rot import KINDS, damage
 from xpoll.engine.journal.answers import keys_on_disk, read_completions, take_inventory, whole_keys
 
 MOMENTS = ("start", "answering", "sealing", "end")
