@@ -78,3 +78,10 @@ def test_probes_are_asked_to_the_end_and_other_documents_as_the_rule_says() -> N
     assert rule.fewest(of_probe, 1) == 1
     assert rule.fewest(answers(["a", "a"]), 1) == 0
     assert rule.fewest([], 3) == 2
+
+
+def test_the_probability_of_a_lead_counts_the_votes_against_it() -> None:
+    # Beta(4, 2): P(p > 1/2) = 26/32.
+    seen = answers(["a", "b", "a", "a"])
+    assert Confidence(LABELS, 0.81).fewest(seen, 9) == 0
+    assert Confidence(LABELS, 0.82).fewest(seen, 9) > 0
