@@ -143,10 +143,3 @@ def test_a_kind_of_error_that_is_of_all_rows_ends_the_run_and_is_not_kept(tmp_pa
         answer_prompts(work, config=config, folder=run_of(tmp_path / "run"))
     found = list(read_completions(tmp_path / "run" / "completions")) if parts(tmp_path) else []
     assert all(answer.error_kind is None for answer in found)
-
-
-def test_a_device_that_is_done_takes_over_what_waits_at_a_slow_one(tmp_path: Path) -> None:
-    config = engine(simulated={"time_scale": 1.0, "slow_workers": {"worker-0": 30.0}})
-    of = Counter(answer.worker for answer in run(tmp_path / "run", 80, config=config))
-    assert of["worker-0"] + of["worker-1"] == 80
-    assert 0 < of["worker-0"] <= 10, "8 are in its engine, and as many waited there"
