@@ -105,7 +105,8 @@ class Dispatcher:
     def dispatch(self) -> None:
         """Sends documents to every slot with room, and keeps a call pending on each slot that has work."""
         self.slots.drain_for_isolation()
-        for slot in self.slots.active.values():
+        # The idle ones first: else a slot that has just given documents up would take them back.
+        for slot in sorted(self.slots.active.values(), key=lambda slot: slot.assigned_prompts):
             if slot.starting:
                 if not slot.calls and self._has_work():  # a restart at the end of a run need not load the model
                     slot.last_progress_s = time.monotonic()

@@ -145,3 +145,16 @@ def test_a_device_that_died_loads_its_model_again_only_if_something_is_left_to_a
         slots.isolation_queue.append([work("suspect")])
         run.dispatch()
         assert list(run.calls.values()) == [dead]
+
+
+def test_what_was_stolen_of_a_busy_device_goes_to_the_idle_one(tmp_path: Path) -> None:
+    slots = Slots(silent_worker, lambda _: None, number=2, max_restarts=2)
+    busy, idle = slots.active.values()
+    with Journal(tmp_path) as journal:
+        run = dispatcher([], slots, journal, tmp_path, replace(LIMITS, max_in_flight=8))
+        busy.in_flight = {f"doc-{i}": work(f"doc-{i}") for i in range(8)}
+        busy.assigned_prompts = 8
+        slots.requeued.extend(work(f"stolen-{i}") for i in range(4))
+        run.dispatch()
+    assert sorted(idle.in_flight) == [f"stolen-{i}" for i in range(4)]
+    assert len(busy.in_flight) == 8
