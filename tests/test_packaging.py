@@ -52,7 +52,7 @@ class Import(NamedTuple):
     """Inside a function or a TYPE_CHECKING block: the file can be imported without the package."""
 
 
-EXTRAS = ("cpu", "xpu", "ipex", "openvino", "openvino-genai", "nvidia", "causal-lm", "tensorboard", "language")
+EXTRAS = ("cpu", "xpu", "ipex", "openvino", "openvino-genai", "nvidia", "causal-lm", "tensorboard", "language", "excel")
 
 
 def declared(*extras: str) -> set[str]:

@@ -12,7 +12,7 @@ RUNTIMES = ["pytorch", "openvino", "openvino-int8-weights", "openvino-int8"]
 def add_arguments(command: argparse.ArgumentParser) -> None:
     """Student, input, output, and what computes."""
     command.add_argument("student", type=Path, help="student folder, or the run folder that holds it")
-    command.add_argument("input", help="CSV, JSONL, Parquet or Arrow file, a pattern or folder of them")
+    command.add_argument("input", help="CSV, JSONL, Parquet, Arrow or Excel file, a pattern or folder of them")
     command.add_argument("output", type=Path, help="CSV, JSONL or Parquet file to write")
     add_text_column(command)
     command.add_argument("--text-pair-column", help="column that holds the second text, of a student of text pairs")
