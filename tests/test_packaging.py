@@ -52,7 +52,19 @@ class Import(NamedTuple):
     """Inside a function or a TYPE_CHECKING block: the file can be imported without the package."""
 
 
-EXTRAS = ("cpu", "xpu", "ipex", "openvino", "openvino-genai", "nvidia", "causal-lm", "tensorboard", "language", "excel")
+EXTRAS = (
+    "cpu",
+    "xpu",
+    "ipex",
+    "openvino",
+    "openvino-genai",
+    "nvidia",
+    "causal-lm",
+    "tensorboard",
+    "language",
+    "excel",
+    "onnx",
+)
 
 
 def declared(*extras: str) -> set[str]:

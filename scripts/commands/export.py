@@ -25,6 +25,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     add_text_column(command)
     hub = "upload the student, or what --datasets wrote, to the Hugging Face hub; needs HF_TOKEN"
     command.add_argument("--push-to-hub", metavar="USER/NAME", help=hub)
+    command.add_argument("--onnx", action="store_true", help="export the student as ONNX in place of OpenVINO")
     python = "Python of the environment that `make ipex` builds"
     command.add_argument("--python", default=".venv-ipex/bin/python", help=python)
 
@@ -44,6 +45,8 @@ def call(parsed: argparse.Namespace) -> int:
     if generative := generative_folder(parsed.student):
         return _push_generative(generative, parsed)
     student = student_folder(parsed.student)
+    if parsed.onnx:
+        return _onnx(student, parsed)
     done = export_student(student, _texts(parsed), python=parsed.python)
     if parsed.push_to_hub:
         done["hub"] = push(student, parsed.push_to_hub)
@@ -59,6 +62,20 @@ def call(parsed: argparse.Namespace) -> int:
             else f", {share:.1%} of these texts are close calls, which fp32 decides".replace("%", " %")
         )
         print(f"  {form:14} {size / 2**20:7.1f} MiB{close}")
+    return 0
+
+
+def _onnx(student: Path, parsed: argparse.Namespace) -> int:
+    from xpoll.student.inference.onnx_export import export_onnx
+
+    has_texts = parsed.texts is not None or (parsed.student / "labels.parquet").exists()
+    done = export_onnx(student, _texts(parsed) if has_texts else [])
+    hub = push(student, parsed.push_to_hub) if parsed.push_to_hub else None
+    if parsed.json:
+        print(json.dumps({**done._asdict(), **({"hub": hub} if hub else {})}, default=str))
+        return 0
+    same = f"PyTorch's logits on {done.tried_on} texts to within {done.most_off:.1g}"
+    print(f"export: wrote {done.folder}, {done.num_bytes / 2**20:.1f} MiB; {same}")
     return 0
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from xpoll.scripts.arguments import add_text_column
 
-RUNTIMES = ["pytorch", "openvino", "openvino-int8-weights", "openvino-int8"]
+RUNTIMES = ["pytorch", "onnx", "openvino", "openvino-int8-weights", "openvino-int8"]
 
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
@@ -17,7 +17,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     add_text_column(command)
     command.add_argument("--text-pair-column", help="column that holds the second text, of a student of text pairs")
     command.add_argument("--runtime", default="pytorch", choices=RUNTIMES, help="what computes (default: pytorch)")
-    device = "of PyTorch, e.g. cpu or xpu:1 (default: all accelerators), or OpenVINO, e.g. GPU or MULTI:GPU.0,GPU.1"
+    device = "of the runtime, e.g. cpu, xpu:1 (default: all accelerators), or OpenVINO's GPU or MULTI:GPU.0,GPU.1"
     command.add_argument("--device", help=device)
     cascade = "put what the student is unsure of to the panel of this run"
     command.add_argument("--cascade", type=Path, metavar="RUN", help=cascade)
