@@ -1,26 +1,34 @@
 """A student as ONNX answers as it does in PyTorch; what is missing is named in a line."""
 
-import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from tests.conftest import Xpoll
-from tests.student.conftest import Trained
-from tests.support.toy import documents
+from tests.support.toy import LABELS, documents, settings
 from xpoll.core.errors import ConfigError, ModelError
+from xpoll.student.heads.registry import HEADS
 from xpoll.student.inference import onnx_export, onnx_runtime
 from xpoll.student.inference.model import StudentModel
 from xpoll.student.inference.onnx_export import export_onnx
 from xpoll.student.inference.predict import predict_file
+from xpoll.student.training.encoder import load_for_training
 
 TEXTS = [document.text for document in documents(40, seed=3)]
 
 
 @pytest.fixture
-def student(trained: Trained, tmp_path: Path) -> Path:
-    return Path(shutil.copytree(trained.folder, tmp_path / "run" / "student"))
+def student(encoder: Path, tmp_path: Path) -> Path:
+    """A student whose head nobody has trained: what it says plays no part here."""
+    return untrained_student(encoder, tmp_path / "run" / "student")
+
+
+def untrained_student(encoder: Path, folder: Path, *, head: str = "label") -> Path:
+    made = load_for_training(settings(encoder), LABELS, seed=0, form=HEADS[head].form)
+    made.model.save_pretrained(folder)
+    made.tokenizer.save_pretrained(folder)
+    return folder
 
 
 @pytest.mark.engine  # the exporter alone takes ten seconds

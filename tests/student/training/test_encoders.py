@@ -1,5 +1,6 @@
 """Encoders of other builds than BERT and RoBERTa train, are saved and predict: tiny ones of random weights."""
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -34,15 +35,48 @@ def tokenizer_with(begin: str, end: str, folder: Path, *, pad: str = "[PAD]", un
     return len(vocabulary)
 
 
-def make_modernbert(folder: Path) -> None:
+def make_modernbert(folder: Path, *, pooling: str = "cls") -> None:
     from transformers import ModernBertConfig, ModernBertModel
 
     size = tokenizer_with("[CLS]", "[SEP]", folder)
     ids = {"pad_token_id": 0, "cls_token_id": 2, "sep_token_id": 3, "bos_token_id": 2, "eos_token_id": 3}
     ModernBertModel(
         ModernBertConfig(
-            vocab_size=size, max_position_embeddings=64, local_attention=8, initializer_range=0.1, **ids, **SMALL
+            vocab_size=size,
+            max_position_embeddings=64,
+            local_attention=8,
+            initializer_range=0.1,
+            classifier_pooling=pooling,
+            **ids,
+            **SMALL,
         )
+    ).save_pretrained(folder)
+
+
+def make_eurobert(folder: Path) -> None:
+    from transformers import EuroBertConfig, EuroBertModel
+
+    size = tokenizer_with("[CLS]", "[SEP]", folder)
+    ids = {"pad_token_id": 0, "bos_token_id": 2, "eos_token_id": 3, "mask_token_id": 4}
+    EuroBertModel(
+        EuroBertConfig(
+            vocab_size=size,
+            max_position_embeddings=64,
+            num_key_value_heads=1,
+            initializer_range=0.1,
+            classifier_pooling="late",
+            **ids,
+            **SMALL,
+        )
+    ).save_pretrained(folder)
+
+
+def make_nomic_bert(folder: Path) -> None:
+    from transformers import NomicBertConfig, NomicBertModel
+
+    size = tokenizer_with("[CLS]", "[SEP]", folder)
+    NomicBertModel(
+        NomicBertConfig(vocab_size=size, max_position_embeddings=64, initializer_range=0.1, pad_token_id=0, **SMALL)
     ).save_pretrained(folder)
 
 
@@ -94,6 +128,9 @@ def make_xlm_roberta(folder: Path) -> None:
 
 MAKERS = {
     "modernbert": make_modernbert,
+    "modernbert, mean of tokens": partial(make_modernbert, pooling="mean"),
+    "eurobert": make_eurobert,
+    "nomic-bert": make_nomic_bert,
     "deberta-v3": make_deberta_v3,
     "distilbert": make_distilbert,
     "xlm-roberta": make_xlm_roberta,
