@@ -19,7 +19,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from xpoll.core.config.job import Config, PromptOrder
-from xpoll.core.config.task import Example
+from xpoll.core.config.task import Example, TaskConfig
 from xpoll.core.pairs import joined, parts_of
 from xpoll.core.questions import YES_NO, Questions
 from xpoll.core.records import AnswerSchema, Document, Key, Message, Prompt, Sampling
@@ -122,13 +122,7 @@ def shared_messages(
     template = "chain_of_thought" if config.panel.answer == "chain_of_thought" else "label"
     if each_label:
         template = "questions"
-    system = _TEMPLATES.get_template(f"{template}.jinja").render(
-        persona=persona.persona if persona else None,
-        form=form,
-        question=task.question,
-        labels={label: task.labels[label].rstrip(".") for label in labels},
-        reason_max_chars=config.panel.reason_max_chars,
-    )
+    system = _system(template, task, labels, form, persona=persona, reason_max_chars=config.panel.reason_max_chars)
     messages: list[Message] = [{"role": "system", "content": system}]
     for number, example in enumerate(task.examples):
         shown = example.text if example.text_pair is None else joined(example.text, example.text_pair)
@@ -138,6 +132,34 @@ def shared_messages(
         else:
             messages += [asked, {"role": "assistant", "content": _answered(example, config, form)}]
     return tuple(messages)
+
+
+def instruction(task: TaskConfig, form: AnswerFormat = ONE_LABEL) -> str:
+    """What a model is told that answers with labels alone, in nobody's name.
+
+    Args:
+        task: The question and the labels.
+        form: How the answer is asked for.
+    """
+    return _system("label", task, list(task.labels), form)
+
+
+def _system(
+    template: str,
+    task: TaskConfig,
+    labels: Sequence[str],
+    form: AnswerFormat,
+    *,
+    persona: Persona | None = None,
+    reason_max_chars: int = 0,
+) -> str:
+    return _TEMPLATES.get_template(f"{template}.jinja").render(
+        persona=persona.persona if persona else None,
+        form=form,
+        question=task.question,
+        labels={label: task.labels[label].rstrip(".") for label in labels},
+        reason_max_chars=reason_max_chars,
+    )
 
 
 def asks_of_each(config: Config, form: AnswerFormat) -> bool:

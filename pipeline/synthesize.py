@@ -24,6 +24,8 @@ from xpoll.core.files import write_json
 from xpoll.core.formatting import counted
 from xpoll.core.log import log_to
 from xpoll.core.machine.environment import capture
+from xpoll.core.outputs.output import WrittenOutput
+from xpoll.core.outputs.registry import write_outputs
 from xpoll.core.progress import Waiting, say
 from xpoll.core.record_files import stream_records
 from xpoll.core.records import COMPLETION_SCHEMA, Consensus, Prompt
@@ -43,8 +45,7 @@ from xpoll.synthesis.diversity import text_diversity
 from xpoll.synthesis.drawing import Draw, prompt_of
 from xpoll.synthesis.figures import SynthesisFigures, figures_of, read_figures
 from xpoll.synthesis.gates.registry import checks_of
-from xpoll.synthesis.outputs.output import KeptTexts, WrittenOutput
-from xpoll.synthesis.outputs.registry import OUTPUTS
+from xpoll.synthesis.text_set import as_text_set
 from xpoll.synthesis.texts import SynthesizedText, read_texts, write_texts
 from xpoll.synthesis.writers import check_templates, draw_now, is_drawn, read_draw, write_drawn
 
@@ -257,7 +258,7 @@ def _comparable(path: Path) -> tuple[list[str], list[str]]:
     return written, control
 
 
-def write_outputs(config: Config, found: Synthesized, wanted: Mapping[str, Path]) -> dict[str, WrittenOutput]:
+def write_kept_texts(config: Config, found: Synthesized, wanted: Mapping[str, Path]) -> dict[str, WrittenOutput]:
     """Writes kept texts in other forms; those whose label was voted on only if they keep it.
 
     Args:
@@ -275,8 +276,7 @@ def write_outputs(config: Config, found: Synthesized, wanted: Mapping[str, Path]
     def texts() -> Iterator[SynthesizedText]:
         return (text for text in read_texts(folder.synthesized, kept=True) if text.id not in refused)
 
-    kept = KeptTexts(config, found.figures, texts, is_verified=bool(requested))
-    return {name: OUTPUTS[name].write(kept, path) for name, path in wanted.items()}
+    return write_outputs(as_text_set(config, found.figures, texts, is_verified=bool(requested)), wanted)
 
 
 def _voted(folder: RunFolder) -> Iterator[Consensus]:

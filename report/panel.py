@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from xpoll.core.files import read_object
+from xpoll.core.formatting import percent
 from xpoll.core.record_files import stream_records
 from xpoll.core.records import Vote, voter_of
 from xpoll.core.run_folder import RunFolder
@@ -140,6 +141,34 @@ class PanelFigures:
             _persona(self._called(name), votes[name], tallies[name], decisions, len(labels)) for name in asked
         ]
         self.agreement = [[pair_agreement(votes[a], votes[b], same=a == b) for b in asked] for a in asked]
+
+    def least_agreeing(self, rows: Sequence[Sequence[str]], most: int = 5) -> list[Sequence[str]]:
+        """The first cells of the rows of those personas that agree least with the voted labels.
+
+        Args:
+            rows: One for each persona, in their order.
+            most: How many are wanted.
+        """
+        order = sorted(
+            range(len(rows)), key=lambda i: (self.personas[i].with_label is None, self.personas[i].with_label)
+        )
+        return [rows[i][:7] for i in order[:most]]
+
+    def extreme_pairs(self, most: int = 5) -> list[tuple[str, str, str]]:
+        """The pairs of different personas that agree most, then those that agree least.
+
+        Args:
+            most: How many of either are wanted.
+        """
+        pairs = [
+            (share, self.personas[i].name, self.personas[j].name)
+            for i, row in enumerate(self.agreement)
+            for j, share in enumerate(row[:i])
+            if share is not None
+        ]
+        pairs.sort(key=lambda pair: -pair[0])
+        chosen = pairs if len(pairs) <= 2 * most else [*pairs[:most], *pairs[-most:]]
+        return [(first, second, percent(share)) for share, first, second in chosen]
 
     def _keep_reason(self, vote: Vote, *, agrees: bool) -> None:
         kept = self.reasons.get(vote.document_id)

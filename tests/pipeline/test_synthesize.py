@@ -174,9 +174,13 @@ def test_kept_texts_are_written_in_other_tools_forms(tmp_path: Path, xpoll: Xpol
     synthesize(config)
     for step in ("poll", "vote"):
         one_step(step, config)
-    paths = [tmp_path / name for name in ("data set", "messages.jsonl", "train.csv")]
-    done = xpoll("synthesize", job, "--datasets", paths[0], "--openai", paths[1], "--autotrain", paths[2], "--json")
+    names = {"datasets": "data set", "openai": "messages.jsonl", "autotrain": "train.csv", "labelstudio": "tasks.json"}
+    options = [
+        part for name, file in {**names, "argilla": "argilla"}.items() for part in (f"--{name}", tmp_path / file)
+    ]
+    done = xpoll("synthesize", job, *options, "--json")
     assert done.returncode == 0, done.stderr
+    paths = [tmp_path / name for name in names.values()]
     outputs = json.loads(done.stdout)["outputs"]
     loaded = datasets.load_dataset(str(paths[0]), split="train", cache_dir=str(tmp_path / "cache"))
     assert loaded.num_rows == outputs["datasets"]["rows"] == 57, (
@@ -190,6 +194,9 @@ def test_kept_texts_are_written_in_other_tools_forms(tmp_path: Path, xpoll: Xpol
     with paths[2].open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == 17 and set(rows[0]) == {"text", "target"}
+    tasks = json.loads(paths[3].read_text(encoding="utf-8"))
+    assert sum("predictions" in task for task in tasks) == 17 and len(tasks) == 57
+    assert outputs["argilla"]["rows"] == 57 and outputs["autotrain"]["left_out"] == {"without a label": 40}
     again = xpoll("synthesize", job, "--datasets", tmp_path)
     assert again.returncode == 2 and "holds no data set" in again.stderr
 

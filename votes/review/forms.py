@@ -121,14 +121,6 @@ FORMS: dict[str, Callable[[Path, Sequence[Mapping[str, Any]], Mapping[str, str]]
 SUFFIXES = {"csv": ".csv", "labelstudio": ".labelstudio.json", "argilla": ".argilla.json"}
 
 
-def label_studio_config(labels: Sequence[str]) -> str:
-    """The labelling interface of the tasks as XML, to be pasted into the Label Studio project's settings."""
-    from xml.sax.saxutils import quoteattr
-
-    choices = "".join(f"<Choice value={quoteattr(label)}/>" for label in labels)
-    return f'<View><Text name="text" value="$text"/><Choices name="{QUESTION}" toName="text">{choices}</Choices></View>'
-
-
 def _items(path: Path) -> Iterator[Answer]:
     items = json_value(path.read_text(encoding="utf-8-sig"))
     if not isinstance(items, list):
