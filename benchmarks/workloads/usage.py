@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 import psutil
 
-from xpoll.benchmarks.workloads.poll_process import is_worker
+from xpoll.benchmarks.workloads.faults.poll_process import is_worker
 
 BLOCKS = 10
 """Parts of a series whose means the trend is fitted to: neighbouring samples are no independent ones."""
