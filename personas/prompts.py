@@ -11,7 +11,7 @@ between fences (personas/quoting.py): it is data, whatever it says.
 """
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -58,6 +58,7 @@ def build_prompts(
     *,
     form: AnswerFormat = ONE_LABEL,
     needs_logprobs: bool = False,
+    asked_of: Callable[[str], Sequence[Persona]] | None = None,
 ) -> Iterator[Prompt]:
     """One prompt per document, persona and sample, in that order, whatever stands first in a prompt.
 
@@ -68,10 +69,11 @@ def build_prompts(
         order: What stands first in a prompt.
         form: How the answers to the job's kind of task are asked for.
         needs_logprobs: Whether the vote reads how likely the engine held each label to be.
+        asked_of: From a document's id to those of the panel that are asked about it; all without it.
     """
     if config.panel.answer == "match":
         logprobs = config.panel.carries_logprobs(needed=needs_logprobs)
-        yield from match_prompts(documents, panel, config, logprobs=logprobs)
+        yield from match_prompts(documents, panel, config, logprobs=logprobs, asked_of=asked_of)
         return
     room = answer_max_tokens(config, form)
     sampling = Sampling(config.panel.temperature, config.panel.top_p, room, config.engine.sampling_more)
@@ -81,17 +83,26 @@ def build_prompts(
     shown = shown_orders(labels, config.panel.label_order, persona_ids, order, seed=config.job.seed)
     persona_first, pair = order == "persona_first", bool(config.documents.text_pair_column)
 
-    @cache
-    def prefix(number: int, rotation: int) -> tuple[Message, ...]:
-        return shared_messages(panel[number] if persona_first else None, config, rotated(labels, rotation), form)
+    first = {persona.persona_id: persona for persona in panel} if persona_first else {}
 
+    @cache
+    def prefix(persona_id: str, rotation: int) -> tuple[Message, ...]:
+        return shared_messages(first.get(persona_id), config, rotated(labels, rotation), form)
+
+    samples = range(config.panel.samples)
     for document in documents:
-        for number, persona in enumerate(panel):
-            question = _question(document.text, None if persona_first else persona.persona, pair=pair)
-            for sample in range(config.panel.samples):
-                key = Key(document.document_id, persona.persona_id, sample)
-                messages = (*prefix(number, shown.rotation(key) if shown else 0), question)
-                yield Prompt(*key, messages, sampling, answer, document.problem)
+        document_id, text, problem = document.document_id, document.text, document.problem
+        # What prompts share is one object, so that it is made, held and sent to a worker once.
+        question = _question(text, None, pair=pair)
+        for persona in panel if asked_of is None else asked_of(document_id):
+            if not persona_first:
+                question = _question(text, persona.persona, pair=pair)
+            messages = (*prefix(persona.persona_id, 0), question)
+            for sample in samples:
+                if shown:
+                    rotation = shown.rotation(Key(document_id, persona.persona_id, sample))
+                    messages = (*prefix(persona.persona_id, rotation), question)
+                yield Prompt(document_id, persona.persona_id, sample, messages, sampling, answer, problem)
 
 
 def shared_messages(

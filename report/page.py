@@ -15,7 +15,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from xpoll.core import formatting
-from xpoll.core.files import read_json, write_text
+from xpoll.core.files import read_object, write_text
 from xpoll.core.formatting import NOT_MEASURED, number, percent
 from xpoll.core.results import Result
 from xpoll.core.run_folder import RunFolder
@@ -41,7 +41,7 @@ def write_report(folder: RunFolder) -> Path:
     Raises:
         RunFolderError: an input is missing or of another version, or the page cannot be written.
     """
-    config = read_json(folder.require(folder.config, step="run"))
+    config = read_object(folder.require(folder.config, step="run"), "task", "report")
     labels = list(config["task"]["labels"])
     head = kind_of(config["task"]["kind"]).head
     sections = SECTIONS[head]
@@ -54,7 +54,7 @@ def write_report(folder: RunFolder) -> Path:
         .get_template("report.html.jinja")
         .render(
             config=config,
-            environment=read_json(folder.require(folder.environment, step="poll")),
+            environment=read_object(folder.require(folder.environment, step="poll"), "commit"),
             metrics=read_metrics(folder),
             evaluation=evaluation,
             labels=labels,

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from xpoll.core.files import read_json
+from xpoll.core.files import read_object
 from xpoll.core.formatting import percent
 from xpoll.core.record_files import stream_records
 from xpoll.core.records import Vote, voter_of
@@ -44,7 +44,7 @@ def personas_of(folder: RunFolder) -> list[dict[str, Any]]:
     """Who was asked, as panel.json has it, those chosen from a file included; empty where nobody was asked yet."""
     found: list[dict[str, Any]] = []
     for teacher, poll in folder.polls().items():
-        asked = read_json(poll.panel)["personas"] if poll.panel.exists() else []
+        asked = read_object(poll.panel, "personas")["personas"] if poll.panel.exists() else []
         found += [{**each, "teacher": teacher, "voter": voter_of(teacher, each["persona_id"])} for each in asked]
     return found
 
@@ -59,7 +59,7 @@ def panel_section(folder: RunFolder, config: Mapping[str, Any]) -> dict[str, Any
     polls = folder.polls()
     if None in polls:
         return dict(config["panel"])
-    sections = [read_json(poll.config)["panel"] for poll in polls.values()]
+    sections = [read_object(poll.config)["panel"] for poll in polls.values()]
     voters = [each["voter"] for each in personas_of(folder)]
     return {**config["panel"], "personas": voters, "samples": max(section["samples"] for section in sections)}
 

@@ -16,8 +16,8 @@ import psutil
 
 from xpoll.benchmarks.runner.records import Parameters, Record
 from xpoll.benchmarks.workloads.example_job import EXAMPLE
+from xpoll.benchmarks.workloads.faults.poll_process import left_of, with_children
 from xpoll.benchmarks.workloads.labelled_sets import labelled_set
-from xpoll.benchmarks.workloads.poll_process import left_of, with_children
 from xpoll.core.config.file import load_config
 from xpoll.core.errors import ConfigError, EngineError
 from xpoll.core.files import write_text

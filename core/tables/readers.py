@@ -28,6 +28,9 @@ from xpoll.core.tables.excel import header_of, open_sheet, split_sheet
 from xpoll.core.tables.folders import files_at
 from xpoll.core.tables.hub import PREFIX, hub_files, network_errors, quoted_uri
 
+DAMAGE = (OSError, EOFError, ValueError, KeyError, RecursionError, pa.ArrowException, csv.Error)
+"""What a file makes readers raise that is not what it should be, or JSON of another form beside it."""
+
 
 class Row(NamedTuple):
     """One row of a file: its number from 0, and its values or the problem with it."""
@@ -63,15 +66,13 @@ def find_source(path: str, *, key: str, kind: str | None = None) -> Source:
     Raises:
         InputError: there is no such file, or it is of an unknown kind.
     """
-    try:
+    with _unreadable(path, key):
         file_path, sheet = split_sheet(path)
         filesystem, inner = _located(file_path, key)
         # An unknown suffix is the likelier mistake, so it is reported before the file is looked for.
         if kind is None and PurePosixPath(inner).suffix and not _is_folder(filesystem, inner):
             _kind(inner, path, key)
         files = files_at(filesystem, inner, key=key, shown=path)
-    except (OSError, ValueError, KeyError, pa.ArrowException, *network_errors()) as error:
-        raise InputError(f"{key}: {path} cannot be read: {error}") from error
     kinds = [kind or _kind(file, path, key) for file in files] or ["arrow"]
     if sheet is not None:
         files = [f"{file}#{sheet}" for file in files]
@@ -121,12 +122,13 @@ def count_rows(path: str, *, key: str) -> int:
     if source.kind != "parquet":
         return sum(1 for _ in stream_rows(path, key=key))
     number = 0
-    for file in source.files:
-        with source.filesystem.open_input_file(file) as opened:
-            parquet = pq.ParquetFile(opened)
-            if problem_column(parquet.schema_arrow):
-                return sum(1 for _ in stream_rows(path, key=key))
-            number += parquet.metadata.num_rows
+    with _unreadable(path, key):
+        for file in source.files:
+            with source.filesystem.open_input_file(file) as opened:
+                parquet = pq.ParquetFile(opened)
+                if problem_column(parquet.schema_arrow):
+                    return sum(1 for _ in stream_rows(path, key=key))
+                number += parquet.metadata.num_rows
     return number
 
 
@@ -138,13 +140,22 @@ def column_types(path: str, *, key: str) -> dict[str, pa.DataType]:
         key: Config key or argument that named the path, for errors.
 
     Raises:
-        InputError: there is no such file.
+        InputError: there is no such file, or it cannot be read.
     """
     source = find_source(path, key=key)
     if source.kind not in OPENERS or not source.files:
         return {}
-    with OPENERS[source.kind](source.filesystem, source.files[0]) as opened:
+    with _unreadable(path, key), OPENERS[source.kind](source.filesystem, source.files[0]) as opened:
         return {field.name: field.type for field in opened.schema}
+
+
+@contextmanager
+def _unreadable(path: str, key: str, *, cannot: str = "cannot be read") -> Iterator[None]:
+    """What a file that is damaged makes of the block is one line."""
+    try:
+        yield
+    except (*DAMAGE, *network_errors()) as error:
+        raise InputError(f"{key}: {path} {cannot}: {error}") from error
 
 
 def _located(path: str, key: str) -> tuple[fs.FileSystem, str]:
@@ -184,7 +195,7 @@ def _reading(source: Source, path: str, key: str, needs: Sequence[str]) -> Itera
                         unseen.difference_update(row.values)
                         columns.update(dict.fromkeys(row.values) if len(columns) < _MOST_SHOWN else ())
                         first_problem = first_problem or row.problem
-    except (OSError, EOFError, pa.ArrowException, csv.Error, *network_errors()) as error:
+    except (*DAMAGE, *network_errors()) as error:
         cannot = "cannot be read to its end" if number else "cannot be read"
         raise InputError(f"{key}: {path} {cannot}: {error}") from error
     if number and unseen:

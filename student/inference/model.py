@@ -1,6 +1,5 @@
 """A student folder as a classifier: texts to probabilities."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -8,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from xpoll.core.errors import ModelError
+from xpoll.core.files import json_value
 from xpoll.student.calibration import read_temperature, softmax
 from xpoll.student.inference.close_calls import close_calls, close_lead
 from xpoll.student.inference.forward import forward_of
@@ -99,7 +99,7 @@ def labels_of(folder: Path) -> list[str]:
     """
     mend = "train one with xpoll train"
     try:
-        named = json.loads((folder / "config.json").read_text(encoding="utf-8")).get("id2label") or {}
+        named = json_value((folder / "config.json").read_text(encoding="utf-8")).get("id2label") or {}
         labels = [str(named[str(i)]) for i in range(len(named))]
     except OSError as error:
         raise ModelError(f"{folder} is no student: it holds no config.json", mend=mend) from error

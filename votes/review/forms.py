@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from xpoll.core.errors import InputError
-from xpoll.core.files import replacing
+from xpoll.core.files import json_value, replacing
 from xpoll.core.sameness import named, same_label
 from xpoll.votes.review.sheet import QUESTION, Answer, read_sheet, write_sheet
 
@@ -122,7 +122,7 @@ SUFFIXES = {"csv": ".csv", "labelstudio": ".labelstudio.json", "argilla": ".argi
 
 
 def _items(path: Path) -> Iterator[Answer]:
-    items = json.loads(path.read_text(encoding="utf-8-sig"))
+    items = json_value(path.read_text(encoding="utf-8-sig"))
     if not isinstance(items, list):
         raise ValueError("it is no JSON list")
     for number, item in enumerate(items, 1):
