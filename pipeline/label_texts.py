@@ -141,8 +141,9 @@ def _card(config: Config, folder: RunFolder, rows: Callable[[], Iterator[OutputR
     yield "**The labels of the split train are not made by people**; those of the split test, if there is one, are."
     yield from ("", f"The question: {' '.join(config.task.question.split())}", "")
     yield from ("## How they were made", "")
-    models = [read_json(poll.config)["engine"]["model"] for poll in folder.polls().values() if poll.config.exists()]
-    yield f"* models: {', '.join(f'`{model}`' for model in dict.fromkeys(models))}"
+    engines = [read_json(poll.config)["engine"] for poll in folder.polls().values() if poll.config.exists()]
+    models = dict.fromkeys(f"`{engine['model']}` ({engine['backend']})" for engine in engines)
+    yield f"* models: {', '.join(models)}"
     asked = sum(len(read_json(poll.panel)["personas"]) for poll in folder.polls().values() if poll.panel.exists())
     yield f"* personas: {number(asked)}"
     yield f"* votes counted by `{config.vote.method}`; {counted(undecided, 'text')} without a label left out"

@@ -37,7 +37,7 @@ def confused_pairs(evaluation: Evaluation | None) -> list[tuple[str, str, str, s
     """Gold label, other label, rater, rows and share of the gold label's rows, of the pairs confused most often."""
     found = []
     for rater, score in scores_of(evaluation).items():
-        if rater in ("teacher", "student") and evaluation is not None:
+        if rater in ("teacher", "student") and evaluation is not None and score.confusion:
             for gold, row in zip(evaluation.labels, score.confusion, strict=True):
                 found += [
                     (count, gold, other, RATERS[rater], sum(row))

@@ -37,7 +37,7 @@ def write(texts: TextSet, path: Path) -> WrittenOutput:
     write_json(hidden / "settings.json", settings_of(texts))
     with replacing(records) as temporary, temporary.open("w", encoding="utf-8", newline="\n") as file:
         for row in texts.rows():
-            if not row.text:
+            if not row.text.strip():
                 without_text += 1
                 continue
             file.write(("[\n" if rows == 0 else ",\n") + json.dumps(record_of(row, texts), ensure_ascii=False))

@@ -24,7 +24,7 @@ def write(texts: TextSet, path: Path) -> WrittenOutput:
     interface = path.with_suffix(".xml")
     with replacing(path) as temporary, temporary.open("w", encoding="utf-8", newline="\n") as file:
         for row in texts.rows():
-            if not row.text:
+            if not row.text.strip():
                 without_text += 1
                 continue
             file.write(("[\n" if rows == 0 else ",\n") + json.dumps(task_of(row, texts.made_by), ensure_ascii=False))

@@ -50,7 +50,7 @@ ROWS: dict[str, list[AnyRecord]] = {
         one(2, "torn", None),
         one(3, "known", "bad|odd", "gold", gold_label="good"),
         one(4, "a person's", "meh", voted_label="good"),
-        one(5, "", None),
+        one(5, " \n", None),
     ],
     "multi": [
         several(0, FORMULA, ("good", "meh")),
@@ -100,7 +100,11 @@ def test_each_kind_is_written_in_each_form_that_has_a_place_for_it(kind: str, tm
     assert outputs["openai"]["rows"] == trained
     assert outputs["openai"]["left_out"]["of the gold rows, which nothing is to be trained on"] == 1
     assert outputs["datasets"]["rows"] == trained + 1
-    assert outputs["labelstudio"]["rows"] == outputs["argilla"]["rows"] == len([row for row in ROWS[kind] if row[2]])
+    assert (
+        outputs["labelstudio"]["rows"]
+        == outputs["argilla"]["rows"]
+        == len([row for row in ROWS[kind] if row[2].strip()])
+    )
     check_openai(tmp_path / "m.jsonl", kind)
     check_label_studio(tmp_path / "tasks.json", kind)
     check_argilla(tmp_path / "arg", kind)
