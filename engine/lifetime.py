@@ -207,6 +207,26 @@ class KeptEngines:
             )
 
 
+@contextmanager
+def shared_engines(config: EngineConfig) -> Iterator[None]:
+    """The runs within the block take the same engines, which the first of them starts and the block ends.
+
+    Where engines are lent to this thread already, these stay the ones.
+
+    Args:
+        config: The engine section of all these runs.
+    """
+    if _LENT.get() is not None:
+        yield
+        return
+    kept = KeptEngines(config)
+    try:
+        with kept.lent():
+            yield
+    finally:
+        kept.close()
+
+
 def engines_for_run() -> Engines:
     """The engines that are lent to this thread, or else such as end with the run."""
     return _LENT.get() or RunEngines()
