@@ -5,11 +5,13 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 from xpoll.core.config.job import Config
+from xpoll.core.config.teachers import teachers_of
 from xpoll.core.log import LOGGER, log_to
 from xpoll.core.progress import say
 from xpoll.core.run_folder import RunFolder, open_run_folder
 from xpoll.engine.lifetime import shared_engines
 from xpoll.pipeline import causal_lm
+from xpoll.pipeline.asking import groups_of
 from xpoll.pipeline.measure import measured
 from xpoll.pipeline.prepare import check_before_texts, prepare
 from xpoll.pipeline.state import is_done, remove_after, removed_after, require_agreement, require_fitting
@@ -55,9 +57,9 @@ def whole_path(config: Config, *, until: str = "report") -> tuple[RunFolder, lis
 
 
 def _shared_engines(config: Config) -> AbstractContextManager[None]:
-    """The engine that writes a job's texts is the one that is polled about them, unless teachers have their own."""
-    writes = config.synthesis.count and not config.documents.path
-    return shared_engines(config.engine) if writes and not config.teachers else nullcontext()
+    """The engine that writes a job's texts is polled about them, unless processes of their own ask the teachers."""
+    writes = config.synthesis.count and not config.documents.path and not config.student.is_generative
+    return shared_engines(config.engine) if writes and len(groups_of(teachers_of(config))) == 1 else nullcontext()
 
 
 def report_of(config: Config) -> RunFolder:

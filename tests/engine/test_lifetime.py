@@ -122,6 +122,10 @@ def test_the_runs_of_a_block_share_them_and_the_block_ends_them(ray: list[str], 
         with shared_engines(CONFIG):
             assert run(engines_for_run(), tmp_path / "log") == first
     assert ray == ["ray", "created worker-0", "created worker-1", "ended 2", "no ray"]
+    with shared_engines(CONFIG):
+        first = run(engines_for_run(), tmp_path / "log")
+        assert run(engines_for_run(), tmp_path / "log", CONFIG.model_copy(update={"model": "m"})) != first
+        assert ray[-5:] == ["ended 2", "no ray", "ray", "created worker-0", "created worker-1"]
     with pytest.raises(KeyboardInterrupt), shared_engines(CONFIG):
         run(engines_for_run(), tmp_path / "log", error=KeyboardInterrupt())
     assert ray[-2:] == ["ended 2", "no ray"] and isinstance(engines_for_run(), RunEngines)
