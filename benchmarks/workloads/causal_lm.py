@@ -74,8 +74,8 @@ def written(rows: Sequence[NoteRow], folder: Path, *, held_out: float) -> list[T
 def measure_perplexity(parameters: Parameters, root: Path) -> Iterator[Record]:
     """One record per set and seed: held-out perplexity before and after, and fields that are right where they count."""
     for name in parameters["sets"]:
-        for seed in range(parameters["seeds"]):
-            say(f"{name}: seed {seed + 1} of {parameters['seeds']}")
+        for seed in range(parameters["first_seed"], parameters["first_seed"] + parameters["seeds"]):
+            say(f"{name}: seed {seed}")
             config, place = section_of(parameters), root / f"{name}-{seed}"
             examples = written(rows_of(name, parameters), place, held_out=config.held_out)
             training = train_causal(examples, config=config, seed=seed, output=place / "student")

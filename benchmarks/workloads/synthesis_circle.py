@@ -44,7 +44,7 @@ question = "{question}"
 labels = {labels}
 examples = {examples}
 [panel]
-personas = ["support_agent", "lay_reader"]
+personas = ["support_agent"]
 answer = "read"
 [engine]
 model = "{model}"
@@ -69,7 +69,6 @@ SYNTHESIS = """
 [synthesis]
 count = {count}
 control = {control}
-templates = {templates}
 text_kind = "{kind}"
 sampling = {sampling}
 {personas}
@@ -123,7 +122,6 @@ class CircleTask:
         synthesis = SYNTHESIS.format(
             count=count,
             control=control,
-            templates=json.dumps(parameters["templates"]),
             kind=self.kind,
             sampling=_inline(parameters["sampling"]),
             personas=f"persona_file = {json.dumps(str(self._personas))}" if own else "",
@@ -250,7 +248,6 @@ def circle_record(folder: Path, killed: Sequence[Counter[Key]]) -> Record:
         "texts_asked": figures.asked,
         "texts_kept": figures.kept,
         **{f"taken_out_by_{each.gate}": each.removed for each in figures.gates},
-        **{f"kept_of_{name}": share.kept for name, share in figures.templates.items()},
         **_agreement(run),
         **_scores(run),
     }
