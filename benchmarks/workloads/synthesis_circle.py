@@ -8,8 +8,10 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import psutil
 
@@ -19,7 +21,7 @@ from xpoll.benchmarks.workloads.labelled_sets import labelled_set
 from xpoll.benchmarks.workloads.poll_process import left_of, with_children
 from xpoll.core.config.file import load_config
 from xpoll.core.errors import ConfigError, EngineError
-from xpoll.core.files import write_text
+from xpoll.core.files import read_json, write_json, write_text
 from xpoll.core.progress import say
 from xpoll.core.records import Key
 from xpoll.core.run_folder import RunFolder
@@ -215,20 +217,44 @@ def measure_diversity(parameters: Parameters) -> Iterator[Record]:
 
 
 def measure_circle(parameters: Parameters) -> Iterator[Record]:
-    """The circle with its kills and gates, then a student of as many texts of people."""
+    """The circle with its kills and gates, then a student of as many texts of people.
+
+    With `parameters.folder` a call that ends early is taken up by the next one, where it was.
+    """
     task, timeout_s = CircleTask(parameters), parameters["timeout_s"]
-    with TemporaryDirectory() as root:
-        folder = Path(root) / "circle"
-        task.write(folder, parameters, count=parameters["circle_texts"])
-        begun_s = time.monotonic()
-        killed = [kill_in(step, folder, parameters) for step in STEPS[: parameters["kills"]]]
+    with _kept_folder(parameters["folder"]) as root:
+        folder, people = root / "circle", root / "people"
+        if not folder.exists():
+            task.write(folder, parameters, count=parameters["circle_texts"])
+        killed = _killed(folder, parameters)
         Command(folder, "run", "job.toml", timeout_s=timeout_s).finish()
-        yield {"set": task.name, "wall_s": round(time.monotonic() - begun_s, 1), **circle_record(folder, killed)}
-        kept = read_figures(RunFolder(folder / "run").synthesis_figures).kept
-        other = Path(root) / "people"
-        task.write(other, parameters, count=0, texts=kept)
-        Command(other, "run", "job.toml", timeout_s=timeout_s).finish()
-        yield {"arm": "people's texts", "set": task.name, **_scores(RunFolder(other / "run"))}
+        yield {"set": task.name, **circle_record(folder, killed)}
+        if not people.exists():
+            kept = read_figures(RunFolder(folder / "run").synthesis_figures).kept
+            task.write(people, parameters, count=0, texts=kept)
+        Command(people, "run", "job.toml", timeout_s=timeout_s).finish()
+        yield {"arm": "people's texts", "set": task.name, **_scores(RunFolder(people / "run"))}
+
+
+@contextmanager
+def _kept_folder(name: str) -> Iterator[Path]:
+    """The folder of that name, which is made and stays; without a name one for the block."""
+    if not name:
+        with TemporaryDirectory() as folder:
+            yield Path(folder)
+        return
+    Path(name).mkdir(parents=True, exist_ok=True)
+    yield Path(name)
+
+
+def _killed(folder: Path, parameters: Parameters) -> list[Counter[Key]]:
+    """What was on disk after each kill; kills of an earlier call are not done again."""
+    noted = folder / "killed.json"
+    held: list[list[list[Any]]] = read_json(noted) if noted.exists() else []
+    for step in STEPS[len(held) : parameters["kills"]]:
+        held.append([list(key) for key in kill_in(step, folder, parameters).elements()])
+        write_json(noted, held)
+    return [Counter(Key(*key) for key in keys) for keys in held]
 
 
 def circle_record(folder: Path, killed: Sequence[Counter[Key]]) -> Record:
