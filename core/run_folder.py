@@ -34,6 +34,8 @@ TEACHERS = "teachers"
 """Folder of the teachers' folders."""
 HANDED_OVER = ("texts.parquet", "gold.parquet")
 """Texts that a Python caller had in memory; the job's [documents] name them."""
+REPLIES = "replies"
+"""Folder, in that of SYNTHESIS, of the replies to texts that are prompts."""
 SYNTHESIS = "synthesis"
 """Folder of what texts were asked for with, and of the answers."""
 
@@ -157,6 +159,11 @@ class RunFolder:
     def synthesis_part(self, name: str) -> "RunFolder":
         """The folder of one round of texts, or of replies, with its answers and engine as a run folder has them."""
         return RunFolder(self.synthesis / name)
+
+    def synthesis_parts(self) -> "list[RunFolder]":
+        """The rounds of texts that were begun, in their order, and the replies."""
+        rounds = sorted(self.synthesis.glob("round-*"), key=lambda path: (len(path.name), path.name))
+        return [RunFolder(path) for path in (*rounds, self.synthesis / REPLIES) if path.is_dir()]
 
     @property
     def is_generative(self) -> bool:

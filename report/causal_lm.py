@@ -16,6 +16,7 @@ from xpoll.report.cost import cost_of
 from xpoll.report.energy import energy_of
 from xpoll.report.metrics import CostFigures, EnergyFigures
 from xpoll.report.page import templates
+from xpoll.report.synthesis import synthesis_section
 from xpoll.student.causal_lm.folder import read_causal_training
 from xpoll.student.causal_lm.record import CausalEvaluation, CausalTraining, Change
 from xpoll.student.causal_lm.wording import WHAT_IT_IS, change_sentence, perplexity_text, seeds_text
@@ -87,6 +88,7 @@ def write_causal_report(folder: RunFolder) -> None:
         training=metrics.training,
         evaluation=metrics.evaluation,
         charts=_charts(metrics),
+        synthesis=synthesis_section(folder),
     )
     write_text(folder.report, page)
 

@@ -26,6 +26,7 @@ from xpoll.report.figures import MANY_PERSONAS, RATERS, confused_pairs, scores_o
 from xpoll.report.metrics import read_metrics
 from xpoll.report.panel import names_of, panel_section, panel_size, personas_of
 from xpoll.report.sections.registry import SECTIONS
+from xpoll.report.synthesis import synthesis_section
 from xpoll.student.evaluation import read_evaluation, verdict_in
 from xpoll.student.score_columns import score_columns
 from xpoll.student.wording import MEASURES, comparison_sentence, verdict_sentence, votes_sentence
@@ -69,6 +70,7 @@ def write_report(folder: RunFolder) -> Path:
             head=head,
             templates={"panel": sections.panel_template, "data": sections.data_template},
             columns=score_columns(evaluation) if evaluation else [],
+            synthesis=synthesis_section(folder),
         )
     )
     write_text(folder.report, page)
