@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future
 from concurrent.futures import wait as wait_for
 from contextlib import ExitStack, contextmanager
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -25,7 +26,7 @@ from unittest import mock
 import psutil
 
 from xpoll.benchmarks.workloads.faults.inner_faults import InnerFault, inflicted
-from xpoll.benchmarks.workloads.faults.poll_process import PollProcess
+from xpoll.benchmarks.workloads.faults.poll_process import TIMEOUT_S, PollProcess
 from xpoll.core.config.job import EngineConfig
 from xpoll.engine.backends.backend import BackendSettings
 from xpoll.engine.devices.find import Device
@@ -60,8 +61,12 @@ class ForkedPoll(PollProcess):
         """Starts the poll, or resumes it after a kill."""
         inner, self.inner = self.inner, None
         context = multiprocessing.get_context("forkserver")
-        self._forked = context.Process(target=_poll, args=(str(self._cwd), inner))
+        has_begun, begun = context.Pipe(duplex=False)
+        self._forked = context.Process(target=_poll, args=(str(self._cwd), inner, begun))
         self._forked.start()
+        begun.close()
+        has_begun.poll(TIMEOUT_S)  # a signal before that would meet multiprocessing and not the command
+        has_begun.close()
         self._started_s = time.monotonic()
 
     @property
@@ -92,13 +97,14 @@ class ForkedPoll(PollProcess):
         return self._forked.exitcode
 
 
-def _poll(cwd: str, inner: InnerFault | None) -> None:
+def _poll(cwd: str, inner: InnerFault | None, begun: Connection) -> None:
     """The driver."""
     os.setsid()
     os.chdir(cwd)
     output = os.open("output.txt", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
     os.dup2(output, 1)
     os.dup2(output, 2)
+    begun.send(True)
     code = 130  # where a signal comes before the command could take it, or behind its end
     try:
         code = _command(inner)
