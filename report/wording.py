@@ -43,9 +43,8 @@ def bounded_sentence(metrics: Metrics) -> str | None:
     if not metrics.votes.bounded:
         return None
     answers = counted(metrics.votes.bounded, "answer")
-    return (
-        f"{answers} told of the likeliest labels only; the probabilities of the others are bounds (docs/explanation/reads.md)"
-    )
+    told = f"{answers} told of the likeliest labels only"
+    return f"{told}; the probabilities of the others are bounds (docs/explanation/reads.md)"
 
 
 def energy_reasons(energy: EnergyFigures) -> str:

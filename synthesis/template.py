@@ -179,7 +179,9 @@ def template_of(name: str, content: str) -> Template:
     _, fence, rest = content.partition(f"{_FENCE}\n")
     head, closing, body = rest.partition(f"\n{_FENCE}\n")
     if not (fence and closing) or not content.startswith(_FENCE):
-        raise InputError(f"{_KEY}: {name} has no header between two lines of {_FENCE}", mend="see docs/howto/synthesis.md")
+        raise InputError(
+            f"{_KEY}: {name} has no header between two lines of {_FENCE}", mend="see docs/howto/synthesis.md"
+        )
     try:
         values = tomllib.loads(head)
     except tomllib.TOMLDecodeError as error:

@@ -50,7 +50,8 @@ def check_votes(config: Config) -> None:
         )
     if wrong:
         raise ConfigError(
-            f"task.kind = {config.task.kind!r} knows no {', '.join(wrong)} but the default", mend="see docs/howto/tasks.md"
+            f"task.kind = {config.task.kind!r} knows no {', '.join(wrong)} but the default",
+            mend="see docs/howto/tasks.md",
         )
     _check_pairs(config, kind)
     if config.panel.answer not in kind.answers:

@@ -113,8 +113,8 @@ def label(
         name: Name of the run; without it one that is made of texts, task, panel and engine.
         run_folder: Folder of all outputs; runs/NAME in the current folder unless given.
         quiet: Whether to show no progress.
-        further: Sections of docs/reference/configuration.md by name, e.g. panel={"personas": [...]}; or options of the engine by
-            name, e.g. model="..." and base_url="...".
+        further: Sections of docs/reference/configuration.md by name, e.g. panel={"personas": [...]}; or options of the
+            engine by name, e.g. model="..." and base_url="...".
 
     Returns:
         The run; its `labels` have one row per text, in the order of the texts.

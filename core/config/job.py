@@ -68,9 +68,9 @@ class PanelConfig(Section):
     """How many times each persona is asked about each text."""
     answer: AnswerForm = "label"
     """`label`: the answer is one label. `read`: nothing is generated; how likely the model holds each label to be is
-    read from one forward pass, at the cost of the prompt alone (docs/explanation/reads.md); in a task of several labels each
-    label is asked about by itself, yes or no. `chain_of_thought`: JSON with a short reason, then the label. `match`:
-    how well each label matches the bare text, of one persona asked once; the only form of
+    read from one forward pass, at the cost of the prompt alone (docs/explanation/reads.md); in a task of several labels
+    each label is asked about by itself, yes or no. `chain_of_thought`: JSON with a short reason, then the label.
+    `match`: how well each label matches the bare text, of one persona asked once; the only form of
     `engine.backend = "encoder"`, which has it without being told (docs/howto/teachers.md)."""
     order: Literal["auto"] | PromptOrder = "persona_first"
     """What stands first in a prompt: the persona, or what all personas share and then the text. `auto` takes the text

@@ -12,7 +12,8 @@ class StudentConfig(Section):
 
     kind: Literal["classifier", "causal-lm"] = "classifier"
     """`classifier`: an encoder that learns the voted labels. `causal-lm`: a language model that learns to write the
-    completions that the rows of `documents.path` have; such a job polls no panel. See docs/howto/generative-student.md."""
+    completions that the rows of `documents.path` have; such a job polls no panel. See
+    docs/howto/generative-student.md."""
     encoder: str = "all-minilm-l6-v2"
     """Packaged model, folder, or Hugging Face name of the encoder to fine-tune, e.g. FacebookAI/roberta-base."""
     model: str = "smollm2-135m-instruct"

@@ -15,7 +15,7 @@ HEAD = """# Configuration
 
 One TOML file per job. Defaults are below; then comes the file; then `--set section.key=value`, from left to right.
 Unknown keys are refused. Relative paths are relative to the current folder. Secrets come from the environment only
-(`HF_TOKEN`). This page is made from the code: `python -m xpoll.scripts.dev.config_page > docs/reference/configuration.md`.
+(`HF_TOKEN`). This page is made from the code: `python -m xpoll.scripts.dev.pages`.
 """
 TOML_TYPES = {str: "string", int: "integer", float: "float", bool: "boolean", Any: "any value"}
 BOUNDS = {"gt": "above", "ge": "at least", "lt": "below", "le": "at most"}

@@ -56,7 +56,9 @@ def test_the_page_s_table_of_stacks_is_the_file_s() -> None:
 
 def test_the_page_s_and_the_requirements_command_is_the_one_that_doctor_prints() -> None:
     commands = stack("modern").install.split("; ")
-    block = page("howto/intel-gpus.md").partition("```bash\npip install uv\n")[2].partition("```")[0].replace(" \\\n ", "")
+    block = (
+        page("howto/intel-gpus.md").partition("```bash\npip install uv\n")[2].partition("```")[0].replace(" \\\n ", "")
+    )
     assert ["pip install uv", *block.splitlines()[:2]] == commands
     assert commands[-1] in (ROOT / "requirements/xpu.txt").read_text(encoding="utf-8")
 
@@ -84,7 +86,9 @@ def test_the_table_does_not_contradict_itself() -> None:
 
 
 def test_every_point_of_the_review_has_a_test_that_is_there() -> None:
-    table = {row[0]: row for row in rows("reference/intel-upstream.md", "# Intel GPUs, held against upstream's sources")}
+    table = {
+        row[0]: row for row in rows("reference/intel-upstream.md", "# Intel GPUs, held against upstream's sources")
+    }
     wanted = [f"W{i}" for i in range(1, 12)] + [f"R{i}" for i in range(1, 11)]
     assert [name for name in table if name] == wanted
     of_energy = {"W4", "W5"}  # named as their rooms name them
