@@ -1,6 +1,7 @@
 """What a backend is: the methods that answer prompts, and the record of everything else that is known of one."""
 
 import importlib
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
@@ -28,6 +29,22 @@ class BackendSettings:
     worker: str
     options: dict[str, Any] = field(default_factory=dict)
     server_command: tuple[str, ...] = ()
+
+    def ending(self, prompt: Prompt) -> Callable[..., Completion]:
+        """Starts the clock of a prompt; what it returns is called with the outcome and gives the completion."""
+        started_unix_s = time.time()
+
+        def end(**outcome: Any) -> Completion:
+            return Completion(
+                *prompt.key,
+                worker=self.worker,
+                device=str(self.device),
+                started_unix_s=started_unix_s,
+                latency_s=time.time() - started_unix_s,
+                **outcome,
+            )
+
+        return end
 
 
 class Load(NamedTuple):

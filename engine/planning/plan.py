@@ -12,6 +12,7 @@ from xpoll.core.records import Prompt
 from xpoll.core.results import Part, Result, read_result
 from xpoll.engine.backends.registry import device_kind, spec_of
 from xpoll.engine.devices.find import Device, find_intel_gpus, left_out
+from xpoll.engine.planning.first_done import first_done
 from xpoll.engine.planning.fit import MemoryFit, fit_of, tightest
 from xpoll.engine.planning.intel_notes import intel_notes
 from xpoll.engine.planning.kv_cache import cache_of, engine_options
@@ -167,6 +168,12 @@ def make_plan(
     order, reason = _settled(chosen, _preferred(samples, predictions, config.backend))
     prediction = predictions.get(order)
     cache_tokens = cache.num_blocks * cache.block_size if cache and cache.num_blocks is not None else None
+    notes = intel_notes(devices, engine_options(vllm, devices[0])) if cache and devices else []
+    if prediction and first:
+        each = _each(prediction, first)
+        notes += first_done(
+            config, devices, shape, first, prompts=documents * asked_each, tokens_each=each.computed + each.answer
+        )
     return Plan(
         documents=documents,
         prompts=documents * asked_each,
@@ -190,7 +197,7 @@ def make_plan(
         predicted_cached_share=round(prediction.cached_share, 4) if prediction else None,
         fit=_fit(config.model, shape, vllm, devices) if cache and devices else None,
         rate_at_most=_rate(config.model, shape, vllm, devices, prediction, first) if prediction and first else None,
-        notes=intel_notes(devices, engine_options(vllm, devices[0])) if cache and devices else [],
+        notes=notes,
     )
 
 

@@ -14,12 +14,11 @@ CHECKPOINT_EVERY_S = 60.0
 
 
 class StepReport(TrainerCallback):  # type: ignore[misc]
-    """Shows steps, loss and accuracy while training, and keeps the last of both."""
+    """Shows steps and losses while training, and keeps the last of each."""
 
-    def __init__(self, stack: ExitStack, objective: Objective) -> None:
+    def __init__(self, stack: ExitStack) -> None:
         self.loss = self.held_out_loss = math.nan
-        self._accuracy = math.nan
-        self._stack, self._of_training = stack, objective
+        self._stack = stack
 
     def on_train_begin(self, _: TrainingArguments, state: TrainerState, __: TrainerControl, **_more: Any) -> None:
         """Opens the progress bar, in the first process alone."""
@@ -34,32 +33,52 @@ class StepReport(TrainerCallback):  # type: ignore[misc]
     ) -> TrainerControl:
         """Moves the bar on; the last step is logged."""
         if self._progress is not None:
-            self._progress.add(1, note=self._note())
+            shown = ", ".join(f"{name} {value}" for name, value in self.figures().items() if "nan" not in value)
+            self._progress.add(1, note=shown)
         control.should_log |= state.global_step == state.max_steps
         return control
 
     def on_log(
         self,
-        _: TrainingArguments,
-        __: TrainerState,
-        ___: TrainerControl,
+        args: TrainingArguments,  # noqa: ARG002
+        state: TrainerState,  # noqa: ARG002
+        control: TrainerControl,  # noqa: ARG002
         logs: dict[str, float] | None = None,
         **_more: Any,
     ) -> None:
-        """Keeps loss, accuracy and held-out loss."""
+        """Keeps loss and held-out loss."""
         found = logs or {}
-        if "loss" in found:
-            self.loss, self._accuracy = found["loss"], self._of_training.take_accuracy()
-            found["accuracy"] = self._accuracy
-        self.held_out_loss = found.get("eval_loss", self.held_out_loss)
+        self.loss, self.held_out_loss = found.get("loss", self.loss), found.get("eval_loss", self.held_out_loss)
 
-    def _note(self) -> str:
-        shown = {
-            "loss": f"{self.loss:.3f}",
-            "accuracy": f"{self._accuracy:.1%}",
-            "held out": f"{self.held_out_loss:.3f}",
-        }
-        return ", ".join(f"{name} {value}" for name, value in shown.items() if "nan" not in value)
+    def figures(self) -> dict[str, str]:
+        """What the progress bar shows, by name; "nan" is left out."""
+        return {"loss": f"{self.loss:.3f}", "held out": f"{self.held_out_loss:.3f}"}
+
+
+class AccuracyReport(StepReport):
+    """Shows the accuracy of an objective beside its losses, and logs it."""
+
+    def __init__(self, stack: ExitStack, objective: Objective) -> None:
+        super().__init__(stack)
+        self._accuracy = math.nan
+        self._of_training = objective
+
+    def on_log(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        logs: dict[str, float] | None = None,
+        **_more: Any,
+    ) -> None:
+        """Keeps losses and the accuracy since the log before."""
+        super().on_log(args, state, control, logs)
+        if logs is not None and "loss" in logs:
+            logs["accuracy"] = self._accuracy = self._of_training.take_accuracy()
+
+    def figures(self) -> dict[str, str]:
+        """As of `StepReport`, with the accuracy."""
+        return {**super().figures(), "accuracy": f"{self._accuracy:.1%}"}
 
 
 class TimedCheckpoint(TrainerCallback):  # type: ignore[misc]

@@ -83,7 +83,7 @@ def fine_tune(encoder: Encoder, rows: Rows, held_out: Rows | None, settings: Set
             stack.enter_context(used_tokens_alone(encoder.model, data.token_ids(), pad=pad))
         stack.enter_context(last_layer_at_first_token(encoder.model))
         stack.enter_context(aims.of(encoder.model))
-        report = callbacks.StepReport(stack, objective)
+        report = callbacks.AccuracyReport(stack, objective)
         trainer = LengthTrainer(
             model=encoder.model,
             args=made,

@@ -68,11 +68,8 @@ def test_every_method_gives_distributions_whatever_the_order_of_the_votes(
 
 @needs_crowd_kit
 @pytest.mark.parametrize("method", sorted(THROUGH_CROWD_KIT))
-@settings(max_examples=3, deadline=None)
-@given(votes=polls(), seed=st.integers(0, 9))
-def test_so_do_the_slow_ones(method: str, votes: list[Vote], seed: int) -> None:
-    if any(vote.label is not None for vote in votes):
-        check_distributions(method, votes, seed)
+def test_so_do_the_slow_ones(method: str) -> None:
+    check_distributions(method, [*plain("+0-", "00", "--+"), *plain("+", "0+", "-", persona="b")], seed=1)
 
 
 def check_distributions(method: str, votes: list[Vote], seed: int) -> None:
@@ -259,7 +256,7 @@ def test_the_learnt_accuracy_of_a_persona_is_its_accuracy() -> None:
 def test_the_one_coin_model_is_crowd_kit_s() -> None:
     from crowdkit.aggregation import OneCoinDawidSkene
 
-    _, ballots = simulated(500, [0.9, 0.8, 0.7, 0.6, 0.3], samples=1, correlation=0.0)
+    _, ballots = simulated(150, [0.9, 0.8, 0.7, 0.6, 0.3], samples=1, correlation=0.0)
     theirs = OneCoinDawidSkene(n_iter=60, tol=0).fit_predict_proba(answers_of(ballots)).sort_index()[[0, 1, 2]]
     assert METHODS["reliability_weighted"](ballots) == pytest.approx(theirs.to_numpy(), abs=1e-3)
 

@@ -5,7 +5,6 @@ Texts that arrive within a few milliseconds are computed together, and so is wha
 """
 
 import asyncio
-import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
@@ -71,28 +70,20 @@ class EncoderBackend:
         Raises:
             EngineDeadError: the device is gone.
         """
-        started_unix_s = time.time()
-        about = {
-            "worker": self._settings.worker,
-            "device": str(self._settings.device),
-            "started_unix_s": started_unix_s,
-        }
+        end = self._settings.ending(prompt)
         if len(prompt.messages) != 1 or len(prompt.answer.choices) < 2:
             problem = "an encoder reads prompts of panel.answer = 'match': a bare text, and the labels"
-            return Completion(*prompt.key, error_kind="refused", error=problem, **about)  # type: ignore[arg-type]
+            return end(error_kind="refused", error=problem)
         scored: asyncio.Future[_Scored] = asyncio.get_running_loop().create_future()
         self._waiting.append(_Asked(prompt.messages[0]["content"], prompt.answer, scored))
         self._arrived.set()
         found = await scored
         best = max(range(len(found.logprobs)), key=found.logprobs.__getitem__)
-        return Completion(
-            *prompt.key,
+        return end(
             text=prompt.answer.choices[best],
             finish_reason="stop",
             prompt_tokens=found.tokens,
             choice_logprobs=found.logprobs if prompt.answer.logprobs else None,
-            latency_s=time.time() - started_unix_s,
-            **about,  # type: ignore[arg-type]
         )
 
     async def _work(self) -> None:

@@ -106,16 +106,8 @@ class OpenAIBackend:
             EngineError: the endpoint refuses all requests, or redirects.
             UnavailableError: the endpoint does not answer, limits all requests, or wants payment.
         """
-        started_unix_s = time.time()
-        outcome = await self._shared.outcome(prompt)
-        return Completion(
-            *prompt.key,
-            worker=self._settings.worker,
-            device=str(self._settings.device),
-            started_unix_s=started_unix_s,
-            latency_s=time.time() - started_unix_s,
-            **outcome,
-        )
+        end = self._settings.ending(prompt)
+        return end(**await self._shared.outcome(prompt))
 
     async def _ask_for(self, prompt: Prompt, number: int) -> list[Outcome]:
         together = (await self._ask(prompt, number))[:number] if number > 1 and self._offers.n else []

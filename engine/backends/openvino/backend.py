@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -79,18 +78,7 @@ class OpenVinoBackend:
         Raises:
             EngineDeadError: the engine is gone, and with it every prompt in flight.
         """
-        started_unix_s = time.time()
-
-        def end(**outcome: Any) -> Completion:
-            return Completion(
-                *prompt.key,
-                worker=self._settings.worker,
-                device=str(self._settings.device),
-                started_unix_s=started_unix_s,
-                latency_s=time.time() - started_unix_s,
-                **outcome,
-            )
-
+        end = self._settings.ending(prompt)
         asked = prompt if prompt.answer.read else prompt.in_words()
         try:
             rendered = [self._chat.rendered(asked, messages) for messages in asked.wordings()]

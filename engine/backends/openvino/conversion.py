@@ -75,7 +75,8 @@ def _one_at_a_time(folder: Path) -> Iterator[None]:
 
 def _convert(source: Path, folder: Path, weights: Weights) -> None:
     config = json.loads((source / "config.json").read_text(encoding="utf-8"))
-    _check(config, source)
+    if why := why_not_converted(config):
+        raise ModelError(f"{source.name} cannot be converted for OpenVINO: {why}", mend=EXPORT.format(source))
     for left in folder.parent.glob(f".{folder.name}.*.tmp"):  # of a conversion that was killed; the lock is ours
         shutil.rmtree(left, ignore_errors=True)
     temporary = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
@@ -94,21 +95,23 @@ def _convert(source: Path, folder: Path, weights: Weights) -> None:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def _check(config: Mapping[str, Any], source: Path) -> None:
-    """Refuses a model of which GenAI would build a wrong graph."""
+def why_not_converted(config: Mapping[str, Any]) -> str | None:
+    """Why GenAI would build no graph of a model, or a wrong one; None where it builds the right one.
+
+    Args:
+        config: The model's config.json.
+    """
     (architecture, *_) = config.get("architectures") or ["an unnamed architecture"]
     rope = config.get("rope_parameters") or config.get("rope_scaling") or {}
-    why = None
     if architecture not in ARCHITECTURES:
-        why = f"it is {architecture}, and {', '.join(ARCHITECTURES)} can be converted"
-    elif (kind := rope.get("rope_type", rope.get("type", "default"))) != "default":
-        why = f"its rotary embedding is of the type {kind}"
-    elif config.get("hidden_act", "silu") != "silu":
-        why = f"its activation is {config['hidden_act']}"
-    elif config.get("use_sliding_window") or "quantization_config" in config:
-        why = "it has a sliding window or quantised weights"
-    if why is not None:
-        raise ModelError(f"{source.name} cannot be converted for OpenVINO: {why}", mend=EXPORT.format(source))
+        return f"it is {architecture}, and {', '.join(ARCHITECTURES)} can be converted"
+    if (kind := rope.get("rope_type", rope.get("type", "default"))) != "default":
+        return f"its rotary embedding is of the type {kind}"
+    if config.get("hidden_act", "silu") != "silu":
+        return f"its activation is {config['hidden_act']}"
+    if config.get("use_sliding_window") or "quantization_config" in config:
+        return "it has a sliding window or quantised weights"
+    return None
 
 
 def _write_tokenizer(source: Path, folder: Path) -> None:

@@ -3,7 +3,6 @@
 import asyncio
 import json
 import sys
-import time
 from collections.abc import Awaitable, Callable, Sequence
 from itertools import count
 from typing import Any
@@ -143,18 +142,7 @@ class VllmBackend:
         Raises:
             EngineDeadError: the engine is gone, and with it every prompt in flight.
         """
-        started_unix_s = time.time()
-
-        def end(**outcome: Any) -> Completion:
-            return Completion(
-                *prompt.key,
-                worker=self._settings.worker,
-                device=str(self._settings.device),
-                started_unix_s=started_unix_s,
-                latency_s=time.time() - started_unix_s,
-                **outcome,
-            )
-
+        end = self._settings.ending(prompt)
         reads = prompt.answer.read and versions.reads_tokens()
         asked = prompt if reads else prompt.in_words()
         try:

@@ -7,7 +7,6 @@ crash stays outside the worker, which sees it as the death of its engine.
 import asyncio
 import json
 import re
-import time
 from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
@@ -115,16 +114,8 @@ class VllmServerBackend:
         Raises:
             EngineDeadError: the server or its engine is gone.
         """
-        started_unix_s = time.time()
-        outcome = await self._outcome(prompt)
-        return Completion(
-            *prompt.key,
-            worker=self._settings.worker,
-            device=str(self._settings.device),
-            started_unix_s=started_unix_s,
-            latency_s=time.time() - started_unix_s,
-            **outcome,
-        )
+        end = self._settings.ending(prompt)
+        return end(**await self._outcome(prompt))
 
     async def _outcome(self, prompt: Prompt) -> dict[str, Any]:
         if (problem := seed_problem(prompt, self._settings.device)) is not None:

@@ -8,18 +8,17 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import datasets
-from transformers import PrinterCallback, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers import PrinterCallback
 from trl import SFTTrainer, pack_dataset
 
 from xpoll.core.config.student import StudentConfig
 from xpoll.core.errors import ModelError
-from xpoll.core.progress import Progress
 from xpoll.student.causal_lm.record import LossPoint
 from xpoll.student.causal_lm.tokens import Tokens
 from xpoll.student.causal_lm.training.arguments import lora_config, sft_arguments
 from xpoll.student.causal_lm.training.model import LanguageModel
 from xpoll.student.training.arguments import attention_for_training
-from xpoll.student.training.callbacks import TimedCheckpoint
+from xpoll.student.training.callbacks import StepReport, TimedCheckpoint
 from xpoll.student.training.checkpoints import last_checkpoint
 from xpoll.student.training.encoder import quiet
 
@@ -73,7 +72,7 @@ def fine_tune_lora(
     begun = last_checkpoint(checkpoints)
     base.model.train()
     with quiet(), attention_for_training(base.model, precision), ExitStack() as stack:
-        report = TokenLossReport(stack)
+        report = StepReport(stack)
         try:
             trainer = SFTTrainer(
                 model=base.model,
@@ -116,34 +115,3 @@ def _dataset(rows: Sequence[Tokens], config: StudentConfig, *, packing: bool) ->
     if not packing:
         return data
     return pack_dataset(data, config.max_length, config.trainer.get("packing_strategy", "bfd"))
-
-
-class TokenLossReport(TrainerCallback):  # type: ignore[misc]
-    """Shows steps and loss while training."""
-
-    def __init__(self, stack: ExitStack) -> None:
-        self._stack, self._loss = stack, math.nan
-
-    def on_train_begin(self, _: TrainingArguments, state: TrainerState, __: TrainerControl, **_more: Any) -> None:
-        """Opens the progress bar."""
-        bar = Progress("training student", total=state.max_steps, unit="steps", done=state.global_step)
-        self._progress = self._stack.enter_context(bar)
-
-    def on_step_end(
-        self, _: TrainingArguments, state: TrainerState, control: TrainerControl, **_more: Any
-    ) -> TrainerControl:
-        """Moves the bar on; the last step is logged."""
-        self._progress.add(1, note="" if math.isnan(self._loss) else f"loss {self._loss:.3f}")
-        control.should_log |= state.global_step == state.max_steps
-        return control
-
-    def on_log(
-        self,
-        _: TrainingArguments,
-        __: TrainerState,
-        ___: TrainerControl,
-        logs: dict[str, float] | None = None,
-        **_more: Any,
-    ) -> None:
-        """Keeps the loss."""
-        self._loss = (logs or {}).get("loss", self._loss)

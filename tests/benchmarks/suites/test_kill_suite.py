@@ -10,10 +10,10 @@ pytestmark = pytest.mark.engine
 
 def test_killed_polls_end_like_one_that_nobody_killed() -> None:
     suite = read_suite("kill")
-    small = {"runs": 4, "own_ray_every": 4, "documents": 60, "rows_per_part": 30}
+    small = {"runs": 2, "own_ray_every": 2, "documents": 60, "rows_per_part": 30}
     records = list(measure_kill({**suite["parameters"], **small}))
     killed = [record for record in records if "run" in record]
-    assert [record["own_ray"] for record in killed][:4] == [False, False, False, True]
+    assert [record["own_ray"] for record in killed][:2] == [False, True]
     assert sum(record["kept"] for record in killed) > 0, "no kill came behind an answer"
-    bounds = [{**bound, "at_least": 4} if bound["name"] == "runs" else bound for bound in suite["checks"]]
+    bounds = [{**bound, "at_least": 2} if bound["name"] == "runs" else bound for bound in suite["checks"]]
     assert [found for bound in bounds if not (found := check(bound, records))["holds"]] == []

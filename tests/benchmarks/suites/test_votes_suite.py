@@ -96,7 +96,7 @@ def test_the_folder_of_the_recorded_answers_has_no_default(
 
 @pytest.mark.skipif(not RECORDED, reason="set XPOLL_DATA to the folder of the recorded answers")
 def test_the_bounds_hold_on_the_recorded_answers() -> None:
-    records = measured(Path(RECORDED), audits=200, audit_size=200)
+    records = measured(Path(RECORDED), audits=100, audit_size=200)
     bounds = read_suite("votes")["checks"]
     failed = [found for bound in bounds if not (found := check(bound, records))["holds"]]
     assert failed == []

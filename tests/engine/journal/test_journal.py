@@ -165,7 +165,7 @@ WRITER = """
 def test_killed_at_random_moments_nothing_counted_is_lost_or_doubled(tmp_path: Path) -> None:
     draw = random.Random(0)
     counted = 0
-    for _ in range(8):
+    for _ in range(5):
         command = [sys.executable, "-c", textwrap.dedent(WRITER), str(tmp_path)]
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=Path.cwd()) as writer:
             assert writer.stdout is not None
@@ -179,7 +179,7 @@ def test_killed_at_random_moments_nothing_counted_is_lost_or_doubled(tmp_path: P
         assert count_answers(tmp_path) >= counted, "an answer that was counted is gone"
         counted = count_answers(tmp_path)
     assert len(ids(tmp_path)) == len(set(ids(tmp_path))) == counted
-    assert counted > 100
+    assert counted > 60
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
