@@ -1,4 +1,4 @@
-"""Prints docs/reference/configuration.md from the docstrings of core.config; the page itself says how to call it."""
+"""docs/reference/configuration.md: every key of a job, from the docstrings of core.config."""
 
 import json
 import types
@@ -107,7 +107,3 @@ def _default(field: FieldInfo) -> str:
         return "required"
     default = field.get_default(call_default_factory=True)
     return "none" if default is None else f"`{json.dumps(default)}`"
-
-
-if __name__ == "__main__":
-    print(page(), end="")
