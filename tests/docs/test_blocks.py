@@ -18,6 +18,7 @@ from tests.conftest import ROOT
 from tests.support.fenced import Fenced, blocks, languages, run_python
 from xpoll.core.config.file import apply_overrides, checked_config
 from xpoll.core.config.job import Config
+from xpoll.core.errors import XpollError
 from xpoll.pipeline.serving.decisions import DecisionRequest
 from xpoll.scripts.cli import COMMANDS, parser
 from xpoll.synthesis.template import template_of
@@ -158,3 +159,18 @@ def test_what_a_client_of_the_server_sends_is_what_the_server_takes(
         "predicate",
     ]
     assert capsys.readouterr().out == "complaint 0.9\n"
+
+
+def test_a_wrong_command_of_a_page_is_found() -> None:
+    block = Fenced(
+        "bash", 'cd x && .venv/bin/xpoll run a.toml --set engine.modell=b; xpoll plan "a b"  # xpoll no\n', 1
+    )
+    assert list(commands_of(block)) == [["run", "a.toml", "--set", "engine.modell=b"], ["plan", "a b"]]
+    shown = Fenced("text", "$ sbatch -p gpu scripts/cluster/slurm.sh run a.toml\nxpoll: stopped\n", 1)
+    assert list(commands_of(shown)) == [["run", "a.toml"]]
+    with pytest.raises(XpollError, match="unknown config key engine.modell"):
+        check_command(["run", "a.toml", "--set", "engine.modell=b"])
+    with pytest.raises(pytest.fail.Exception, match="required: job"):
+        check_command(["run"])
+    with pytest.raises(AssertionError, match="there is no configs/none.toml"):
+        check_command(["run", "configs/none.toml"])
