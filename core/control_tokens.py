@@ -5,12 +5,12 @@ are: a document that contains "<|im_end|>" ends its turn and begins one of its o
 are around it.
 """
 
-import json
 import re
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 
+from xpoll.core.files import json_value
 from xpoll.core.records import Message
 
 
@@ -51,7 +51,7 @@ def control_tokens_in(tokenizer_file: Path) -> list[str]:
         OSError: the file cannot be read.
         ValueError: it is not JSON.
     """
-    added = json.loads(tokenizer_file.read_text(encoding="utf-8")).get("added_tokens", [])
+    added = json_value(tokenizer_file.read_text(encoding="utf-8")).get("added_tokens", [])
     return sorted({token["content"] for token in added if token.get("special")})
 
 

@@ -6,8 +6,9 @@ writer needs room for the old and the new file at once.
 
 import json
 import os
+import tomllib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -35,8 +36,8 @@ def replacing(path: Path) -> Iterator[Path]:
     except OSError as error:
         raise cannot_write(path, error) from error
     finally:
-        if temporary.exists():
-            temporary.unlink()
+        with suppress(OSError):  # on a disk that has become read-only it stays
+            temporary.unlink(missing_ok=True)
 
 
 def cannot_write(path: Path, error: OSError) -> RunFolderError:
@@ -78,14 +79,65 @@ def write_json(path: Path, value: Any) -> None:
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
+_AGAIN = "restore it from a copy, or delete it and run the step again that wrote it"
+
+
+class NoJSONError(RunFolderError, ValueError):
+    """A file of a run is no JSON; also a ValueError, for those who can do without what it holds."""
+
+
 def read_json(path: Path) -> Any:
-    """The value in a JSON file.
+    """The value in a JSON file of a run.
 
     Raises:
         OSError: the file cannot be read.
-        ValueError: it is not JSON.
+        NoJSONError: it is not JSON.
     """
-    return json.loads(path.read_text(encoding="utf-8"))
+    try:
+        return json_value(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise NoJSONError(f"{path} is not JSON: {error}", mend=_AGAIN) from error
+
+
+def read_object(path: Path, *names: str) -> dict[str, Any]:
+    """The object in a JSON file of a run.
+
+    Args:
+        path: The file.
+        names: What it has at least.
+
+    Raises:
+        OSError: the file cannot be read.
+        NoJSONError: it is not JSON, or not such an object.
+    """
+    held = read_json(path)
+    if not isinstance(held, dict) or any(name not in held for name in names):
+        raise NoJSONError(f"{path} does not hold what a run writes there", mend=_AGAIN)
+    return held
+
+
+def json_value(text: str | bytes) -> Any:
+    """The value that a JSON text is.
+
+    Raises:
+        ValueError: it is none, or nested deeper than Python follows.
+    """
+    try:
+        return json.loads(text)
+    except RecursionError:
+        raise ValueError("it is nested too deep") from None
+
+
+def toml_tables(text: str) -> dict[str, Any]:
+    """The tables of a TOML text.
+
+    Raises:
+        TOMLDecodeError: it is no TOML, or nested deeper than Python follows.
+    """
+    try:
+        return tomllib.loads(text)
+    except RecursionError:
+        raise tomllib.TOMLDecodeError("it is nested too deep") from None
 
 
 def write_table(path: Path, table: pa.Table) -> None:

@@ -5,10 +5,10 @@ repository on the Hugging Face hub.
 """
 
 import importlib.util
-import json
 from pathlib import Path
 
 from xpoll.core.errors import ModelError
+from xpoll.core.files import json_value
 from xpoll.core.packaged_models import PACKAGED, prepared_folder
 
 
@@ -138,5 +138,5 @@ def context_length(folder_or_name: str) -> int | None:
     config = Path(folder_or_name) / "config.json"
     if not config.exists():
         return None
-    value = json.loads(config.read_text(encoding="utf-8")).get("max_position_embeddings")
+    value = json_value(config.read_text(encoding="utf-8")).get("max_position_embeddings")
     return int(value) if value else None

@@ -3,13 +3,13 @@
 A result holds numbers, names and words of a closed set; sentences are made from it where it is shown.
 """
 
-import json
 from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from xpoll.core.errors import RunFolderError
+from xpoll.core.files import json_value
 
 
 class Part(BaseModel):
@@ -46,7 +46,7 @@ def read_result(path: Path, result: type[ResultT], *, step: str) -> ResultT:
     if not path.exists():
         raise RunFolderError(f"{path} is not there yet", mend=f"run the step before it: xpoll {step} {path.parent}")
     try:
-        held = json.loads(path.read_text(encoding="utf-8"))
+        held = json_value(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise RunFolderError(f"{path} is not JSON: {error}", mend=again) from error
     version = result.model_fields["schema_version"].default

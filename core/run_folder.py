@@ -13,7 +13,7 @@ from pathlib import Path
 from xpoll.core.config.job import Config, Root
 from xpoll.core.config.synthesis import SYNTHESIZED
 from xpoll.core.errors import RunFolderError
-from xpoll.core.files import cannot_write, read_json, write_json
+from xpoll.core.files import cannot_write, read_object, write_json
 
 WHERE_AND_HOW = frozenset(
     {
@@ -34,6 +34,8 @@ TEACHERS = "teachers"
 """Folder of the teachers' folders."""
 HANDED_OVER = ("texts.parquet", "gold.parquet")
 """Texts that a Python caller had in memory; the job's [documents] name them."""
+REPLIES = "replies"
+"""Folder, in that of SYNTHESIS, of the replies to texts that are prompts."""
 SYNTHESIS = "synthesis"
 """Folder of what texts were asked for with, and of the answers."""
 
@@ -158,11 +160,16 @@ class RunFolder:
         """The folder of one round of texts, or of replies, with its answers and engine as a run folder has them."""
         return RunFolder(self.synthesis / name)
 
+    def synthesis_parts(self) -> "list[RunFolder]":
+        """The rounds of texts that were begun, in their order, and the replies."""
+        rounds = sorted(self.synthesis.glob("round-*"), key=lambda path: (len(path.name), path.name))
+        return [RunFolder(path) for path in (*rounds, self.synthesis / REPLIES) if path.is_dir()]
+
     @property
     def is_generative(self) -> bool:
         """Whether it is of a job whose student writes completions, so that nobody is polled."""
         with suppress(OSError, ValueError, KeyError, TypeError, AttributeError):  # not a run, or not even whole
-            return bool(read_json(self.config)["student"].get("kind") == "causal-lm")
+            return bool(read_object(self.config)["student"].get("kind") == "causal-lm")
         return False
 
     def teacher(self, name: str) -> "RunFolder":
@@ -171,7 +178,7 @@ class RunFolder:
 
     def polls(self) -> "dict[str | None, RunFolder]":
         """Where answers lie, by teacher: this folder, under None, or that of each of the run's [[teachers]]."""
-        named = read_json(self.config).get("teachers") if self.config.exists() else None
+        named = read_object(self.config).get("teachers") if self.config.exists() else None
         return {each["name"]: self.teacher(each["name"]) for each in named or []} or {None: self}
 
     @property
@@ -181,7 +188,7 @@ class RunFolder:
             return f"xpoll synthesize {self.path.parent.parent}"
         run = self.path.parent.parent if self.path.parent.name == TEACHERS else self.path
         with suppress(OSError, ValueError, KeyError, TypeError):  # not a batch, or not even whole
-            config = read_json(self.config)
+            config = read_object(self.config)
             return f"xpoll batch {config['input']} {config['output']} --run-folder {run}"
         return f"xpoll poll {run}"
 
@@ -228,7 +235,7 @@ def open_folder(
     folder = RunFolder(path)
     changed: list[str] = []
     if folder.config.exists():
-        changed = config.differences(read_json(folder.config))
+        changed = config.differences(read_object(folder.config))
         sections = {*may_change, *ignored}
         differing = [key for key in changed if key.partition(".")[0] not in sections and not changes_no_answer(key)]
         if differing:

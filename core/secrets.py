@@ -73,11 +73,16 @@ def hide_named(options: dict[str, Any]) -> None:
             hide(os.environ.get(variable))
 
 
-def without_secrets(text: str) -> str:
-    """The text with every known secret struck out; for answers and results, whose other words must stay."""
+def known_secrets() -> tuple[str, ...]:
+    """Every known secret in each of its forms, longest first."""
     if _known is None:
         learn_secrets()
-    for secret in _known or ():
+    return _known or ()
+
+
+def without_secrets(text: str) -> str:
+    """The text with every known secret struck out; for answers and results, whose other words must stay."""
+    for secret in _known if _known is not None else known_secrets():
         if secret in text:
             text = text.replace(secret, STRUCK)
     return text

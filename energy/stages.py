@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from xpoll.core.errors import RunFolderError
 from xpoll.core.files import read_json, write_json
 from xpoll.energy.sources import Counters
 from xpoll.energy.window import Idle, Window, idle_power
@@ -68,8 +69,14 @@ RESUMED = ("synthesize", "poll")
 
 
 def read_stages(path: Path) -> list[dict[str, Any]]:
-    """The entries of the file; empty without it."""
-    stages: list[dict[str, Any]] = read_json(path) if path.exists() else []
+    """The entries of the file; empty without it.
+
+    Raises:
+        RunFolderError: the file is damaged.
+    """
+    stages = read_json(path) if path.exists() else []
+    if not isinstance(stages, list) or not all(isinstance(each, dict) and "stage" in each for each in stages):
+        raise RunFolderError(f"{path} holds no list of steps", mend="delete it; it has times and energy alone")
     return stages
 
 

@@ -15,14 +15,16 @@ from xpoll.engine.backends.backend import Backend, EngineDeadError
 MOST_TOKENS = 2**31 - 1
 """The largest count that the schema holds; a larger one is written as this."""
 _COUNTS = ("prompt_tokens", "cached_prompt_tokens", "output_tokens")
-_FAILED: dict[str, tuple[str, str]] = {
+FAILED: dict[str, tuple[str, str]] = {
     "error": ("engine", "the engine ended the request with an error"),
     "abort": ("engine", "the engine aborted the request"),
     "content_filter": ("content_filter", "a content filter withheld the answer"),
 }
 """Finish reason of a request that has no answer, to its kind of error row and the reason."""
-_LONGEST_S = 1e300  # NaN is not less
-_LEAST_LOGPROB = -700.0  # of the likeliest choice: its exponential must not be 0
+LONGEST_S = 1e300
+"""Bound of a time; NaN is not less."""
+LEAST_LOGPROB = -700.0
+"""Of the likeliest choice: its exponential must not be 0."""
 
 
 class _MisfitError(Exception):
@@ -37,7 +39,7 @@ async def answer_of(backend: Backend, prompt: Prompt) -> Completion:
         UserError: neither this prompt nor the engine is at fault, and every other prompt would end alike.
     """
     if prompt.problem is not None:
-        return Completion(*prompt.key, error_kind="document", error=prompt.problem)
+        return problem_row(prompt)
     try:
         answer = await backend.answer(prompt)
     except (EngineDeadError, UserError):
@@ -46,6 +48,11 @@ async def answer_of(backend: Backend, prompt: Prompt) -> Completion:
         said = readable(struck(f"{type(error).__name__}: {error}"))
         return Completion(*prompt.key, error_kind="backend", error=said)
     return fitted(answer, prompt)
+
+
+def problem_row(prompt: Prompt) -> Completion:
+    """The error row of a prompt that cannot be asked."""
+    return Completion(*prompt.key, error_kind="document", error=prompt.problem)
 
 
 def fitted(answer: object, prompt: Prompt) -> Completion:
@@ -85,7 +92,7 @@ _TYPES = frozenset(
 
 def _fits(answer: Completion, prompt: Prompt) -> bool:
     """Whether an answer is no error and fits as it is; the usual case, and told at a third of the cost."""
-    if tuple(map(type, answer)) not in _TYPES or answer[:3] != prompt[:3] or answer.finish_reason in _FAILED:
+    if tuple(map(type, answer)) not in _TYPES or answer[:3] != prompt[:3] or answer.finish_reason in FAILED:
         return False
     _, _, _, text, finish, tokens, cached, output, logprobs, _, _, started_s, latency_s, _, _, unread = answer
     assert text is not None
@@ -93,7 +100,7 @@ def _fits(answer: Completion, prompt: Prompt) -> bool:
         return False
     if not (0 <= tokens <= MOST_TOKENS and 0 <= cached <= MOST_TOKENS and 0 <= output <= MOST_TOKENS):
         return False
-    if not (abs(started_s) < _LONGEST_S and abs(latency_s) < _LONGEST_S and 0 <= (unread or 0) <= MOST_TOKENS):
+    if not (abs(started_s) < LONGEST_S and abs(latency_s) < LONGEST_S and 0 <= (unread or 0) <= MOST_TOKENS):
         return False
     return logprobs is None or _logprobs_fit(logprobs, len(prompt.answer.choices))
 
@@ -101,7 +108,7 @@ def _fits(answer: Completion, prompt: Prompt) -> bool:
 def _logprobs_fit(values: tuple[float, ...], choices: int) -> bool:
     try:
         total = sum(values)  # NaN if one of them is
-        return len(values) == choices and total == total and _LEAST_LOGPROB <= max(values) <= 1.0
+        return len(values) == choices and total == total and LEAST_LOGPROB <= max(values) <= 1.0
     except (TypeError, ValueError):
         return False
 
@@ -129,7 +136,7 @@ def _fitted(answer: Completion, prompt: Prompt) -> Completion:
         changed |= {"choice_logprobs": logprobs} if logprobs is not answer.choice_logprobs else {}
     kind, error = answer.error_kind, answer.error
     if kind is None:
-        kind, reason = _FAILED.get(answer.finish_reason or "", (None, ""))
+        kind, reason = FAILED.get(answer.finish_reason or "", (None, ""))
         if kind is None and answer.text is None:
             kind, reason = "no_text", "there is neither an answer nor an error"
         error = error or reason
@@ -168,7 +175,7 @@ def _count(name: str, value: object) -> int:
 
 def _is_number(value: object) -> bool:
     fits = type(value) is float or (isinstance(value, Real) and not isinstance(value, bool))
-    return fits and abs(value) < _LONGEST_S  # type: ignore[arg-type,operator]
+    return fits and abs(value) < LONGEST_S  # type: ignore[arg-type,operator]
 
 
 def _logprobs(values: object, choices: int) -> tuple[float, ...]:
@@ -176,7 +183,7 @@ def _logprobs(values: object, choices: int) -> tuple[float, ...]:
         raise _MisfitError(f"choice_logprobs is {_named(values)}, not a list of numbers")
     if choices and len(values) != choices:
         raise _MisfitError(f"choice_logprobs has {len(values)} numbers for {choices} choices")
-    if not values or not all(each <= 1.0 for each in values) or max(values) < _LEAST_LOGPROB:  # NaN is not <= 1
+    if not values or not all(each <= 1.0 for each in values) or max(values) < LEAST_LOGPROB:  # NaN is not <= 1
         raise _MisfitError("choice_logprobs are no logarithms of probabilities")
     return values if isinstance(values, tuple) else tuple(values)
 

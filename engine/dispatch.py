@@ -8,6 +8,7 @@ kills workers becomes error rows. Memory does not grow with the number of docume
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from threading import Event
 from typing import Any
 
@@ -80,6 +81,7 @@ class Dispatcher:
     drain: Event
     ends_on: frozenset[str] = frozenset()
     calls: dict[Any, Slot] = field(default_factory=dict, init=False)
+    _costs: dict[int, int] = field(default_factory=dict, init=False)
 
     def tallies(self) -> Iterator[Tally]:
         """Runs until every document is settled; yields a tally each time that answers became durable.
@@ -103,7 +105,8 @@ class Dispatcher:
     def dispatch(self) -> None:
         """Sends documents to every slot with room, and keeps a call pending on each slot that has work."""
         self.slots.drain_for_isolation()
-        for slot in self.slots.active.values():
+        # The idle ones first: else a slot that has just given documents up would take them back.
+        for slot in sorted(self.slots.active.values(), key=lambda slot: slot.assigned_prompts):
             if slot.starting:
                 if not slot.calls and self._has_work():  # a restart at the end of a run need not load the model
                     slot.last_progress_s = time.monotonic()
@@ -122,7 +125,7 @@ class Dispatcher:
             if batch and not slot.in_flight:
                 slot.last_progress_s = time.monotonic()  # it was idle until now
             slot.in_flight.update((work.document_id, work) for work in batch)
-            if not batch and (slot.calls or not slot.in_flight):
+            if not batch and (slot.calls or len(slot.in_flight) == slot.unwritten):
                 return
             slot.calls.add(slot.worker.exchange.remote(WorkBatch(batch), WAIT_S, slot.steal))
             slot.steal = 0
@@ -143,14 +146,21 @@ class Dispatcher:
         batch: list[Work] = []
         room = 2 * min(slot.capacity, self.limits.max_in_flight)  # as much again waits in the worker
         until = min(room, slot.assigned_prompts + room // CALLS_PER_SLOT)
-        while slot.assigned_prompts < until and (work := self._take()) is not None:
+        assigned = slot.assigned_prompts
+        while assigned < until and (work := self._take()) is not None:
             batch.append(work)
-            slot.assigned_prompts += self._cost(work)
+            assigned += self._cost(work)
+        slot.assigned_prompts = assigned
         return batch
 
     def _cost(self, work: Work) -> int:
         """Prompts of a document that are asked at once."""
-        return max(1, self.stop.fewest(work.answers, len(work.prompts)))
+        if work.answers:
+            return max(1, self.stop.fewest(work.answers, len(work.prompts)))
+        number = len(work.prompts)
+        if number not in self._costs:
+            self._costs[number] = max(1, self.stop.fewest((), number))
+        return self._costs[number]
 
     def _take(self) -> Work | None:
         if self.slots.requeued:
@@ -176,6 +186,8 @@ class Dispatcher:
     def collect(self) -> Tally:
         """Waits for replies, makes all of them durable at once, and only then counts them.
 
+        Before that, the room that they left in their workers is filled: the disk is waited for while the workers work.
+
         Raises:
             UserError: the first start fails, no device is left, or a backend says that the run has to end.
             RunFolderError: the disk is full or read-only.
@@ -200,10 +212,14 @@ class Dispatcher:
             else:
                 replies.append((slot, outcome))
         replies, refusal = without_kinds(replies, self.ends_on)
+        ended = next((reply.ended for _, reply in replies if reply.ended is not None), None)
+        self._make_room(replies)
+        if refusal is None and ended is None and not deaths:
+            self.dispatch()
         tally = self._record(replies)
         if refusal is not None:
             raise EngineError(refusal, mend=mend_of("parameter"))
-        if ended := next((reply.ended for _, reply in replies if reply.ended is not None), None):
+        if ended:
             raise ended  # after what was answered is durable
         for slot, reason in deaths.values():  # after the replies: answers from before a death are on disk by now
             self._died(slot, reason)
@@ -219,18 +235,22 @@ class Dispatcher:
         else:
             raise problem  # no worker was ever ready, so model or config are at fault
 
+    def _make_room(self, replies: list[tuple[Slot, WorkerReply]]) -> None:
+        for slot, reply in replies:
+            slot.waiting, slot.capacity = reply.waiting, reply.capacity
+            stolen = [slot.in_flight.pop(document_id) for document_id in reply.stolen]
+            settled = (slot.in_flight[document_id] for document_id in reply.finished)
+            slot.assigned_prompts -= sum(map(self._cost, chain(settled, stolen)))
+            slot.unwritten += len(reply.finished)
+            self.slots.requeued.extend(stolen)
+
     def _record(self, replies: list[tuple[Slot, WorkerReply]]) -> Tally:
-        batches = [reply.answers for _, reply in replies if reply.answers is not None]
-        tally = self.write_poison(batches)
+        tally = self.write_poison([each.answers for _, each in replies if each.answers is not None])
         for slot, reply in replies:
             if reply.answers is not None:
                 slot.last_progress_s = time.monotonic()
-            slot.waiting, slot.capacity = reply.waiting, reply.capacity
             self.metrics.update(slot.number, reply)
-            settled = [slot.in_flight[document_id] for document_id in reply.finished]
-            stolen = [slot.in_flight.pop(document_id) for document_id in reply.stolen]
-            slot.assigned_prompts -= sum(map(self._cost, [*settled, *stolen]))
-            self.slots.requeued.extend(stolen)
+            slot.unwritten -= len(reply.finished)
             self.slots.finished(slot, reply.finished)
             tally.documents += len(reply.finished)
             tally.saved += reply.saved

@@ -140,7 +140,7 @@ class KeptEngines:
             ConfigError: the run needs other engines.
             EngineError: other engines are kept in this process, or there are fewer devices than asked for.
         """
-        self._require_same(config)
+        self._take(config)
         with _LOCK, messages_to(log):
             devices = self._devices if self._devices is not None else self._opened()
             try:
@@ -196,15 +196,47 @@ class KeptEngines:
         finally:
             self._ray.close()
 
-    def _require_same(self, config: EngineConfig) -> None:
-        mine, other = self.config.model_dump(mode="json"), config.model_dump(mode="json")
-        differing = [key for key in {**mine, **other} if key not in OF_A_RUN and mine.get(key) != other.get(key)]
-        if differing:
+    def _take(self, config: EngineConfig) -> None:
+        if differing := self._differing(config):
             raise ConfigError(
                 f"the job needs another engine than the one that is kept; keys that differ: "
                 f"{', '.join(f'engine.{key}' for key in differing)}",
                 mend="leave the job's engine out, or start one with its options",
             )
+
+    def _differing(self, config: EngineConfig) -> list[str]:
+        mine, other = self.config.model_dump(mode="json"), config.model_dump(mode="json")
+        return [key for key in {**mine, **other} if key not in OF_A_RUN and mine.get(key) != other.get(key)]
+
+
+class SharedEngines(KeptEngines):
+    """Engines that stay as long as each run needs the same as the one before it; one that needs others ends them."""
+
+    def _take(self, config: EngineConfig) -> None:
+        if self._differing(config):
+            with _LOCK:
+                self._end()
+            self.config = config
+
+
+@contextmanager
+def shared_engines(config: EngineConfig) -> Iterator[None]:
+    """Runs within the block that need the same engines share them; the block ends them.
+
+    Where engines are lent to this thread already, these stay the ones.
+
+    Args:
+        config: The engine section of the first run.
+    """
+    if _LENT.get() is not None:
+        yield
+        return
+    shared = SharedEngines(config)
+    try:
+        with shared.lent():
+            yield
+    finally:
+        shared.close()
 
 
 def engines_for_run() -> Engines:

@@ -90,7 +90,7 @@ def answer_prompts(
             mark_settled(folder, job.documents, ledger.answers, config)  # it may have been killed after its last answer
             return 0
         prompts = job.besides(ledger.is_settled) if job.besides else job.prompts
-        work = (left for each in by_document(prompts) if (left := ledger.left_of(each)) is not None)
+        work = ledger.left(by_document(prompts))
         drain.asking = True
         hosts = engines or engines_for_run()
         with hosts.session(config, log=folder.log) as devices:

@@ -1,5 +1,8 @@
 """Schedules a worker's documents: which prompt goes to the backend next, and which documents are settled.
 
+Answers leave as Arrow batches. A backend that answers without waiting is asked about all that is queued at once, and
+what it says stays a batch; any other is asked about each prompt by itself.
+
 A class of its own and not part of the actor's: Ray wraps every method of an actor's class, which would cost
 each prompt more than the scheduling.
 """
@@ -8,13 +11,16 @@ import asyncio
 from collections import deque
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+
+import pyarrow as pa
 
 from xpoll.core.errors import UserError
 from xpoll.core.records import COMPLETION_SCHEMA, Completion, Prompt, to_table
 from xpoll.engine.answer import answer_of
-from xpoll.engine.backends.backend import Backend, EngineDeadError, Load
-from xpoll.engine.work import StopRule, Work, WorkerReply
+from xpoll.engine.answer_batch import answers_at_once
+from xpoll.engine.backends.backend import AnswersAtOnce, Backend, EngineDeadError, Load
+from xpoll.engine.work import NeverStop, StopRule, Work, WorkerReply, light_answers
 
 MIN_QUEUED = 128  # prompts to keep queued inside the engine, so that no step starts with a batch that is too small
 
@@ -24,16 +30,23 @@ class OpenDocument:
     """A document in flight on this worker.
 
     Attributes:
-        prompts: Prompts not yet scheduled, in order.
-        answers: Answers so far, those of earlier runs included.
-        in_flight: Prompts that are scheduled and not answered.
+        prompts: Its prompts, in order.
+        answers: Answers so far, those of earlier runs included, as far as the stop rule reads any.
         tasks: The running requests, by the identity of their prompt.
+        scheduled: How many of the prompts were scheduled.
+        in_flight: Prompts that are scheduled and not answered.
     """
 
-    prompts: deque[Prompt]
+    prompts: tuple[Prompt, ...]
     answers: list[Completion]
+    tasks: dict[int, asyncio.Task[None]]
+    scheduled: int = 0
     in_flight: int = 0
-    tasks: dict[int, asyncio.Task[None]] = field(default_factory=dict)
+
+    @property
+    def is_begun(self) -> bool:
+        """Whether the backend has been asked any of it, now or in an earlier run."""
+        return bool(self.tasks or self.answers or self.in_flight < self.scheduled)
 
 
 class Scheduler:
@@ -48,11 +61,14 @@ class Scheduler:
     def __init__(self, backend: Backend, *, stop: StopRule, max_in_flight: int) -> None:
         self._backend = backend
         self._stop, self._max_in_flight = stop, max_in_flight
+        self._reads_answers = not isinstance(stop, NeverStop)
+        self._at_once = backend if isinstance(backend, AnswersAtOnce) else None
         self._open: dict[str, OpenDocument] = {}
         self._queue: deque[Prompt] = deque()  # needed now, waiting for room in the engine
         self._running = 0
         self._capacity = max_in_flight
         self._answers: list[Completion] = []
+        self._batches: list[pa.RecordBatch] = []
         self._finished: list[str] = []
         self._saved = 0
         self._updated = asyncio.Event()
@@ -70,17 +86,18 @@ class Scheduler:
         Raises:
             EngineDeadError: the engine is gone; every document in flight has to be requeued.
         """
-        for document in work:
-            opened = OpenDocument(deque(document.prompts), list(document.answers))
-            self._open[document.document_id] = opened
-            self._schedule(document.document_id, opened)
+        for document_id, prompts, answers in work:
+            self._open[document_id] = opened = OpenDocument(prompts, [*answers], {})
+            self._schedule(document_id, opened)
         stolen = self._release(steal)
         self._capacity = engine_capacity(self._engine_load(), self._max_in_flight)
+        self._ask_at_once()
         self._fill()
-        with suppress(TimeoutError):
-            await asyncio.wait_for(self._has_update(), wait_s)
+        if not self._is_updated():
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._has_update(), wait_s)
         self._updated.clear()
-        if self._dead is not None and not self._answers:
+        if self._dead is not None and not (self._answers or self._batches):
             raise EngineDeadError(self._dead)
         return self._reply(stolen)
 
@@ -95,9 +112,12 @@ class Scheduler:
 
     async def _has_update(self) -> None:
         """Two exchanges may wait at a time; the first to wake takes everything."""
-        while not (self._answers or self._finished or self._dead or self._is_over()):
+        while not self._is_updated():
             self._updated.clear()
             await self._updated.wait()
+
+    def _is_updated(self) -> bool:
+        return bool(self._answers or self._batches or self._finished or self._dead or self._is_over())
 
     def _is_over(self) -> bool:
         """Whether the run has to end and nothing is in the backend any more: what is answered by then is kept."""
@@ -110,7 +130,7 @@ class Scheduler:
             if len(released) >= number:
                 break
             document = self._open.get(prompt.document_id)
-            if document is not None and not document.tasks and not document.answers:
+            if document is not None and not document.is_begun:
                 released.append(prompt.document_id)
                 del self._open[prompt.document_id]
         self._queue = deque(prompt for prompt in self._queue if prompt.document_id in self._open)
@@ -119,12 +139,19 @@ class Scheduler:
     def _reply(self, stolen: list[str]) -> WorkerReply:
         load = self._engine_load()
         self._capacity = engine_capacity(load, self._max_in_flight)
-        answers, self._answers = self._answers, []
         finished, self._finished = self._finished, []
         saved, self._saved = self._saved, 0
-        batch = to_table(answers, COMPLETION_SCHEMA).combine_chunks().to_batches()[0] if answers else None
         ended = self._ended if self._is_over() else None
-        return WorkerReply(batch, finished, saved, self._running, len(self._queue), stolen, self._capacity, load, ended)
+        waiting = len(self._queue)
+        answers = self._taken_answers()
+        return WorkerReply(answers, finished, saved, self._running, waiting, stolen, self._capacity, load, ended)
+
+    def _taken_answers(self) -> pa.RecordBatch | None:
+        answers, self._answers = self._answers, []
+        batches, self._batches = self._batches, []
+        if answers:
+            batches += to_table(answers, COMPLETION_SCHEMA).combine_chunks().to_batches()
+        return pa.concat_batches(batches) if batches else None
 
     def _engine_load(self) -> Load | None:
         try:
@@ -135,7 +162,7 @@ class Scheduler:
 
     def _schedule(self, document_id: str, document: OpenDocument) -> None:
         """Queues what the stop rule still needs of a document, or settles it and aborts its prompts in flight."""
-        left = len(document.prompts) + document.in_flight
+        left = len(document.prompts) - document.scheduled + document.in_flight
         fewest = self._stop.fewest(document.answers, left)
         if fewest == 0:
             for task in document.tasks.values():
@@ -145,9 +172,53 @@ class Scheduler:
             del self._open[document_id]
             self._updated.set()
             return
-        for _ in range(fewest - document.in_flight):
-            self._queue.append(document.prompts.popleft())
-            document.in_flight += 1
+        if (more := fewest - document.in_flight) > 0:
+            self._queue.extend(document.prompts[document.scheduled : document.scheduled + more])
+            document.scheduled += more
+            document.in_flight += more
+
+    def _ask_at_once(self) -> None:
+        """Asks a backend that answers without waiting about all that is queued, and about what is queued then."""
+        while self._at_once is not None and self._queue and self._dead is None and self._ended is None:
+            prompts = self._next_prompts(max(1, self._capacity))
+            try:
+                batch = answers_at_once(self._at_once, prompts) if prompts else None
+            except EngineDeadError as error:
+                self._dead = str(error)
+                return
+            except UserError as error:
+                self._ended = self._ended or error
+                return
+            if batch is None:
+                self._queue.extendleft(reversed(prompts))
+                self._at_once = self._at_once if not prompts else None
+                return
+            self._batches.append(batch)
+            self._settle(prompts, batch)
+
+    def _next_prompts(self, most: int) -> list[Prompt]:
+        prompts: list[Prompt] = []
+        while self._queue and len(prompts) < most:
+            prompt = self._queue.popleft()
+            if prompt.document_id in self._open:  # else it was settled while this prompt was queued
+                prompts.append(prompt)
+        return prompts
+
+    def _settle(self, prompts: Sequence[Prompt], batch: pa.RecordBatch) -> None:
+        if self._reads_answers:
+            for answer in light_answers(batch):
+                self._open[answer.document_id].answers.append(answer)
+        touched: dict[str, OpenDocument] = {}
+        for prompt in prompts:
+            document_id = prompt.document_id
+            touched[document_id] = document = self._open[document_id]
+            document.in_flight -= 1
+        for document_id, document in touched.items():
+            if document.in_flight or document.scheduled < len(document.prompts):
+                self._schedule(document_id, document)
+            else:
+                self._finished.append(document_id)
+                del self._open[document_id]
 
     def _fill(self) -> None:
         while self._queue and self._running < self._capacity and self._dead is None and self._ended is None:
@@ -178,7 +249,8 @@ class Scheduler:
             return
         self._running -= 1
         self._answers.append(answer)
-        document.answers.append(answer)
+        if self._reads_answers:
+            document.answers.append(answer)
         document.in_flight -= 1
         del document.tasks[id(prompt)]
         self._schedule(prompt.document_id, document)

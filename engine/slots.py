@@ -43,6 +43,7 @@ class Slot:
         draining: Suspected documents wait for the slot to run empty, so no others are added.
         deaths: How often a worker died here since one last finished a document.
         in_flight: The documents sent to the worker and not finished, by id.
+        unwritten: How many of these are settled by answers that the disk does not have yet.
         poison_candidates: Documents that killed a worker while isolated on it; not yet blamed for it.
         calls: Calls to the worker that have not returned.
         assigned_prompts: Prompts that the documents in flight need, as far as that was known at dispatch.
@@ -59,6 +60,7 @@ class Slot:
     draining: bool = False
     deaths: int = 0
     in_flight: dict[str, Work] = field(default_factory=dict)
+    unwritten: int = 0
     poison_candidates: list[Work] = field(default_factory=list)
     calls: set[Any] = field(default_factory=set)
     assigned_prompts: int = 0
@@ -112,7 +114,9 @@ class Slots:
         """
         for document_id in document_ids:
             del slot.in_flight[document_id]
-            self._blamed.pop(document_id, None)
+        if self._blamed:
+            for document_id in document_ids:
+                self._blamed.pop(document_id, None)
         if document_ids:
             slot.deaths = 0
             self._survived += 1

@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 from xpoll.core.errors import UserError
 from xpoll.core.machine.gc_tuning import collect_seldom
 from xpoll.core.machine.processes import TO_THE_DRIVER, guard_children
+from xpoll.core.records import COMPLETION_SCHEMA, to_table
 from xpoll.core.secrets import strike_streams
 from xpoll.engine.backends.backend import BackendSettings
 from xpoll.engine.backends.registry import make_backend
@@ -53,6 +54,7 @@ class Worker:
             await self._backend.start()
         except UserError as error:  # returned, because Ray would wrap it into an error of its own
             return error
+        to_table([], COMPLETION_SCHEMA)  # imports what Arrow looks for, half a second that the first answers would take
         collect_seldom()  # after the start, which has imported everything
         self._is_started = True
         return None

@@ -1,9 +1,8 @@
 """Draws the personas that each document is put to, where that is not the whole panel."""
 
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 
-from xpoll.core.records import Prompt
 from xpoll.personas.persona import Persona
 
 
@@ -26,23 +25,14 @@ def drawn(panel: Sequence[Persona], document_id: str, number: int, *, seed: int)
     return [panel[place] for place in sorted(places[:number])]
 
 
-def drawn_prompts(
-    prompts: Iterable[Prompt], panel: Sequence[Persona], number: int | None, *, seed: int
-) -> Iterator[Prompt]:
-    """Of each document's prompts, those to the personas that are drawn for it.
+def asked_of_each(panel: Sequence[Persona], number: int | None, *, seed: int) -> Callable[[str], Sequence[Persona]]:
+    """From a document's id to the personas that it is put to, in the panel's order.
 
     Args:
-        prompts: All prompts, one document after the other.
         panel: All personas.
-        number: How many personas to draw per document; None, or the panel's size and more, keeps every prompt.
+        number: How many personas to draw per document; None, or the panel's size and more, takes all.
         seed: `job.seed`.
     """
-    asked: tuple[str, set[str]] = ("", set())
-    for prompt in prompts:
-        if number is not None and number < len(panel):
-            if asked[0] != prompt.document_id or not asked[1]:
-                personas = drawn(panel, prompt.document_id, number, seed=seed)
-                asked = (prompt.document_id, {persona.persona_id for persona in personas})
-            if prompt.persona_id not in asked[1]:
-                continue
-        yield prompt
+    if number is None or number >= len(panel):
+        return lambda _: panel
+    return lambda document_id: drawn(panel, document_id, number, seed=seed)

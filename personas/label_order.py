@@ -13,7 +13,7 @@ import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from xpoll.core.files import read_json
+from xpoll.core.files import read_json, read_object
 from xpoll.core.records import Key, Vote
 from xpoll.core.run_folder import RunFolder
 
@@ -81,10 +81,10 @@ def shown_in(folder: RunFolder) -> ShownBy:
 
 
 def _shown_in_poll(folder: RunFolder) -> Shown | None:
-    config = read_json(folder.config)
+    config = read_object(folder.config)
     if config["panel"]["label_order"] == "fixed":
         return None
-    panel = read_json(folder.require(folder.panel, step="poll"))
+    panel = read_object(folder.require(folder.panel, step="poll"), "personas")
     return shown_orders(
         list(config["task"]["labels"]),
         config["panel"]["label_order"],

@@ -57,8 +57,16 @@ def jaccard(first: frozenset[bytes], second: frozenset[bytes]) -> float:
     return both / (len(first) + len(second) - both)
 
 
+def fold(text: str) -> str:
+    """A text without what does not matter: case and spacing."""
+    return " ".join(text.casefold().split())
+
+
 def shingles_of(text: str) -> frozenset[bytes]:
-    """The runs of SHINGLE characters of a text, whose case and spacing do not matter; at least one."""
-    folded = " ".join(text.casefold().split())
+    """The runs of SHINGLE characters of a folded text; at least one."""
+    folded = fold(text)
     starts = range(max(1, len(folded) - SHINGLE + 1))
-    return frozenset(folded[start : start + SHINGLE].encode() for start in starts)
+    if folded.isascii():
+        code = folded.encode()
+        return frozenset([code[start : start + SHINGLE] for start in starts])
+    return frozenset([folded[start : start + SHINGLE].encode("utf-8", "surrogatepass") for start in starts])

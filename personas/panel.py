@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from xpoll.core.config.job import PanelConfig
 from xpoll.core.errors import InputError
-from xpoll.core.files import read_json, write_json
+from xpoll.core.files import read_json, read_object, write_json
 from xpoll.core.progress import Waiting, say
 from xpoll.personas.diversity import Diversity, diversity_of, farthest_first, without_outliers
 from xpoll.personas.embedding import embed
@@ -122,7 +122,7 @@ def planned_panel(panel: PanelConfig, *, seed: int, kept: Path) -> list[Persona]
 
 def read_panel(path: Path) -> ChosenPanel:
     """The panel that `write_panel` wrote."""
-    return _from_json(read_json(path))
+    return _from_json(read_object(path, "personas"))
 
 
 def write_panel(path: Path, panel: ChosenPanel) -> None:
@@ -141,7 +141,7 @@ def write_panel(path: Path, panel: ChosenPanel) -> None:
 
 def _read_panel(path: Path, made_from: dict[str, Any]) -> ChosenPanel | None:
     held = read_json(path) if path.exists() else None
-    if not isinstance(held, dict) or held.get("made_from") != made_from:
+    if not isinstance(held, dict) or held.get("made_from") != made_from or "personas" not in held:
         return None
     return _from_json(held)
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from xpoll.core.errors import InputError
+from xpoll.core.files import toml_tables
 
 LIBRARY = Path(__file__).parent / "library"
 
@@ -55,7 +56,7 @@ def _load(name: str) -> Persona:
         known = ", ".join(library_names())
         raise InputError(f"panel.personas: there is no persona {name!r}", mend=f"name a TOML file or one of: {known}")
     try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
+        values = toml_tables(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise InputError(f"panel.personas: {path} cannot be read as TOML: {error}") from error
     persona = values.get("persona")

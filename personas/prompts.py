@@ -11,7 +11,7 @@ between fences (personas/quoting.py): it is data, whatever it says.
 """
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from xpoll.core.config.job import Config, PromptOrder
-from xpoll.core.config.task import Example
+from xpoll.core.config.task import Example, TaskConfig
 from xpoll.core.pairs import joined, parts_of
 from xpoll.core.questions import YES_NO, Questions
 from xpoll.core.records import AnswerSchema, Document, Key, Message, Prompt, Sampling
@@ -58,6 +58,7 @@ def build_prompts(
     *,
     form: AnswerFormat = ONE_LABEL,
     needs_logprobs: bool = False,
+    asked_of: Callable[[str], Sequence[Persona]] | None = None,
 ) -> Iterator[Prompt]:
     """One prompt per document, persona and sample, in that order, whatever stands first in a prompt.
 
@@ -68,10 +69,11 @@ def build_prompts(
         order: What stands first in a prompt.
         form: How the answers to the job's kind of task are asked for.
         needs_logprobs: Whether the vote reads how likely the engine held each label to be.
+        asked_of: From a document's id to those of the panel that are asked about it; all without it.
     """
     if config.panel.answer == "match":
         logprobs = config.panel.carries_logprobs(needed=needs_logprobs)
-        yield from match_prompts(documents, panel, config, logprobs=logprobs)
+        yield from match_prompts(documents, panel, config, logprobs=logprobs, asked_of=asked_of)
         return
     room = answer_max_tokens(config, form)
     sampling = Sampling(config.panel.temperature, config.panel.top_p, room, config.engine.sampling_more)
@@ -81,17 +83,26 @@ def build_prompts(
     shown = shown_orders(labels, config.panel.label_order, persona_ids, order, seed=config.job.seed)
     persona_first, pair = order == "persona_first", bool(config.documents.text_pair_column)
 
-    @cache
-    def prefix(number: int, rotation: int) -> tuple[Message, ...]:
-        return shared_messages(panel[number] if persona_first else None, config, rotated(labels, rotation), form)
+    first = {persona.persona_id: persona for persona in panel} if persona_first else {}
 
+    @cache
+    def prefix(persona_id: str, rotation: int) -> tuple[Message, ...]:
+        return shared_messages(first.get(persona_id), config, rotated(labels, rotation), form)
+
+    samples = range(config.panel.samples)
     for document in documents:
-        for number, persona in enumerate(panel):
-            question = _question(document.text, None if persona_first else persona.persona, pair=pair)
-            for sample in range(config.panel.samples):
-                key = Key(document.document_id, persona.persona_id, sample)
-                messages = (*prefix(number, shown.rotation(key) if shown else 0), question)
-                yield Prompt(*key, messages, sampling, answer, document.problem)
+        document_id, text, problem = document.document_id, document.text, document.problem
+        # What prompts share is one object, so that it is made, held and sent to a worker once.
+        question = _question(text, None, pair=pair)
+        for persona in panel if asked_of is None else asked_of(document_id):
+            if not persona_first:
+                question = _question(text, persona.persona, pair=pair)
+            messages = (*prefix(persona.persona_id, 0), question)
+            for sample in samples:
+                if shown:
+                    rotation = shown.rotation(Key(document_id, persona.persona_id, sample))
+                    messages = (*prefix(persona.persona_id, rotation), question)
+                yield Prompt(document_id, persona.persona_id, sample, messages, sampling, answer, problem)
 
 
 def shared_messages(
@@ -111,13 +122,7 @@ def shared_messages(
     template = "chain_of_thought" if config.panel.answer == "chain_of_thought" else "label"
     if each_label:
         template = "questions"
-    system = _TEMPLATES.get_template(f"{template}.jinja").render(
-        persona=persona.persona if persona else None,
-        form=form,
-        question=task.question,
-        labels={label: task.labels[label].rstrip(".") for label in labels},
-        reason_max_chars=config.panel.reason_max_chars,
-    )
+    system = _system(template, task, labels, form, persona=persona, reason_max_chars=config.panel.reason_max_chars)
     messages: list[Message] = [{"role": "system", "content": system}]
     for number, example in enumerate(task.examples):
         shown = example.text if example.text_pair is None else joined(example.text, example.text_pair)
@@ -127,6 +132,34 @@ def shared_messages(
         else:
             messages += [asked, {"role": "assistant", "content": _answered(example, config, form)}]
     return tuple(messages)
+
+
+def instruction(task: TaskConfig, form: AnswerFormat = ONE_LABEL) -> str:
+    """What a model is told that answers with labels alone, in nobody's name.
+
+    Args:
+        task: The question and the labels.
+        form: How the answer is asked for.
+    """
+    return _system("label", task, list(task.labels), form)
+
+
+def _system(
+    template: str,
+    task: TaskConfig,
+    labels: Sequence[str],
+    form: AnswerFormat,
+    *,
+    persona: Persona | None = None,
+    reason_max_chars: int = 0,
+) -> str:
+    return _TEMPLATES.get_template(f"{template}.jinja").render(
+        persona=persona.persona if persona else None,
+        form=form,
+        question=task.question,
+        labels={label: task.labels[label].rstrip(".") for label in labels},
+        reason_max_chars=reason_max_chars,
+    )
 
 
 def asks_of_each(config: Config, form: AnswerFormat) -> bool:

@@ -13,6 +13,8 @@ SHORTEST = 3
 
 def fence_of(text: str) -> str:
     """The fence of a text: at least three backticks, and one more than the longest run of them in it."""
+    if MARK not in text:
+        return MARK * SHORTEST
     longest = max((len(run) for run in re.findall(f"{MARK}+", text)), default=0)
     return MARK * max(SHORTEST, longest + 1)
 

@@ -23,7 +23,10 @@ from xpoll.engine.journal.session import counted_answers, problems_of, read_engi
 from xpoll.personas.probes import probe_documents
 from xpoll.pipeline.asking import asked_of, stop_of
 from xpoll.pipeline.state import unvoted_of
+from xpoll.pipeline.synthesize import is_synthesized
 from xpoll.student.training.checkpoints import is_whole_safetensors
+from xpoll.synthesis.figures import read_figures
+from xpoll.synthesis.texts import read_texts
 
 SHOWN_IDS = 10
 
@@ -62,9 +65,10 @@ class CheckedDocuments(Part):
 
 
 class CheckedPoll(Part):
-    """The answers of one teacher, or of the run's only panel."""
+    """The answers of one teacher, of the run's only panel, or of a round of texts that personas wrote."""
 
     teacher: str | None
+    """None of the only panel; of a round of texts its folder."""
     answers: int
     """Whole answers on disk."""
     counted: int
@@ -84,6 +88,8 @@ class RunCheck(Result):
 
     schema_version: int = 1
     run_folder: str
+    texts: list[CheckedPoll] = []
+    """Each round of texts that personas wrote, and the replies; empty where the run writes none."""
     polls: list[CheckedPoll]
     problems: list[Problem]
     """None in a run that is whole."""
@@ -103,18 +109,43 @@ def check_run(folder: RunFolder) -> RunCheck:
         RunFolderError: it is no run folder.
         ConfigError: its config cannot be read.
     """
+    texts = [_checked(str(part.path.relative_to(folder.path)), part, None, folder) for part in folder.synthesis_parts()]
+    lost = [problem for part in texts for problem in part.problems] or _of_texts(folder)
     if folder.is_generative:
-        return RunCheck(run_folder=str(folder.path), polls=[], problems=_of_student(folder), commands=[])
+        lost += _of_student(folder)
+        commands = [problem.mend for problem in lost]
+        return RunCheck(run_folder=str(folder.path), texts=texts, polls=[], problems=lost, commands=commands)
     config = _config_of(folder)
+    if texts and not folder.completions.exists():
+        left = [] if is_synthesized(folder) else [f"xpoll synthesize {folder.path}"]
+        commands = [problem.mend for problem in lost] or left
+        return RunCheck(run_folder=str(folder.path), texts=texts, polls=[], problems=lost, commands=commands)
     configs = {teacher.name: teacher.config for teacher in teachers_of(config)} if config else {}
     polls = [_checked(name, poll, configs.get(name), folder) for name, poll in folder.polls().items()]
-    problems = [problem for poll in polls for problem in poll.problems]
+    problems = [*lost, *(problem for poll in polls for problem in poll.problems)]
     if not problems and config is not None:
         problems += _of_outputs(folder)
     commands = [problem.mend for problem in problems]
     if not commands and any(not _is_finished(poll) for poll in polls):
         commands = [folder.asks_again]
-    return RunCheck(run_folder=str(folder.path), polls=polls, problems=problems, commands=list(dict.fromkeys(commands)))
+    commands = list(dict.fromkeys(commands))
+    return RunCheck(run_folder=str(folder.path), texts=texts, polls=polls, problems=problems, commands=commands)
+
+
+def _of_texts(folder: RunFolder) -> list[Problem]:
+    """What does not agree with the answers of the file that has the texts, and of their figures."""
+    if not is_synthesized(folder):
+        return []
+    again = f"delete {folder.synthesized}, then xpoll synthesize {folder.path}"
+    try:
+        asked = read_figures(folder.synthesis_figures).asked
+        rows = sum(not text.is_control for text in read_texts(folder.synthesized))
+    except RunFolderError as error:
+        return [Problem(what=error.what, mend=again)]
+    if rows == asked:
+        return []
+    what = f"{folder.synthesized} has {counted(rows, 'text')} where {folder.synthesis_figures} says {asked}"
+    return [Problem(what=what, mend=again)]
 
 
 def _of_student(folder: RunFolder) -> list[Problem]:

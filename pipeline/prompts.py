@@ -5,7 +5,7 @@ from itertools import chain
 
 from xpoll.core.config.job import Config, PromptOrder
 from xpoll.core.records import Document, Prompt
-from xpoll.personas.draw import drawn_prompts
+from xpoll.personas.draw import asked_of_each
 from xpoll.personas.persona import Persona
 from xpoll.personas.probes import probe_documents
 from xpoll.personas.prompts import build_prompts
@@ -17,11 +17,7 @@ def prompts_of(
 ) -> Iterator[Prompt]:
     """Every prompt of a run, document by document, then those about texts without content."""
     form = kind_of(config.task.kind).form
-    prompts, probes = (
-        build_prompts(asked, panel, config, order, form=form, needs_logprobs=logprobs)
-        for asked in (documents, probe_documents(config))
-    )
-    return chain(
-        drawn_prompts(prompts, panel, config.panel.per_document, seed=config.job.seed),
-        (prompt for prompt in probes if prompt.sample == 0),
-    )
+    asked_of = asked_of_each(panel, config.panel.per_document, seed=config.job.seed)
+    prompts = build_prompts(documents, panel, config, order, form=form, needs_logprobs=logprobs, asked_of=asked_of)
+    probes = build_prompts(probe_documents(config), panel, config, order, form=form, needs_logprobs=logprobs)
+    return chain(prompts, (prompt for prompt in probes if prompt.sample == 0))

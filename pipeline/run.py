@@ -1,13 +1,17 @@
 """`xpoll run` and its steps: each is timed and measured, and what is done already is not done again."""
 
 import time
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 from xpoll.core.config.job import Config
+from xpoll.core.config.teachers import teachers_of
 from xpoll.core.log import LOGGER, log_to
 from xpoll.core.progress import say
 from xpoll.core.run_folder import RunFolder, open_run_folder
+from xpoll.engine.lifetime import shared_engines
 from xpoll.pipeline import causal_lm
+from xpoll.pipeline.asking import groups_of
 from xpoll.pipeline.measure import measured
 from xpoll.pipeline.prepare import check_before_texts, prepare
 from xpoll.pipeline.state import is_done, remove_after, removed_after, require_agreement, require_fitting
@@ -28,23 +32,34 @@ def whole_path(config: Config, *, until: str = "report") -> tuple[RunFolder, lis
     """
     steps = list(STEPS)[: list(STEPS).index(until) + 1]
     ran = []
-    if config.synthesis.count and config.documents.path:
-        say("documents.path names the texts, so [synthesis] writes none")
-    elif config.synthesis.count:
-        check_before_texts(config)
-        ran = ["synthesize"] if synthesize(config).is_new else []
+    with _shared_engines(config):
+        if config.synthesis.count and config.documents.path:
+            say("documents.path names the texts, so [synthesis] writes none")
+        elif config.synthesis.count:
+            check_before_texts(config)
+            ran = ["synthesize"] if synthesize(config).is_new else []
+        if not config.student.is_generative:
+            prepared = prepare(config, whole=True)
+            folder = prepared.folder
+            log_to(folder.log)
+            if "poll" in steps and not prepared.is_settled:
+                run_step("poll", config, folder)
+                ran.append("poll")
     if config.student.is_generative:
         folder, more = causal_lm.whole_path(config)
         return folder, [*ran, *more]
-    prepared = prepare(config, whole=True)
-    folder = prepared.folder
-    log_to(folder.log)
     for name in steps:
         # Looked at again for each: a poll that asked something removes what was made before.
-        if not (prepared.is_settled if name == "poll" else is_done(name, folder)):
+        if name != "poll" and not is_done(name, folder):
             run_step(name, config, folder)
             ran.append(name)
     return folder, ran
+
+
+def _shared_engines(config: Config) -> AbstractContextManager[None]:
+    """The engine that writes a job's texts is polled about them, unless processes of their own ask the teachers."""
+    writes = config.synthesis.count and not config.documents.path and not config.student.is_generative
+    return shared_engines(config.engine) if writes and len(groups_of(teachers_of(config))) == 1 else nullcontext()
 
 
 def report_of(config: Config) -> RunFolder:

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 
 from xpoll.core.config.job import Config
 from xpoll.core.errors import RunFolderError
-from xpoll.core.files import read_json, write_text
+from xpoll.core.files import read_object, write_text
 from xpoll.core.formatting import counted, number
 from xpoll.core.run_folder import RunFolder, changes_no_answer, check_writable
 from xpoll.engine.journal.answers import count_answers
@@ -66,7 +66,7 @@ def later_sections(steps: Steps = STEPS) -> tuple[str, ...]:
 def differs_before_votes(config: Config, folder: RunFolder, steps: Steps = STEPS) -> bool:
     """Whether the folder's config differs from this one in what changes the poll's answers."""
     later = later_sections(steps)
-    differing = config.differences(read_json(folder.config))
+    differing = config.differences(read_object(folder.config))
     return any(key.partition(".")[0] not in later and not changes_no_answer(key) for key in differing)
 
 
@@ -79,7 +79,7 @@ def require_fitting(config: Config, folder: RunFolder, name: str, steps: Steps =
     if not folder.config.exists() or differs_before_votes(config, folder, steps):
         return
     unread = {*later_sections(steps)} - {*steps[name].own_sections}
-    if other := [key for key in config.differences(read_json(folder.config)) if key.partition(".")[0] in unread]:
+    if other := [key for key in config.differences(read_object(folder.config)) if key.partition(".")[0] in unread]:
         raise RunFolderError(
             f"what {name} reads in {folder.path} was made with another {', '.join(other)}",
             mend="give the same --set here, or have xpoll run make it again",
@@ -95,7 +95,7 @@ def remove_outdated(config: Config, folder: RunFolder, steps: Steps = STEPS) -> 
     if not folder.config.exists() or differs_before_votes(config, folder, steps):
         return []
     differing: dict[str, list[str]] = {}
-    for key in config.differences(read_json(folder.config)):
+    for key in config.differences(read_object(folder.config)):
         readers = [name for name, step in steps.items() if key.partition(".")[0] in step.own_sections]
         if readers:
             differing.setdefault(readers[-1], []).append(key)

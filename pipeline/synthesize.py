@@ -24,14 +24,17 @@ from xpoll.core.files import write_json
 from xpoll.core.formatting import counted
 from xpoll.core.log import log_to
 from xpoll.core.machine.environment import capture
+from xpoll.core.outputs.output import WrittenOutput
+from xpoll.core.outputs.registry import write_outputs
 from xpoll.core.progress import Waiting, say
 from xpoll.core.record_files import stream_records
 from xpoll.core.records import COMPLETION_SCHEMA, Consensus, Prompt
-from xpoll.core.run_folder import RunFolder, made_or_removed, open_run_folder
+from xpoll.core.run_folder import REPLIES, RunFolder, made_or_removed, open_run_folder
 from xpoll.engine.backends.registry import check_backend, devices_for, spec_of
 from xpoll.engine.journal.answers import count_answers, read_batches
 from xpoll.engine.journal.errors import errors_in
 from xpoll.engine.journal.session import is_settled
+from xpoll.engine.lifetime import shared_engines
 from xpoll.engine.planning.plan import Chosen, make_plan
 from xpoll.pipeline.asking import ONE_ENDS_THE_POLL
 from xpoll.pipeline.measure import measured
@@ -43,13 +46,11 @@ from xpoll.synthesis.diversity import text_diversity
 from xpoll.synthesis.drawing import Draw, prompt_of
 from xpoll.synthesis.figures import SynthesisFigures, figures_of, read_figures
 from xpoll.synthesis.gates.registry import checks_of
-from xpoll.synthesis.outputs.output import KeptTexts, WrittenOutput
-from xpoll.synthesis.outputs.registry import OUTPUTS
+from xpoll.synthesis.text_set import as_text_set
 from xpoll.synthesis.texts import SynthesizedText, read_texts, write_texts
-from xpoll.synthesis.writers import check_templates, draw_now, is_drawn, read_draw, write_drawn
+from xpoll.synthesis.writers import check_templates, draw_now, is_drawn, read_draw, read_marginals, write_drawn
 
 AS_DRAWN = Chosen("as drawn", "templates stand first in their requests, so that they are computed once")
-REPLIES = "replies"
 LEAST_SHARE = 0.1
 """Share of texts that later rounds expect to be kept at least: a round is at most ten times what is missing."""
 
@@ -100,7 +101,7 @@ def synthesize(config: Config) -> Synthesized:
     if is_synthesized(folder):
         return Synthesized(folder, read_figures(folder.synthesis_figures), is_new=False)
     log_to(folder.log)
-    with measured("synthesize", config, folder):
+    with measured("synthesize", config, folder), shared_engines(config.engine):
         write_json(folder.environment, capture())
         if drawn is not None:
             write_drawn(drawn, folder.synthesis)
@@ -143,11 +144,11 @@ class TextsSoFar(NamedTuple):
 
 def texts_so_far(folder: RunFolder) -> TextsSoFar | None:
     """How far the texts of a run are written; None where it writes none."""
-    rounds = sorted(folder.synthesis.glob("round-*"))
     if not folder.synthesis.exists():
         return None
-    parts = [RunFolder(path) for path in (*rounds, folder.synthesis / REPLIES)]
-    return TextsSoFar(len(rounds), sum(count_answers(part.completions) for part in parts), is_synthesized(folder))
+    parts = folder.synthesis_parts()
+    rounds = sum(part.path.name != REPLIES for part in parts)
+    return TextsSoFar(rounds, sum(count_answers(part.completions) for part in parts), is_synthesized(folder))
 
 
 def _rounds(config: Config, folder: RunFolder, draw: Draw) -> Iterator[SynthesizedText]:
@@ -231,6 +232,7 @@ def _figures(config: Config, folder: RunFolder, draw: Draw) -> SynthesisFigures:
         rounds=len(list(folder.synthesis.glob("round-*"))),
         replies=any(template.header.replies for template in draw.templates),
     )
+    found = found.model_copy(update={"marginals": read_marginals(folder.synthesis)})
     if not found.asked:
         return found
     written, control = _comparable(folder.synthesized)
@@ -257,7 +259,7 @@ def _comparable(path: Path) -> tuple[list[str], list[str]]:
     return written, control
 
 
-def write_outputs(config: Config, found: Synthesized, wanted: Mapping[str, Path]) -> dict[str, WrittenOutput]:
+def write_kept_texts(config: Config, found: Synthesized, wanted: Mapping[str, Path]) -> dict[str, WrittenOutput]:
     """Writes kept texts in other forms; those whose label was voted on only if they keep it.
 
     Args:
@@ -275,8 +277,7 @@ def write_outputs(config: Config, found: Synthesized, wanted: Mapping[str, Path]
     def texts() -> Iterator[SynthesizedText]:
         return (text for text in read_texts(folder.synthesized, kept=True) if text.id not in refused)
 
-    kept = KeptTexts(config, found.figures, texts, is_verified=bool(requested))
-    return {name: OUTPUTS[name].write(kept, path) for name, path in wanted.items()}
+    return write_outputs(as_text_set(config, found.figures, texts, is_verified=bool(requested)), wanted)
 
 
 def _voted(folder: RunFolder) -> Iterator[Consensus]:

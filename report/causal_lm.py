@@ -7,7 +7,7 @@ training.json. Text of rows and models is hostile and always escaped.
 from typing import Literal
 
 from xpoll.core.config.job import ReportConfig
-from xpoll.core.files import read_json, write_text
+from xpoll.core.files import read_object, write_text
 from xpoll.core.results import Result, read_result
 from xpoll.core.run_folder import RunFolder
 from xpoll.energy.stages import read_stages
@@ -16,6 +16,7 @@ from xpoll.report.cost import cost_of
 from xpoll.report.energy import energy_of
 from xpoll.report.metrics import CostFigures, EnergyFigures
 from xpoll.report.page import templates
+from xpoll.report.synthesis import synthesis_section
 from xpoll.student.causal_lm.folder import read_causal_training
 from xpoll.student.causal_lm.record import CausalEvaluation, CausalTraining, Change
 from xpoll.student.causal_lm.wording import WHAT_IT_IS, change_sentence, perplexity_text, seeds_text
@@ -81,12 +82,13 @@ def write_causal_report(folder: RunFolder) -> None:
     environment.globals |= {"change_sentence": change_sentence, "seeds_text": seeds_text, "WHAT_IT_IS": WHAT_IT_IS}
     environment.filters["perplexity"] = perplexity_text
     page = environment.get_template("causal_lm.html.jinja").render(
-        config=read_json(folder.config),
-        environment=read_json(folder.require(folder.environment, step="train")),
+        config=read_object(folder.config),
+        environment=read_object(folder.require(folder.environment, step="train"), "commit"),
         metrics=metrics,
         training=metrics.training,
         evaluation=metrics.evaluation,
         charts=_charts(metrics),
+        synthesis=synthesis_section(folder),
     )
     write_text(folder.report, page)
 

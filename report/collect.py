@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from xpoll.core.config.job import ReportConfig
-from xpoll.core.files import read_json
+from xpoll.core.files import read_json, read_object
 from xpoll.core.record_files import stream_records
 from xpoll.core.records import Consensus, Vote, from_table
 from xpoll.core.run_folder import RunFolder
@@ -142,7 +142,7 @@ def review_of(folder: RunFolder) -> ReviewFigures | None:
     if review is None:
         return None
     consensus = from_table(pq.read_table(folder.labels), Consensus)
-    learnt_from = read_json(folder.config)["vote"]["learn_from_review"]
+    learnt_from = read_object(folder.config)["vote"]["learn_from_review"]
     certificate, reason = certificate_of(review, consensus, learnt_from=learnt_from)
     return ReviewFigures(
         documents=review["documents"],

@@ -7,11 +7,12 @@ from typing import Literal
 import numpy as np
 
 from xpoll.core import statistics
+from xpoll.core.formatting import percent
 from xpoll.core.records import Consensus
 from xpoll.report.charts import bars as charts
-from xpoll.report.charts.bars import ABSTAINED, Bar, Bin, Chart
+from xpoll.report.charts.bars import ABSTAINED, MANY_LABELS, MOST_BARS, Bar, Bin, Chart, Table
 from xpoll.report.charts.lines import Line, lines
-from xpoll.report.charts.matrix import agreement
+from xpoll.report.charts.matrix import MOST_PAIRED, agreement
 from xpoll.report.decisions import Decisions
 from xpoll.report.panel import PanelFigures
 from xpoll.student.evaluation import Evaluation, Score
@@ -27,6 +28,27 @@ def scores_of(evaluation: Evaluation | None) -> dict[str, Score]:
     """The scores there are, by rater, in the order in which they are shown."""
     found = {rater: getattr(evaluation, rater) for rater in RATERS} if evaluation else {}
     return {rater: score for rater, score in found.items() if score}
+
+
+MOST_CONFUSED_PAIRS = 12
+
+
+def confused_pairs(evaluation: Evaluation | None) -> list[tuple[str, str, str, str, str]]:
+    """Gold label, other label, rater, rows and share of the gold label's rows, of the pairs confused most often."""
+    found = []
+    for rater, score in scores_of(evaluation).items():
+        if rater in ("teacher", "student") and evaluation is not None and score.confusion:
+            for gold, row in zip(evaluation.labels, score.confusion, strict=True):
+                found += [
+                    (count, gold, other, RATERS[rater], sum(row))
+                    for other, count in zip(evaluation.labels, row, strict=False)
+                    if count and other != gold
+                ]
+    found.sort(key=lambda pair: -pair[0])
+    return [
+        (gold, other, rater, str(count), percent(count / rows))
+        for count, gold, other, rater, rows in found[:MOST_CONFUSED_PAIRS]
+    ]
 
 
 def charts_of(
@@ -45,7 +67,8 @@ def charts_of(
     if panel.personas:
         drawn["persona_mix"] = _persona_mix(labels, decisions, panel)
         names = [persona.name for persona in panel.personas]
-        drawn["agreement"] = agreement("agreement", "Personas that name the same label", names, panel.agreement)
+        if len(names) <= MOST_PAIRED:
+            drawn["agreement"] = agreement("agreement", "Personas that name the same label", names, panel.agreement)
     scores = scores_of(evaluation)
     if evaluation and evaluation.most_frequent:
         reference = (f"always '{evaluation.most_frequent.label}'", evaluation.most_frequent.share)
@@ -80,22 +103,57 @@ def _learning_curve(points: Sequence[Point], forecast: Forecast | None) -> Chart
     return lines("learning-curve", "Learning curve of the student", rows, **names, shares=True, dashed="forecast")
 
 
+MANY_PERSONAS = 12
+"""Personas up to which each one is drawn and listed at once."""
+
+
 def _persona_mix(labels: Sequence[str], decisions: Decisions, panel: PanelFigures) -> Chart:
-    rows = [(persona.name, [share or 0.0 for share in persona.mix]) for persona in panel.personas]
+    """Of many personas those that are farthest from the voted labels are drawn, of many labels the most frequent."""
     voted = np.bincount(decisions.final[decisions.final >= 0], minlength=len(labels))
-    rows.append(("voted labels", (voted / max(1, voted.sum())).tolist()))
-    return charts.stacked("persona-mix", "Label mix of each persona", rows, labels)
+    of_all = voted / max(1, voted.sum())
+    rows = [(persona.name, np.array([share or 0.0 for share in persona.mix])) for persona in panel.personas]
+    drawn, title = rows, "Label mix of each persona"
+    if len(rows) > MANY_PERSONAS:
+        drawn = sorted(rows, key=lambda row: -float(np.abs(row[1] - of_all).sum()))[:MANY_PERSONAS]
+        title = f"Label mix of the {MANY_PERSONAS} personas (of {len(rows)}) that are farthest from the voted one"
+    named, shown = list(labels), [*drawn, ("voted labels", of_all)]
+    if len(labels) > MANY_LABELS:
+        most = np.sort(np.argsort(-of_all, kind="stable")[: MANY_LABELS - 1])
+        named = [*(labels[i] for i in most), f"{len(labels) - len(most)} others"]
+        shown = [(name, np.append(mix[most], mix.sum() - mix[most].sum())) for name, mix in shown]
+    chart = charts.stacked("persona-mix", title, [(name, mix.tolist()) for name, mix in shown], named)
+    cells = [[name, *map(percent, mix.tolist())] for name, mix in (*rows, ("voted labels", of_all))]
+    return chart._replace(table=Table(["", *labels], cells))
 
 
 def _label_mix(labels: Sequence[str], decisions: Decisions) -> Chart:
     total = max(1, len(decisions.final))
-    rows = []
-    for index, label in [*enumerate(labels), (-1, ABSTAINED)]:
-        for word, colour, codes in (("raw", "raw", decisions.raw), ("voted", "teacher", decisions.final)):
-            count = int((codes == index).sum())
-            rows.append(Bar(f"{label}, {word}", count / total, colour=colour, note=f"{count:,}"))
+    counts = {
+        (word, index): int((codes == index).sum())
+        for word, codes in (("raw", decisions.raw), ("voted", decisions.final))
+        for index in range(-1, len(labels))
+    }
+    every = [*range(len(labels)), -1]
+    drawn = every
+    title = "Labels of all documents, raw majority and voted"
+    if len(labels) > MOST_BARS:
+        drawn = [*sorted(every[:-1], key=lambda i: (-counts["voted", i], i))[:MOST_BARS], -1]
+        title += f" (the {MOST_BARS} most frequent of {len(labels)})"
+    rows = {
+        index: [
+            Bar(
+                f"{labels[index] if index >= 0 else ABSTAINED}, {word}",
+                counts[word, index] / total,
+                colour=colour,
+                note=f"{counts[word, index]:,}",
+            )
+            for word, colour in (("raw", "raw"), ("voted", "teacher"))
+        ]
+        for index in every
+    }
     legend = [("raw", "raw majority"), ("teacher", "voted label")]
-    return charts.bars("label-mix", "Labels of all documents, raw majority and voted", rows, legend=legend)
+    chart = charts.bars("label-mix", title, [bar for i in drawn for bar in rows[i]], legend=legend)
+    return chart._replace(table=charts.bar_table([bar for i in every for bar in rows[i]]))
 
 
 def _bins(gold: Sequence[Consensus]) -> list[Bin]:

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from xpoll.core.files import read_json, write_text
+from xpoll.core.files import read_object, write_text
 from xpoll.core.formatting import counted, duration, number, percent, with_unit
 from xpoll.core.run_folder import RunFolder
 from xpoll.report.figures import RATERS, scores_of
@@ -27,8 +27,8 @@ def write_markdown(folder: RunFolder) -> Path:
     Raises:
         RunFolderError: an input is missing or of another version.
     """
-    config = read_json(folder.require(folder.config, step="run"))
-    environment = read_json(folder.require(folder.environment, step="poll"))
+    config = read_object(folder.require(folder.config, step="run"), "task", "report")
+    environment = read_object(folder.require(folder.environment, step="poll"), "commit")
     metrics, evaluation = read_metrics(folder), read_evaluation(folder)
     parts = [
         *_about(config, metrics.engine, documents=metrics.documents, personas=panel_size(folder, config)),

@@ -15,20 +15,25 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from xpoll.core import formatting
-from xpoll.core.files import read_json, write_text
+from xpoll.core.files import read_object, write_text
 from xpoll.core.formatting import NOT_MEASURED, number, percent
 from xpoll.core.results import Result
 from xpoll.core.run_folder import RunFolder
 from xpoll.report import wording
-from xpoll.report.charts.bars import label_colour
-from xpoll.report.figures import RATERS, scores_of
+from xpoll.report.charts.bars import MANY_LABELS, label_colour
+from xpoll.report.csv_text import csv_text
+from xpoll.report.figures import MANY_PERSONAS, RATERS, confused_pairs, scores_of
 from xpoll.report.metrics import read_metrics
 from xpoll.report.panel import names_of, panel_section, panel_size, personas_of
 from xpoll.report.sections.registry import SECTIONS
+from xpoll.report.synthesis import synthesis_section
 from xpoll.student.evaluation import read_evaluation, verdict_in
 from xpoll.student.score_columns import score_columns
 from xpoll.student.wording import MEASURES, comparison_sentence, verdict_sentence, votes_sentence
 from xpoll.votes.tasks.registry import kind_of
+
+TALL = 30
+"""Rows of a table from which on it scrolls in its place, with its head in sight."""
 
 
 def write_report(folder: RunFolder) -> Path:
@@ -37,7 +42,7 @@ def write_report(folder: RunFolder) -> Path:
     Raises:
         RunFolderError: an input is missing or of another version, or the page cannot be written.
     """
-    config = read_json(folder.require(folder.config, step="run"))
+    config = read_object(folder.require(folder.config, step="run"), "task", "report")
     labels = list(config["task"]["labels"])
     head = kind_of(config["task"]["kind"]).head
     sections = SECTIONS[head]
@@ -50,10 +55,11 @@ def write_report(folder: RunFolder) -> Path:
         .get_template("report.html.jinja")
         .render(
             config=config,
-            environment=read_json(folder.require(folder.environment, step="poll")),
+            environment=read_object(folder.require(folder.environment, step="poll"), "commit"),
             metrics=read_metrics(folder),
             evaluation=evaluation,
             labels=labels,
+            confused=confused_pairs(evaluation),
             scores=scores_of(evaluation),
             raters=RATERS,
             verdict=verdict_in(evaluation),
@@ -64,6 +70,7 @@ def write_report(folder: RunFolder) -> Path:
             head=head,
             templates={"panel": sections.panel_template, "data": sections.data_template},
             columns=score_columns(evaluation) if evaluation else [],
+            synthesis=synthesis_section(folder),
         )
     )
     write_text(folder.report, page)
@@ -94,6 +101,7 @@ def templates() -> Environment:
         "unbroken": _unbroken,
         "as_json": _as_json,
         "percent_or_dash": lambda share: percent(share, none="-"),
+        "as_csv": csv_text,
         "counted": lambda pair: (pair[0], number(pair[1])),
         "p_value": formatting.p_value,
         "noise": formatting.noise,
@@ -106,6 +114,9 @@ def templates() -> Environment:
         "label_colour": label_colour,
         "ratio": ratio,
         "NOT_MEASURED": NOT_MEASURED,
+        "TALL": TALL,
+        "MANY_LABELS": MANY_LABELS,
+        "MANY_PERSONAS": MANY_PERSONAS,
         "MEASURES": MEASURES,
     }
     environment.globals |= {"words": wording, "plural": formatting.counted}

@@ -7,7 +7,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from xpoll.core.files import read_json
+from xpoll.core.files import read_object
+from xpoll.core.formatting import percent
 from xpoll.core.record_files import stream_records
 from xpoll.core.records import Vote, voter_of
 from xpoll.core.run_folder import RunFolder
@@ -43,7 +44,7 @@ def personas_of(folder: RunFolder) -> list[dict[str, Any]]:
     """Who was asked, as panel.json has it, those chosen from a file included; empty where nobody was asked yet."""
     found: list[dict[str, Any]] = []
     for teacher, poll in folder.polls().items():
-        asked = read_json(poll.panel)["personas"] if poll.panel.exists() else []
+        asked = read_object(poll.panel, "personas")["personas"] if poll.panel.exists() else []
         found += [{**each, "teacher": teacher, "voter": voter_of(teacher, each["persona_id"])} for each in asked]
     return found
 
@@ -58,7 +59,7 @@ def panel_section(folder: RunFolder, config: Mapping[str, Any]) -> dict[str, Any
     polls = folder.polls()
     if None in polls:
         return dict(config["panel"])
-    sections = [read_json(poll.config)["panel"] for poll in polls.values()]
+    sections = [read_object(poll.config)["panel"] for poll in polls.values()]
     voters = [each["voter"] for each in personas_of(folder)]
     return {**config["panel"], "personas": voters, "samples": max(section["samples"] for section in sections)}
 
@@ -140,6 +141,34 @@ class PanelFigures:
             _persona(self._called(name), votes[name], tallies[name], decisions, len(labels)) for name in asked
         ]
         self.agreement = [[pair_agreement(votes[a], votes[b], same=a == b) for b in asked] for a in asked]
+
+    def least_agreeing(self, rows: Sequence[Sequence[str]], most: int = 5) -> list[Sequence[str]]:
+        """The first cells of the rows of those personas that agree least with the voted labels.
+
+        Args:
+            rows: One for each persona, in their order.
+            most: How many are wanted.
+        """
+        order = sorted(
+            range(len(rows)), key=lambda i: (self.personas[i].with_label is None, self.personas[i].with_label)
+        )
+        return [rows[i][:7] for i in order[:most]]
+
+    def extreme_pairs(self, most: int = 5) -> list[tuple[str, str, str]]:
+        """The pairs of different personas that agree most, then those that agree least.
+
+        Args:
+            most: How many of either are wanted.
+        """
+        pairs = [
+            (share, self.personas[i].name, self.personas[j].name)
+            for i, row in enumerate(self.agreement)
+            for j, share in enumerate(row[:i])
+            if share is not None
+        ]
+        pairs.sort(key=lambda pair: -pair[0])
+        chosen = pairs if len(pairs) <= 2 * most else [*pairs[:most], *pairs[-most:]]
+        return [(first, second, percent(share)) for share, first, second in chosen]
 
     def _keep_reason(self, vote: Vote, *, agrees: bool) -> None:
         kept = self.reasons.get(vote.document_id)

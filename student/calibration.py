@@ -6,7 +6,6 @@ changes no label; a threshold does, and says from which probability on a label i
 Source: Guo, Pleiss, Sun, Weinberger, "On Calibration of Modern Neural Networks", ICML 2017.
 """
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -14,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from xpoll.core.errors import ModelError
-from xpoll.core.files import write_json
+from xpoll.core.files import json_value, write_json
 
 FILE = "calibration.json"
 FEWEST_YES = 10
@@ -123,7 +122,7 @@ def read_thresholds(student: Path, labels: Sequence[str]) -> list[float]:
     if not path.exists():
         return [0.5] * len(labels)
     try:
-        held = json.loads(path.read_text(encoding="utf-8"))["thresholds"]
+        held = json_value(path.read_text(encoding="utf-8"))["thresholds"]
         thresholds = [float(held[label]) for label in labels]
         if not all(0 < each < 1 for each in thresholds):
             raise ValueError(thresholds)
@@ -162,7 +161,7 @@ def read_temperature(student: Path) -> float:
     if not path.exists():
         return 1.0
     try:
-        temperature = float(json.loads(path.read_text(encoding="utf-8"))["temperature"])
+        temperature = float(json_value(path.read_text(encoding="utf-8"))["temperature"])
         if not _LOWEST / 2 < temperature < _HIGHEST * 2:
             raise ValueError(temperature)
     except (OSError, ValueError, KeyError, TypeError) as error:

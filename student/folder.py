@@ -6,7 +6,6 @@ mixture.
 """
 
 import errno
-import json
 import os
 import re
 import shutil
@@ -18,7 +17,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from xpoll.core.errors import ModelError, RunFolderError, UserError
-from xpoll.core.files import cannot_write, read_json, sync_folder, write_json
+from xpoll.core.files import cannot_write, json_value, read_json, sync_folder, write_json
 from xpoll.student.training_record import Forecast, Point, Training
 
 MARKER = "training.json"
@@ -157,7 +156,7 @@ def student_folder(path: Path) -> Path:
 def is_generative(student: Path) -> bool:
     """Whether a student's folder holds a fine-tuned language model."""
     try:
-        found = json.loads((student / MARKER).read_text(encoding="utf-8"))
+        found = json_value((student / MARKER).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return False
     return isinstance(found, dict) and found.get("kind") == "causal-lm"

@@ -1,7 +1,8 @@
-"""Uploads a student to the Hugging Face hub. Nothing here imports torch."""
+"""Uploads a student, or a data set, to the Hugging Face hub. Nothing here imports torch."""
 
 import os
 from pathlib import Path
+from typing import Literal
 
 from xpoll.core.errors import ConfigError, ModelError
 
@@ -16,12 +17,13 @@ def require_token() -> None:
         raise ConfigError("--push-to-hub needs a token", mend="set HF_TOKEN in the environment")
 
 
-def push(student: Path, name: str) -> str:
-    """Uploads a student, without those of other seeds; returns its address.
+def push(folder: Path, name: str, *, kind: Literal["model", "dataset"] = "model") -> str:
+    """Uploads a folder, of a student without those of other seeds; returns its address.
 
     Args:
-        student: The student's folder.
+        folder: Of a student or a data set.
         name: USER/NAME of the repository, which is made unless it is there.
+        kind: What the folder is.
 
     Raises:
         ConfigError: there is no token.
@@ -32,11 +34,11 @@ def push(student: Path, name: str) -> str:
 
     hub = HfApi()
     try:
-        hub.create_repo(name, exist_ok=True)
-        uploaded = hub.upload_folder(repo_id=name, folder_path=student, ignore_patterns=["seeds/*"])
+        hub.create_repo(name, repo_type=kind, exist_ok=True)
+        uploaded = hub.upload_folder(repo_id=name, repo_type=kind, folder_path=folder, ignore_patterns=["seeds/*"])
     except Exception as error:  # the hub's HTTP client has errors of its own, which differ between its versions
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise ModelError(
-            f"{student} cannot be uploaded to {name}: {reason}", mend="check the name and HF_TOKEN"
+            f"{folder} cannot be uploaded to {name}: {reason}", mend="check the name and HF_TOKEN"
         ) from error
     return str(uploaded)

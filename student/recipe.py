@@ -14,6 +14,7 @@ from pydantic import Field, ValidationError
 from xpoll.core.config.file import nearest
 from xpoll.core.config.job import Section, StudentConfig
 from xpoll.core.errors import ConfigError
+from xpoll.core.files import toml_tables
 
 RECIPES = Path(__file__).parent / "recipes"
 
@@ -92,7 +93,7 @@ def load_recipe(name: str) -> Recipe:
         known = ", ".join(recipe_names())
         raise ConfigError(f"student.recipe: there is no recipe {name!r}", mend=f"name a TOML file or one of: {known}")
     try:
-        return Recipe.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
+        return Recipe.model_validate(toml_tables(path.read_text(encoding="utf-8")))
     except ValidationError as error:
         raise _refused(path, error) from error
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:

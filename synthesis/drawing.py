@@ -22,8 +22,8 @@ CONTROL = "control-"
 NOBODY = "a person"
 """Who writes such a text."""
 BEHIND_ALL = 2**40
-MOST_EXAMPLES = 3
-"""Examples of the task that a request shows at most, of those with its label."""
+MOST_EXAMPLES = 4
+"""Examples of the task that a request shows at most: a draw of those with its label, another for each row."""
 
 
 class TextRequest(NamedTuple):
@@ -147,13 +147,18 @@ def messages_of(row: TextRequest, template: Template, config: Config) -> tuple[M
         "persona": row.persona or NOBODY,
         "label": _in_words(row.label),
         "description": task.labels.get(row.label or "", "").rstrip("."),
-        "examples": [each.text for each in task.examples if row.label in each.named][:MOST_EXAMPLES],
+        "examples": _drawn([each.text for each in task.examples if row.label in each.named], row.row_id, config),
         "text_kind": config.synthesis.text_kind,
         "text": row.source,
         "quoted": None if row.source is None else quoted(row.source),
         **{axis: template.header.axes[axis][value] for axis, value in row.axes.items()},
     }
     return template.messages(values)
+
+
+def _drawn(examples: Sequence[str], row_id: str, config: Config) -> list[str]:
+    number = min(MOST_EXAMPLES, len(examples))
+    return random.Random(f"{config.job.seed}\x1f{row_id}\x1fexamples").sample(list(examples), number)
 
 
 def _in_words(label: str | None) -> str | None:

@@ -34,6 +34,13 @@ class Share(Part):
     kept: int
 
 
+class ValueShare(Part):
+    """The share of the personas that a value of a column has, 0 to 1: as it was wanted and as it was drawn."""
+
+    wanted: float
+    reached: float
+
+
 class SynthesisFigures(Result):
     """synthesis.json."""
 
@@ -49,6 +56,8 @@ class SynthesisFigures(Result):
     templates: dict[str, Share]
     labels: dict[str, Share]
     """By the label that texts were written for; empty where none was."""
+    marginals: dict[str, dict[str, ValueShare]] = {}
+    """Of the personas that write: column to its values. Empty without synthesis.marginals."""
     with_personas: TextDiversity | None = None
     """Of the texts that passed the gates before those for duplicates; at as many as nobody in particular wrote."""
     without_personas: TextDiversity | None = None

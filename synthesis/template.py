@@ -18,6 +18,7 @@ from pydantic import Field, model_validator
 from xpoll.core.config.file import checked_section
 from xpoll.core.config.task import Section
 from xpoll.core.errors import InputError
+from xpoll.core.files import toml_tables
 from xpoll.core.records import AnswerSchema, Message, Sampling
 
 LIBRARY = Path(__file__).parent / "templates"
@@ -26,6 +27,8 @@ _FENCE = "+++"
 _SPLIT = "\n---\n"
 _KEY = "synthesis.templates"
 _NATIVE = ("temperature", "top_p", "max_tokens")
+_FAULTS = (TemplateError, TypeError, ValueError, ArithmeticError, LookupError, AttributeError, RecursionError)
+"""What a body that is no Jinja, or that computes what cannot be, raises."""
 _BODY = SandboxedEnvironment(undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, autoescape=False)
 
 
@@ -98,7 +101,7 @@ class Template:
         """
         try:
             contents = [part.render(**values).strip() for part in self._parts]
-        except TemplateError as error:
+        except _FAULTS as error:
             raise InputError(
                 f"{_KEY}: {self.name} cannot be filled in: {error}", mend="see docs/howto/synthesis.md"
             ) from error
@@ -183,13 +186,13 @@ def template_of(name: str, content: str) -> Template:
             f"{_KEY}: {name} has no header between two lines of {_FENCE}", mend="see docs/howto/synthesis.md"
         )
     try:
-        values = tomllib.loads(head)
+        values = toml_tables(head)
     except tomllib.TOMLDecodeError as error:
         raise InputError(f"{_KEY}: the header of {name} is no TOML: {error}") from error
     template = Template(name, checked_section(Header, values, f"template {name}"), body, content)
     try:
         _ = template._parts
         _ = template.sampling({}, None)
-    except (TemplateError, TypeError, ValueError) as error:
+    except _FAULTS as error:
         raise InputError(f"{_KEY}: {name} cannot be used: {error}", mend="see docs/howto/synthesis.md") from error
     return template

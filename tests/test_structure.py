@@ -18,7 +18,7 @@ MAY_IMPORT = {
     "kernels_bench": {"core"},
     "student": {"core"},
     "votes": {"core", "personas"},
-    "report": {"core", "energy", "personas", "engine", "votes", "student"},
+    "report": {"core", "energy", "personas", "synthesis", "engine", "votes", "student"},
     "pipeline": {"core", "energy", "personas", "synthesis", "engine", "votes", "student", "report"},
     "scripts": {
         "core",

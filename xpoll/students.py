@@ -30,7 +30,7 @@ class Student:
 
         Args:
             name: Student folder, run folder, or name of a repository on the hub.
-            runtime: pytorch, openvino, openvino-int8-weights or openvino-int8; the latter three need an export.
+            runtime: pytorch, onnx, openvino, openvino-int8-weights or openvino-int8; all but the first need an export.
             device: What computes, as the runtime calls it; without it all accelerators, else the CPU.
 
         Raises:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from xpoll.core.errors import InputError
+from xpoll.core.tables.excel import split_sheet
 
 SHOWN_NAMES = 12
 
@@ -31,7 +32,7 @@ def path_of(texts: Any, *, name: str = "texts") -> str | None:
         return texts
     named = Path(texts).expanduser()
     try:
-        is_there = named.exists() or bool(glob.glob(str(named)))  # noqa: PTH207  (Path.glob takes no absolute pattern)
+        is_there = Path(split_sheet(str(named))[0]).exists() or bool(glob.glob(str(named)))  # noqa: PTH207  (Path.glob takes no absolute pattern)
     except (OSError, ValueError):  # too long for a path, or with a NUL
         is_there = False
     if is_there:

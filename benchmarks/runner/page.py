@@ -18,6 +18,7 @@ from xpoll.report.page import templates
 
 Records = Sequence[Mapping[str, Any]]
 LATENCIES = {"first_token": "Time to first token", "per_token": "Time per output token", "latency": "Whole answer"}
+USAGE = {"memory_mib": "memory", "open_files": "open files", "threads": "threads"}
 HIDDEN = frozenset({*COUNTERS, "part"})
 
 
@@ -41,7 +42,25 @@ def write_suite_page(document: Mapping[str, Any], path: Path) -> Path:
 
 def charts_of(records: Records) -> list[Chart]:
     """Charts of latency and rate over concurrency, and of operators under the roofline, where records have them."""
-    return [*_latency_charts(records), *_roofline_chart(records)]
+    return [*_latency_charts(records), *_roofline_chart(records), *_usage_charts(records)]
+
+
+def _usage_charts(records: Records) -> list[Chart]:
+    """What the processes of a long run hold, as a share of the most that each held; a flat line is one that holds."""
+    samples = [record for record in records if record.get("arm") == "sample" and record.get("minutes")]
+    charts = []
+    for process in dict.fromkeys(record["process"] for record in samples):
+        own = [record for record in samples if record["process"] == process]
+        rows = [Line(title, _shares_of_most(own, figure)) for figure, title in USAGE.items()]
+        if shown := [row for row in rows if row.points]:
+            title = f"{process.capitalize()}: share of the most it held"
+            charts.append(lines(f"usage-{process}", title, shown, x_name="minutes", y_name="share", shares=True))
+    return charts
+
+
+def _shares_of_most(records: Records, figure: str) -> list[tuple[float, float]]:
+    most = max(float(record[figure]) for record in records)
+    return [(float(record["minutes"]), float(record[figure]) / most) for record in records] if most else []
 
 
 def _latency_charts(records: Records) -> list[Chart]:

@@ -1,121 +1,164 @@
 """Polls that meet one fault after another, drawn from a seed, and are resumed by the same command until they are done.
 
-While a poll runs: SIGKILL of the driver, a worker or both, SIGTERM of the driver, a disk that takes no more bytes.
-Between two sessions: a journal or part that is cut, zeroed, emptied, deleted, or has a bit flipped. Afterwards every
-prompt must have one answer, that of an uninterrupted poll, and no process may be left.
+Afterwards every prompt must have one answer, that of an uninterrupted poll, no document that kills nothing may be
+convicted, no planted secret may be written, and no process may be left. Arms:
+
+    simulated, replay   drivers that are forked, whose workers are threads: signals, a full or read-only disk at a
+                        write, a clock that jumps, a driver that is paused, workers that die, hang or slow down, and in
+                        every third simulated trial a document that kills the engine
+    endpoint            the same, asking an endpoint that drops, stalls, answers half, redirects, echoes the key, limits
+    processes           `xpoll poll` with Ray: SIGKILL of driver, worker, both, raylet; signals to the driver or to all
+
+In all of them a journal or part is damaged between two sessions.
 """
 
+import os
 import random
-import signal
 import tempfile
-import time
-from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-import psutil
-
 from xpoll.benchmarks.runner.records import Parameters, Record
-from xpoll.benchmarks.suites.kill import Reference, sessions_of, uninterrupted, votes_of
-from xpoll.benchmarks.workloads.poll_process import PollProcess, left_of
-from xpoll.benchmarks.workloads.rot import KINDS, damage
+from xpoll.benchmarks.runner.subprocess_call import call_in_subprocess
+from xpoll.benchmarks.workloads.faults.chaos_trial import (
+    GUILTY,
+    OF_FORKED,
+    OF_OWN_RAY,
+    OF_PROCESSES,
+    ChaosTrial,
+    secrets_in,
+)
+from xpoll.benchmarks.workloads.faults.faulty_endpoint import FaultyEndpoint, serving
+from xpoll.benchmarks.workloads.faults.forked_poll import ForkedPoll, preload
+from xpoll.benchmarks.workloads.faults.poll_outcome import Reference, uninterrupted
+from xpoll.benchmarks.workloads.faults.poll_process import PollProcess
 from xpoll.core.config.job import EngineConfig
 from xpoll.core.progress import say
 from xpoll.engine.cluster import ray_session
-from xpoll.engine.journal.answers import keys_on_disk, take_inventory, whole_keys
 
-MOMENTS = ("start", "answering", "sealing", "end")
-FAULTS = ("kill driver", "kill worker", "kill both", "term driver", "full disk")
-MOST_SESSIONS = 8
-EXPECTED_ENDS = (0, 2, 130, -signal.SIGKILL, -signal.SIGTERM)
-"""Exit codes of a poll that met a fault; SIGTERM itself where it came before the command could take it."""
+PLANTED = {
+    "OPENAI_API_KEY": "planted-chaos-key-1",
+    "HF_TOKEN": "planted-chaos-token-2",
+    "ANY_PASSWORD": "planted-chaos-password-3",
+}
+ENDPOINT = """
+[engine]
+backend = "openai"
+model = "m"
+max_in_flight = {max_in_flight}
+rows_per_part = {rows_per_part}
+hang_timeout_s = {hang_timeout_s}
+[engine.openai]
+base_url = "{url}"
+structured_outputs = "none"
+request_timeout_s = 0.4
+first_wait_s = 0.05
+longest_wait_s = 2
+max_concurrency = 8
+"""
 
 
 def measure(parameters: Parameters) -> Iterator[Record]:
     """One record per trial: the faults, and everything that is wrong afterwards."""
-    import ray
+    arms = parameters["arms"]
+    first, last = parameters["seed"], parameters["seed"] + parameters["trials"]
+    seeds_of = {arm: [seed for seed in range(first, last) if arms[seed % len(arms)] == arm] for arm in set(arms)}
+    size = parameters["trials_per_process"]
+    chunks = [(arm, each[i : i + size]) for arm, each in sorted(seeds_of.items()) for i in range(0, len(each), size)]
+    with ThreadPoolExecutor(parameters["at_once"]) as executor:
+        for records in executor.map(lambda chunk: _in_subprocess(chunk[0], chunk[1], parameters), chunks):
+            yield from records
 
-    with tempfile.TemporaryDirectory() as root, ray_session(EngineConfig(), log=Path(root) / "ray.log"):
-        address = ray.get_runtime_context().gcs_address
-        references: dict[str, Reference] = {}
-        recorded = None
-        for arm in ("simulated", *(arm for arm in parameters["arms"] if arm != "simulated")):
-            poll = PollProcess(Path(root) / f"uninterrupted-{arm}", "never", address, parameters, recorded=recorded)
-            references[arm], record = uninterrupted(poll)
-            recorded = recorded or poll.folder.completions
-            yield {"uninterrupted": arm, **record}
-        for number in range(parameters["trials"]):
-            seed = parameters["seed"] + number
-            arm = parameters["arms"][number % len(parameters["arms"])]
-            source = recorded if arm == "replay" else None
-            poll = PollProcess(Path(root) / f"trial-{seed}", "never", address, parameters, recorded=source)
-            record = trial_of(poll, references[arm], random.Random(seed), faults=parameters["faults"])
+
+def _in_subprocess(arm: str, seeds: list[int], parameters: Parameters) -> list[Record]:
+    found = call_in_subprocess(run_trials, arm, seeds, parameters, environment=PLANTED)
+    records: list[Record] = found["records"]
+    return records
+
+
+def run_trials(arm: str, seeds: list[int], parameters: Parameters) -> Record:
+    """The records of one arm's trials, under "records", in a process whose environment holds the planted secrets."""
+    with tempfile.TemporaryDirectory(prefix="chaos-") as root, _polls_of(arm, Path(root), parameters) as polls:
+        records = []
+        for seed in seeds:
+            record = {"arm": arm, "seed": seed, **polls.trial(seed)}
             say(f"seed {seed}, {arm}: {record}")
-            yield {"arm": arm, "seed": seed, **record}
+            records.append(record)
+    return {"records": records}
 
 
-def trial_of(poll: PollProcess, reference: Reference, draw: random.Random, *, faults: int) -> Record:
-    """Runs a poll through its faults and then to its end, and holds it against an uninterrupted one.
+class _Polls:
+    """Makes the polls of an arm, and holds what they are held against.
 
     Args:
-        poll: Not started yet.
-        reference: An uninterrupted poll of the same job.
-        draw: Source of faults, moments and damage.
-        faults: Most faults; a poll that is done before the last one has fewer.
+        arm: The arm.
+        root: Folder for them.
+        parameters: Of the suite.
+        endpoint: That of the arm `endpoint`.
+        address: Of the Ray that polls share, in the arm `processes`.
     """
-    done: list[str] = []
-    processes_left = odd_ends = 0
-    for _ in range(faults):
-        poll.start()
-        moment, fault = draw.choice(MOMENTS), draw.choice(FAULTS)
-        poll.wait_until(moment, draw, total=len(reference.votes), usual_start_s=reference.usual_start_s)
-        if poll.is_running:
-            done.append(f"{moment}: {fault}")
-            processes_left += len(left_of(_inflict(poll, fault, draw)))
-        code = poll.wait()
-        odd_ends += code not in EXPECTED_ENDS
-        if draw.random() < 0.5 and (damaged := _damaged(poll, draw)):
-            done.append(damaged)
-    begun_s = time.monotonic()
-    missing, sessions = len(reference.votes), 0
-    for _ in range(MOST_SESSIONS):
-        kept = set(whole_keys(take_inventory(poll.folder.completions)))
-        missing, sessions = len(reference.votes) - len(kept), len(sessions_of(poll.folder))
-        poll.start()
-        if poll.wait() == 0:
-            break
-    asked = sum(session["answers"] for session in sessions_of(poll.folder)[sessions:])
-    answers = Counter(keys_on_disk(poll.folder.completions))
-    votes = votes_of(poll.folder)
-    return {
-        "trials": 1,
-        "faults": "; ".join(done) or "none: it was over before",
-        "rows_lost": len(reference.votes.keys() - answers.keys()),
-        "asked_twice": answers.total() - len(answers) + max(0, asked - missing),
-        "garbage": len(answers.keys() - reference.votes.keys()),
-        "votes_changed": sum(votes.get(key) != label for key, label in reference.votes.items()),
-        "processes_left": processes_left + len(left_of(poll.workers())),
-        "odd_ends": odd_ends,
-        "recovery_s": round(time.monotonic() - begun_s, 2),
-    }
+
+    def __init__(
+        self, arm: str, root: Path, parameters: Parameters, endpoint: FaultyEndpoint | None, address: str | None
+    ) -> None:
+        self._arm, self._root, self._parameters = arm, root, parameters
+        self._endpoint, self._address = endpoint, address
+        self._references: dict[bool, Reference] = {}
+        self._recorded: Path | None = None
+        if arm == "replay":
+            poll = self._poll("recorded", recorded=None)
+            uninterrupted(poll)
+            self._recorded = poll.folder.completions
+
+    def trial(self, seed: int) -> Record:
+        """One trial."""
+        draw = random.Random(seed)
+        kills = self._arm == "simulated" and seed % 3 == 0
+        own_ray = self._arm == "processes" and draw.random() < self._parameters["own_ray_share"]
+        poll = self._poll(f"trial-{seed}", kills=kills, own_ray=own_ray, recorded=self._recorded)
+        of_processes = OF_OWN_RAY if own_ray else OF_PROCESSES
+        trial = ChaosTrial(
+            poll,
+            self._reference(kills=kills),
+            draw,
+            kinds=of_processes if self._arm == "processes" else OF_FORKED,
+            hang_timeout_s=self._parameters["hang_timeout_s"],
+            address=self._endpoint.addresses[f"trial-{seed}"] if self._endpoint else None,
+            guilty=[GUILTY] if kills else [],
+        )
+        record = trial.run(self._parameters["faults"])
+        return record | {"secrets_written": secrets_in(self._root / f"trial-{seed}", PLANTED.values())}
+
+    def _reference(self, *, kills: bool) -> Reference:
+        if kills not in self._references:
+            poll = self._poll(f"uninterrupted-{kills}", kills=kills, recorded=self._recorded)
+            self._references[kills] = uninterrupted(poll)[0]
+        return self._references[kills]
+
+    def _poll(self, name: str, *, kills: bool = False, own_ray: bool = False, recorded: Path | None) -> PollProcess:
+        options = f'die_on = ["{GUILTY}"]' if kills else ""
+        if self._endpoint is not None:
+            options = ENDPOINT.format(url=self._endpoint.url(name), **self._parameters)
+        address = None if own_ray else self._address
+        made = PollProcess if self._arm == "processes" else ForkedPoll
+        sizes = {**self._parameters, **(self._parameters["processes"] if self._arm == "processes" else {})}
+        return made(self._root / name, "never", address, sizes, recorded=recorded, options=options)
 
 
-def _inflict(poll: PollProcess, fault: str, draw: random.Random) -> list[psutil.Process]:
-    """Does what the fault says; returns the processes that have to end as a consequence."""
-    action, _, victim = fault.partition(" ")
-    if action == "kill":
-        return poll.kill(victim if victim != "worker" or poll.workers() else "driver")
-    if action == "term":
-        poll.terminate()
-    else:
-        poll.fill_disk(draw.randrange(200_000))
-    return []
+@contextmanager
+def _polls_of(arm: str, root: Path, parameters: Parameters) -> Iterator[_Polls]:
+    with ExitStack() as stack:
+        endpoint = address = None
+        if arm == "processes":
+            import ray
 
-
-def _damaged(poll: PollProcess, draw: random.Random) -> str | None:
-    places = {"journal": "journal-*.arrows", "part": "part-*.parquet"}
-    there = [place for place, pattern in places.items() if any(poll.folder.completions.glob(pattern))]
-    files = [path for pattern in places.values() for path in poll.folder.completions.glob(pattern)]
-    if not there or not all(path.stat().st_size for path in files):
-        return None
-    return damage(poll.folder.completions, draw, kind=draw.choice(KINDS), place=draw.choice(there))
+            stack.enter_context(ray_session(EngineConfig(), log=root / "ray.log"))
+            address = ray.get_runtime_context().gcs_address
+        else:
+            preload()
+        if arm == "endpoint":
+            os.environ["NO_PROXY"] = "*"
+            endpoint = stack.enter_context(serving())
+        yield _Polls(arm, root, parameters, endpoint, address)

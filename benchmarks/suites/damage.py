@@ -11,7 +11,7 @@ from pathlib import Path
 
 from xpoll.benchmarks.runner.records import Parameters, Record
 from xpoll.benchmarks.runner.subprocess_call import call_in_subprocess
-from xpoll.benchmarks.workloads.rot import KINDS, PLACES, trial, write_run
+from xpoll.benchmarks.workloads.faults.rot import KINDS, PLACES, trial, write_run
 from xpoll.core.errors import EngineError
 from xpoll.core.progress import say
 

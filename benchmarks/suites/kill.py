@@ -14,30 +14,18 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
 
 from xpoll.benchmarks.runner.records import Parameters, Record
-from xpoll.benchmarks.workloads.poll_process import LABELS, PollProcess, left_of
+from xpoll.benchmarks.workloads.faults.poll_outcome import Reference, sessions_of, uninterrupted, votes_of
+from xpoll.benchmarks.workloads.faults.poll_process import PollProcess, left_of
 from xpoll.core.config.job import EngineConfig
-from xpoll.core.files import read_json
 from xpoll.core.progress import say
 from xpoll.core.records import Key
-from xpoll.core.run_folder import RunFolder
 from xpoll.engine.cluster import ray_session
-from xpoll.engine.journal.answers import keys_on_disk, read_completions
-from xpoll.votes.parse import to_vote
+from xpoll.engine.journal.answers import keys_on_disk
 
 MOMENTS = {"start": 0.2, "answering": 0.4, "sealing": 0.3, "end": 0.1}
 VICTIMS = {"driver": 0.5, "worker": 0.25, "both": 0.25}
-
-Votes = dict[Key, str | None]
-
-
-class Reference(NamedTuple):
-    """An uninterrupted poll: its votes, and the seconds to its first answers."""
-
-    votes: Votes
-    usual_start_s: float
 
 
 def measure(parameters: Parameters) -> Iterator[Record]:
@@ -64,17 +52,6 @@ def measure(parameters: Parameters) -> Iterator[Record]:
             done += record["runs"]
             say(f"{done} of {parameters['runs']} killed runs done: {record}")
             yield {"run": number, "stop": stop, "own_ray": own_ray, **record}
-
-
-def uninterrupted(poll: PollProcess) -> tuple[Reference, Record]:
-    """Runs a poll without a kill; returns the reference for killed polls, and its record."""
-    begun_s = time.monotonic()
-    poll.start()
-    usual_start_s = poll.wait_until("answering", random.Random(0), total=1, usual_start_s=0.0)
-    poll.finish()
-    reference = Reference(votes_of(poll.folder), usual_start_s)
-    wall_s = time.monotonic() - begun_s
-    return reference, {"votes": len(reference.votes), "start_s": round(usual_start_s, 2), "wall_s": round(wall_s, 2)}
 
 
 def killed(poll: PollProcess, reference: Reference, draw: random.Random, *, kills: int) -> Record:
@@ -125,18 +102,6 @@ def killed(poll: PollProcess, reference: Reference, draw: random.Random, *, kill
         "processes_left": processes_left + len(left_of(poll.workers())),
         "wall_s": round(time.monotonic() - begun_s, 2),
     }
-
-
-def votes_of(folder: RunFolder) -> Votes:
-    """Labels by key, as the vote parses them."""
-    votes = (to_vote(completion, LABELS) for completion in read_completions(folder.completions))
-    return {Key(vote.document_id, vote.persona_id, vote.sample): vote.label for vote in votes}
-
-
-def sessions_of(folder: RunFolder) -> list[dict[str, float]]:
-    """The sessions in engine.json; none before the first."""
-    sessions: list[dict[str, float]] = read_json(folder.engine)["sessions"] if folder.engine.exists() else []
-    return sessions
 
 
 def _pick(shares: dict[str, float], draw: random.Random) -> str:

@@ -1,7 +1,8 @@
 """Tasks beside one label per text, on NLU++: several intents a query, and slots as spans.
 
 A panel whose errors are known (workloads/task_panels.py) answers; its answers are read, counted and learned from as an
-engine's are. People's labels of the test fold score teacher and student and do nothing else.
+engine's are. The part `engine` has a real one answer, about fewer queries and some hostile texts. People's labels of
+the test fold score teacher and student and do nothing else.
 """
 
 import json
@@ -14,6 +15,7 @@ import numpy as np
 
 from xpoll.benchmarks.runner.records import Parameters, Record
 from xpoll.benchmarks.workloads.nlu_plus_plus import nlu_plus_plus, nlu_slots
+from xpoll.benchmarks.workloads.task_engine import engine_runs
 from xpoll.benchmarks.workloads.task_panels import SetErrors, SpanErrors, set_answers, span_answers
 from xpoll.core.config.file import checked_section
 from xpoll.core.config.job import Config, StudentConfig
@@ -27,12 +29,21 @@ ALL = 10_000
 
 
 def measure(parameters: Parameters) -> Iterator[Record]:
-    """A record for each part, panel and seed."""
+    """A record for each part, panel and seed; of the engine one for each kind."""
     for seed in range(parameters["seeds"]):
         if "intents" in parameters["parts"]:
             yield from _intents(parameters, seed)
         if "slots" in parameters["parts"]:
             yield from _slots(parameters, seed)
+    if "engine" in parameters["parts"]:
+        yield from _by_engine(parameters)
+
+
+def _by_engine(parameters: Parameters) -> Iterator[Record]:
+    for run in engine_runs(parameters):
+        part = {"multi": "intents", "spans": "slots"}[run.kind]
+        scores = _scores(part, run.evaluation) if run.evaluation else {}
+        yield {"part": "engine", "arm": run.kind, **run.figures, **scores}
 
 
 def _intents(parameters: Parameters, seed: int) -> Iterator[Record]:

@@ -4,6 +4,7 @@ The contract of that process is a folder: task.json and rows.jsonl in, student/ 
 """
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -12,7 +13,6 @@ import time
 import urllib.request
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -74,8 +74,8 @@ def written(rows: Sequence[NoteRow], folder: Path, *, held_out: float) -> list[T
 def measure_perplexity(parameters: Parameters, root: Path) -> Iterator[Record]:
     """One record per set and seed: held-out perplexity before and after, and fields that are right where they count."""
     for name in parameters["sets"]:
-        for seed in range(parameters["seeds"]):
-            say(f"{name}: seed {seed + 1} of {parameters['seeds']}")
+        for seed in range(parameters["first_seed"], parameters["first_seed"] + parameters["seeds"]):
+            say(f"{name}: seed {seed}")
             config, place = section_of(parameters), root / f"{name}-{seed}"
             examples = written(rows_of(name, parameters), place, held_out=config.held_out)
             training = train_causal(examples, config=config, seed=seed, output=place / "student")
@@ -108,52 +108,38 @@ def _share_right(pairs: Sequence[tuple[str, str]]) -> float:
 
 
 def measure_resume(parameters: Parameters, root: Path) -> Iterator[Record]:
-    """A training that is ended with SIGKILL once a checkpoint is there and started again, beside one that is not."""
-    weights = []
-    record: Record = {"part": "resume", "arm": parameters["sets"][0]}
-    for kills in (1, 0):
-        place = root / f"resume-{kills}"
-        config = section_of(parameters, epochs=0.001, min_steps=parameters["resume_steps"])
-        written(rows_of(parameters["sets"][0], parameters), place, held_out=config.held_out)
-        task = {"student": config.model_dump(mode="json"), "checkpoint_s": parameters["resume_checkpoint_s"]}
-        write_json(place / "task.json", task)
-        if kills:
-            record["killed_at_step"] = _killed(place)
-        _finish(place)
-        training = read_json(place / "student" / "training.json")
-        if kills:
-            record["resumed_at_step"] = training["resumed_at_step"]
+    """A training that ends itself with SIGKILL after a step and is started again, beside one that is not disturbed."""
+    name, weights = parameters["sets"][0], []
+    config = section_of(parameters, epochs=0.001, min_steps=parameters["resume_steps"])
+    record: Record = {"part": "resume", "arm": name}
+    for is_killed in (True, False):
+        place = root / f"resume-{'killed' if is_killed else 'whole'}"
+        examples = written(rows_of(name, parameters), place, held_out=config.held_out)
+        if is_killed:
+            killed_at = parameters["resume_killed_at"]
+            write_json(place / "task.json", {"student": config.model_dump(mode="json"), "killed_at_step": killed_at})
+            _killed(place)
+        training = train_causal(examples, config=config, seed=0, output=place / "student")
+        if is_killed:
+            record |= {"killed_at_step": killed_at, "resumed_at_step": training.resumed_at_step}
         weights.append(place / "student" / "adapter" / "adapter_model.safetensors")
     yield record | {"largest_weight_difference": _largest_difference(*weights)}
 
 
-def _started(place: Path) -> "subprocess.Popen[bytes]":
-    with (place / "log").open("ab") as log:
-        child = subprocess.Popen([sys.executable, "-P", "-m", __name__, str(place)], stdout=log, stderr=log)
-    guard_processes([child.pid])
-    return child
-
-
-def _killed(place: Path) -> int:
-    """Step of the newest checkpoint at the moment of the kill.
+def _killed(place: Path) -> None:
+    """Trains in a process of its own until that kills itself.
 
     Raises:
-        EngineError: the training ended before there was one.
+        EngineError: it ended in another way.
     """
-    child = _started(place)
-    while not (found := list(place.glob(".student.training/0/checkpoint-*/trainer_state.json"))):
-        if child.poll() is not None:
-            raise EngineError(f"{place}: the training ended without a checkpoint", mend=f"see {place / 'log'}")
-        time.sleep(0.05)
-    child.send_signal(signal.SIGKILL)
-    child.wait()
-    return max(int(each.parent.name.rpartition("-")[2]) for each in found)
-
-
-def _finish(place: Path) -> None:
-    if code := _started(place).wait():
-        tail = (place / "log").read_text(encoding="utf-8", errors="replace").strip().splitlines()[-1:]
-        raise EngineError(f"{place}: the training ended with exit code {code}: {tail}")
+    log = place / "log"
+    with log.open("ab") as output:
+        child = subprocess.Popen([sys.executable, "-P", "-m", __name__, str(place)], stdout=output, stderr=output)
+        guard_processes([child.pid])
+        code = child.wait()
+    if code != -signal.SIGKILL:
+        tail = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()[-1:]
+        raise EngineError(f"{place}: the training ended with exit code {code} before its kill: {tail}")
 
 
 def _largest_difference(first: Path, second: Path) -> float:
@@ -224,12 +210,25 @@ def students_folder() -> Iterator[Path]:
 
 
 def main(place: Path) -> None:
-    """Trains the student of a folder with frequent checkpoints."""
+    """Trains the student of a folder with a checkpoint at each step, and ends with SIGKILL within one of them."""
     from xpoll.student.causal_lm.training import fine_tune
     from xpoll.student.training.callbacks import TimedCheckpoint
 
     task = read_json(place / "task.json")
-    setattr(fine_tune, "TimedCheckpoint", partial(TimedCheckpoint, every_s=task["checkpoint_s"]))  # noqa: B010
+
+    class KilledCheckpoint(TimedCheckpoint):
+        """Asks for a checkpoint at each step before the one that it kills the process in."""
+
+        def __init__(self) -> None:
+            super().__init__(every_s=0.0)
+
+        def on_step_end(self, _: Any, state: Any, control: Any, **more: Any) -> Any:
+            """Ends the process at the step."""
+            if state.global_step == task["killed_at_step"]:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return super().on_step_end(_, state, control, **more)
+
+    setattr(fine_tune, "TimedCheckpoint", KilledCheckpoint)  # noqa: B010
     config = StudentConfig.model_validate(task["student"])
     examples = read_examples(DocumentsConfig(path=str(place / "rows.jsonl")), held_out=config.held_out)
     train_causal(examples, config=config, seed=0, output=place / "student")

@@ -1,6 +1,6 @@
 """A run of the real engine code on simulated devices, for suites that measure everything but a model."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -31,7 +31,14 @@ class SimulatedRun(NamedTuple):
 
 
 def run_simulated(
-    path: Path, documents: int, *, max_in_flight: int, simulated: dict[str, Any], devices: int = 1, **hooks: Any
+    path: Path,
+    documents: int,
+    *,
+    max_in_flight: int,
+    simulated: dict[str, Any],
+    devices: int = 1,
+    prompts: Iterable[Prompt] | None = None,
+    **hooks: Any,
 ) -> SimulatedRun:
     """Answers one prompt per document on simulated devices.
 
@@ -41,6 +48,7 @@ def run_simulated(
         max_in_flight: `engine.max_in_flight`.
         simulated: [engine.simulated].
         devices: Number of devices.
+        prompts: One per document; those of `label_prompts` without it.
         hooks: Further arguments of `answer_prompts`.
     """
     config = EngineConfig(
@@ -51,7 +59,8 @@ def run_simulated(
         simulated=simulated,  # type: ignore[call-arg]
     )
     folder = RunFolder(path)
-    answers = answer_prompts(Workload(label_prompts(documents), documents, 1), config=config, folder=folder, **hooks)
+    job = Workload(label_prompts(documents) if prompts is None else prompts, documents, 1)
+    answers = answer_prompts(job, config=config, folder=folder, **hooks)
     return SimulatedRun(folder, answers, read_json(folder.engine)["sessions"][-1])
 
 

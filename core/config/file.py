@@ -1,7 +1,6 @@
 """A TOML file and overrides to a checked config; every mistake is one line that says what to type instead."""
 
 import difflib
-import json
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,6 +10,7 @@ from pydantic import BaseModel, ValidationError
 
 from xpoll.core.config.job import Config, EngineConfig, PanelConfig, Root, Section, TeacherConfig
 from xpoll.core.errors import ConfigError
+from xpoll.core.files import read_json, toml_tables
 
 RootT = TypeVar("RootT", bound=Root)
 SectionT = TypeVar("SectionT", bound=Section)
@@ -103,9 +103,12 @@ def _read(path: Path) -> dict[str, Any]:
         resolved = path / "config.resolved.json"
         if not resolved.exists():
             raise ConfigError(f"{path} is a folder without {resolved.name}", mend="name a job TOML or a run folder")
-        return json.loads(resolved.read_text(encoding="utf-8"))  # type: ignore[no-any-return]
+        held = read_json(resolved)
+        if not isinstance(held, dict):
+            raise ConfigError(f"{resolved} holds no job", mend="restore it from a copy, or name the job TOML")
+        return held
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return toml_tables(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise ConfigError(f"{path} does not exist", mend="name a job TOML or a run folder") from error
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
@@ -127,7 +130,7 @@ def _apply(raw: dict[str, Any], override: str) -> None:
     if not equals or "." not in key:
         raise ConfigError(f"--set {override!r} is not of the form section.key=value", mend="--set panel.samples=3")
     try:
-        value = tomllib.loads(f"value = {text}")["value"]
+        value = toml_tables(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
         value = text  # a bare word needs no quotes on the command line
     *parents, last = key.strip().split(".")

@@ -35,8 +35,9 @@ class DocumentsConfig(Section):
     """[documents]: which texts, and which of them have known labels."""
 
     path: str = ""
-    """Texts to label: a CSV, JSONL, Parquet or Arrow file, a pattern of several (`texts-*.csv`), a folder that
-    `datasets` saved (of a DatasetDict one split, `folder/train`), or a folder of Parquet files; local or a URI. Of a
+    """Texts to label: a CSV, JSONL, Parquet, Arrow or Excel file (`texts.xlsx#Sheet`; the first sheet without a name),
+    a pattern of several (`texts-*.csv`), a folder that `datasets` saved (of a DatasetDict one split, `folder/train`),
+    or a folder of Parquet files; local, a URI, or on the Hugging Face hub, `hf://datasets/OWNER/NAME@COMMIT/FILE`. Of a
     run's synthesized.parquet the texts that were kept. Required unless [synthesis] writes the texts."""
     text_column: str = "text"
     """Column that holds the text."""

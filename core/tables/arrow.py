@@ -53,7 +53,7 @@ def open_parquet(filesystem: fs.FileSystem, path: str) -> Iterator[ArrowFile]:
 
 def problem_column(schema: pa.Schema) -> str | None:
     """The column in which rows that are to be left out have a value; None where all rows are to be read."""
-    name = (schema.metadata or {}).get(KEPT_WITHOUT, b"").decode()
+    name = (schema.metadata or {}).get(KEPT_WITHOUT, b"").decode(errors="replace")
     return name if name in schema.names else None
 
 
@@ -106,7 +106,21 @@ def open_arrow(filesystem: fs.FileSystem, path: str) -> Iterator[ArrowFile]:
         else:
             reader = pa.ipc.open_stream(file)
             batches = iter(reader)
-        yield _plain(reader.schema, _sliced(batches), _saved_class_labels(filesystem, path))
+        yield _plain(reader.schema, _sliced(map(_within_bounds, batches)), _saved_class_labels(filesystem, path))
+
+
+def _within_bounds(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """The batch, once no offset in it points elsewhere: IPC files have no checksum, and Arrow would follow it.
+
+    Raises:
+        ArrowInvalid: one does.
+    """
+    for column in batch.columns:
+        kind = column.type
+        if pa.types.is_string(kind) or pa.types.is_large_string(kind):  # bytes that are no UTF-8 are their row's own
+            column = column.view(pa.binary() if pa.types.is_string(kind) else pa.large_binary())
+        column.validate(full=True)
+    return batch
 
 
 OPENERS: dict[str, Callable[[fs.FileSystem, str], AbstractContextManager[ArrowFile]]] = {
@@ -219,9 +233,10 @@ def _decoded(column: pa.Array, field: pa.Field, label_names: dict[str, list[str]
 
 def _metadata(schema: pa.Schema) -> dict[str, Any]:
     try:
-        return json.loads((schema.metadata or {}).get(b"huggingface", b"{}")).get("info") or {}
-    except (ValueError, AttributeError):
+        info = json.loads((schema.metadata or {}).get(b"huggingface", b"{}"))["info"]
+    except (ValueError, TypeError, KeyError, RecursionError):
         return {}
+    return info if isinstance(info, dict) else {}
 
 
 def _saved_class_labels(filesystem: fs.FileSystem, path: str) -> dict[str, list[str]]:
@@ -240,7 +255,8 @@ def _class_labels(info: dict[str, Any]) -> dict[str, list[str]]:
     if not isinstance(features, dict):
         return {}
     return {
-        column: list(map(str, feature["names"]))
+        column: list(map(str, names))
         for column, feature in features.items()
-        if isinstance(feature, dict) and feature.get("_type") == "ClassLabel" and feature.get("names")
+        if isinstance(feature, dict) and feature.get("_type") == "ClassLabel"
+        if isinstance(names := feature.get("names"), list) and names
     }

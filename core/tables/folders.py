@@ -11,7 +11,6 @@ many where here they are one bad row each, copies Parquet files into a cache and
 it reads them, and loads pandas and multiprocess (datasets 5.2.0, tried).
 """
 
-import json
 import re
 from pathlib import PurePosixPath
 from typing import Any
@@ -19,6 +18,7 @@ from typing import Any
 from pyarrow import fs
 
 from xpoll.core.errors import InputError
+from xpoll.core.files import json_value
 
 _SHARD = re.compile(r"(?P<split>.+?)-\d{5}-of-\d{5}")
 _SPLIT_WORDS = ("train", "training", "validation", "valid", "val", "dev", "test", "testing", "eval")
@@ -47,7 +47,7 @@ def files_at(filesystem: fs.FileSystem, path: str, *, key: str, shown: str) -> l
     if _is_file(filesystem, f"{folder}/state.json"):
         return _saved(filesystem, folder, key=key, shown=shown)
     if _is_file(filesystem, f"{folder}/dataset_dict.json"):
-        splits = _json(filesystem, f"{folder}/dataset_dict.json", shown).get("splits") or []
+        splits = _listed(_json(filesystem, f"{folder}/dataset_dict.json", shown), "splits")
         named = ", ".join(f"{shown.rstrip('/')}/{split}" for split in splits)
         raise InputError(f"{key}: {shown} holds the splits {', '.join(map(str, splits))}", mend=f"name one: {named}")
     return _parquet_files(filesystem, folder, key=key, shown=shown)
@@ -78,7 +78,10 @@ def _saved(filesystem: fs.FileSystem, folder: str, *, key: str, shown: str) -> l
             f"{key}: {shown} was saved with the order of its rows in a file of its own",
             mend="save it again: load_from_disk(...).flatten_indices().save_to_disk(...)",
         )
-    return [f"{folder}/{file['filename']}" for file in state.get("_data_files") or []]
+    names = [file.get("filename") if isinstance(file, dict) else None for file in _listed(state, "_data_files")]
+    if wrong := [name for name in names if not isinstance(name, str) or PurePosixPath(name).name != name]:
+        raise InputError(f"{key}: {shown}: state.json names the file {wrong[0]!r}", mend="save the dataset again")
+    return [f"{folder}/{name}" for name in names]
 
 
 def _parquet_files(filesystem: fs.FileSystem, folder: str, *, key: str, shown: str) -> list[str]:
@@ -113,9 +116,14 @@ def _is_file(filesystem: fs.FileSystem, path: str) -> bool:
     return bool(filesystem.get_file_info(path).type == fs.FileType.File)
 
 
+def _listed(noted: dict[str, Any], name: str) -> list[Any]:
+    found = noted.get(name)
+    return found if isinstance(found, list) else []
+
+
 def _json(filesystem: fs.FileSystem, path: str, shown: str) -> dict[str, Any]:
     with filesystem.open_input_stream(path) as file:
-        value = json.load(file)
+        value = json_value(file.read())
     if not isinstance(value, dict):
         raise InputError(f"{shown}: {PurePosixPath(path).name} is no JSON object", mend="save the dataset again")
     return value

@@ -1,8 +1,8 @@
-"""Streams the rows of CSV, JSONL, Parquet and Arrow files, local or on any file system pyarrow knows.
+"""Streams the rows of CSV, JSONL, Parquet, Arrow and Excel files, local or on any file system pyarrow knows.
 
 A path may also be a folder or a pattern that stands for several such files; see core/tables/folders.py.
 A row that cannot be read becomes a row with a problem, in its place; its neighbours are not affected.
-No file is ever in memory as a whole.
+No file is ever in memory as a whole, but the texts of an Excel workbook are (core/tables/excel.py).
 """
 
 import codecs
@@ -16,7 +16,6 @@ from functools import partial
 from itertools import chain
 from pathlib import PurePosixPath
 from typing import Any, NamedTuple
-from urllib.parse import quote
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -25,7 +24,12 @@ from pyarrow import fs
 from xpoll.core.errors import InputError
 from xpoll.core.tables.arrow import OPENERS, problem_column, rows_of
 from xpoll.core.tables.csv_records import Record, csv_records
+from xpoll.core.tables.excel import header_of, open_sheet, split_sheet
 from xpoll.core.tables.folders import files_at
+from xpoll.core.tables.hub import PREFIX, hub_files, network_errors, quoted_uri
+
+DAMAGE = (OSError, EOFError, ValueError, KeyError, RecursionError, pa.ArrowException, csv.Error)
+"""What a file makes readers raise that is not what it should be, or JSON of another form beside it."""
 
 
 class Row(NamedTuple):
@@ -62,15 +66,16 @@ def find_source(path: str, *, key: str, kind: str | None = None) -> Source:
     Raises:
         InputError: there is no such file, or it is of an unknown kind.
     """
-    try:
-        filesystem, inner = _located(path)
+    with _unreadable(path, key):
+        file_path, sheet = split_sheet(path)
+        filesystem, inner = _located(file_path, key)
         # An unknown suffix is the likelier mistake, so it is reported before the file is looked for.
         if kind is None and PurePosixPath(inner).suffix and not _is_folder(filesystem, inner):
             _kind(inner, path, key)
         files = files_at(filesystem, inner, key=key, shown=path)
-    except (OSError, ValueError, KeyError, pa.ArrowException) as error:
-        raise InputError(f"{key}: {path} cannot be read: {error}") from error
     kinds = [kind or _kind(file, path, key) for file in files] or ["arrow"]
+    if sheet is not None:
+        files = [f"{file}#{sheet}" for file in files]
     if len(set(kinds)) > 1:
         raise InputError(f"{key}: {path} names files of several kinds", mend="name files of one kind")
     return Source(filesystem, files, kinds[0])
@@ -80,8 +85,9 @@ def stream_rows(path: str, *, key: str, needs: tuple[str, ...] = (), kind: str |
     """The rows of a file in order; those of several files one file after the other.
 
     Args:
-        path: Local path or a URI that pyarrow's file systems understand, e.g. s3://bucket/texts.parquet; a file,
-            a folder of a dataset, or a pattern.
+        path: Local path or a URI that pyarrow's file systems understand, e.g. s3://bucket/texts.parquet, or that of a
+            data set on the Hugging Face hub, hf://datasets/OWNER/NAME/...; a file, a folder of a dataset, or a pattern.
+            Behind an Excel file `#` and the name of a sheet.
         key: Config key or argument that named the path, for errors.
         needs: Columns that must exist. A file's header or schema says whether they do; of JSONL, where it takes all
             rows to know, a record without one is an ordinary row, and only a file without any such record is refused.
@@ -116,12 +122,13 @@ def count_rows(path: str, *, key: str) -> int:
     if source.kind != "parquet":
         return sum(1 for _ in stream_rows(path, key=key))
     number = 0
-    for file in source.files:
-        with source.filesystem.open_input_file(file) as opened:
-            parquet = pq.ParquetFile(opened)
-            if problem_column(parquet.schema_arrow):
-                return sum(1 for _ in stream_rows(path, key=key))
-            number += parquet.metadata.num_rows
+    with _unreadable(path, key):
+        for file in source.files:
+            with source.filesystem.open_input_file(file) as opened:
+                parquet = pq.ParquetFile(opened)
+                if problem_column(parquet.schema_arrow):
+                    return sum(1 for _ in stream_rows(path, key=key))
+                number += parquet.metadata.num_rows
     return number
 
 
@@ -133,20 +140,30 @@ def column_types(path: str, *, key: str) -> dict[str, pa.DataType]:
         key: Config key or argument that named the path, for errors.
 
     Raises:
-        InputError: there is no such file.
+        InputError: there is no such file, or it cannot be read.
     """
     source = find_source(path, key=key)
     if source.kind not in OPENERS or not source.files:
         return {}
-    with OPENERS[source.kind](source.filesystem, source.files[0]) as opened:
+    with _unreadable(path, key), OPENERS[source.kind](source.filesystem, source.files[0]) as opened:
         return {field.name: field.type for field in opened.schema}
 
 
-def _located(path: str) -> tuple[fs.FileSystem, str]:
+@contextmanager
+def _unreadable(path: str, key: str, *, cannot: str = "cannot be read") -> Iterator[None]:
+    """What a file that is damaged makes of the block is one line."""
+    try:
+        yield
+    except (*DAMAGE, *network_errors()) as error:
+        raise InputError(f"{key}: {path} {cannot}: {error}") from error
+
+
+def _located(path: str, key: str) -> tuple[fs.FileSystem, str]:
+    if path.startswith(PREFIX):
+        return hub_files(path, key=key)
     if "://" not in path:
         return fs.LocalFileSystem(), path
-    # A URI has no spaces and no letters like ä, and what follows a # would be lost.
-    located: tuple[fs.FileSystem, str] = fs.FileSystem.from_uri(quote(path, safe=":/?=&%@+,;!$'()*[]~"))
+    located: tuple[fs.FileSystem, str] = fs.FileSystem.from_uri(quoted_uri(path))
     return located
 
 
@@ -178,7 +195,7 @@ def _reading(source: Source, path: str, key: str, needs: Sequence[str]) -> Itera
                         unseen.difference_update(row.values)
                         columns.update(dict.fromkeys(row.values) if len(columns) < _MOST_SHOWN else ())
                         first_problem = first_problem or row.problem
-    except (OSError, EOFError, pa.ArrowException, csv.Error) as error:
+    except (*DAMAGE, *network_errors()) as error:
         cannot = "cannot be read to its end" if number else "cannot be read"
         raise InputError(f"{key}: {path} {cannot}: {error}") from error
     if number and unseen:
@@ -305,6 +322,22 @@ def _json_row(number: int, line: str) -> Row:
 
 
 @contextmanager
+def _read_xlsx(filesystem: fs.FileSystem, path: str) -> Iterator[OpenTable]:
+    with open_sheet(filesystem, path) as rows:
+        first = next(rows, None)
+        columns = header_of(first.cells) if first else []
+        yield OpenTable(columns, (_sheet_row(number, *row, columns) for number, row in enumerate(rows)))
+
+
+def _sheet_row(number: int, cells: list[Any], problem: str | None, header: list[str]) -> Row:
+    beyond = [cell for cell in cells[len(header) :] if cell is not None]
+    if beyond:
+        problem = problem or f"row has a cell behind the {len(header)} columns of the header"
+    values = dict(zip(header, cells + [None] * (len(header) - len(cells)), strict=False))
+    return _readable(number, values)._replace(problem=problem) if problem else _readable(number, values)
+
+
+@contextmanager
 def _read_typed(kind: str, filesystem: fs.FileSystem, path: str) -> Iterator[OpenTable]:
     with OPENERS[kind](filesystem, path) as opened:
         rows = chain.from_iterable(map(rows_of, opened.batches))
@@ -314,6 +347,7 @@ def _read_typed(kind: str, filesystem: fs.FileSystem, path: str) -> Iterator[Ope
 READERS: dict[str, Callable[[fs.FileSystem, str], AbstractContextManager[OpenTable]]] = {
     "csv": _read_csv,
     "jsonl": _read_jsonl,
+    "xlsx": _read_xlsx,
     **{kind: partial(_read_typed, kind) for kind in OPENERS},
 }
 """Kind of file (its suffix, before .gz or .zst) to the function that opens it: the one place to add a kind."""

@@ -2,9 +2,11 @@
 
 import importlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
+
+import pyarrow as pa
 
 from xpoll.core.config.job import AnswerForm, EngineConfig, Section
 from xpoll.core.records import Completion, Prompt
@@ -96,6 +98,25 @@ class Backend(Protocol):
 
     def stop(self) -> None:
         """Ends every process that `start` began."""
+
+
+@runtime_checkable
+class AnswersAtOnce(Protocol):
+    """What a backend may have besides: answers that take no waiting, as recorded ones, are asked for by the batch."""
+
+    def answer_batch(self, prompts: Sequence[Prompt]) -> pa.RecordBatch | Sequence[Completion] | None:
+        """One answer for each prompt, in their order; each is made to fit the schema as those of `answer` are.
+
+        A batch has columns of COMPLETION_SCHEMA, without those of the key; one that it lacks has the default of
+        Completion's field in every row.
+
+        Returns:
+            None where answers take time: each prompt is asked by itself from then on.
+
+        Raises:
+            EngineDeadError: as `answer`.
+            UserError: as `answer`.
+        """
 
 
 IN_WORDS: tuple[AnswerForm, ...] = ("label", "read", "chain_of_thought")

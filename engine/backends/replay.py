@@ -11,7 +11,7 @@ Answers are held in memory, as an index by document, persona and sample.
 """
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -110,6 +110,13 @@ class ReplayBackend:
 
     async def answer(self, prompt: Prompt) -> Completion:
         """The recorded answer to this prompt's key; one that was not recorded is an error row."""
+        return self._recorded(prompt)
+
+    def answer_batch(self, prompts: Sequence[Prompt]) -> list[Completion]:
+        """The recorded answers of prompts."""
+        return [self._recorded(prompt) for prompt in prompts]
+
+    def _recorded(self, prompt: Prompt) -> Completion:
         document_id, persona_id, sample = prompt.key
         recorded = self._answers.get((document_id, persona_id, sample))
         if recorded is None:

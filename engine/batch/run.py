@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from xpoll.core.config.job import EngineConfig, Root
 from xpoll.core.errors import InputError, RunFolderError
-from xpoll.core.files import read_json, replacing, write_json
+from xpoll.core.files import read_json, read_object, replacing, write_json
 from xpoll.core.machine.environment import capture
 from xpoll.core.progress import counted, say
 from xpoll.core.records import Prompt
@@ -63,7 +63,7 @@ def open_batch(config: BatchConfig, path: Path, survey: Survey) -> RunFolder:
     folder = RunFolder(path)
     if config.input == config.output or (output.exists() and Path(config.input).exists() and _same(config)):
         raise InputError(f"output {output} is the input file itself", mend="name another output")
-    ours = folder.config.exists() and folder.plan.exists() and not config.differences(read_json(folder.config))
+    ours = folder.config.exists() and folder.plan.exists() and not config.differences(read_object(folder.config))
     if ours and read_batch_plan(folder.plan).input_digest != survey.digest:
         raise RunFolderError(
             f"{config.input} has changed since {path} was begun", mend="delete that folder, or name another output"

@@ -39,7 +39,7 @@ from xpoll.engine.journal.answers import (
     take_inventory,
 )
 from xpoll.engine.journal.frames import framed, new_mark
-from xpoll.engine.journal.sealed import parts, read_seals, seal_of, write_part, write_seals
+from xpoll.engine.journal.sealed import Seal, parts, read_seals, seal_of, write_part, write_seals
 
 DAMAGED = ".damaged"
 """What the name of a file ends with that was set aside."""
@@ -224,12 +224,15 @@ def _seal(path: Path) -> None:
     Raises:
         RunFolderError: the part cannot be written.
     """
-    part = part_of(path)
-    if batches := journal_batches(path):
-        seal = write_part(part, pa.Table.from_batches(batches))
+    if (seal := _written_part(path)) is not None:
         others = [each for each in read_seals(path.parent).values() if each.part != seal.part]
         write_seals(path.parent, [*others, seal])
-    _remove(path)
+    _remove(path)  # which reads the journal once more: what was read of it for the part is free by now
+
+
+def _written_part(journal: Path) -> Seal | None:
+    batches = journal_batches(journal)
+    return write_part(part_of(journal), pa.Table.from_batches(batches)) if batches else None
 
 
 def _remove(journal: Path) -> None:

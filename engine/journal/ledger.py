@@ -9,13 +9,10 @@ from hashlib import blake2b
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
 
 from xpoll.core.records import Completion
 from xpoll.engine.journal.answers import Inventory, read_batches, whole_batches
-from xpoll.engine.work import StopRule, Work
-
-_COLUMNS = ["document_id", "persona_id", "sample", "text", "finish_reason", "error_kind"]
+from xpoll.engine.work import LIGHT_COLUMNS, StopRule, Work, light_answers
 
 
 class Ledger:
@@ -41,9 +38,9 @@ class Ledger:
         self.answers = 0
         settled = array("Q")
         asked_of = (lambda _: asked_each) if isinstance(asked_each, int) else asked_each
-        for batch in whole_batches(found, _COLUMNS) if found else read_batches(folder, _COLUMNS):
+        for batch in whole_batches(found, LIGHT_COLUMNS) if found else read_batches(folder, LIGHT_COLUMNS):
             touched: dict[str, None] = {}
-            for answer in _light_answers(batch):
+            for answer in light_answers(batch):
                 self.answers += 1
                 self._open.setdefault(answer.document_id, []).append(answer)
                 touched[answer.document_id] = None
@@ -70,6 +67,12 @@ class Ledger:
         end = np.searchsorted(self._settled[:, 0], np.uint64(high), "right")
         return bool((self._settled[begin:end, 1] == np.uint64(low)).any())
 
+    def left(self, work: Iterator[Work]) -> Iterator[Work]:
+        """What is left of documents: of those that are settled nothing, and of others the prompts without an answer."""
+        if not self.answers:
+            return work
+        return (left for each in work if (left := self.left_of(each)) is not None)
+
     def left_of(self, work: Work) -> Work | None:
         """The unanswered part of a document's work; None if the document is settled."""
         if self.is_settled(work.document_id):
@@ -86,10 +89,3 @@ def _digest(document_id: str) -> tuple[int, int]:
     """128 bits: with ten million documents two of them share it with a probability of 1.5e-25."""
     digest = blake2b(document_id.encode("utf-8", "surrogatepass"), digest_size=16).digest()
     return int.from_bytes(digest[:8], "little"), int.from_bytes(digest[8:], "little")
-
-
-def _light_answers(batch: pa.RecordBatch) -> Iterator[Completion]:
-    """Completions with the fields that a stop rule may read, and no others."""
-    columns = (batch.column(name).to_pylist() for name in _COLUMNS)
-    for document_id, persona_id, sample, text, reason, error in zip(*columns, strict=True):
-        yield Completion(document_id, persona_id, sample, text=text, finish_reason=reason, error_kind=error)

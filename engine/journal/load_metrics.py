@@ -11,12 +11,13 @@ Keys of a line:
 
 import json
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
-from xpoll.core.files import cannot_write
+from xpoll.core.files import cannot_write, json_value
 from xpoll.engine.work import WorkerReply
 
 WRITTEN_EVERY_S = 5.0
@@ -95,8 +96,17 @@ def latest_loads(path: Path) -> list[dict[str, Any]]:
         file.seek(begin)
         lines = file.read().split(b"\n")
     whole = lines[1:-1] if begin else lines[:-1]  # the last piece is empty, or a line that is still being written
-    latest = {line["worker"]: line for line in map(json.loads, whole)}
+    latest = {line["worker"]: line for line in map(_line_in, whole) if line is not None}
     return sorted(latest.values(), key=lambda line: (len(line["worker"]), line["worker"]))
+
+
+def _line_in(content: bytes) -> dict[str, Any] | None:
+    """What a line holds; None of one that is damaged."""
+    with suppress(ValueError):
+        line = json_value(content)
+        if isinstance(line, dict) and isinstance(line.get("worker"), str):
+            return line
+    return None
 
 
 def _sum(column: pa.Array) -> int:

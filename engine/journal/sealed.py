@@ -14,7 +14,7 @@ from typing import NamedTuple
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from xpoll.core.files import replacing, write_text
+from xpoll.core.files import json_value, replacing, write_text
 
 READ_BYTES = 2**20
 BATCH_ROWS = 8192
@@ -120,7 +120,7 @@ def _path(folder: Path) -> Path:
 
 def _seal_in(line: bytes) -> Seal | None:
     try:
-        values = json.loads(line)
+        values = json_value(line)
         seal = Seal(*(values[name] for name in Seal._fields))
         return seal if values["line_crc32"] == _line_crc32(seal) else None
     except (ValueError, TypeError, KeyError):

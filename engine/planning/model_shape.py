@@ -3,11 +3,11 @@
 Reads files of this machine only: no network access, no heavy import.
 """
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from xpoll.core.files import json_value
 from xpoll.core.models import model_file
 from xpoll.engine.planning.rooflines import MODEL_SHAPES
 
@@ -71,7 +71,7 @@ def shape_of(model: str) -> ModelShapeOnDisk | None:
     """
     file = model_file(model, "config.json")
     if file is not None:
-        return _from_config(json.loads(file.read_text(encoding="utf-8")), _weight_bytes(model))
+        return _from_config(json_value(file.read_text(encoding="utf-8")), _weight_bytes(model))
     known = MODEL_SHAPES.get(HUB_SHAPES.get(model, ""))
     if known is None:
         return None

@@ -17,7 +17,7 @@ from xpoll.core.progress import say
 from xpoll.core.sameness import folded
 from xpoll.core.tables.readers import stream_rows
 from xpoll.personas.deduplication.embeddings import NEAR, mark_near, write_embeddings
-from xpoll.personas.deduplication.minhash import similar_pairs, write_bands
+from xpoll.personas.deduplication.minhash import similar_pairs, write_signatures
 from xpoll.personas.deduplication.spool import Spool
 from xpoll.personas.near_duplicates import SIMILAR
 from xpoll.personas.persona_file import noun_phrase, problem_of_persona
@@ -94,7 +94,7 @@ def deduplicate(
             say(f"{usable.skipped} of {usable.read} rows hold no persona; {usable.first_problem}")
         gone = usable.came_before()
         duplicates = int(gone.sum())
-        compared = similar_pairs(spool, write_bands(spool, Path(scratch) / "bands"), gone, similar=similar)
+        compared = similar_pairs(spool, write_signatures(spool, Path(scratch)), gone, similar=similar)
         by_shingles, by_embedding = int(gone.sum()) - duplicates, None
         if embeddings:
             mark_near(write_embeddings(spool, Path(scratch) / "vectors"), gone, near=near, seed=seed)

@@ -15,7 +15,7 @@ from xpoll.core.config.job import Config, PromptOrder
 from xpoll.core.config.teachers import Teacher, teachers_of
 from xpoll.core.error_kinds import OF_THE_REQUEST
 from xpoll.core.errors import ConfigError, UserError
-from xpoll.core.files import read_json
+from xpoll.core.files import read_object
 from xpoll.core.records import NO_READABLE_VOTE, Completion, Consensus, Document, Prompt
 from xpoll.core.run_folder import RunFolder
 from xpoll.engine.answer import answer_of
@@ -140,7 +140,7 @@ def _run_of(config: Config) -> RunFolder | None:
     plans = [poll.plan for poll in run.polls().values()]
     if not (run.config.exists() and run.votes.exists() and all(plan.exists() for plan in plans)):
         return None
-    differing = [key for key in config.differences(read_json(run.config)) if key.startswith(DECIDING)]
+    differing = [key for key in config.differences(read_object(run.config)) if key.startswith(DECIDING)]
     return None if differing else run
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from xpoll.core.config.job import Config
 from xpoll.core.config.teachers import teachers_of
 from xpoll.core.errors import ConfigError, RunFolderError
-from xpoll.core.files import read_json
+from xpoll.core.files import read_object
 from xpoll.core.progress import Waiting
 from xpoll.core.run_folder import RunFolder, check_writable
 from xpoll.engine.backends.backend import Backend, BackendSettings
@@ -357,5 +357,5 @@ def _job_of(path: Path) -> tuple[str, str | None]:
     run = _run_beside(path)
     if run is None:
         return path.resolve().name, None
-    config = read_json(RunFolder(run).config)
+    config = read_object(RunFolder(run).config)
     return str(config["job"]["name"]), config["task"].get("question")

@@ -15,6 +15,10 @@ from xpoll.core.statistics import Estimate
 from xpoll.report.charts.svg import WIDTH, Svg, add, drawing, line, short, text, written
 
 NUM_LABEL_COLOURS = 8
+MANY_LABELS = NUM_LABEL_COLOURS
+"""Labels up to which each one is drawn in a colour of its own and has a column of its own."""
+MOST_BARS = 24
+"""Labels that a chart of bars draws, the most frequent first; the table beneath it has all."""
 ABSTAINED = "abstained"
 
 
@@ -83,7 +87,7 @@ def bars(
         beside_bars = "".join(f"M{WIDTH * share:.2f} {step * i + 19}v21" for i in range(len(rows)))
         line(svg, f"{beside_bars}M0 {bottom + 28}h22", "reference")
         text(svg, 28, bottom + 32, f"{short(name, 34)}: {percent(share)}", "tick")
-    return Chart(title, written(svg), _bar_table(rows), legend)
+    return Chart(title, written(svg), bar_table(rows), legend)
 
 
 def stacked(key: str, title: str, rows: Sequence[tuple[str, Sequence[float]]], labels: Sequence[str]) -> Chart:
@@ -103,6 +107,8 @@ def stacked(key: str, title: str, rows: Sequence[tuple[str, Sequence[float]]], l
     return Chart(title, written(svg), table, [(label_colour(i), label) for i, label in enumerate(labels)])
 
 
+MOST_NAMED = 10
+"""Most labels whose names stand above their columns, too."""
 MOST_CONFUSED = 30
 """Most labels that a confusion table shows one by one; page and reader hold no thousand columns."""
 
@@ -122,32 +128,52 @@ def _most_confused(counts: Sequence[Sequence[int]], labels: Sequence[str]) -> tu
     return folded.tolist(), [*(labels[i] for i in shown), f"{len(labels) - len(shown)} others"]
 
 
+class _Grid(NamedTuple):
+    """Sizes of a matrix of counts: where its cells begin, and how wide and high one is."""
+
+    left: float
+    top: float
+    across: float
+    down: float
+
+
 def confusion(key: str, title: str, counts: Sequence[Sequence[int]], labels: Sequence[str]) -> Chart:
     """Gold labels down, predicted labels and abstentions across; a cell is as dark as its share of its row.
 
-    Of more labels than MOST_CONFUSED those with most errors are shown, and the others as one.
+    Of more labels than MOST_CONFUSED those with most errors are shown, and the others as one. Columns of more labels
+    than MOST_NAMED have the numbers of their rows.
     """
     right, of_all = sum(row[i] for i, row in enumerate(counts)), sum(map(sum, counts))
+    if len(labels) > MOST_CONFUSED:
+        title = f"{title} ({MOST_CONFUSED - 1} labels with most errors, of {len(labels)})"
     counts, labels = _most_confused(counts, labels)
-    columns, left, top = [*labels, ABSTAINED], 84, 42
-    across, down = max(52.0, (WIDTH - left) / len(columns)), 40
+    columns, numbered = [*labels, ABSTAINED], len(labels) > MOST_NAMED
+    grid = _Grid(170, 42, 30, 24) if numbered else _Grid(84, 42, max(52.0, (WIDTH - 84) / len(columns)), 40)
     spoken = f"{right} of {of_all} gold rows are on the diagonal, where predicted and gold label agree."
-    svg = drawing(key, title, spoken, left + across * len(columns), top + down * len(labels) + 2)
+    svg = drawing(key, title, spoken, grid.left + grid.across * len(columns), grid.top + grid.down * len(labels) + 2)
     text(svg, 0, 34, "gold", "tick")
-    text(svg, left + across * len(columns) / 2, 12, "predicted", "tick", "middle")
+    text(svg, grid.left + grid.across * len(columns) / 2, 12, "predicted", "tick", "middle")
     for column, name in enumerate(columns):
-        text(svg, left + across * (column + 0.5), 34, short(name, int(across / 6.4)), "small-name", "middle")
+        shown = (str(column + 1) if column < len(labels) else "none") if numbered else name
+        x = grid.left + grid.across * (column + 0.5)
+        text(svg, x, 34, short(shown, int(grid.across / 6.4)), "small-name", "middle")
     for number, (gold, row) in enumerate(zip(labels, counts, strict=True)):
-        y = top + down * number
-        text(svg, 0, y + 25, short(gold, 12), "small-name")
-        for column, count in enumerate(row):
-            x, share = left + across * column, count / (sum(row) or 1)
-            box = {"x": x + 1, "y": y + 1, "width": across - 2, "height": down - 2}
-            add(svg, "rect", **box, class_="cell")
-            add(svg, "rect", **box, class_="right" if column == number else "wrong", fill_opacity=0.5 * share)
-            text(svg, x + across / 2, y + 25, str(count), "count", "middle")
+        name = f"{number + 1} {short(gold, 22)}" if numbered else short(gold, 12)
+        text(svg, 0, grid.top + grid.down * (number + 0.5) + 5, name, "small-name")
+        _counts(svg, grid, number, row, with_zeros=not numbered)
     rows = [[gold, *map(str, row)] for gold, row in zip(labels, counts, strict=True)]
     return Chart(title, written(svg), Table(["gold label", *columns], rows))
+
+
+def _counts(svg: Element, grid: _Grid, number: int, row: Sequence[int], *, with_zeros: bool) -> None:
+    y = grid.top + grid.down * number
+    for column, count in enumerate(row):
+        x, share = grid.left + grid.across * column, count / (sum(row) or 1)
+        box = {"x": x + 1, "y": y + 1, "width": grid.across - 2, "height": grid.down - 2}
+        add(svg, "rect", **box, class_="cell")
+        if count or with_zeros:
+            add(svg, "rect", **box, class_="right" if column == number else "wrong", fill_opacity=0.5 * share)
+            text(svg, x + grid.across / 2, y + grid.down / 2 + 5, str(count), "count", "middle")
 
 
 def reliability(key: str, title: str, bins: Sequence[Bin]) -> Chart:
@@ -189,7 +215,8 @@ def _spoken(bar: Bar) -> str:
     return f"{bar.name}: {_figures(bar)}"
 
 
-def _bar_table(rows: Sequence[Bar]) -> Table:
+def bar_table(rows: Sequence[Bar]) -> Table:
+    """The numbers of bars; columns that none of them has are left out."""
     columns = {
         "": [bar.name for bar in rows],
         "share": [percent(bar.share) for bar in rows],

@@ -18,17 +18,12 @@ from xpoll.core.record_files import stream_records
 from xpoll.core.records import SetConsensus, SetVote
 from xpoll.core.span_records import SpanConsensus, SpanVote
 from xpoll.report.charts import bars as charts
-from xpoll.report.charts.bars import Bar, Chart, Table
-from xpoll.report.charts.matrix import agreement
+from xpoll.report.charts.bars import MOST_BARS, Bar, Chart, Table
+from xpoll.report.charts.matrix import MOST_PAIRED, agreement
 from xpoll.report.figures import COLOURS, RATERS, scores_of
 from xpoll.report.panel import pair_agreement
 from xpoll.report.sections.section import Sections
 from xpoll.student.evaluation import Evaluation
-
-MOST_BARS = 24
-"""Labels that a chart draws, the most frequent first; the table beneath it has all."""
-MOST_PAIRED = 40
-"""Personas whose agreement in pairs is drawn."""
 
 
 class ShownMark(NamedTuple):

@@ -29,7 +29,7 @@ def call(parsed: argparse.Namespace) -> int:
 
 
 def _show(found: RunCheck) -> None:
-    for poll in found.polls:
+    for poll in (*found.texts, *found.polls):
         _show_poll(poll, found.run_folder if poll.teacher is None else f"{found.run_folder}, {poll.teacher}")
     for problem in found.problems:
         print(f"lost: {problem.what} -> {problem.mend}")

@@ -1,4 +1,4 @@
-"""`xpoll export`: a student as OpenVINO files."""
+"""`xpoll export`: the labels of a run in the forms of other tools, or its student as OpenVINO or ONNX files."""
 
 import argparse
 import json
@@ -7,6 +7,7 @@ from pathlib import Path
 from xpoll.core.errors import ConfigError, InputError
 from xpoll.core.tables.readers import stream_rows
 from xpoll.scripts.arguments import add_text_column
+from xpoll.scripts.outputs import add_outputs, outputs_as_json, wanted_outputs
 from xpoll.student.folder import generative_folder, student_folder
 from xpoll.student.hub import push, require_token
 
@@ -14,12 +15,17 @@ TEXTS = 300
 
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
-    """Student, texts to calibrate with, and where it goes."""
-    command.add_argument("student", type=Path, help="student folder, or the run folder that holds it")
+    """A run, the forms of its labels, or how its student is exported and where it goes."""
+    named = (
+        "run folder, or that of a student alone; without one of the options that write labels, the student is exported"
+    )
+    command.add_argument("student", metavar="run", type=Path, help=named)
+    add_outputs(command, "write the labels as")
     command.add_argument("--texts", help="file of texts to calibrate INT8 with (default: the voted texts of the run)")
     add_text_column(command)
-    hub = "upload the folder to the Hugging Face hub; needs HF_TOKEN"
+    hub = "upload the student, or what --datasets wrote, to the Hugging Face hub; needs HF_TOKEN"
     command.add_argument("--push-to-hub", metavar="USER/NAME", help=hub)
+    command.add_argument("--onnx", action="store_true", help="export the student as ONNX in place of OpenVINO")
     python = "Python of the environment that `make ipex` builds"
     command.add_argument("--python", default=".venv-ipex/bin/python", help=python)
 
@@ -34,9 +40,13 @@ def call(parsed: argparse.Namespace) -> int:
 
     if parsed.push_to_hub:
         require_token()
+    if wanted := wanted_outputs(parsed):
+        return _labels(parsed, wanted)
     if generative := generative_folder(parsed.student):
         return _push_generative(generative, parsed)
     student = student_folder(parsed.student)
+    if parsed.onnx:
+        return _onnx(student, parsed)
     done = export_student(student, _texts(parsed), python=parsed.python)
     if parsed.push_to_hub:
         done["hub"] = push(student, parsed.push_to_hub)
@@ -52,6 +62,47 @@ def call(parsed: argparse.Namespace) -> int:
             else f", {share:.1%} of these texts are close calls, which fp32 decides".replace("%", " %")
         )
         print(f"  {form:14} {size / 2**20:7.1f} MiB{close}")
+    return 0
+
+
+def _onnx(student: Path, parsed: argparse.Namespace) -> int:
+    from xpoll.student.inference.onnx_export import export_onnx
+
+    has_texts = parsed.texts is not None or (parsed.student / "labels.parquet").exists()
+    done = export_onnx(student, _texts(parsed) if has_texts else [])
+    hub = push(student, parsed.push_to_hub) if parsed.push_to_hub else None
+    if parsed.json:
+        print(json.dumps({**done._asdict(), **({"hub": hub} if hub else {})}, default=str))
+        return 0
+    same = f"PyTorch's logits on {done.tried_on} texts to within {done.most_off:.1g}"
+    print(f"export: wrote {done.folder}, {done.num_bytes / 2**20:.1f} MiB; {same}")
+    return 0
+
+
+def _labels(parsed: argparse.Namespace, wanted: dict[str, Path]) -> int:
+    """Writes the labels of a run.
+
+    Raises:
+        ConfigError: an upload is asked for, and no folder that can be one.
+    """
+    from xpoll.core.config.file import load_config
+    from xpoll.core.outputs.registry import write_outputs
+    from xpoll.core.run_folder import RunFolder
+    from xpoll.pipeline.label_texts import label_text_set
+
+    if parsed.push_to_hub and "datasets" not in wanted:
+        raise ConfigError("--push-to-hub uploads labels as a data set", mend="add --datasets FOLDER")
+    config = load_config(parsed.student)
+    written = write_outputs(label_text_set(config, RunFolder(Path(config.job.run_folder))), wanted)
+    told = outputs_as_json(written)
+    hub = push(wanted["datasets"], parsed.push_to_hub, kind="dataset") if parsed.push_to_hub else None
+    if parsed.json:
+        print(json.dumps({"outputs": told, **({"hub": hub} if hub else {})}, default=str))
+        return 0
+    for each in written.values():
+        print(f"export: {each.line}")
+    if hub:
+        print(f"export: uploaded to {hub}")
     return 0
 
 

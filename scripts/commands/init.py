@@ -9,7 +9,9 @@ from xpoll.pipeline.draft import draft_job, survey_texts, write_job
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
     """The texts, the labels, and what to begin from."""
-    command.add_argument("texts", help="CSV, JSONL, Parquet or Arrow file, a pattern or folder of them")
+    command.add_argument(
+        "texts", help="CSV, JSONL, Parquet, Arrow or Excel file, a pattern or folder of them, or hf://datasets/..."
+    )
     command.add_argument("--labels", help="names with commas between them, e.g. complaint,question,praise")
     command.add_argument("--from", dest="example", metavar="EXAMPLE", help="take settings, and labels, of an example")
     command.add_argument("--text-column", help="column that holds the text (default: the likeliest)")

@@ -6,18 +6,18 @@ from pathlib import Path
 
 from xpoll.scripts.arguments import add_text_column
 
-RUNTIMES = ["pytorch", "openvino", "openvino-int8-weights", "openvino-int8"]
+RUNTIMES = ["pytorch", "onnx", "openvino", "openvino-int8-weights", "openvino-int8"]
 
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
     """Student, input, output, and what computes."""
     command.add_argument("student", type=Path, help="student folder, or the run folder that holds it")
-    command.add_argument("input", help="CSV, JSONL, Parquet or Arrow file, a pattern or folder of them")
+    command.add_argument("input", help="CSV, JSONL, Parquet, Arrow or Excel file, a pattern or folder of them")
     command.add_argument("output", type=Path, help="CSV, JSONL or Parquet file to write")
     add_text_column(command)
     command.add_argument("--text-pair-column", help="column that holds the second text, of a student of text pairs")
     command.add_argument("--runtime", default="pytorch", choices=RUNTIMES, help="what computes (default: pytorch)")
-    device = "of PyTorch, e.g. cpu or xpu:1 (default: all accelerators), or OpenVINO, e.g. GPU or MULTI:GPU.0,GPU.1"
+    device = "of the runtime, e.g. cpu, xpu:1 (default: all accelerators), or OpenVINO's GPU or MULTI:GPU.0,GPU.1"
     command.add_argument("--device", help=device)
     cascade = "put what the student is unsure of to the panel of this run"
     command.add_argument("--cascade", type=Path, metavar="RUN", help=cascade)

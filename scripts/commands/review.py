@@ -22,6 +22,7 @@ from xpoll.core.config.file import load_config
 from xpoll.core.config.job import Config
 from xpoll.core.errors import InputError, RunFolderError
 from xpoll.core.formatting import percent
+from xpoll.core.outputs.label_studio import labelling_interface
 from xpoll.core.records import Consensus, from_table
 from xpoll.core.run_folder import RunFolder
 from xpoll.pipeline.state import remove_after
@@ -29,7 +30,7 @@ from xpoll.pipeline.steps import require_one_label, vote
 from xpoll.report.collect import review_of
 from xpoll.report.wording import NO_BOUND
 from xpoll.scripts.arguments import JOB, add_common
-from xpoll.votes.review.forms import SUFFIXES, label_studio_config, read_answers, write_form
+from xpoll.votes.review.forms import SUFFIXES, read_answers, write_form
 from xpoll.votes.review.label_errors import likely_errors, skill_of, text_probabilities
 from xpoll.votes.review.max_error import ErrorGuarantee, ErrorTarget, audit_size, doubtful_texts, guarantee_of
 from xpoll.votes.review.sample import answers_of, draw_sample, labelled, no_bound, read_review, write_review
@@ -160,7 +161,7 @@ def _write_form(
 
 def _tell(parsed: argparse.Namespace, config: Config, result: dict[str, Any], *lines: str) -> None:
     if parsed.format == "labelstudio":
-        result["labeling_config"] = label_studio_config(list(config.task.labels))
+        result["labeling_config"] = labelling_interface(list(config.task.labels))
     if parsed.json:
         print(json.dumps(result))
         return

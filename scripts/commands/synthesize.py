@@ -2,36 +2,33 @@
 
 import argparse
 import json
-from pathlib import Path
 
 from xpoll.scripts.arguments import add_address, add_job, load_job
-from xpoll.synthesis.outputs.registry import OUTPUTS
+from xpoll.scripts.outputs import add_outputs, outputs_as_json, wanted_outputs
 
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
     """A job, where it runs, and a file or folder for each form of output."""
     add_job(command)
     add_address(command)
-    for name, output in OUTPUTS.items():
-        command.add_argument(f"--{name}", type=Path, metavar=output.metavar, help=f"also write {output.about}")
+    add_outputs(command, "also write")
 
 
 def call(parsed: argparse.Namespace) -> int:
     """Writes what is left to write, prints what the gates took out, and writes the outputs."""
     from xpoll.core.progress import say
-    from xpoll.pipeline.synthesize import synthesize, write_outputs
+    from xpoll.pipeline.synthesize import synthesize, write_kept_texts
     from xpoll.synthesis.wording import synthesis_lines
 
-    wanted = {name: path for name in OUTPUTS if (path := getattr(parsed, name)) is not None}
     config = load_job(parsed)
     found = synthesize(config)
     if not found.is_new:
         say(f"nothing left to write in {found.folder.path}")
-    written = write_outputs(config, found, wanted)
+    written = write_kept_texts(config, found, wanted_outputs(parsed))
     if parsed.json:
-        outputs = {name: each._asdict() for name, each in written.items()}
         texts = str(found.folder.synthesized)
-        print(json.dumps({**found.figures.as_json(), "texts": texts, "outputs": outputs}, default=str))
+        told = {**found.figures.as_json(), "texts": texts, "outputs": outputs_as_json(written)}
+        print(json.dumps(told, default=str))
         return 0
     for line in (*synthesis_lines(found.figures), f"texts: {found.folder.synthesized}"):
         print(line)

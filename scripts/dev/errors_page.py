@@ -18,6 +18,7 @@ ROOT = Path(__file__).resolve().parents[2]
 ROOMS = {
     "xpoll": "The Python API",
     "core": "Jobs, files, models",
+    "energy": "Energy",
     "personas": "Documents and personas",
     "synthesis": "Synthesis",
     "engine": "Engines, devices, answers",

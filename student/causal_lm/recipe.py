@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from xpoll.core.config.job import Section, StudentConfig
 from xpoll.core.errors import ConfigError
+from xpoll.core.files import toml_tables
 
 RECIPES = Path(__file__).parent / "recipes"
 
@@ -45,7 +46,7 @@ def with_recipe(config: StudentConfig) -> StudentConfig:
             f"student.recipe: a causal-lm has no recipe {name!r}", mend=f"name a TOML file or one of: {known}"
         )
     try:
-        recipe = LoraRecipe.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
+        recipe = LoraRecipe.model_validate(toml_tables(path.read_text(encoding="utf-8")))
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         key = ".".join(map(str, first["loc"]))

@@ -4,12 +4,12 @@ INT8 misses logits by a little, and a text whose two best labels lie closer toge
 The export measures by how much INT8 misses; where the best label leads by less, fp32 decides.
 """
 
-import json
 from pathlib import Path
 
 import numpy as np
 
 from xpoll.core.errors import ModelError
+from xpoll.core.files import json_value
 from xpoll.student.intel.export import CLOSE_CALL, FOLDER
 
 
@@ -21,7 +21,7 @@ def close_lead(student: Path, form: str) -> float:
     """
     path = student / FOLDER / form / CLOSE_CALL
     try:
-        lead = float(json.loads(path.read_text(encoding="utf-8"))["lead"])
+        lead = float(json_value(path.read_text(encoding="utf-8"))["lead"])
     except FileNotFoundError as error:
         raise ModelError(f"{path} is not there", mend=f"xpoll export {student}") from error
     except (OSError, ValueError, KeyError, TypeError) as error:

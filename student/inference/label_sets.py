@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from xpoll.core.errors import ConfigError
 from xpoll.student.calibration import read_temperature, read_thresholds, sigmoid
+from xpoll.student.inference.forward import forward_of
 from xpoll.student.inference.logits import logits, longest_text
 from xpoll.student.inference.model import labels_of
 from xpoll.student.inference.outputs import AnsweredRow, OutputColumn
@@ -21,23 +21,20 @@ class LabelSetModel:
 
     Args:
         folder: Student folder.
-        runtime: pytorch; such students are not exported.
-        device: One that PyTorch knows; without it all accelerators, or the CPU.
+        runtime: pytorch or onnx.
+        device: As the runtime calls it; without it all accelerators, or the CPU.
 
     Raises:
-        ModelError: the folder holds no such student.
-        ConfigError: PyTorch has no such device, or the runtime is another one.
+        ModelError: the folder holds no such student, or it was not exported.
+        ConfigError: there is no such device, or the runtime is another one.
     """
 
     def __init__(self, folder: Path, *, runtime: str = "pytorch", device: str | None = None) -> None:
-        require_pytorch(runtime)
-        from xpoll.student.inference.torch_forward import TorchForward, devices_named
-
         self.labels = labels_of(folder)
         self._temperature = read_temperature(folder)
         self.thresholds = np.array(read_thresholds(folder, self.labels))
         self._encoder = load_student(str(folder))
-        self._forward = TorchForward(self._encoder.model, devices_named(device))
+        self._forward = forward_of(folder, self._encoder, runtime=runtime, device=device)
 
     def probabilities(self, texts: Sequence[str]) -> np.ndarray:
         """(texts, labels) float32: how likely each label fits each text; rows do not sum to 1. Long texts are cut."""
@@ -84,15 +81,3 @@ class LabelSetModel:
             AnsweredRow(each, [labels, *shares], None)
             for each, labels, shares in zip(values, named, found.tolist(), strict=True)
         ]
-
-
-def require_pytorch(runtime: str) -> None:
-    """Refuses a runtime that such a student has no files for.
-
-    Raises:
-        ConfigError: it is not pytorch.
-    """
-    if runtime != "pytorch":
-        raise ConfigError(
-            f"runtime {runtime} is for students of one label per text", mend="leave --runtime out, or name pytorch"
-        )

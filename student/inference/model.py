@@ -1,6 +1,5 @@
 """A student folder as a classifier: texts to probabilities."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -8,8 +7,10 @@ from typing import Any
 import numpy as np
 
 from xpoll.core.errors import ModelError
+from xpoll.core.files import json_value
 from xpoll.student.calibration import read_temperature, softmax
 from xpoll.student.inference.close_calls import close_calls, close_lead
+from xpoll.student.inference.forward import forward_of
 from xpoll.student.inference.logits import Forward, logits, longest_text
 from xpoll.student.inference.openvino_runtime import FP32, RUNTIMES, OpenVinoForward
 from xpoll.student.inference.outputs import OutputColumn, ResultRow, label_columns
@@ -22,9 +23,9 @@ CLOSE_BATCH = 4
 class StudentModel:
     """A fine-tuned classifier, ready to predict.
 
-    `labels` are in the order of the columns of `probabilities`. `runtime` is pytorch or one of
-    student.openvino_runtime.RUNTIMES. `device` is one that the runtime knows; without it PyTorch takes all
-    accelerators, or the CPU, and OpenVINO the CPU. Close calls of INT8 are computed again in fp32.
+    `labels` are in the order of the columns of `probabilities`. `runtime` is pytorch, onnx or one
+    of openvino_runtime.RUNTIMES. `device` is one that the runtime knows; without it PyTorch takes all
+    accelerators, or the CPU, and the others take the CPU. Close calls of INT8 are computed again in fp32.
 
     Raises:
         ModelError: the folder holds no student, or none that was exported for the runtime.
@@ -45,9 +46,7 @@ class StudentModel:
                 self._close = close_lead(folder, RUNTIMES[runtime])
                 self._exact = OpenVinoForward(folder, FP32, device=device or "CPU", in_fp32=True)
         else:
-            from xpoll.student.inference.torch_forward import TorchForward, devices_named
-
-            self._forward = TorchForward(self._encoder.model, devices_named(device))
+            self._forward = forward_of(folder, self._encoder, runtime=runtime, device=device)
 
     def probabilities(self, texts: Sequence[str]) -> np.ndarray:
         """One row per text in input order, one float32 column per label; rows sum to 1. Long texts are cut."""
@@ -100,7 +99,7 @@ def labels_of(folder: Path) -> list[str]:
     """
     mend = "train one with xpoll train"
     try:
-        named = json.loads((folder / "config.json").read_text(encoding="utf-8")).get("id2label") or {}
+        named = json_value((folder / "config.json").read_text(encoding="utf-8")).get("id2label") or {}
         labels = [str(named[str(i)]) for i in range(len(named))]
     except OSError as error:
         raise ModelError(f"{folder} is no student: it holds no config.json", mend=mend) from error

@@ -62,7 +62,7 @@ def predict_file(
         text_column: Column that holds the text.
         text_pair_column: Column that holds the second text, of a student of pairs.
         batch_rows: How many rows are held at a time.
-        runtime: pytorch, or one of student.openvino_runtime.RUNTIMES.
+        runtime: pytorch, onnx, or one of openvino_runtime.RUNTIMES.
         device: What computes, as the runtime calls it; without it what StudentModel takes.
         opinions: Of the panel, which stand in place of the student's; a column answered_by then says whose
             each answer is.

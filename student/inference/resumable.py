@@ -14,7 +14,7 @@ import numpy as np
 from xpoll.core.errors import RunFolderError
 from xpoll.core.files import cannot_write
 
-_DECIDING = ("config.json", "model.safetensors", "calibration.json", "openvino")
+_DECIDING = ("config.json", "model.safetensors", "calibration.json", "openvino", "onnx")
 
 
 class Kept:

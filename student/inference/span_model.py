@@ -8,7 +8,7 @@ import numpy as np
 
 from xpoll.core.spans import TextSpan
 from xpoll.student.calibration import softmax
-from xpoll.student.inference.label_sets import require_pytorch
+from xpoll.student.inference.forward import forward_of
 from xpoll.student.inference.logits import Forward, length_batches, longest_text
 from xpoll.student.inference.model import labels_of
 from xpoll.student.inference.outputs import AnsweredRow, OutputColumn
@@ -45,21 +45,18 @@ class SpanModel:
 
     Args:
         folder: Student folder.
-        runtime: pytorch; such students are not exported.
-        device: One that PyTorch knows; without it all accelerators, or the CPU.
+        runtime: pytorch or onnx.
+        device: As the runtime calls it; without it all accelerators, or the CPU.
 
     Raises:
-        ModelError: the folder holds no such student.
-        ConfigError: PyTorch has no such device, or the runtime is another one.
+        ModelError: the folder holds no such student, or it was not exported.
+        ConfigError: there is no such device, or the runtime is another one.
     """
 
     def __init__(self, folder: Path, *, runtime: str = "pytorch", device: str | None = None) -> None:
-        require_pytorch(runtime)
-        from xpoll.student.inference.torch_forward import TorchForward, devices_named
-
         self.labels = labels_of_tags(labels_of(folder))
         self._encoder = load_student(str(folder), architecture="TokenClassification")
-        self._forward = TorchForward(self._encoder.model, devices_named(device))
+        self._forward = forward_of(folder, self._encoder, runtime=runtime, device=device)
 
     def spans(self, texts: Sequence[str]) -> list[list[TextSpan]]:
         """The spans of each text, in order; none behind the place where a long text is cut."""

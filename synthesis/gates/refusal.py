@@ -1,4 +1,4 @@
-"""Takes out answers in which a model declines, or speaks of itself as one."""
+"""Takes out answers in which a model declines, offers its help, or speaks of itself as one."""
 
 import re
 from collections.abc import Sequence
@@ -32,6 +32,13 @@ _AS_A_MODEL = re.compile(
     r"|\bmy (?:training data|programming|guidelines) (?:do|does|pro|prevent)",
     re.IGNORECASE,
 )
+_OFFERS = re.compile(
+    r"\bI(?:'m| am|\u2019m) (?:always |only )?here to (?:help|assist)\b"
+    r"|\bI(?:'d| would|\u2019d) be (?:happy|glad) to (?:help|assist)\b"
+    r"|\b(?:how|what) (?:can|may) I (?:help|assist) you\b",
+    re.IGNORECASE,
+)
+"""What an assistant says to who asks it, in place of what it was asked to write."""
 BEGINNING_CHARS = 200
 """Where a refusal stands; a story may have one further on."""
 
@@ -48,5 +55,8 @@ def make(_options: RefusalOptions, _labels: Sequence[str]) -> Check:
 def _refuses(candidate: Candidate) -> str | None:
     if found := _AS_A_MODEL.search(candidate.text):
         return f"speaks as a model: {found[0]!r}"
-    found = _DECLINES.search(candidate.text[:BEGINNING_CHARS])
-    return f"declines: {' '.join(found[0].split())!r}" if found else None
+    beginning = candidate.text[:BEGINNING_CHARS]
+    for does, pattern in (("declines", _DECLINES), ("offers help", _OFFERS)):
+        if found := pattern.search(beginning):
+            return f"{does}: {' '.join(found[0].split())!r}"
+    return None

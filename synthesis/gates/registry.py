@@ -20,7 +20,7 @@ from xpoll.synthesis.gates.gate import Candidate, Check, Gate
 GATES: dict[str, Gate] = {
     "complete": Gate("cut off at max_tokens", complete.CompleteOptions, complete.make),
     "length": Gate("too short or too long", length.LengthOptions, length.make),
-    "refusal": Gate("the model declines or speaks of itself", refusal.RefusalOptions, refusal.make),
+    "refusal": Gate("the model declines, offers help or speaks of itself", refusal.RefusalOptions, refusal.make),
     "echo": Gate("repeats its request", echo.EchoOptions, echo.make),
     "leakage": Gate("the label's name stands in it", leakage.LeakageOptions, leakage.make),
     "language": Gate("of another language", language.LanguageOptions, language.make, is_default=False),

@@ -1,6 +1,9 @@
 """Outputs are there whole or not at all."""
 
+import errno
+import os
 import shutil
+import tomllib
 from pathlib import Path
 
 import pyarrow as pa
@@ -9,7 +12,7 @@ import pytest
 from xpoll.core.config.file import load_config
 from xpoll.core.config.job import Config
 from xpoll.core.errors import RunFolderError
-from xpoll.core.files import read_json, replacing, write_json, write_table
+from xpoll.core.files import read_json, read_object, replacing, toml_tables, write_json, write_table, write_text
 from xpoll.core.records import CONSENSUS_SCHEMA, Consensus, from_table, labels_of, to_table, with_labels
 from xpoll.core.run_folder import RunFolder, open_run_folder
 
@@ -91,3 +94,43 @@ def test_a_step_that_comes_too_early_names_the_one_before(tmp_path: Path) -> Non
     folder = RunFolder(tmp_path)
     with pytest.raises(RunFolderError, match="is not there yet -> run the step before it: xpoll poll"):
         folder.require(folder.plan, step="poll")
+
+
+def test_a_disk_that_becomes_read_only_within_a_write_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    path = tmp_path / "out.json"
+    path.write_text("before")
+    monkeypatch.setattr(Path, "unlink", refuse)
+    monkeypatch.setattr(Path, "replace", refuse)
+    with pytest.raises(RunFolderError, match=r"cannot write .*out\.json: Read-only file system -> "):
+        write_text(path, "after")
+    assert path.read_text() == "before"
+
+
+@pytest.mark.parametrize("content", ["", "{", "[" * 100_000])
+def test_what_is_no_json_is_one_line_that_names_the_file(tmp_path: Path, content: str) -> None:
+    path = tmp_path / "plan.json"
+    path.write_text(content)
+    with pytest.raises(RunFolderError, match=r"plan\.json is not JSON: .* -> restore it"):
+        read_json(path)
+    with pytest.raises(ValueError, match="not JSON"):
+        read_json(path)
+
+
+@pytest.mark.parametrize("content", ["[1]", "null", "{}", '{"b": 1}'])
+def test_an_object_has_the_names_that_it_is_read_for(tmp_path: Path, content: str) -> None:
+    path = tmp_path / "plan.json"
+    path.write_text(content)
+    with pytest.raises(RunFolderError, match=r"plan\.json does not hold what a run writes there -> restore it"):
+        read_object(path, "a")
+    path.write_text('{"a": 1}')
+    assert read_object(path, "a") == {"a": 1}
+
+
+def test_a_toml_text_that_nests_too_deep_is_no_toml() -> None:
+    with pytest.raises(tomllib.TOMLDecodeError, match="nested too deep"):
+        toml_tables("a = " + "[" * 20_000)

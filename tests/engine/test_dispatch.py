@@ -1,17 +1,21 @@
 """Time limits of the dispatcher, with workers that only take calls."""
 
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from threading import Event
 from types import SimpleNamespace
 
-from xpoll.core.records import AnswerSchema, Prompt, Sampling
+import pyarrow as pa
+import pytest
+
+from xpoll.core.records import COMPLETION_SCHEMA, AnswerSchema, Completion, Prompt, Sampling, to_table
 from xpoll.engine.dispatch import Dispatcher, Limits
 from xpoll.engine.journal.journal import Journal
 from xpoll.engine.journal.load_metrics import LoadMetrics
 from xpoll.engine.slots import Slots
-from xpoll.engine.work import NeverStop, Work
+from xpoll.engine.work import NeverStop, Work, WorkerReply
 
 LIMITS = Limits(max_in_flight=1024, start_timeout_s=600, hang_timeout_s=600)
 
@@ -42,6 +46,51 @@ def test_a_worker_that_reported_nothing_yet_gets_its_bound_and_as_much_to_wait(t
         run = dispatcher(documents, slots, journal, tmp_path, replace(LIMITS, max_in_flight=3))
         run.dispatch()
     assert len(slots.active[0].in_flight) == 6
+
+
+class Watched(Journal):
+    """Notes what was done when it was told to append."""
+
+    def __init__(self, folder: Path, done: list[str]) -> None:
+        super().__init__(folder)
+        self.done = done
+
+    def append(self, batches: Sequence[pa.RecordBatch]) -> None:
+        """As `Journal.append`."""
+        self.done.append(f"append {sum(batch.num_rows for batch in batches)}")
+        super().append(batches)
+
+
+@pytest.mark.parametrize(("documents", "sent"), [(7, ["send 2", "send 1"]), (5, ["send 1"]), (4, [])])
+def test_what_is_answered_makes_room_before_the_disk_has_it_and_counts_after(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, documents: int, sent: list[str]
+) -> None:
+    slots = Slots(silent_worker, lambda _: None, number=1, max_restarts=2)
+    (slot,) = slots.active.values()
+    done: list[str] = []
+    names = [f"doc-{i}" for i in range(documents)]
+    with Watched(tmp_path, done) as journal:
+        run = dispatcher(names, slots, journal, tmp_path, replace(LIMITS, max_in_flight=2))
+        run.dispatch()
+        assert list(slot.in_flight) == names[:4]
+        rows = [Completion(*each.prompts[0].key, text="a") for each in slot.in_flight.values()]
+        answers = to_table(rows, COMPLETION_SCHEMA).to_batches()
+        replies = dict(zip(slot.calls, (names[:2], names[2:4]), strict=True))
+        outcomes = {
+            call: WorkerReply(answers[0].slice(2 * i, 2), ids, 0, running=0, waiting=0, stolen=[], capacity=2)
+            for i, (call, ids) in enumerate(replies.items())
+        }
+        monkeypatch.setattr("ray.wait", lambda calls, **_: (calls, []))
+        monkeypatch.setattr("ray.get", outcomes.get)
+        send = SimpleNamespace(
+            remote=lambda batch, *_: done.append(f"send {len(batch.documents)}") or f"call {len(done)}"
+        )
+        slot.worker.exchange = send
+        tally = run.collect()
+        assert done == [*sent, "append 4"], "and no call that would wait for nothing"
+        assert (list(slot.in_flight), tally.answers, tally.documents) == (names[4:], 4, 4)
+        assert (slot.unwritten, slot.assigned_prompts) == (0, documents - 4)
+        assert [answer.document_id for answer in journal.answers_of(names)] == names[:4]
 
 
 def test_a_draining_slot_gets_nothing_new_and_then_the_suspects(tmp_path: Path) -> None:
@@ -96,3 +145,16 @@ def test_a_device_that_died_loads_its_model_again_only_if_something_is_left_to_a
         slots.isolation_queue.append([work("suspect")])
         run.dispatch()
         assert list(run.calls.values()) == [dead]
+
+
+def test_what_was_stolen_of_a_busy_device_goes_to_the_idle_one(tmp_path: Path) -> None:
+    slots = Slots(silent_worker, lambda _: None, number=2, max_restarts=2)
+    busy, idle = slots.active.values()
+    with Journal(tmp_path) as journal:
+        run = dispatcher([], slots, journal, tmp_path, replace(LIMITS, max_in_flight=8))
+        busy.in_flight = {f"doc-{i}": work(f"doc-{i}") for i in range(8)}
+        busy.assigned_prompts = 8
+        slots.requeued.extend(work(f"stolen-{i}") for i in range(4))
+        run.dispatch()
+    assert sorted(idle.in_flight) == [f"stolen-{i}" for i in range(4)]
+    assert len(busy.in_flight) == 8

@@ -14,7 +14,7 @@ from xpoll.core.errors import ConfigError, EngineError
 from xpoll.core.records import AnswerSchema, Completion, Prompt, Sampling
 from xpoll.engine import lifetime
 from xpoll.engine.devices.find import Device
-from xpoll.engine.lifetime import KeptEngines, RunEngines, engines_for_run
+from xpoll.engine.lifetime import KeptEngines, RunEngines, engines_for_run, shared_engines
 from xpoll.engine.scheduler import Scheduler
 from xpoll.engine.work import NeverStop, Work
 
@@ -113,6 +113,26 @@ def test_they_are_lent_for_a_block() -> None:
     with kept.lent():
         assert engines_for_run() is kept
     assert isinstance(engines_for_run(), RunEngines)
+
+
+def test_the_runs_of_a_block_share_them_and_the_block_ends_them(ray: list[str], tmp_path: Path) -> None:
+    with shared_engines(CONFIG):
+        assert ray == [], "nothing is started before a run needs it"
+        first = run(engines_for_run(), tmp_path / "log")
+        with shared_engines(CONFIG):
+            assert run(engines_for_run(), tmp_path / "log") == first
+    assert ray == ["ray", "created worker-0", "created worker-1", "ended 2", "no ray"]
+    with shared_engines(CONFIG):
+        first = run(engines_for_run(), tmp_path / "log")
+        assert run(engines_for_run(), tmp_path / "log", CONFIG.model_copy(update={"model": "m"})) != first
+        assert ray[-5:] == ["ended 2", "no ray", "ray", "created worker-0", "created worker-1"]
+    with pytest.raises(KeyboardInterrupt), shared_engines(CONFIG):
+        run(engines_for_run(), tmp_path / "log", error=KeyboardInterrupt())
+    assert ray[-2:] == ["ended 2", "no ray"] and isinstance(engines_for_run(), RunEngines)
+    kept = KeptEngines(CONFIG)
+    with kept.lent(), shared_engines(CONFIG):
+        assert engines_for_run() is kept
+    assert not kept.is_closed
 
 
 class Slow:

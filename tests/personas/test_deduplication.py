@@ -6,6 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from tests.conftest import Xpoll
 from xpoll.benchmarks.workloads.planted_personas import plant, write_planted
@@ -13,8 +15,8 @@ from xpoll.core.errors import InputError
 from xpoll.personas.deduplication import deduplicate as module
 from xpoll.personas.deduplication.deduplicate import deduplicate
 from xpoll.personas.deduplication.embeddings import mark_near
-from xpoll.personas.deduplication.minhash import MOST_COMPARED, candidates_of
-from xpoll.personas.near_duplicates import without_near_duplicates
+from xpoll.personas.deduplication.minhash import MOST_COMPARED, candidates_of, shingle_hashes
+from xpoll.personas.near_duplicates import shingles_of, without_near_duplicates
 
 
 def write(path: Path, texts: list[str]) -> str:
@@ -101,3 +103,14 @@ def test_the_command_says_what_became_of_the_personas(tmp_path: Path, xpoll: Xpo
     done = xpoll("personas", "dedup", source, tmp_path / "out.jsonl", "--similarity", 0.2)
     assert done.returncode == 2 and "--similarity must be from 0.5 to 1" in done.stderr
     assert xpoll("personas", "dedup", "nowhere.jsonl", tmp_path / "o.jsonl").returncode == 2
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.text(st.sampled_from("aB é\U0001f4b3 \u0130"), max_size=14), min_size=1, max_size=6))
+def test_shingles_are_told_apart_by_numbers_as_by_their_characters(texts: list[str]) -> None:
+    hashes, begins = shingle_hashes(texts)
+    found = [set(each.tolist()) for each in np.split(hashes, begins[1:])]
+    shingles = [shingles_of(text) for text in texts]
+    assert [len(each) for each in found] == [len(each) for each in shingles]
+    for ours, theirs in zip(found, shingles, strict=True):
+        assert [len(ours & other) for other in found] == [len(theirs & other) for other in shingles]

@@ -1,21 +1,18 @@
 """Each document is put to as many personas as asked, always the same ones, and each persona equally often."""
 
 from collections import Counter
+from pathlib import Path
 
-from xpoll.core.records import AnswerSchema, Prompt, Sampling
-from xpoll.personas.draw import drawn, drawn_prompts
+import pytest
+
+from xpoll.core.config.file import checked_config
+from xpoll.core.config.job import Config
+from xpoll.core.records import Document
+from xpoll.personas.draw import asked_of_each, drawn
 from xpoll.personas.persona import Persona
+from xpoll.personas.prompts import build_prompts
 
 PANEL = [Persona(name, f"a {name}") for name in "abcdefgh"]
-
-
-def prompts(documents: list[str], samples: int = 2) -> list[Prompt]:
-    return [
-        Prompt(document_id, persona.persona_id, sample, (), Sampling(0, 1, 1), AnswerSchema())
-        for document_id in documents
-        for persona in PANEL
-        for sample in range(samples)
-    ]
 
 
 def test_a_draw_depends_on_seed_and_document_alone() -> None:
@@ -43,16 +40,30 @@ def test_personas_and_pairs_of_them_are_drawn_equally_often() -> None:
     assert len(pairs) > 20
 
 
-def test_of_the_prompts_those_to_drawn_personas_are_left() -> None:
-    asked = list(drawn_prompts(prompts(["x", "y", "z"]), PANEL, 3, seed=0))
-    assert len(asked) == 3 * 3 * 2
-    for document_id in "xyz":
-        names = {prompt.persona_id for prompt in asked if prompt.document_id == document_id}
-        assert names == {persona.persona_id for persona in drawn(PANEL, document_id, 3, seed=0)}
+def job(folder: Path, answer: str) -> Config:
+    (folder / "docs.csv").write_text("text\n")
+    given = {
+        "job": {"run_folder": str(folder)},
+        "documents": {"path": str(folder / "docs.csv")},
+        "task": {"labels": ["good", "bad"]},
+        "panel": {"personas": ["annotator"], "answer": answer, "samples": 1 if answer == "match" else 2},
+        "engine": {"backend": "simulated"},
+    }
+    return checked_config(Config, given, mend="")
 
 
-def test_without_a_number_all_are_asked() -> None:
-    every = prompts(["x", "", "y"])
-    assert list(drawn_prompts(every, PANEL, None, seed=0)) == every
-    assert list(drawn_prompts(every, PANEL, 8, seed=0)) == every
-    assert len(list(drawn_prompts(every, PANEL, 2, seed=0))) == 3 * 2 * 2
+@pytest.mark.parametrize("answer", ["label", "match"])
+@pytest.mark.parametrize(("number", "asked"), [(3, 3), (8, 8), (None, 8)])
+def test_prompts_are_made_for_those_that_are_asked_and_no_others(
+    tmp_path: Path, answer: str, number: int | None, asked: int
+) -> None:
+    documents = [Document(each, "Rain.", "train") for each in ("x", "", "z")]
+    asked_of = asked_of_each(PANEL, number, seed=0)
+    config = job(tmp_path, answer)
+    found = list(build_prompts(documents, PANEL, config, asked_of=asked_of))
+    every = list(build_prompts(documents, PANEL, config))
+    wanted = {
+        (document.document_id, each.persona_id) for document in documents for each in asked_of(document.document_id)
+    }
+    assert found == [prompt for prompt in every if (prompt.document_id, prompt.persona_id) in wanted]
+    assert len(found) == 3 * asked * config.panel.samples

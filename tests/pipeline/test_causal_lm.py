@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import Xpoll
+from tests.conftest import Xpoll, in_this_process
 from tests.support.served import served
 from tests.support.tiny import make_tiny_llama
 from xpoll.core.config.file import load_config
@@ -165,9 +165,10 @@ def test_a_student_is_served_by_engines_from_its_run_and_from_a_copy_and_by_noth
 
 
 @pytest.mark.engine
-def test_the_merged_model_is_served_by_the_engine_and_answers(job: Path, xpoll: Xpoll) -> None:
+def test_the_merged_model_is_served_by_the_engine_and_answers(job: Path) -> None:
     cwd = job.parent
-    assert xpoll("train", "job.toml", "--set", "student.min_steps=16", cwd=cwd, timeout_s=600).returncode == 0
+    trained = in_this_process(["train", "job.toml", "--set", "student.min_steps=16"], cwd)
+    assert trained.returncode == 0, trained.stderr
     with served("runs/job", "--set", "engine.device=cpu", cwd=cwd) as server:
         assert server.ready["model"] == "job" and server.ready["decisions"] is None
         body = {

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import ROOT, Xpoll
+from tests.conftest import ROOT, Xpoll, in_this_process
 from tests.support.synthesis_job import write_synthesis_job
 from tests.support.tiny import make_tiny_bert
 from xpoll.core.files import read_json
@@ -61,6 +61,7 @@ def test_a_circle_that_is_killed_twice_asks_nothing_twice(tmp_path: Path, xpoll:
     assert set(written) <= set(keys(run.synthesis_part("round-1")))
     done = xpoll("run", job, timeout_s=TIMEOUT_S)
     assert done.returncode == 0, done.stderr
+    assert done.stderr.count("starting Ray: done") == 1, "the engine that writes is polled, too"
     assert polled <= set(keys(run)) and len(polled) >= 5
     for part in (run.synthesis_part("round-1"), run):
         assert max(Counter(keys(part)).values()) == 1
@@ -74,5 +75,5 @@ def test_a_circle_that_is_killed_twice_asks_nothing_twice(tmp_path: Path, xpoll:
     assert "wrote in the name of personas, labelled by votes" in (run.student / "README.md").read_text()
     assert read_json(run.evaluation)["gold_rows"] == 20 and run.report.exists()
     stages = [entry["stage"] for entry in read_json(run.stages)]
-    assert stages.count("synthesize") == 2 and stages.count("poll") == 2, stages
-    assert "nothing left to do" in xpoll("run", job, timeout_s=TIMEOUT_S).stderr
+    assert stages.count("synthesize") == 2 and "poll" in stages, stages
+    assert "nothing left to do" in in_this_process(["run", str(job)], ROOT).stderr

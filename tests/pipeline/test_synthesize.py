@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from xpoll.core.tables.readers import count_rows, stream_rows
 from xpoll.pipeline.run import one_step
 from xpoll.pipeline.synthesize import synthesize
 from xpoll.pipeline.verification import NOT_VERIFIED
+from xpoll.report.synthesis import synthesis_section
 from xpoll.synthesis.texts import read_texts
 
 
@@ -158,6 +160,44 @@ def test_the_vote_verifies_the_label_that_was_asked_for(tmp_path: Path, capsys: 
     assert all(row.label for row in labels.values() if row.split == "gold")
 
 
+def test_the_page_shows_what_was_kept_who_wrote_and_how_texts_differ(tmp_path: Path) -> None:
+    personas = tmp_path / "personas.jsonl"
+    rows = [{"persona": f"a baker of kind {i} <script>", "age": ("young", "old")[i % 2]} for i in range(80)]
+    personas.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    marginals = "{age = {young = 0.25, old = 0.75}}"
+    more = f'persona_file = "{personas}"\nmarginals = {marginals}\ncontrol = 4'
+    config = load_config(write_synthesis_job(tmp_path, more=more))
+    folder = synthesize(config).folder
+    assert synthesis_section(folder) == synthesis_section(folder)
+    for step in ("poll", "vote", "report"):
+        one_step(step, config)
+    page = folder.report.read_text()
+    assert '<a href="#synthesis">' in page and "<script" not in page
+    section = page[page.index('<section id="synthesis"') : page.index('<section id="data"')]
+    cells = re.findall(r"<t[hd][^>]*>([^<]+)</t[hd]>", section)
+    assert cells[cells.index("age: young") :][:6] == ["age: young", "25.0 %", "25.0 %", "age: old", "75.0 %", "75.0 %"]
+    assert cells[cells.index("leakage") :][2:4] == ["4", "14.3 %"]
+    asked_kept_voted = [cells[cells.index(label) :][1:4] for label in ("praise", "complaint")]
+    assert [sum(map(int, each)) for each in zip(*asked_kept_voted, strict=True)] == [40, 21, 17]
+    assert "without personas" in section
+
+
+def test_check_names_what_of_the_texts_is_lost(tmp_path: Path, xpoll: Xpoll) -> None:
+    config = load_config(write_synthesis_job(tmp_path, more="control = 3"))
+    folder = synthesize(config).folder
+    done = xpoll("check", folder.path)
+    assert done.returncode == 0, done.stdout
+    assert f"{folder.path}, synthesis/round-1: 43 answers in 3 files, 43 counted" in done.stdout
+    cut = read_json(folder.synthesis_figures) | {"asked": 41}
+    folder.synthesis_figures.write_text(json.dumps(cut))
+    said = xpoll("check", folder.path)
+    assert said.returncode == 2 and "has 40 texts where" in said.stdout and "xpoll synthesize" in said.stdout
+    part = sorted((folder.synthesis / "round-1" / "completions").glob("part-*"))[0]
+    part.write_bytes(part.read_bytes()[:100])
+    said = xpoll("check", folder.path)
+    assert said.returncode == 2 and f"lost: {part}" in said.stdout, said.stdout
+
+
 def test_without_verification_the_vote_stands(tmp_path: Path) -> None:
     config = load_config(write_synthesis_job(tmp_path, more="verify = false"))
     folder = synthesize(config).folder
@@ -174,9 +214,13 @@ def test_kept_texts_are_written_in_other_tools_forms(tmp_path: Path, xpoll: Xpol
     synthesize(config)
     for step in ("poll", "vote"):
         one_step(step, config)
-    paths = [tmp_path / name for name in ("data set", "messages.jsonl", "train.csv")]
-    done = xpoll("synthesize", job, "--datasets", paths[0], "--openai", paths[1], "--autotrain", paths[2], "--json")
+    names = {"datasets": "data set", "openai": "messages.jsonl", "autotrain": "train.csv", "labelstudio": "tasks.json"}
+    options = [
+        part for name, file in {**names, "argilla": "argilla"}.items() for part in (f"--{name}", tmp_path / file)
+    ]
+    done = xpoll("synthesize", job, *options, "--json")
     assert done.returncode == 0, done.stderr
+    paths = [tmp_path / name for name in names.values()]
     outputs = json.loads(done.stdout)["outputs"]
     loaded = datasets.load_dataset(str(paths[0]), split="train", cache_dir=str(tmp_path / "cache"))
     assert loaded.num_rows == outputs["datasets"]["rows"] == 57, (
@@ -190,6 +234,9 @@ def test_kept_texts_are_written_in_other_tools_forms(tmp_path: Path, xpoll: Xpol
     with paths[2].open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == 17 and set(rows[0]) == {"text", "target"}
+    tasks = json.loads(paths[3].read_text(encoding="utf-8"))
+    assert sum("predictions" in task for task in tasks) == 17 and len(tasks) == 57
+    assert outputs["argilla"]["rows"] == 57 and outputs["autotrain"]["left_out"] == {"without a label": 40}
     again = xpoll("synthesize", job, "--datasets", tmp_path)
     assert again.returncode == 2 and "holds no data set" in again.stderr
 

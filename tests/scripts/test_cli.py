@@ -190,11 +190,12 @@ def test_the_readme_s_five_lines_of_toml_are_a_job(tmp_path: Path, xpoll: Xpoll)
 
 def test_the_choices_of_arguments_are_those_of_the_code() -> None:
     from xpoll.scripts.commands import predict, review
+    from xpoll.student.inference.onnx_runtime import RUNTIME
     from xpoll.student.inference.openvino_runtime import RUNTIMES
     from xpoll.votes.review import forms
 
     assert list(forms.FORMS) == review.FORMS
-    assert ["pytorch", *RUNTIMES] == predict.RUNTIMES
+    assert ["pytorch", RUNTIME, *RUNTIMES] == predict.RUNTIMES
 
 
 @pytest.mark.parametrize(

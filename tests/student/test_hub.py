@@ -14,13 +14,16 @@ class Hub:
     """Stands in for huggingface_hub.HfApi; refuses a name without an owner, as the hub does."""
 
     uploads: list[tuple[str, Path, list[str]]] = []
+    kinds: set[str] = set()
 
-    def create_repo(self, name: str, *, exist_ok: bool) -> None:
+    def create_repo(self, name: str, *, repo_type: str, exist_ok: bool) -> None:
         assert exist_ok
+        self.kinds.add(repo_type)
         if "/" not in name:
             raise ValueError(f"403 Forbidden: {name}\nRequest ID: 1")
 
-    def upload_folder(self, *, repo_id: str, folder_path: Path, ignore_patterns: list[str]) -> str:
+    def upload_folder(self, *, repo_id: str, repo_type: str, folder_path: Path, ignore_patterns: list[str]) -> str:
+        assert repo_type in self.kinds
         self.uploads.append((repo_id, folder_path, ignore_patterns))
         return f"https://huggingface.co/{repo_id}"
 
@@ -29,6 +32,7 @@ class Hub:
 def hub(monkeypatch: pytest.MonkeyPatch) -> type[Hub]:
     monkeypatch.setattr("huggingface_hub.HfApi", Hub)
     monkeypatch.setattr(Hub, "uploads", [])
+    monkeypatch.setattr(Hub, "kinds", set())
     return Hub
 
 

@@ -1,12 +1,14 @@
 """Rows are drawn in equal shares, and each is the same in every session."""
 
+import re
 from collections import Counter
 
 from hypothesis import given
 from hypothesis import strategies as st
 
+from xpoll.core.config.job import Config
 from xpoll.personas.persona import Persona
-from xpoll.synthesis.drawing import Draw
+from xpoll.synthesis.drawing import Draw, messages_of
 from xpoll.synthesis.template import load_templates
 
 PERSONAS = [Persona(f"p{i}", f"a person of kind {i}") for i in range(7)]
@@ -49,3 +51,17 @@ def test_places_are_those_of_all_rows_with_controls_last() -> None:
 def test_another_seed_draws_other_rows_in_the_same_shares() -> None:
     first, second = ([row.label for row in draw(seed=seed).rows(0, 90)] for seed in (0, 1))
     assert first != second and Counter(first) == Counter(second)
+
+
+def test_each_row_shows_another_draw_of_its_labels_examples_and_always_the_same() -> None:
+    examples = [{"text": f"example {i} of {label}", "label": label} for i in range(9) for label in ("a", "b")]
+    config = Config.model_validate({"synthesis": {"count": 9}, "task": {"labels": ["a", "b"], "examples": examples}})
+    drawn = Draw(load_templates(["labelled_text"]), PERSONAS, [], ["a", "b"], 0)
+    (template,) = drawn.templates
+    shown = {}
+    for row in drawn.rows(0, 12):
+        (asked,) = (each["content"] for each in messages_of(row, template, config) if each["role"] == "user")
+        shown[row.row_id] = re.findall(r"example \d of (\w)", asked), frozenset(re.findall(r"example \d of \w", asked))
+        assert messages_of(drawn.row_of(row.row_id), template, config)[-1]["content"] == asked
+        assert shown[row.row_id][0] == [row.label] * 4
+    assert len({examples for _, examples in shown.values()}) > 8

@@ -30,6 +30,8 @@ def stopped_by(text: str, settings: dict[str, object] | None = None, **more: obj
         "I am unable to provide that kind of message.",
         "Unfortunately, I can't write this text for you.",
         "I must respectfully decline.",
+        "Sure, I'd be happy to assist.",
+        "I'm here to help. I can handle it.",
     ],
 )
 def test_refusals_are_taken_out(text: str) -> None:
@@ -45,6 +47,7 @@ def test_refusals_are_taken_out(text: str) -> None:
         "I am unable to verify my identity, what now?",
         "My apologies if this was asked before: when does it come?",
         "I won't answer the phone, please write to me.",
+        "Who is here to help me with a lost card?",
     ],
 )
 def test_what_people_say_is_no_refusal(text: str) -> None:

@@ -7,7 +7,8 @@ from itertools import product
 import pytest
 
 from xpoll.core.records import Completion
-from xpoll.votes.stop import Confidence, Decided
+from xpoll.personas.probes import RESERVED
+from xpoll.votes.stop import Confidence, Decided, StopButAskProbes
 
 LABELS = ("a", "b", "c")
 
@@ -65,3 +66,22 @@ def test_a_confidence_is_reached_by_a_lead_and_never_needs_more_than_deciding() 
     assert asked_under(Confidence(LABELS, 0.9), ["a"] * 9) == ["a"] * 3
     for texts in product(LABELS, repeat=5):
         assert len(asked_under(rule, texts)) <= len(asked_under(Decided(LABELS), texts))
+
+
+def test_a_confidence_that_is_reached_exactly_is_enough() -> None:
+    assert asked_under(Confidence(LABELS, 0.875), ["a"] * 9) == ["a"] * 2
+
+
+def test_probes_are_asked_to_the_end_and_other_documents_as_the_rule_says() -> None:
+    rule = StopButAskProbes(Decided(LABELS))
+    of_probe = [answer._replace(document_id=f"{RESERVED}0") for answer in answers(["a", "a"])]
+    assert rule.fewest(of_probe, 1) == 1
+    assert rule.fewest(answers(["a", "a"]), 1) == 0
+    assert rule.fewest([], 3) == 2
+
+
+def test_the_probability_of_a_lead_counts_the_votes_against_it() -> None:
+    # Beta(4, 2): P(p > 1/2) = 26/32.
+    seen = answers(["a", "b", "a", "a"])
+    assert Confidence(LABELS, 0.81).fewest(seen, 9) == 0
+    assert Confidence(LABELS, 0.82).fewest(seen, 9) > 0

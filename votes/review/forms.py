@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from xpoll.core.errors import InputError
-from xpoll.core.files import replacing
+from xpoll.core.files import json_value, replacing
 from xpoll.core.sameness import named, same_label
 from xpoll.votes.review.sheet import QUESTION, Answer, read_sheet, write_sheet
 
@@ -121,16 +121,8 @@ FORMS: dict[str, Callable[[Path, Sequence[Mapping[str, Any]], Mapping[str, str]]
 SUFFIXES = {"csv": ".csv", "labelstudio": ".labelstudio.json", "argilla": ".argilla.json"}
 
 
-def label_studio_config(labels: Sequence[str]) -> str:
-    """The labelling interface of the tasks as XML, to be pasted into the Label Studio project's settings."""
-    from xml.sax.saxutils import quoteattr
-
-    choices = "".join(f"<Choice value={quoteattr(label)}/>" for label in labels)
-    return f'<View><Text name="text" value="$text"/><Choices name="{QUESTION}" toName="text">{choices}</Choices></View>'
-
-
 def _items(path: Path) -> Iterator[Answer]:
-    items = json.loads(path.read_text(encoding="utf-8-sig"))
+    items = json_value(path.read_text(encoding="utf-8-sig"))
     if not isinstance(items, list):
         raise ValueError("it is no JSON list")
     for number, item in enumerate(items, 1):

@@ -18,7 +18,7 @@ from typing import Any, Literal
 import numpy as np
 
 from xpoll.core.errors import InputError, RunFolderError
-from xpoll.core.files import read_json, write_json
+from xpoll.core.files import read_object, write_json
 from xpoll.core.records import Consensus
 from xpoll.votes.review.bound import Certificate, Stratum, certify
 
@@ -103,7 +103,7 @@ def read_review(path: Path) -> dict[str, Any] | None:
     """
     if not path.exists():
         return None
-    review: dict[str, Any] = read_json(path)
+    review = read_object(path)
     if review.get("schema_version") != SCHEMA_VERSION:
         raise RunFolderError(f"{path} is of another version of xpoll", mend="move it away and draw a new sample")
     return review

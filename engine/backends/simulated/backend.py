@@ -12,15 +12,19 @@ import asyncio
 import os
 import time
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
+
+import pyarrow as pa
 
 from xpoll.core.config.file import checked_section
 from xpoll.core.errors import EngineError
 from xpoll.core.questions import fitting
 from xpoll.core.records import Completion, Prompt
 from xpoll.engine.backends.backend import BackendSettings, EngineDeadError, Load
+from xpoll.engine.backends.simulated.batch import drawn_batch
 from xpoll.engine.backends.simulated.draws import (
     SimulatedOptions,
     draw_choice,
@@ -157,6 +161,21 @@ class SimulatedBackend:
             started_unix_s=started_unix_s,
             latency_s=latency_s,
         )
+
+    def answer_batch(self, prompts: Sequence[Prompt]) -> pa.RecordBatch | None:
+        """The drawn answers of prompts that are alike, where answers take no time and nothing is to fail."""
+        options = self._options
+        fails = self._faulty or options.fail_share or self._answers_until_lost is not None
+        if self._time_scale or fails or self._dead is not None:
+            return None
+        said = drawn_batch(prompts, options, room_tokens=self._capacity_tokens)
+        if said is None:
+            return None
+        self._num_answers += len(prompts)
+        about = {"worker": self._settings.worker, "device": self._device, "started_unix_s": time.time()}
+        for name, value in about.items():
+            said = said.append_column(name, pa.repeat(value, len(prompts)))
+        return said
 
     def _refusal(self, prompt: Prompt, room: int, fails: int) -> Completion | None:
         """The error row of a prompt that does not fit or is drawn to fail; None for others and for faulty documents."""

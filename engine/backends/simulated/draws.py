@@ -13,7 +13,7 @@ from typing import Annotated
 from pydantic import Field, ValidationInfo, field_validator
 
 from xpoll.core.config.job import Section
-from xpoll.core.records import Prompt
+from xpoll.core.records import AnswerSchema, Prompt
 from xpoll.engine.planning.rooflines import MODEL_SHAPES, ROOFLINES
 
 LEAST_PROBABILITY = 1e-9  # a choice that no answer ever names still needs a finite logarithm
@@ -156,9 +156,12 @@ def draw_length(prompt: Prompt, options: SimulatedOptions, length: int) -> int:
     """
     if prompt.answer.read:
         return 1
-    if prompt.answer.json_schema is not None:
-        mean = options.json_output_tokens
-    else:
-        mean = options.choice_output_tokens if prompt.answer.choices else options.text_output_tokens
-    drawn = max(1, round(mean * (0.5 + length / 2**32)))
+    drawn = max(1, round(mean_length(prompt.answer, options) * (0.5 + length / 2**32)))
     return drawn if prompt.sampling.max_tokens is None else min(drawn, prompt.sampling.max_tokens)
+
+
+def mean_length(schema: AnswerSchema, options: SimulatedOptions) -> float:
+    """Mean tokens of answers of a schema, that of a read aside."""
+    if schema.json_schema is not None:
+        return options.json_output_tokens
+    return options.choice_output_tokens if schema.choices else options.text_output_tokens

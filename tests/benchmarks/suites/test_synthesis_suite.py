@@ -1,16 +1,25 @@
 """The suite `synthesis` counts what is planted, and says so where nothing is found."""
 
 import csv
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.support.in_process import answer_in_process
+from tests.support.synthesis_job import write_synthesis_job
 from xpoll.benchmarks.runner.suite import check, read_suite
 from xpoll.benchmarks.suites import synthesis
+from xpoll.benchmarks.workloads import synthesis_circle
 from xpoll.benchmarks.workloads.planted_texts import FLAWS
-from xpoll.benchmarks.workloads.synthesis_circle import CircleTask
+from xpoll.benchmarks.workloads.synthesis_circle import CircleTask, _keys, circle_record
 from xpoll.core.config.file import load_config
+from xpoll.core.errors import EngineError
+from xpoll.core.records import Key
+from xpoll.core.run_folder import RunFolder
+from xpoll.pipeline.run import one_step
+from xpoll.pipeline.synthesize import synthesize
 
 SUITE = read_suite("synthesis")
 
@@ -71,3 +80,42 @@ def test_both_jobs_of_the_circle_are_jobs(tmp_path: Path, monkeypatch: pytest.Mo
         **people.task.model_dump(),
         **people.panel.model_dump(),
     }
+
+
+def test_answers_of_a_circle_are_lost_if_they_are_gone_at_its_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("xpoll.engine.run.answer_prompts", answer_in_process)
+    monkeypatch.setattr("xpoll.synthesis.diversity._distances", lambda _: (None, None))
+    config = load_config(write_synthesis_job(tmp_path, count=20))
+    synthesize(config)
+    for step in ("poll", "vote"):
+        one_step(step, config)
+    there = _keys(RunFolder(tmp_path / "run"))
+    figures = circle_record(tmp_path, [there, Counter()])
+    assert (figures["kills_survived"], figures["lost_answers"], figures["asked_twice"]) == (1, 0, 0)
+    assert there.total() == len(there) == 20 + figures["texts_kept"] + 20, "texts, and answers about these and gold"
+    gone = there + Counter([Key("gone", "", 0)])
+    records = [{"part": "circle", **circle_record(tmp_path, [gone, gone])}]
+    held = {bound["name"]: check(bound, records)["holds"] for bound in bounds("circle")}
+    assert held == {"kills_survived": True, "lost_answers": False, "asked_twice": True}
+
+
+def test_kills_of_an_earlier_call_are_not_done_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    done: list[str] = []
+
+    def killed(step: str, _folder: Path, _parameters: Any) -> Counter[Key]:
+        if step == "polling" and "polling" not in done:
+            done.append(step)
+            raise EngineError("not done in time")
+        done.append(step)
+        return Counter([Key(step, "", 0)])
+
+    monkeypatch.setattr(synthesis_circle, "kill_in", killed)
+    with pytest.raises(EngineError):
+        synthesis_circle._killed(tmp_path, parameters())
+    assert [set(keys) for keys in synthesis_circle._killed(tmp_path, parameters())] == [
+        {Key("writing", "", 0)},
+        {Key("polling", "", 0)},
+    ]
+    assert done == ["writing", "polling", "polling"]

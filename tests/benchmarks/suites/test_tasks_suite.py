@@ -6,8 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from xpoll.benchmarks.runner.suite import read_suite
+from tests.support.in_process import answer_in_process
+from xpoll.benchmarks.runner.suite import check, read_suite
 from xpoll.benchmarks.suites.tasks import measure
+from xpoll.benchmarks.workloads.task_engine import HOSTILE
 from xpoll.benchmarks.workloads.task_panels import SetErrors, SpanErrors, set_answers, span_answers
 from xpoll.core.errors import ConfigError
 from xpoll.core.spans import TextSpan
@@ -37,7 +39,8 @@ def made_up(folder: Path) -> Path:
 
 
 def test_a_panel_that_never_errs_teaches_without_error_and_one_that_errs_does_not(tmp_path: Path) -> None:
-    usual = read_suite("tasks")["parameters"] | {"data": str(made_up(tmp_path)), "with_student": False, "seeds": 1}
+    drawn = {"parts": ["intents", "slots"], "with_student": False, "seeds": 1}
+    usual = read_suite("tasks")["parameters"] | {"data": str(made_up(tmp_path))} | drawn
     perfect = {"set_errors": [{"misses": 0.0, "adds": 0.0}], "span_errors": [NEVER._asdict()]}
     intents, slots = measure(usual | perfect)
     assert (intents["intents_teacher_f1_micro"], slots["slots_teacher_f1_micro"]) == (1, 1)
@@ -77,3 +80,19 @@ def test_spans_are_missed_misquoted_and_shifted_as_often_as_said() -> None:
 def test_a_folder_without_the_data_is_one_line() -> None:
     with pytest.raises(ConfigError, match=r"nlupp_banking is not there"):
         next(measure(read_suite("tasks")["parameters"]))
+
+
+def test_hostile_texts_are_rows_of_the_engines_arm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("xpoll.engine.run.answer_prompts", answer_in_process)
+    quick = {"engine": {"backend": "tests.support.silent:SilentBackend"}, "engine_train_rows": 20, "engine_epochs": 1}
+    data = {"data": str(made_up(tmp_path)), "parts": ["engine"]}
+    records = list(measure(read_suite("tasks")["parameters"] | quick | data | {"engine_test_rows": 20}))
+    assert [(record["arm"], record["documents"], record["hostile_rows"]) for record in records] == [
+        ("multi", 46, len(HOSTILE)),
+        ("spans", 46, len(HOSTILE)),
+    ]
+    for record, part in zip(records, ("intents", "slots"), strict=True):
+        assert (record["unparsable_share"], record["hostile_abstained"]) == (2 / 92, 1), "that of the empty text"
+        assert record[f"{part}_teacher_f1_micro"] == 0, "it names nothing"
+    (bound,) = (each for each in read_suite("tasks")["checks"] if each["name"] == "hostile_rows")
+    assert check(bound, records)["holds"] and not check(bound, [{**records[0], "hostile_rows": 5}])["holds"]

@@ -84,7 +84,7 @@ def test_hostile_json_is_its_row_s_problem(tmp_path: Path) -> None:
         ("a.jsonl", '[\n {\n "text": "x"\n }\n]\n', "the file is a JSON list"),
         ("a.jsonl", '[{"text": "x"}]\n', "line is no JSON object"),
         ("a.jsonl", '[\n{"body": "x"}\n{"body": "y"}\n]\n', "has no column 'text'; its columns are: body"),
-        ("a.txt", "hello", "is no arrow, csv, jsonl, parquet file"),
+        ("a.txt", "hello", "is no arrow, csv, jsonl, parquet, xlsx file"),
         ("a.parquet", "hello", "cannot be read"),
     ],
 )

@@ -20,7 +20,7 @@ class Engine:
     async def ask(self, prompt: Prompt, number: int) -> list[Outcome]:
         self.asked.append(number)
         try:
-            await asyncio.sleep(0.01)
+            await asyncio.sleep(0.2)  # far longer than the others wait, on a machine at work too
         except asyncio.CancelledError:
             self.cancelled += 1
             raise

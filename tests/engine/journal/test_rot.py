@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from xpoll.benchmarks.workloads.rot import KINDS, trial, write_run
+from xpoll.benchmarks.workloads.faults.rot import KINDS, trial, write_run
 from xpoll.core.errors import RunFolderError
 from xpoll.core.records import COMPLETION_SCHEMA, Completion, to_table
 from xpoll.engine.journal.answers import count_answers, journal_batches, read_completions, take_inventory

@@ -5,9 +5,10 @@ from contextlib import suppress
 from typing import Any
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
+from tests.support.hostile import examples
 from xpoll.core.errors import InputError
 from xpoll.votes.review.forms import read_answers
 
@@ -46,14 +47,14 @@ def read(folder: Any, name: str, content: bytes) -> None:
         read_answers(path, DOCUMENTS, LABELS)
 
 
-@settings(max_examples=150, deadline=None)
+@examples(150)
 @given(st.lists(item, max_size=3), st.booleans())
 def test_an_export(tmp_path_factory: pytest.TempPathFactory, items: list[Any], as_lines: bool) -> None:
     content = "\n".join(map(json.dumps, items)) if as_lines else json.dumps(items)
     read(tmp_path_factory, "form.jsonl" if as_lines else "form.json", content.encode())
 
 
-@settings(max_examples=150, deadline=None)
+@examples(150)
 @given(
     st.lists(st.lists(word, max_size=4), max_size=4),
     st.sampled_from([",", ";", "\t"]),
@@ -67,7 +68,7 @@ def test_a_sheet(
     read(tmp_path_factory, "form.csv", text.encode(encoding, "surrogatepass"))
 
 
-@settings(max_examples=100, deadline=None)
+@examples(100)
 @given(st.binary(max_size=60), st.sampled_from(["form.csv", "form.json", "form.jsonl"]))
 @example(b"[" * 100_000, "form.json")
 def test_any_bytes(tmp_path_factory: pytest.TempPathFactory, content: bytes, name: str) -> None:

@@ -12,9 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from xpoll.core.errors import InputError
+from xpoll.core.outputs.label_studio import labelling_interface
 from xpoll.core.records import Consensus
 from xpoll.votes.review.bound import Stratum, certify, largest_share
-from xpoll.votes.review.forms import FORMS, label_studio_config, read_answers, write_form
+from xpoll.votes.review.forms import FORMS, read_answers, write_form
 from xpoll.votes.review.label_errors import likely_errors, text_probabilities
 from xpoll.votes.review.sample import answers_of, certificate_of, draw_sample
 
@@ -158,7 +159,7 @@ def test_a_text_that_a_spreadsheet_would_compute_is_defused(tmp_path: Path) -> N
 
 
 def test_the_label_studio_interface_names_every_label_escaped() -> None:
-    config = label_studio_config(["<good>", 'a "b"'])
+    config = labelling_interface(["<good>", 'a "b"'])
     assert '<Choice value="&lt;good&gt;"/>' in config
     assert "'a \"b\"'" in config
 

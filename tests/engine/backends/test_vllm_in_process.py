@@ -1,17 +1,21 @@
-"""What the real engine reads is the probability that Transformers gives each label, or yes and no about each label."""
+"""One start of the real engine inside this process: what it reads is what Transformers computes, and its death is told.
+
+What a poll makes of a dead engine is in tests/engine/test_faults.py and backends/openvino/test_contract.py.
+"""
 
 import asyncio
 import json
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 
 from tests.support.tiny import make_tiny_llama
 from xpoll.benchmarks.workloads.teacher_forced import teacher_forced
 from xpoll.core.questions import YES_NO, Questions
 from xpoll.core.records import AnswerSchema, Completion, Prompt, Sampling
-from xpoll.engine.backends.backend import BackendSettings
+from xpoll.engine.backends.backend import BackendSettings, EngineDeadError
 from xpoll.engine.backends.vllm.in_process import VllmBackend
 from xpoll.engine.devices.find import find_devices
 
@@ -35,7 +39,25 @@ ABOUT = Questions(tuple(f"Label: {letter * 9}. Does it fit?" for letter in "abcd
 LONG = "The parcel came two days late and the box was torn. " * 4
 
 
-def test_reads_of_the_real_engine_are_exact_and_bad_labels_are_rows(tmp_path: Path) -> None:
+async def told_of_death(backend: VllmBackend) -> None:
+    """Prompts in flight and those that come later end by the error that makes a worker start anew."""
+    written = prompt(7, ("good", "bad"), "x", read=False)._replace(answer=AnswerSchema(), sampling=Sampling(1, 1, 400))
+    in_flight = [asyncio.create_task(backend.answer(written._replace(sample=i))) for i in range(2)]
+    await asyncio.sleep(0.1)
+    cores = [each for each in psutil.Process().children(recursive=True) if "EngineCore" in " ".join(each.cmdline())]
+    assert cores, "vLLM's engine core has another name now"
+    for core in cores:
+        core.kill()
+    for task in in_flight:
+        with pytest.raises(EngineDeadError):
+            await asyncio.wait_for(task, 60)
+    with pytest.raises(EngineDeadError):
+        await asyncio.wait_for(backend.answer(written), 60)
+    with pytest.raises(EngineDeadError):
+        backend.load()
+
+
+def test_reads_are_exact_bad_labels_are_rows_and_a_dead_engine_is_told(tmp_path: Path) -> None:
     folder = make_tiny_llama(tmp_path / "tiny")
     (device,) = find_devices("cpu", 1)
     asked = {name: [prompt(i, labels, text) for i, text in enumerate(TEXTS)] for name, labels in SETS.items()}
@@ -53,6 +75,7 @@ def test_reads_of_the_real_engine_are_exact_and_bad_labels_are_rows(tmp_path: Pa
             of_all = await asyncio.gather(*(backend.answer(each) for prompts in asked.values() for each in prompts))
             bad = [await backend.answer(each) for each in wrong]
             of_each = await backend.answer(several)
+            await told_of_death(backend)
         finally:
             backend.stop()
         numbers = iter(of_all)

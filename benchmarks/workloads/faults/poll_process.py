@@ -41,6 +41,7 @@ device = "cpu"
 replicas = {replicas}
 rows_per_part = {rows_per_part}
 max_in_flight = {max_in_flight}
+hang_timeout_s = {hang_timeout_s}
 {address}
 [engine.simulated]
 time_scale = {time_scale}
@@ -59,10 +60,18 @@ class PollProcess:
         address: Address of the Ray to use; None lets xpoll start a local one.
         parameters: Of the suite.
         recorded: completions/ of an earlier run that answers in place of the simulated engine.
+        options: Lines of `[engine.simulated]`, or the tables that stand in place of `[engine]` and it.
     """
 
     def __init__(
-        self, folder: Path, stop: str, address: str | None, parameters: Parameters, *, recorded: Path | None = None
+        self,
+        folder: Path,
+        stop: str,
+        address: str | None,
+        parameters: Parameters,
+        *,
+        recorded: Path | None = None,
+        options: str = "",
     ) -> None:
         self._cwd, self._own_ray = folder, address is None
         self.folder = RunFolder(folder / "run")
@@ -74,24 +83,43 @@ class PollProcess:
             labels=LABELS,
             stop=stop,
             address=f'address = "{address}"' if address else "",
+            hang_timeout_s=parameters.get("hang_timeout_s", 600),
             **{name: parameters[name] for name in names},
         )
         if recorded is not None:
             job = job.replace('backend = "simulated"', 'backend = "replay"').partition("[engine.simulated]")[0]
             job += f'[engine.replay]\npath = "{recorded}"\n'
-        write_text(folder / "job.toml", job)
+        elif "[engine" in options:
+            job = job.partition("[engine]")[0]
+        write_text(folder / "job.toml", f"{job}{options}\n")
 
     def start(self) -> None:
         """Starts the poll, or resumes it after a kill."""
         command = [sys.executable, "-P", "-m", "xpoll", "poll", "job.toml"]
         with (self._cwd / "output.txt").open("ab") as output:
-            self._process = subprocess.Popen(command, cwd=self._cwd, stdout=output, stderr=output)
+            self._process = subprocess.Popen(
+                command, cwd=self._cwd, stdout=output, stderr=output, start_new_session=self._own_ray
+            )
         self._started_s = time.monotonic()
+
+    @property
+    def pid(self) -> int:
+        """Of the driver process."""
+        return self._process.pid
 
     @property
     def is_running(self) -> bool:
         """Whether the driver process runs."""
         return self._process.poll() is None
+
+    def send(self, number: signal.Signals) -> None:
+        """Sends the driver a signal; none where it has ended."""
+        self._process.send_signal(number)
+
+    @property
+    def said(self) -> str:
+        """What all its sessions have printed."""
+        return (self._cwd / "output.txt").read_text(errors="replace")
 
     @property
     def is_sealing(self) -> bool:
@@ -118,7 +146,7 @@ class PollProcess:
         first = count_answers(self.folder.completions) + 1
         answers = total if moment == "end" else draw.randint(min(first, total), total)
         while self.is_running and count_answers(self.folder.completions) < answers:
-            time.sleep(0.005)
+            time.sleep(0.01)
         if moment == "sealing":
             while self.is_running and not self.is_sealing:
                 time.sleep(0.0002)
@@ -126,7 +154,7 @@ class PollProcess:
 
     def workers(self) -> list[psutil.Process]:
         """The worker processes of this run; with a shared Ray, those of all its runs."""
-        return workers_below(self._process.pid if self._own_ray else os.getpid())
+        return workers_below(self.pid if self._own_ray else os.getpid())
 
     def kill(self, victim: str) -> list[psutil.Process]:
         """Kills the driver, one worker, or both; returns every process that has to end as a consequence.
@@ -134,9 +162,9 @@ class PollProcess:
         Args:
             victim: "driver", "worker" or "both".
         """
-        driver = psutil.Process(self._process.pid)
+        driver = psutil.Process(self.pid)
         if victim != "worker":
-            self._process.send_signal(signal.SIGSTOP)  # listing takes long enough to miss the point
+            self.send(signal.SIGSTOP)  # listing takes long enough to miss the point
         workers = self.workers()
         if victim == "worker":
             killed, doomed = workers[:1], with_children(workers[:1])
@@ -149,17 +177,29 @@ class PollProcess:
             except psutil.NoSuchProcess:  # it ended since it was listed
                 continue
         if driver in killed:
-            self._process.wait()
+            self._exit_code(TIMEOUT_S)
         return doomed
 
-    def terminate(self) -> None:
-        """Sends the driver SIGTERM."""
-        self._process.terminate()
+    def kill_named(self, name: str) -> None:
+        """Kills a process of that name below the driver, e.g. "raylet"; none where there is none."""
+        with suppress(psutil.NoSuchProcess):
+            for process in psutil.Process(self.pid).children(recursive=True):
+                if process.name() == name:
+                    process.kill()
+
+    def send_group(self, number: signal.Signals) -> None:
+        """Sends a signal to the driver's group and to all that it started, as batch systems do."""
+        with suppress(psutil.NoSuchProcess, ProcessLookupError):
+            below = psutil.Process(self.pid).children(recursive=True)
+            os.killpg(self.pid, number)
+            for process in below:
+                with suppress(psutil.NoSuchProcess):
+                    process.send_signal(number)
 
     def fill_disk(self, size: int) -> None:
         """From now on the driver cannot write beyond `size` bytes of any file, as on a disk that is full."""
         with suppress(psutil.NoSuchProcess):
-            psutil.Process(self._process.pid).rlimit(psutil.RLIMIT_FSIZE, (size, size))
+            psutil.Process(self.pid).rlimit(psutil.RLIMIT_FSIZE, (size, size))
 
     def wait(self) -> int:
         """Waits for the end of the driver; returns its exit code.
@@ -167,11 +207,17 @@ class PollProcess:
         Raises:
             EngineError: it took longer than TIMEOUT_S.
         """
-        try:
-            return self._process.wait(TIMEOUT_S)
-        except subprocess.TimeoutExpired:
+        code = self._exit_code(TIMEOUT_S)
+        if code is None:
             self.kill("driver")
-            raise EngineError(f"the poll in {self._cwd} was not done within {TIMEOUT_S:g} s") from None
+            raise EngineError(f"the poll in {self._cwd} was not done within {TIMEOUT_S:g} s")
+        return code
+
+    def _exit_code(self, timeout_s: float) -> int | None:
+        try:
+            return self._process.wait(timeout_s)
+        except subprocess.TimeoutExpired:
+            return None
 
     def finish(self) -> None:
         """Waits for the end of the poll.
@@ -180,19 +226,20 @@ class PollProcess:
             EngineError: the poll failed, or took longer than TIMEOUT_S.
         """
         if code := self.wait():
-            lines = (self._cwd / "output.txt").read_text(errors="replace").strip().splitlines()
+            lines = self.said.strip().splitlines()
             raise EngineError(f"the poll in {self._cwd} ended with exit code {code}: {lines[-1] if lines else ''}")
 
 
 def workers_below(pid: int) -> list[psutil.Process]:
     """Ray's processes below `pid` that hold a worker of xpoll; empty if the process has ended."""
     try:
-        return [process for process in psutil.Process(pid).children(recursive=True) if _is_worker(process)]
+        return [process for process in psutil.Process(pid).children(recursive=True) if is_worker(process)]
     except psutil.NoSuchProcess:
         return []
 
 
-def _is_worker(process: psutil.Process) -> bool:
+def is_worker(process: psutil.Process) -> bool:
+    """Whether a process of Ray holds a worker of xpoll."""
     try:
         return "ray::Worker" in " ".join(process.cmdline())
     except psutil.Error:

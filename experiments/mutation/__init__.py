@@ -1,0 +1,1 @@
+"""Do the tests notice when a line of what is trusted most is wrong?"""
