@@ -2,8 +2,10 @@
 
 SHELL := bash
 .DEFAULT_GOAL := help
-.PHONY: help demo setup lint unit test chaos ipex test-ipex lint-deploy test-docker audit examples clean
+.PHONY: help demo setup lint docs unit test chaos ipex test-ipex lint-deploy test-docker audit examples clean
 PYTEST := .venv/bin/python -m pytest --durations=12
+# A broken link or anchor, or a page that the site does not show, is an error.
+MKDOCS := NO_MKDOCS_2_WARNING=1 .venv/bin/python -m mkdocs build --strict --quiet
 # Further arguments of pytest: make unit ARGS="tests/votes -k majority"
 ARGS ?=
 
@@ -15,9 +17,12 @@ demo: .venv/.ready ## runs the whole path on examples/shop_messages: 3 to 6 minu
 
 setup: .venv/.ready ## makes .venv: what a run on a CPU needs
 
-lint: .venv/.ready-test ## format, lint rules and types: under a minute
+lint: .venv/.ready-test ## format, lint rules, types, links of the site: under a minute
 	@start=$$SECONDS; .venv/bin/ruff format --check . && .venv/bin/ruff check . \
-		&& .venv/bin/python scripts/dev/link_tree.py && .venv/bin/mypy && echo "lint: $$((SECONDS - start)) s"
+		&& .venv/bin/python scripts/dev/link_tree.py && .venv/bin/mypy && $(MKDOCS) && echo "lint: $$((SECONDS - start)) s"
+
+docs: .venv/.ready-test ## the pages of docs/ as a site in build/site; look at it with .venv/bin/mkdocs serve
+	@$(MKDOCS) && echo "docs: build/site/index.html"
 
 # Two processes: starting Ray and vLLM is mostly imports, which take one core each. Without a bound PyTorch would take
 # all cores in both, and wait for its own threads most of the time. In the order of tests/conftest.py: the longest files

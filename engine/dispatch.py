@@ -281,7 +281,7 @@ class Dispatcher:
             silent_s = now_s - slot.last_progress_s
             if slot.starting and slot.calls and silent_s > limits.start_timeout_s:
                 why = f"the engine did not start within engine.start_timeout_s = {limits.start_timeout_s:g}"
-                self._died(slot, f"{why} (on Intel GPUs mostly oneCCL: docs/intel-gpus.md)")
+                self._died(slot, f"{why} (on Intel GPUs mostly oneCCL: docs/howto/intel-gpus.md)")
             elif slot.in_flight and not slot.starting and silent_s > limits.hang_timeout_s:
                 self._died(slot, f"no answer for {silent_s:.0f} s (engine.hang_timeout_s)")
 

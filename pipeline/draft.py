@@ -201,7 +201,7 @@ def write_job(text: str, path: Path, *, force: bool = False) -> Config:
 def _head(survey: TextsSurvey, example: str | None) -> str:
     after = f", with the settings of the example {example}" if example else ""
     return (
-        f"# Drafted by `xpoll init` for {_one_line(survey.path)}{after}. All keys: docs/configuration.md.\n"
+        f"# Drafted by `xpoll init` for {_one_line(survey.path)}{after}. All keys: docs/reference/configuration.md.\n"
         "# `xpoll plan` says what a run would do, `xpoll run` does it and resumes where it was stopped.\n"
     )
 

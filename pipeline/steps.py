@@ -222,7 +222,7 @@ def require_one_label(config: Config, what: str) -> None:
     if not kind_of(config.task.kind).gives_one_label:
         raise ConfigError(
             f"there is no {what} for task.kind = {config.task.kind!r}: texts do not get one label each",
-            mend="see docs/tasks.md for what there is",
+            mend="see docs/howto/tasks.md for what there is",
         )
 
 

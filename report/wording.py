@@ -15,7 +15,7 @@ NO_BOUND: dict[NoBound, str] = {
 
 SHORT_OF_PREDICTION = 0.1
 """By how much the cached share of prompt tokens may fall below the predicted one before it is named. On the CPU engine
-runs differ from their prediction by up to 0.02 (docs/prefixes.md)."""
+runs differ from their prediction by up to 0.02 (docs/explanation/prefixes.md)."""
 
 
 def prefix_sentences(engine: EngineFigures) -> Iterator[str]:
@@ -34,7 +34,7 @@ def prefix_sentences(engine: EngineFigures) -> Iterator[str]:
         yield (
             f"warning: the prefix cache held {100 * (predicted - measured):.0f} points less of the prompt tokens than "
             "predicted: does the engine serve others too, or is its KV cache smaller than the plan says? "
-            "see docs/prefixes.md"
+            "see docs/explanation/prefixes.md"
         )
 
 
@@ -43,9 +43,8 @@ def bounded_sentence(metrics: Metrics) -> str | None:
     if not metrics.votes.bounded:
         return None
     answers = counted(metrics.votes.bounded, "answer")
-    return (
-        f"{answers} told of the likeliest labels only; the probabilities of the others are bounds (docs/decisions.md)"
-    )
+    told = f"{answers} told of the likeliest labels only"
+    return f"{told}; the probabilities of the others are bounds (docs/explanation/reads.md)"
 
 
 def energy_reasons(energy: EnergyFigures) -> str:

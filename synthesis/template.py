@@ -103,7 +103,7 @@ class Template:
             contents = [part.render(**values).strip() for part in self._parts]
         except _FAULTS as error:
             raise InputError(
-                f"{_KEY}: {self.name} cannot be filled in: {error}", mend="see docs/synthesis.md"
+                f"{_KEY}: {self.name} cannot be filled in: {error}", mend="see docs/howto/synthesis.md"
             ) from error
         roles = ("system", "user") if len(contents) == 2 else ("user",)
         return tuple({"role": role, "content": each} for role, each in zip(roles, contents, strict=True) if each)
@@ -182,7 +182,9 @@ def template_of(name: str, content: str) -> Template:
     _, fence, rest = content.partition(f"{_FENCE}\n")
     head, closing, body = rest.partition(f"\n{_FENCE}\n")
     if not (fence and closing) or not content.startswith(_FENCE):
-        raise InputError(f"{_KEY}: {name} has no header between two lines of {_FENCE}", mend="see docs/synthesis.md")
+        raise InputError(
+            f"{_KEY}: {name} has no header between two lines of {_FENCE}", mend="see docs/howto/synthesis.md"
+        )
     try:
         values = toml_tables(head)
     except tomllib.TOMLDecodeError as error:
@@ -192,5 +194,5 @@ def template_of(name: str, content: str) -> Template:
         _ = template._parts
         _ = template.sampling({}, None)
     except _FAULTS as error:
-        raise InputError(f"{_KEY}: {name} cannot be used: {error}", mend="see docs/synthesis.md") from error
+        raise InputError(f"{_KEY}: {name} cannot be used: {error}", mend="see docs/howto/synthesis.md") from error
     return template

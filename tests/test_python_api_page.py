@@ -1,4 +1,4 @@
-"""docs/python-api.md: its blocks run, in order, and say what the page says they say."""
+"""docs/reference/python-api.md: its blocks run, in order, and say what the page says they say."""
 
 from pathlib import Path
 
@@ -9,7 +9,7 @@ from tests.conftest import ROOT
 from tests.support.fenced import blocks, run_python
 from tests.support.in_process import answer_in_process
 
-PAGE = ROOT / "docs/python-api.md"
+PAGE = ROOT / "docs/reference/python-api.md"
 
 
 def test_a_block_says_where_it_stands(tmp_path: Path) -> None:

@@ -50,13 +50,14 @@ def check_votes(config: Config) -> None:
         )
     if wrong:
         raise ConfigError(
-            f"task.kind = {config.task.kind!r} knows no {', '.join(wrong)} but the default", mend="see docs/tasks.md"
+            f"task.kind = {config.task.kind!r} knows no {', '.join(wrong)} but the default",
+            mend="see docs/howto/tasks.md",
         )
     _check_pairs(config, kind)
     if config.panel.answer not in kind.answers:
         raise ConfigError(
             f"task.kind = {config.task.kind!r} cannot be asked with panel.answer = {config.panel.answer!r}",
-            mend=f"--set panel.answer={sorted(kind.answers)[-1]}; see docs/tasks.md",
+            mend=f"--set panel.answer={sorted(kind.answers)[-1]}; see docs/howto/tasks.md",
         )
     if method.needs_content_free and not config.panel.content_free:
         raise ConfigError(
@@ -82,7 +83,7 @@ def _check_pairs(config: Config, kind: TaskKind) -> None:
             raise ConfigError(
                 f"task.examples: an example has text_pair where documents.text_pair_column is set, and only there, see "
                 f"{example.text!r}",
-                mend="see docs/tasks.md",
+                mend="see docs/howto/tasks.md",
             )
 
 
@@ -116,7 +117,7 @@ def _check_examples(config: Config, kind: TaskKind) -> None:
             wanted = _EXAMPLES[kind.form.example_key]
             raise ConfigError(
                 f"task.examples: with task.kind = {config.task.kind!r} an example has {wanted}, see {example.text!r}",
-                mend="see docs/tasks.md",
+                mend="see docs/howto/tasks.md",
             )
 
 

@@ -49,7 +49,7 @@ def shares_of_sets(
         raise InputError(
             f"vote.method = {method!r} reads a probability for each label, and {without} of {len(readable)} votes have "
             "none",
-            mend="--set vote.method=majority; see docs/decisions.md for engines that can be read",
+            mend="--set vote.method=majority; see docs/explanation/reads.md for engines that can be read",
         )
     columns = []
     for label in labels:

@@ -7,7 +7,7 @@ from xpoll.core.error_kinds import mend_of
 from xpoll.core.records import AnyRecord, SetVote, Vote
 from xpoll.core.span_records import SpanVote
 
-_WRITTEN = "the engine cannot be read and wrote one list: such a vote has no probabilities (docs/decisions.md)"
+_WRITTEN = "the engine cannot be read and wrote one list: such a vote has no probabilities (docs/explanation/reads.md)"
 _MENDS = {
     "truncated": "panel.max_tokens is too short: leave it out or raise it, and poll into another job.run_folder",
 }

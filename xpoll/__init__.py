@@ -7,7 +7,8 @@
     student = run.train()
     student.predict(["Where is my parcel?"])["label"]
 
-docs/python-api.md shows more. The command `xpoll` runs the same steps. Names are imported when they are first used.
+docs/reference/python-api.md shows more. The command `xpoll` runs the same steps. Names are imported when they are first
+used.
 """
 
 import importlib

@@ -47,7 +47,7 @@ class OpenEngine:
     The first job starts it; `close`, or the end of a `with` block, ends it. One process has one at a time.
 
     Args:
-        backend: Which backend answers, as `engine.backend` in docs/configuration.md.
+        backend: Which backend answers, as `engine.backend` in docs/reference/configuration.md.
         options: Keys of [engine], e.g. model and device, and options of the backend, e.g. base_url.
 
     Raises:

@@ -19,11 +19,11 @@ from xpoll.texts import as_id, as_text, columns_of, path_of
 SECTIONS = tuple(Config.model_fields)
 DECIDES_NO_ANSWER = ("job", "documents", "vote", "student", "report")
 """Sections that the name of a run without one does not depend on; of the documents it depends on the rows."""
-MEND = "see docs/configuration.md"
+MEND = "see docs/reference/configuration.md"
 
 
 class Job:
-    """A job: all sections of docs/configuration.md, each as a dict of its keys.
+    """A job: all sections of docs/reference/configuration.md, each as a dict of its keys.
 
         job = xpoll.Job(documents={"path": "texts.csv"}, task={"labels": ["good", "bad"]})
 
@@ -113,8 +113,8 @@ def label(
         name: Name of the run; without it one that is made of texts, task, panel and engine.
         run_folder: Folder of all outputs; runs/NAME in the current folder unless given.
         quiet: Whether to show no progress.
-        further: Sections of docs/configuration.md by name, e.g. panel={"personas": [...]}; or options of the engine by
-            name, e.g. model="..." and base_url="...".
+        further: Sections of docs/reference/configuration.md by name, e.g. panel={"personas": [...]}; or options of the
+            engine by name, e.g. model="..." and base_url="...".
 
     Returns:
         The run; its `labels` have one row per text, in the order of the texts.
@@ -160,7 +160,7 @@ class Engine(OpenEngine):
     The first job starts it; `close`, or the end of the block, ends it. One process has one such engine at a time.
 
     Args:
-        backend: Which backend answers, as `engine.backend` in docs/configuration.md.
+        backend: Which backend answers, as `engine.backend` in docs/reference/configuration.md.
         options: Keys of [engine], e.g. model and device, and options of the backend, e.g. base_url.
 
     Raises:

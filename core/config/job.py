@@ -69,16 +69,16 @@ class PanelConfig(Section):
     """How many times each persona is asked about each text."""
     answer: AnswerForm = "label"
     """`label`: the answer is one label. `read`: nothing is generated; how likely the model holds each label to be is
-    read from one forward pass, at the cost of the prompt alone (docs/decisions.md); in a task of several labels each
-    label is asked about by itself, yes or no. `chain_of_thought`: JSON with a short reason, then the label. `match`:
-    how well each label matches the bare text, of one persona asked once; the only form of
-    `engine.backend = "encoder"`, which has it without being told (docs/teachers.md)."""
+    read from one forward pass, at the cost of the prompt alone (docs/explanation/reads.md); in a task of several labels
+    each label is asked about by itself, yes or no. `chain_of_thought`: JSON with a short reason, then the label.
+    `match`: how well each label matches the bare text, of one persona asked once; the only form of
+    `engine.backend = "encoder"`, which has it without being told (docs/howto/teachers.md)."""
     order: Literal["auto"] | PromptOrder = "persona_first"
     """What stands first in a prompt: the persona, or what all personas share and then the text. `auto` takes the text
-    where that halves the tokens to compute; it can cost a small model accuracy. See docs/prefixes.md."""
+    where that halves the tokens to compute; it can cost a small model accuracy. See docs/explanation/prefixes.md."""
     label_order: Literal["fixed", "permuted"] = "fixed"
     """`permuted` names each label equally often in each place of the prompt, over personas, samples and texts, so that
-    a preference for a place falls on all labels alike, and is measured. See docs/votes.md."""
+    a preference for a place falls on all labels alike, and is measured. See docs/explanation/votes.md."""
     content_free: list[str] = []
     """Texts without content, e.g. ["N/A", "[MASK]", ""], that each persona is asked about once, so that
     `vote.method = "contextual"` can take out what it answers to them; they get no label."""
@@ -224,7 +224,7 @@ class EngineConfig(Section):
 
 
 class TeacherConfig(Section):
-    """[[teachers]]: a further model, as a partial override of [engine] and [panel]. See docs/teachers.md."""
+    """[[teachers]]: a further model, as a partial override of [engine] and [panel]. See docs/howto/teachers.md."""
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-][A-Za-z0-9._-]*$")]
     """Name of the teacher, and of its folder inside the run folder's `teachers`."""
@@ -243,7 +243,7 @@ class VoteConfig(Section):
     votes/methods/registry.py. `majority` counts labels; `calibrated` takes out the label bias that all answers share;
     `posterior` learns from agreement whom to believe, and that answers of one model err together; `pooled` adds up the
     log-odds of several teachers, as sure as their agreement allows, and learns whom to believe from a review.
-    `xpoll vote --compare` shows all of them side by side; docs/votes.md says when to use which."""
+    `xpoll vote --compare` shows all of them side by side; docs/explanation/votes.md says when to use which."""
     correlation: Annotated[float, Field(ge=0, lt=1)] = 0.5
     """How often the answers about a text are one opinion repeated; read by `posterior`."""
     learn_from_review: bool = False

@@ -12,7 +12,8 @@ class StudentConfig(Section):
 
     kind: Literal["classifier", "causal-lm"] = "classifier"
     """`classifier`: an encoder that learns the voted labels. `causal-lm`: a language model that learns to write the
-    completions that the rows of `documents.path` have; such a job polls no panel. See docs/generative-student.md."""
+    completions that the rows of `documents.path` have; such a job polls no panel. See
+    docs/howto/generative-student.md."""
     encoder: str = "all-minilm-l6-v2"
     """Packaged model, folder, or Hugging Face name of the encoder to fine-tune, e.g. FacebookAI/roberta-base."""
     model: str = "smollm2-135m-instruct"
@@ -23,7 +24,7 @@ class StudentConfig(Section):
     recipe: str = "plain"
     """What is done beside plain training: `plain` nothing, `robust` leaves out votes that students of other texts
     contradict, `ensemble` also trains the student on the mean answers of four others; or the path of a TOML file of
-    the same form. See docs/student.md. A `causal-lm` has recipes of its own, `plain` and `packed`."""
+    the same form. See docs/howto/student.md. A `causal-lm` has recipes of its own, `plain` and `packed`."""
     soft_labels: bool = True
     """Train on the voted distribution instead of the voted label alone."""
     epochs: Annotated[float, Field(gt=0)] = 3

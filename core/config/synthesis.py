@@ -11,7 +11,7 @@ SYNTHESIZED = "synthesized.parquet"
 
 
 class SynthesisConfig(Section):
-    """[synthesis]: which texts personas write, and which of them are kept. See docs/synthesis.md."""
+    """[synthesis]: which texts personas write, and which of them are kept. See docs/howto/synthesis.md."""
 
     count: Annotated[int, Field(ge=0)] = 0
     """How many texts are asked for; 0: none, the job has its texts. Where `documents.path` is empty, the texts that

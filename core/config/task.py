@@ -48,7 +48,7 @@ class TaskConfig(Section):
     kind: str = "single"
     """`single`: one label per text. `ordinal`: the labels are the steps of a scale, from lowest to highest, and a text
     gets the median of its votes. `multi`: any number of labels per text, each voted on by itself. `spans`: labelled
-    parts of a text, quoted word by word. See docs/tasks.md; the table is in votes/tasks/registry.py."""
+    parts of a text, quoted word by word. See docs/howto/tasks.md; the table is in votes/tasks/registry.py."""
     question: str = "Which label fits the text best?"
     """What the panel is asked about each text."""
     label_priors: dict[str, float] | None = None

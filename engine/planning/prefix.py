@@ -29,7 +29,7 @@ Tokens = Sequence[Hashable]
 
 WORTH = 0.5
 """Share of the computed tokens that another order must save to be chosen. High, because the same parts in another
-order get other answers: with SmolLM2-135M much worse ones (docs/prefixes.md)."""
+order get other answers: with SmolLM2-135M much worse ones (docs/explanation/prefixes.md)."""
 
 
 class Asked(NamedTuple):

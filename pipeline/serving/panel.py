@@ -117,7 +117,7 @@ def served_panel(config: Config) -> ServedPanel:
             mend="serve a single or an ordinal task",
         )
     if config.documents.text_pair_column:
-        raise ConfigError("the job's texts are pairs, and a request has one text", mend="see docs/tasks.md")
+        raise ConfigError("the job's texts are pairs, and a request has one text", mend="see docs/howto/tasks.md")
     run = _run_of(config)
     return ServedPanel(config, tuple(_asked(teacher, run) for teacher in teachers_of(config)), later_count(config, run))
 

@@ -1,4 +1,4 @@
-"""Prints docs/configuration.md from the docstrings of core.config; the page itself says how to call it."""
+"""docs/reference/configuration.md: every key of a job, from the docstrings of core.config."""
 
 import json
 import types
@@ -15,7 +15,7 @@ HEAD = """# Configuration
 
 One TOML file per job. Defaults are below; then comes the file; then `--set section.key=value`, from left to right.
 Unknown keys are refused. Relative paths are relative to the current folder. Secrets come from the environment only
-(`HF_TOKEN`). This page is made from the code: `python -m xpoll.scripts.dev.config_page > docs/configuration.md`.
+(`HF_TOKEN`). This page is made from the code: `python -m xpoll.scripts.dev.pages`.
 """
 TOML_TYPES = {str: "string", int: "integer", float: "float", bool: "boolean", Any: "any value"}
 BOUNDS = {"gt": "above", "ge": "at least", "lt": "below", "le": "at most"}
@@ -107,7 +107,3 @@ def _default(field: FieldInfo) -> str:
         return "required"
     default = field.get_default(call_default_factory=True)
     return "none" if default is None else f"`{json.dumps(default)}`"
-
-
-if __name__ == "__main__":
-    print(page(), end="")

@@ -40,15 +40,15 @@ def rows(name: str, heading: str) -> Iterator[list[str]]:
 
 
 def test_each_row_says_in_one_class_how_it_was_tried() -> None:
-    table = list(rows("intel-gpus.md", "## What was tried, and how"))[1:]
+    table = list(rows("howto/intel-gpus.md", "## What was tried, and how"))[1:]
     assert len(table) > 20
     assert {row[2] for row in table} == set(CLASSES)
-    told = page("intel-gpus.md").partition("## What was tried, and how")[2].partition("| card or part")[0]
+    told = page("howto/intel-gpus.md").partition("## What was tried, and how")[2].partition("| card or part")[0]
     assert all(f"*{name}*" in told for name in CLASSES)
 
 
 def test_the_page_s_table_of_stacks_is_the_file_s() -> None:
-    head, *table = rows("intel-gpus.md", "## Which software")
+    head, *table = rows("howto/intel-gpus.md", "## Which software")
     assert head[1:] == list(STACKS)
     shown = {label: cells for label, *cells in table}
     assert shown == {label: [getattr(stack(name), field) for name in STACKS] for label, field in LABELS.items()}
@@ -56,7 +56,9 @@ def test_the_page_s_table_of_stacks_is_the_file_s() -> None:
 
 def test_the_page_s_and_the_requirements_command_is_the_one_that_doctor_prints() -> None:
     commands = stack("modern").install.split("; ")
-    block = page("intel-gpus.md").partition("```bash\npip install uv\n")[2].partition("```")[0].replace(" \\\n ", "")
+    block = (
+        page("howto/intel-gpus.md").partition("```bash\npip install uv\n")[2].partition("```")[0].replace(" \\\n ", "")
+    )
     assert ["pip install uv", *block.splitlines()[:2]] == commands
     assert commands[-1] in (ROOT / "requirements/xpu.txt").read_text(encoding="utf-8")
 
@@ -84,7 +86,9 @@ def test_the_table_does_not_contradict_itself() -> None:
 
 
 def test_every_point_of_the_review_has_a_test_that_is_there() -> None:
-    table = {row[0]: row for row in rows("intel-upstream.md", "# Intel GPUs, held against upstream's sources")}
+    table = {
+        row[0]: row for row in rows("reference/intel-upstream.md", "# Intel GPUs, held against upstream's sources")
+    }
     wanted = [f"W{i}" for i in range(1, 12)] + [f"R{i}" for i in range(1, 11)]
     assert [name for name in table if name] == wanted
     of_energy = {"W4", "W5"}  # named as their rooms name them
@@ -94,21 +98,21 @@ def test_every_point_of_the_review_has_a_test_that_is_there() -> None:
 
 
 def test_what_moved_is_said_and_the_cloud_is_not_named_as_if_it_were_there() -> None:
-    text = page("intel-gpus.md")
+    text = page("howto/intel-gpus.md")
     assert "nobody that we know of" not in text
     assert "47820" in text
     assert "before 0.32 starts oneCCL even for one device" in text
     assert "3.10 to 3.12" not in text
-    title, _, rest = page("intel-cloud.md").partition("\n")
+    title, _, rest = page("howto/intel-cloud.md").partition("\n")
     assert title == "# A machine with Max 1100s in a cloud"
     assert "could not be confirmed" in rest
 
 
 def test_each_step_of_the_first_hour_names_its_first_failures_with_a_remedy() -> None:
-    steps = re.findall(r"^## \d\. .*$", page("intel-first-hour.md"), re.MULTILINE)
+    steps = re.findall(r"^## \d\. .*$", page("howto/intel-first-hour.md"), re.MULTILINE)
     assert len(steps) == 7
     for step in steps:
-        head, *failures = rows("intel-first-hour.md", step)
+        head, *failures = rows("howto/intel-first-hour.md", step)
         assert head == ["first failure", "remedy"], step
         assert failures
         assert all(failure and remedy for failure, remedy in failures), step
@@ -123,13 +127,13 @@ def test_what_the_first_hour_quotes_of_doctor_is_what_doctor_says() -> None:
         "comes first on LD_LIBRARY",
     ):
         assert words in code
-        assert words in page("intel-first-hour.md")
+        assert words in page("howto/intel-first-hour.md")
 
 
 def test_the_products_of_the_page_are_in_the_table() -> None:
     names = {product.name for product in PRODUCTS.values()}
     assert {"Intel Arc Pro B65", "Intel Arc Pro B70", "Intel Crescent Island"} <= names
-    assert "22.71 GiB" in page("intel-gpus.md")
+    assert "22.71 GiB" in page("howto/intel-gpus.md")
 
 
 @pytest.mark.parametrize("script", ["aurora.pbs", "until_done.sh"])

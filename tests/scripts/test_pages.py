@@ -48,7 +48,7 @@ def test_every_relative_link_leads_somewhere(page: Path) -> None:
 
 def tree() -> Iterator[str]:
     """Paths that the README's tree names. An indented line begins with what lies in the room above it."""
-    block = README.partition("## The tree")[2].split("```")[1]
+    block = README.partition("## The tree")[2].split("```text\n")[1].split("```")[0]
     room = ""
     for line in block.strip().splitlines():
         names, _, about = line.strip().partition("   ")
@@ -102,7 +102,7 @@ def commands_of_pages() -> Iterator[str]:
     yield from (step["run"] for job in jobs.values() for step in job["steps"] if "run" in step)
     yield from (ROOT / ".ci/run").read_text(encoding="utf-8").splitlines()
     for page in PAGES:
-        if page.name != "LOG.md":
+        if page.name not in ("LOG.md", "errors.md"):
             yield from re.findall(r"(?:^|`)(make [a-z -]+)", page.read_text(encoding="utf-8"), re.MULTILINE)
 
 

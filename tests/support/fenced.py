@@ -22,6 +22,12 @@ def blocks(page: Path, language: str) -> list[Fenced]:
     ]
 
 
+def languages(page: Path) -> set[str]:
+    """The languages of a page's blocks; "" of one that names none."""
+    opening = page.read_text(encoding="utf-8").split("\n```")[1::2]
+    return {each.split("\n", 1)[0].strip() for each in opening}
+
+
 def run_python(page: Path) -> dict[str, Any]:
     """Runs all Python blocks of a page in one namespace, which is returned; a traceback names lines of the page."""
     names: dict[str, Any] = {"__name__": "page"}
