@@ -17,7 +17,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from xpoll.core.errors import ModelError, RunFolderError, UserError
-from xpoll.core.files import cannot_write, json_value, read_json, sync_folder, write_json
+from xpoll.core.files import NoJSONError, cannot_write, json_value, read_json, sync_folder, write_json
 from xpoll.student.training_record import Forecast, Point, Training
 
 MARKER = "training.json"
@@ -50,6 +50,8 @@ def read_training(student: Path) -> Training:
     """
     try:
         return Training.model_validate(read_json(student / MARKER))
+    except NoJSONError as error:
+        raise ModelError(error.what, mend="train anew with xpoll train") from error
     except (OSError, ValueError) as error:  # a ValidationError is a ValueError
         reason = f"{error.error_count()} keys are not of this version" if isinstance(error, ValidationError) else error
         raise ModelError(f"{student / MARKER} cannot be read: {reason}", mend="train anew with xpoll train") from error

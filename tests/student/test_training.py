@@ -62,13 +62,16 @@ def test_training_json_says_what_was_trained_on_what(trained: Trained, encoder: 
 def test_a_training_json_of_another_version_or_cut_is_one_line(trained: Trained, tmp_path: Path) -> None:
     known = json.loads((trained.folder / "training.json").read_text())
     for text, reason in (
-        (json.dumps(known | {"refine": "cotrain", "schema_version": 0}), "2 keys are not of this version"),
-        ('{"rows": 1', "Expecting"),
+        (
+            json.dumps(known | {"refine": "cotrain", "schema_version": 0}),
+            "cannot be read: 2 keys are not of this version",
+        ),
+        ('{"rows": 1', "is not JSON: Expecting"),
     ):
         (tmp_path / "training.json").write_text(text)
-        with pytest.raises(ModelError, match=f"training.json cannot be read: {reason}.* -> train anew") as refused:
+        with pytest.raises(ModelError, match=f"training.json {reason}.* -> train anew") as refused:
             read_training(tmp_path)
-        assert "\n" not in str(refused.value)
+        assert "\n" not in str(refused.value) and str(refused.value).count(" -> ") == 1
 
 
 def test_texts_on_which_the_votes_abstained_are_counted_and_not_trained_on(encoder: Path, tmp_path: Path) -> None:
