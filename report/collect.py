@@ -192,6 +192,8 @@ def _engine(folder: RunFolder, answers: _Answers, documents: int) -> EngineFigur
         name: " + ".join(dict.fromkeys(state[name] for state in states)) for name in ("backend", "model", "device")
     }
     prompt_tokens, cached_prompt_tokens = answers.prompt_tokens, answers.cached_prompt_tokens
+    # Nothing from a cache, and nothing predicted: these backends do not tell of theirs.
+    told = prompt_tokens > 0 and (cached_prompt_tokens > 0 or any(plan.predicted for plan in plans))
     return EngineFigures(
         **about,
         device_name=" + ".join(dict.fromkeys(filter(None, (state["device_name"] for state in states)))) or None,
@@ -201,11 +203,9 @@ def _engine(folder: RunFolder, answers: _Answers, documents: int) -> EngineFigur
         startup_s=round(sum(session["startup_s"] for session in sessions), 3),
         prompt_tokens=prompt_tokens,
         cached_prompt_tokens=cached_prompt_tokens,
-        cached_share=round(cached_prompt_tokens / prompt_tokens, 4) if prompt_tokens else None,
+        cached_share=round(cached_prompt_tokens / prompt_tokens, 4) if told else None,
         predicted_cached_share=plans[0].predicted_cached_share if len(plans) == 1 else None,
-        uncached_tokens_per_label=round((prompt_tokens - cached_prompt_tokens) / documents, 1)
-        if prompt_tokens
-        else None,
+        uncached_tokens_per_label=round((prompt_tokens - cached_prompt_tokens) / documents, 1) if told else None,
         predicted_uncached_tokens_per_label=plans[0].uncached_tokens_per_label if len(plans) == 1 else None,
         prompt_order=" + ".join(dict.fromkeys(plan.prompt_order for plan in plans)) or None,
         output_tokens=answers.output_tokens,

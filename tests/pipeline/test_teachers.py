@@ -175,6 +175,9 @@ def test_the_report_sums_over_teachers(job: Path) -> None:
     engine = _engine(folder, answers, 3)
     assert (engine.model, engine.backend, engine.wall_s, engine.starts) == ("yea + nay", "parrot", 12.0, 2)
     assert (engine.documents_per_s, engine.prompt_order) == (0.25, "persona_first")
+    assert (engine.cached_share, engine.uncached_tokens_per_label) == (None, None), "parrots do not tell of a cache"
+    told = _engine(folder, answers._replace(cached_prompt_tokens=9), 3)
+    assert (told.cached_share, told.uncached_tokens_per_label) == (pytest.approx(1 / 3, abs=1e-4), 6.0)
     config = read_json(folder.config)
     assert panel_size(folder, config) == 3
     assert [each["voter"] for each in personas_of(folder)] == ["yea/annotator", "yea/auditor", "nay/annotator"]
