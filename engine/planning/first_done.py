@@ -11,7 +11,7 @@ from xpoll.engine.backends.openvino.conversion import why_not_converted
 from xpoll.engine.devices.find import Device
 from xpoll.engine.planning.model_shape import ModelShapeOnDisk
 
-START_S = "9 to 13 s in place of 41 to 47"
+START_S = "8 to 13 s in place of 38 to 47"
 EVEN_AT = 1.0e12
 """Tokens to compute times parameters up to which OpenVINO GenAI is done first.
 
