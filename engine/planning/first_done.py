@@ -40,8 +40,10 @@ def first_done(
         tokens_each: Tokens to compute per prompt, those of the answer included.
     """
     on_cpus = config.backend == "vllm" and devices and all(device.kind == "cpu" for device in devices)
-    if not on_cpus or config.tensor_parallel > 1 or config.address or first.answer.read or shape is None:
-        return []  # a read costs OpenVINO a request per label
+    if not on_cpus or config.tensor_parallel > 1 or config.address or shape is None:
+        return []
+    if first.answer.read or first.answer.logprobs:
+        return []  # a read costs OpenVINO a request per label; log-probabilities beside a label are wrong there
     work = prompts * tokens_each * (shape.num_params or 0)
     file = model_file(config.model, "config.json")
     if not 0 < work <= EVEN_AT or file is None or package_version("openvino-genai") is None:

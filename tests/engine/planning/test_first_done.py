@@ -25,8 +25,10 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_tiny_llama(tmp_path_factory.mktemp("models") / "tiny")
 
 
-def notes(model: Path, *, prompts: int = EVEN, device: Device = CPU, read: bool = False, **engine: Any) -> list[str]:
-    first = Prompt("d", "p", 0, (), Sampling(0.8, 1.0, 16), AnswerSchema(("a", "b"), read=read))
+def notes(
+    model: Path, *, prompts: int = EVEN, device: Device = CPU, read: bool = False, logprobs: bool = False, **engine: Any
+) -> list[str]:
+    first = Prompt("d", "p", 0, (), Sampling(0.8, 1.0, 16), AnswerSchema(("a", "b"), logprobs=logprobs, read=read))
     config = EngineConfig(**{"model": str(model), **engine})
     return first_done(config, [device], SHAPE, first, prompts=prompts, tokens_each=100)
 
@@ -45,6 +47,7 @@ def test_a_small_job_is_told_and_a_large_one_is_not(model: Path) -> None:
 def test_nobody_is_sent_to_an_engine_that_is_slower_or_not_there(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert notes(model, device=GPU) == []
     assert notes(model, read=True) == [], "a request per label"
+    assert notes(model, logprobs=True) == [], "they are wrong there: docs/howto/openvino.md"
     assert notes(model, backend="simulated") == []
     assert notes(model, address="10.0.0.1:6379") == []
     assert notes(Path("no-such-model")) == []
