@@ -90,13 +90,13 @@ def test_two_endpoints_are_asked_at_once_and_a_third_that_refuses_stops_neither(
 
 @pytest.mark.engine
 def test_sigterm_reaches_all_and_the_same_command_resumes(job: Callable[[str], Path]) -> None:
-    first_answers = threading.Semaphore(0)
-    slow = [True]
+    requests = threading.Semaphore(0)
+    holds_back = [True]
 
     def script(body: dict[str, Any], number: int) -> Answer:
-        first_answers.release()
+        requests.release()
         answer = completion(body, "good")
-        answer.delay_s = 8.0 if slow[0] and number >= 4 else 0.0
+        answer.delay_s = 600.0 if holds_back[0] and number >= 4 else 0.0
         return answer
 
     with serving(FakeEndpoint(script)) as yea, serving(FakeEndpoint(script)) as nay:
@@ -104,15 +104,16 @@ def test_sigterm_reaches_all_and_the_same_command_resumes(job: Callable[[str], P
         command = [sys.executable, "-P", "-m", "xpoll", "poll", str(path)]
         running = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
         for _ in range(16):
-            assert first_answers.acquire(timeout=120)
-        time.sleep(1)
+            assert requests.acquire(timeout=120)
         running.terminate()
-        time.sleep(2)
+        folders = RunFolder(Path("run")).polls().values()
+        given_up_s = time.monotonic() + 60
+        while [count_answers(poll.completions) for poll in folders] != [4, 4] and time.monotonic() < given_up_s:
+            time.sleep(0.1)
         running.terminate()  # the second does not wait for the answers in flight
         assert running.wait(60) == 130, running.stderr and running.stderr.read()
-        folders = RunFolder(Path("run")).polls().values()
         assert [count_answers(poll.completions) for poll in folders] == [4, 4]
-        slow[0] = False
+        holds_back[0] = False
         assert main(["poll", str(path)]) == 0
         assert [count_answers(poll.completions) for poll in folders] == [8, 8]
         assert (len(yea.bodies), len(nay.bodies)) == (12, 12)

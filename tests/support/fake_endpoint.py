@@ -85,7 +85,7 @@ def serving(endpoint: FakeEndpoint) -> Iterator[FakeEndpoint]:
     app = web.Application()
     app.router.add_post("/v1/chat/completions", endpoint.chat)
     app.router.add_get("/v1/models", endpoint.list_models)
-    runner = web.AppRunner(app)
+    runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=0)
 
     async def begin() -> None:
         await runner.setup()
