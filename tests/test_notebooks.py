@@ -50,3 +50,13 @@ def test_the_published_case_runs_on_recorded_answers(tmp_path: Path) -> None:
     assert "240 documents, 1440 prompts" in told
     assert "raw majority   16.7%" in told, "the answers were recorded, so the count is always the same"
     assert "voted labels   66.7%" in told
+
+
+@pytest.mark.engine
+def test_a_student_is_served_and_asked(tmp_path: Path) -> None:
+    tiny = f"run.train(min_steps=4, encoder={str(make_tiny_bert(tmp_path / 'encoder'))!r})"
+    notebook = executed(NOTEBOOKS / "served_student.ipynb", tmp_path, replaced=("run.train(min_steps=40)", tiny))
+    told = outputs(notebook)
+    assert "'student')" in told, "the student answers"
+    assert "  The courier was here at noon." in told
+    assert told.rstrip().endswith("0'}"), "the server ends as it is told to"

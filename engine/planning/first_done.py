@@ -43,7 +43,7 @@ def first_done(
     if not on_cpus or config.tensor_parallel > 1 or config.address or shape is None:
         return []
     if first.answer.read or first.answer.logprobs:
-        return []  # a read costs OpenVINO a request per label; log-probabilities beside a label are wrong there
+        return []  # a read costs OpenVINO a request per label, and so do log-probabilities
     work = prompts * tokens_each * (shape.num_params or 0)
     file = model_file(config.model, "config.json")
     if not 0 < work <= EVEN_AT or file is None or package_version("openvino-genai") is None:

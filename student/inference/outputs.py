@@ -2,7 +2,8 @@
 
 Every kind has the input's columns, then what the student says and `error`: of one label per text label, confidence
 and probability_LABEL; of a set labels and probability_LABEL; of spans the list of them. An input column that bears one
-of these names comes out as input_NAME. In CSV a list is written as JSON.
+of these names comes out as input_NAME. In CSV a list is written as JSON. Numbers that are written as text have six
+decimals: the next one differs from machine to machine.
 """
 
 import csv
@@ -50,6 +51,9 @@ class AnsweredRow(NamedTuple):
 
 
 AnyRow = ResultRow | AnsweredRow
+
+DECIMALS = 6
+"""Of numbers that are written as text."""
 
 _SPAN = [("start", pa.int32()), ("end", pa.int32()), ("label", pa.string()), ("text", pa.string())]
 _TYPES: dict[str, pa.DataType] = {
@@ -123,7 +127,7 @@ def _csv_writer(path: Path, columns: Columns) -> Iterator[Write]:
         def write(batch: Sequence[AnyRow]) -> None:
             for row in batch:
                 given = [_text(row.values.get(column)) for column in columns.names]
-                added = [cell if cell is None else _text(cell) for cell in row.added()]
+                added = [cell if cell is None else _text(_rounded(cell)) for cell in row.added()]
                 rows.writerow([as_data_cell(cell) if cell else cell for cell in (*given, *added)])
 
         yield write
@@ -137,7 +141,7 @@ def _jsonl_writer(path: Path, columns: Columns) -> Iterator[Write]:
         def write(batch: Sequence[AnyRow]) -> None:
             for row in batch:
                 values = {columns.names[column]: _json_value(value) for column, value in row.values.items()}
-                values |= dict(zip(columns.added, row.added(), strict=True))
+                values |= dict(zip(columns.added, map(_rounded, row.added()), strict=True))
                 file.write(json.dumps(values, ensure_ascii=False, default=str) + "\n")
 
         yield write
@@ -186,6 +190,14 @@ def _text(value: Any) -> str:
     if value is None:
         return ""
     return json.dumps(value, default=str) if isinstance(value, dict | list | bool) else str(value)
+
+
+def _rounded(cell: Any) -> Any:
+    if isinstance(cell, list):
+        return [_rounded(each) for each in cell]
+    if isinstance(cell, dict):
+        return {name: _rounded(value) for name, value in cell.items()}
+    return round(cell, DECIMALS) if isinstance(cell, float) else cell
 
 
 def _json_value(value: Any) -> Any:

@@ -25,12 +25,14 @@ class Reason(Enum):
 
 @dataclass
 class Config:
-    """What a test asks: how many tokens, held to what; `fails` breaks the engine, `too_big` finds no room."""
+    """What a test asks: how many tokens, held to what; `fails` breaks the engine, `too_big` finds no room,
+    `echo` tells the prompt's logprobs."""
 
     tokens: int = 2
     constraint: str = ""
     fails: bool = False
     too_big: bool = False
+    echo: bool = False
 
 
 class Handle:
@@ -80,7 +82,9 @@ class Pipeline:
         return self.handles[-1]
 
     def step(self) -> None:
-        """A token for each."""
+        """A token for each; GenAI gives echoed prompts the logprobs of others where a step has both kinds."""
+        kinds = {each.config.echo for each in self.handles if each.status == Status.RUNNING}
+        assert len(kinds) < 2, "requests that echo and requests that do not are in one step"
         for handle in [each for each in self.handles if each.status == Status.RUNNING]:
             if handle.config.constraint.startswith("bad") or handle.config.fails:
                 self.broken = f"[05:16:57] /home/x/regex_converter.cc:75: {BAD}: {handle.config.constraint}\n"

@@ -39,10 +39,11 @@ def steps() -> Iterator[Step]:
 
 
 def is_as_shown(said: str, shown: str, *, with_figures: bool = True) -> bool:
-    """Whether an output is the one that the page shows, but for lines that it leaves out.
+    """Whether an output is the one that the page shows, but for lines that it leaves out and an empty one before it.
 
     Without figures numbers are not compared, nor the spaces between columns: times and rates are those of a machine.
     """
+    said = said.removeprefix("\n")
     if not with_figures:
         said, shown = _without_figures(said), _without_figures(shown)
     parts = re.split(rf"^{re.escape(LEFT_OUT)}\n", shown, flags=re.MULTILINE)
@@ -51,6 +52,7 @@ def is_as_shown(said: str, shown: str, *, with_figures: bool = True) -> bool:
 
 def _without_figures(text: str) -> str:
     """The words of each line. A line that stands for others stays."""
+    text = re.sub(r" s \(about \d.*?\)", " s", text)  # a time of two minutes and more
     lines = (line if line == LEFT_OUT else re.sub(r"[\s\d.,]+", " ", line).strip() for line in text.splitlines())
     return "".join(f"{line}\n" for line in lines)
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from xpoll.engine.backends.openvino.requests import Constraint
+from xpoll.engine.backends.openvino.waiting import WaitingRequests
 
 MOST_RUNNING = 32
 """Requests in the pipeline, unless the job sets engine.openvino.scheduler.max_num_seqs."""
@@ -54,6 +55,11 @@ class PipelineRequest:
     is_wanted: bool = True
     handle: Any = field(default=None, repr=False)
 
+    @property
+    def echoes(self) -> bool:
+        """Whether the prompt's logprobs are told."""
+        return bool(self.config.echo)
+
 
 class PipelineRunner:
     """Runs requests.
@@ -66,7 +72,7 @@ class PipelineRunner:
     def __init__(self, make_pipeline: Callable[[], Any], *, most_running: int = MOST_RUNNING) -> None:
         self._make, self._most_running = make_pipeline, most_running
         self._pipeline: Any = make_pipeline()
-        self._waiting: deque[Sequence[PipelineRequest]] = deque()
+        self._waiting: WaitingRequests[PipelineRequest] = WaitingRequests(most_running)
         self._alone: deque[PipelineRequest] = deque()
         self._running: list[PipelineRequest] = []
         self._proven: set[Constraint] = set()
@@ -74,8 +80,8 @@ class PipelineRunner:
         self._ended_so_far = 0
 
     def add(self, requests: Sequence[PipelineRequest]) -> None:
-        """Takes requests, from any thread; they begin in the same step."""
-        self._waiting.append(requests)
+        """Takes requests of one kind, from any thread; they begin in the same step."""
+        self._waiting.add(requests)
 
     @property
     def has_work(self) -> bool:
@@ -95,7 +101,7 @@ class PipelineRunner:
     @property
     def waiting(self) -> int:
         """Requests that are not in the pipeline yet."""
-        return sum(map(len, list(self._waiting))) + len(self._alone)
+        return len(self._waiting) + len(self._alone)
 
     def step(self) -> list[tuple[PipelineRequest, Outcome]]:
         """Computes a token of each running request; the requests that ended with it.
@@ -135,9 +141,9 @@ class PipelineRunner:
         """
         if self._alone:
             return [] if self._running else [self._alone.popleft()]
-        if not self._waiting or len(self._running) >= min(self._most_running, 1 + self._ended_so_far):
+        if len(self._running) >= min(self._most_running, 1 + self._ended_so_far):
             return []
-        return self._waiting.popleft()
+        return self._waiting.pop(nothing_runs=not self._running)
 
     def _begin(self, request: PipelineRequest) -> None:
         import numpy as np
@@ -159,7 +165,8 @@ class PipelineRunner:
         self._running.clear()
         self._pipeline = None  # its memory first
         self._pipeline = self._make()
-        self._waiting.extendleft([each] for each in reversed(others))
+        for request in reversed(others):
+            self._waiting.put_back(request)
         if len(suspects) == 1:
             return [(suspects[0], _refused(error))]
         self._alone.extend(suspects)

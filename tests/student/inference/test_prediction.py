@@ -164,6 +164,15 @@ def test_parquet_keeps_the_types_of_parquet(trained: Trained, tmp_path: Path) ->
     assert rows[0]["time"] == "00:00:01.000000001"
 
 
+def test_numbers_written_as_text_have_six_decimals(trained: Trained, tmp_path: Path) -> None:
+    source = written(tmp_path, "csv", ["loss", "gain"])
+    for suffix in ("csv", "jsonl", "parquet"):
+        predict_file(trained.folder, source, tmp_path / f"out.{suffix}", text_column="text")
+    exact = pq.read_table(tmp_path / "out.parquet")["confidence"].to_pylist()
+    for suffix in ("csv", "jsonl"):
+        assert [float(row["confidence"]) for row in read(tmp_path / f"out.{suffix}")] == [round(x, 6) for x in exact]
+
+
 def test_bytes_that_are_no_text_do_not_break_any_output(trained: Trained, tmp_path: Path) -> None:
     source = tmp_path / "in.csv"
     source.write_bytes(b"note,text,other\nok,loss,1\n\xff,gain,\xfe\nok,flat,1\n")

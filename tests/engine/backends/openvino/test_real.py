@@ -96,6 +96,21 @@ def test_a_read_is_what_transformers_computes(model: Path, running: Running) -> 
         assert (answer.error, answer.unread_choices, answer.finish_reason) == (None, 0, "stop")
 
 
+def test_logprobs_beside_an_answer_are_exact_while_others_are_written(model: Path, running: Running) -> None:
+    chat = running.backend._chat
+    labels = [[*chat.encode("good"), chat.tokenizer.eos_token_id], chat.encode("bad"), chat.encode("goodness")]
+    asked = [
+        prompt(AnswerSchema(CHOICES, logprobs=True), f"the sun shines on {'me ' * i}", temperature=1.0)
+        for i in range(12)
+    ]
+    others = [prompt(AnswerSchema(), f"you {'and you ' * i}", tokens=40) for i in range(12)]
+    mixed = [each for pair in zip(asked, others, strict=True) for each in pair]
+    told = running.ask(*mixed)[::2]
+    for each, answer in zip(asked, told, strict=True):
+        ids = chat.encode(chat.rendered(each, each.messages))
+        assert answer.choice_logprobs == pytest.approx(exact_logprobs(model, ids, labels), abs=0.02)
+
+
 @pytest.mark.parametrize("kind", ["Qwen2", "Qwen3"])
 def test_other_architectures_are_converted_right(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import torch

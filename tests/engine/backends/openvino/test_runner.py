@@ -64,6 +64,19 @@ def test_requests_that_belong_together_begin_together() -> None:
     assert engine.running == 5
 
 
+def test_requests_that_echo_are_never_in_a_step_with_others_and_neither_kind_waits_for_all_of_the_other() -> None:
+    engine = PipelineRunner(Pipeline, most_running=2)
+    requests = [request(2, echo=place < 12 and place % 3 < 2) for place in range(16)]
+    for each in requests:
+        engine.add([each])
+    ended = []
+    while engine.has_work:
+        ended += [requests.index(each) for each, _ in engine.step()]
+    assert sorted(ended) == list(range(16))
+    kinds = "".join("e" if requests[place].echoes else "w" for place in ended)
+    assert kinds == "eewweewweewweeww", "turns of two while both wait"
+
+
 def test_requests_end_as_they_are_done() -> None:
     engine = engine_of()
     short, long = request(1), request(3)
