@@ -112,7 +112,8 @@ def _read(path: Path) -> dict[str, Any]:
     except FileNotFoundError as error:
         raise ConfigError(f"{path} does not exist", mend="name a job TOML or a run folder") from error
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise ConfigError(f"{path} cannot be read as TOML: {error}") from error
+        mend = "correct the file" if path.suffix == ".toml" else f"write a job that names it: xpoll init {path}"
+        raise ConfigError(f"{path} cannot be read as TOML: {error}", mend=mend) from error
 
 
 def apply_overrides(raw: dict[str, Any], overrides: list[str]) -> None:

@@ -81,6 +81,9 @@ def test_a_missing_section_is_named(tmp_path: Path) -> None:
 def test_a_file_that_is_no_toml_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="cannot be read as TOML"):
         load_config(write(tmp_path, "labels = [\n"))
+    (texts := tmp_path / "texts.csv").write_text("id,text\n1,a\n")
+    with pytest.raises(ConfigError, match=r"texts\.csv cannot be read as TOML: .* -> .*: xpoll init .*texts\.csv"):
+        load_config(texts)
 
 
 def test_chain_of_thought_needs_examples_with_reasons(tmp_path: Path) -> None:
