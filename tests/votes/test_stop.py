@@ -54,6 +54,11 @@ def test_no_answer_is_asked_after_the_majority_is_decided(total: int) -> None:
         assert len(futures) > 1, f"{before} had decided it already"
 
 
+@pytest.mark.parametrize(("given", "left", "fewest"), [("", 3, 2), ("", 9, 5), ("a", 8, 4), ("ab", 7, 4), ("abb", 6, 3)])
+def test_all_answers_that_are_needed_anyway_are_asked_at_once(given: str, left: int, fewest: int) -> None:
+    assert Decided(LABELS).fewest(answers(list(given)), left) == fewest
+
+
 def test_two_of_three_that_agree_settle_it() -> None:
     assert asked_under(Decided(LABELS), ["a", "a", "b"]) == ["a", "a"]
     assert asked_under(Decided(LABELS), ["a", "b", "a"]) == ["a", "b", "a"]
@@ -76,6 +81,7 @@ def test_probes_are_asked_to_the_end_and_other_documents_as_the_rule_says() -> N
     rule = StopButAskProbes(Decided(LABELS))
     of_probe = [answer._replace(document_id=f"{RESERVED}0") for answer in answers(["a", "a"])]
     assert rule.fewest(of_probe, 1) == 1
+    assert rule.fewest(of_probe[:1], 2) == 2
     assert rule.fewest(answers(["a", "a"]), 1) == 0
     assert rule.fewest([], 3) == 2
 

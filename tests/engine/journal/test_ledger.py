@@ -45,6 +45,20 @@ def test_a_settled_document_is_not_asked_and_an_open_one_only_for_the_rest(tmp_p
     assert ledger.left_of(work("z")) == work("z")
 
 
+def test_a_document_with_more_answers_than_are_asked_for_is_settled_and_one_with_fewer_is_open(tmp_path: Path) -> None:
+    journal(tmp_path, ("x", 0), ("x", 1), ("x", 2), ("y", 0))
+    ledger = Ledger(tmp_path, asked_each=2, stop=NeverStop())
+    assert [ledger.is_settled(name) for name in "xyz"] == [True, False, False]
+
+
+def test_what_is_left_of_work_is_what_is_not_settled(tmp_path: Path) -> None:
+    all_work = [work(name) for name in "xyz"]
+    assert list(Ledger(tmp_path / "empty", asked_each=3, stop=NeverStop()).left(iter(all_work))) == all_work
+    journal(tmp_path / "run", ("x", 0), ("y", 1), ("x", 1), ("x", 2))
+    ledger = Ledger(tmp_path / "run", asked_each=3, stop=NeverStop())
+    assert [(each.document_id, len(each.prompts)) for each in ledger.left(iter(all_work))] == [("y", 2), ("z", 3)]
+
+
 def test_the_stop_rule_settles_a_document_before_all_is_answered(tmp_path: Path) -> None:
     journal(tmp_path, ("x", 0), ("y", 1), ("x", 1))
     ledger = Ledger(tmp_path, asked_each=3, stop=SettledByTwo())
