@@ -54,7 +54,9 @@ def test_no_answer_is_asked_after_the_majority_is_decided(total: int) -> None:
         assert len(futures) > 1, f"{before} had decided it already"
 
 
-@pytest.mark.parametrize(("given", "left", "fewest"), [("", 3, 2), ("", 9, 5), ("a", 8, 4), ("ab", 7, 4), ("abb", 6, 3)])
+@pytest.mark.parametrize(
+    ("given", "left", "fewest"), [("", 3, 2), ("", 9, 5), ("a", 8, 4), ("ab", 7, 4), ("abb", 6, 3)]
+)
 def test_all_answers_that_are_needed_anyway_are_asked_at_once(given: str, left: int, fewest: int) -> None:
     assert Decided(LABELS).fewest(answers(list(given)), left) == fewest
 
