@@ -58,7 +58,9 @@ def install(monkeypatch: pytest.MonkeyPatch, record: dict[str, Any], on_start: S
         "vllm.sampling_params": sampling,
         "vllm.engine.arg_utils": {"AsyncEngineArgs": _struct("AsyncEngineArgs", record["engine_args"])},
         "vllm.usage.usage_lib": {"UsageContext": contexts},
-        "vllm.v1.engine.async_llm": {"AsyncLLM": _llm(record, on_start)},
+        "vllm.v1.engine.async_llm": {"AsyncLLM": (llm := _llm(record, on_start))},
+        "vllm.v1.engine.llm_engine": {"LLMEngine": _stepped(llm)},
+        "vllm.distributed": {"cleanup_dist_env_and_memory": lambda: None},
         "vllm.v1.metrics.loggers": {"StatLoggerBase": _logger(record)},
         **_errors(record),
     }
@@ -153,3 +155,38 @@ def _llm(record: dict[str, Any], on_start: Start) -> type:
 
     AsyncLLM.get_tokenizer = get_tokenizer_later if record["get_tokenizer_is_async"] else get_tokenizer  # type: ignore[attr-defined]
     return AsyncLLM
+
+
+def _stepped(llm: Any) -> type:
+    """The engine without processes: what AsyncLLM answers at once is the output of a step."""
+
+    class LLMEngine:
+        def __init__(self, inner: Any) -> None:
+            self.inner, self.waiting = inner, []  # type: ignore[var-annotated]
+            self.model_config = inner.model_config
+            self.engine_core = SimpleNamespace(shutdown=lambda: None)
+
+        @classmethod
+        def from_engine_args(cls, engine_args: Any, **named: Any) -> "LLMEngine":
+            assert os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] == "0"
+            return cls(llm.from_engine_args(engine_args, **named))
+
+        def get_tokenizer(self) -> Any:
+            return Tokenizer()
+
+        def add_request(self, request_id: str, prompt: Any, params: Any) -> None:
+            self.waiting.append((request_id, prompt, params))
+
+        def has_unfinished_requests(self) -> bool:
+            return bool(self.waiting)
+
+        def step(self) -> list[Any]:
+            request_id, prompt, params = self.waiting.pop(0)
+            try:
+                self.inner.generate(prompt, params, request_id).asend(None).send(None)
+            except StopIteration as answered:
+                answered.value.request_id, answered.value.finished = request_id, True
+                return [answered.value]
+            raise AssertionError("the fake answers at once")
+
+    return LLMEngine

@@ -1,4 +1,8 @@
-"""vLLM's AsyncLLM inside the worker: continuous batching on XPU, CUDA and CPU by the same code."""
+"""vLLM inside the worker: continuous batching on XPU, CUDA and CPU by the same code.
+
+On GPUs the engine is AsyncLLM, whose core is a process of its own; on a processor it is stepped in the worker's own
+(stepped.py).
+"""
 
 import asyncio
 import json
@@ -18,6 +22,7 @@ from xpoll.engine.backends.choice_logprobs import NUM_ALTERNATIVES, answer_logpr
 from xpoll.engine.backends.vllm import versions
 from xpoll.engine.backends.vllm.output_tail import OutputTail
 from xpoll.engine.backends.vllm.reads import Read, Reader, tree_of
+from xpoll.engine.backends.vllm.stepped import SteppedEngine
 from xpoll.engine.backends.vllm.xpu import check_visible, prepare_xpu, xpu_options
 from xpoll.engine.devices.find import Device
 from xpoll.engine.failures import Failure, failure_in, last_error
@@ -57,7 +62,7 @@ class VllmBackend:
         self._readers: dict[tuple[tuple[str, ...], str], Reader] = {}
 
     async def start(self) -> None:
-        """Loads the model; 25 to 60 s on a CPU.
+        """Loads the model; 20 to 60 s on a CPU.
 
         Raises:
             EngineError: vLLM refuses the model or the options, or the model has no chat template.
@@ -93,11 +98,17 @@ class VllmBackend:
 
     def _begin(self, model: str, asked: dict[str, Any]) -> Any:
         from vllm.usage.usage_lib import UsageContext
-        from vllm.v1.engine.async_llm import AsyncLLM
 
-        arguments = versions.engine_args(model, default_options(self._settings.device), asked)
+        device = self._settings.device
+        arguments = versions.engine_args(model, default_options(device), asked)
+        if device.kind == "cpu" and device.parallel == 1 and versions.steps_in_one_process():
+            begin: Callable[..., Any] = SteppedEngine
+        else:
+            from vllm.v1.engine.async_llm import AsyncLLM
+
+            begin = AsyncLLM.from_engine_args
         try:
-            return AsyncLLM.from_engine_args(
+            return begin(
                 arguments,
                 stat_loggers=[self._listener()],
                 # As vllm.LLM: its defaults for tokens per step and prompts per batch suit a batch job.
@@ -236,7 +247,7 @@ class VllmBackend:
         return self._load_seen
 
     def stop(self) -> None:
-        """Ends vLLM's processes."""
+        """Ends vLLM's processes, or its thread."""
         self._engine.shutdown()
 
 

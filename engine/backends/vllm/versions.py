@@ -82,6 +82,11 @@ def waiting_requests(scheduler_stats: Any) -> int:
     return int(scheduler_stats.num_waiting_reqs + getattr(scheduler_stats, "num_skipped_waiting_reqs", 0))
 
 
+def steps_in_one_process() -> bool:
+    """Whether its CPU platform lets the engine and the model be in one process: from 0.32, the first that was tried."""
+    return number(version()) >= (0, 32)
+
+
 def reads_tokens() -> bool:
     """Whether vLLM tells of the tokens that it is asked about, `logprob_token_ids`; without it a read is a label."""
     from vllm import SamplingParams
