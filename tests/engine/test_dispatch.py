@@ -10,8 +10,9 @@ from types import SimpleNamespace
 import pyarrow as pa
 import pytest
 
+from xpoll.core.errors import EngineError, UnavailableError
 from xpoll.core.records import COMPLETION_SCHEMA, AnswerSchema, Completion, Prompt, Sampling, to_table
-from xpoll.engine.dispatch import Dispatcher, Limits
+from xpoll.engine.dispatch import Dispatcher, Limits, _reason, without_kinds
 from xpoll.engine.journal.journal import Journal
 from xpoll.engine.journal.load_metrics import LoadMetrics
 from xpoll.engine.slots import Slots
@@ -158,3 +159,96 @@ def test_what_was_stolen_of_a_busy_device_goes_to_the_idle_one(tmp_path: Path) -
         run.dispatch()
     assert sorted(idle.in_flight) == [f"stolen-{i}" for i in range(4)]
     assert len(busy.in_flight) == 8
+
+
+def test_an_idle_device_steals_half_of_what_waits_on_the_fullest_that_can_be_stolen_from(tmp_path: Path) -> None:
+    for change, stolen in (
+        ({}, 4),
+        ({"waiting": 2}, 1),
+        ({"waiting": 1}, 0),
+        ({"isolated": True}, 0),
+        ({"starting": True}, 0),
+    ):
+        slots = Slots(silent_worker, lambda _: None, number=2, max_restarts=2)
+        with Journal(tmp_path / str(change)) as journal:
+            run = dispatcher([], slots, journal, tmp_path)
+            idle, busy = slots.active.values()
+            busy.in_flight["doc"], busy.waiting, busy.assigned_prompts = work("doc"), 8, 8
+            busy.calls.update(("one", "two"))  # what is to be stolen is told with the next call
+            for name, value in change.items():
+                setattr(busy, name, value)
+            run.dispatch()
+            assert (busy.steal, idle.steal) == (stolen, 0), change
+
+
+def test_a_device_with_work_steals_nothing_and_a_draining_run_neither(tmp_path: Path) -> None:
+    for drains in (False, True):
+        slots = Slots(silent_worker, lambda _: None, number=2, max_restarts=2)
+        with Journal(tmp_path / str(drains)) as journal:
+            run = dispatcher([], slots, journal, tmp_path)
+            idle, busy = slots.active.values()
+            for slot in (idle, busy) if not drains else (busy,):
+                slot.in_flight["doc"], slot.waiting = work("doc"), 8
+                slot.calls.update(("one", "two"))
+            if drains:
+                run.drain.set()
+            run.dispatch()
+            assert (idle.steal, busy.steal) == ((0, 8) if drains else (0, 0))
+
+
+def test_a_start_that_fails_ends_the_run_only_where_none_ever_succeeded(tmp_path: Path) -> None:
+    slots = Slots(silent_worker, lambda _: None, number=2, max_restarts=2)
+    with Journal(tmp_path) as journal:
+        run = dispatcher(["doc"], slots, journal, tmp_path)
+        first, second = slots.active.values()
+        with pytest.raises(EngineError, match="no such model"):
+            run._started(first, EngineError("no such model"))
+        before_s = time.monotonic()
+        run._started(first, None)
+        ready_s = slots.ready_s[first.number]
+        assert not first.starting and before_s <= ready_s == first.last_progress_s
+        run._started(first, None)
+        assert slots.ready_s[first.number] == ready_s, "of its first start"
+        run._started(second, EngineError("the device is lost"))
+        assert second.deaths == 1 and second.number not in slots.ready_s
+        with pytest.raises(UnavailableError):
+            run._started(second, UnavailableError("the endpoint is gone"))
+
+
+def test_a_device_that_does_not_start_in_time_is_dead(tmp_path: Path) -> None:
+    slots = Slots(silent_worker, lambda _: None, number=1, max_restarts=2)
+    with Journal(tmp_path) as journal:
+        run = dispatcher(["doc"], slots, journal, tmp_path)
+        (slot,) = slots.active.values()
+        slot.starting, slot.last_progress_s = True, time.monotonic() - LIMITS.start_timeout_s - 1
+        run._check_timeouts()
+        assert slot.deaths == 0, "its start was not called yet"
+        slot.calls.add("start")
+        run._check_timeouts()
+        assert slot.deaths == 1
+
+
+def test_the_last_line_of_an_error_is_its_reason_and_its_name_where_it_says_nothing() -> None:
+    assert _reason(RuntimeError("a\n b \n")) == " b"
+    assert _reason(RuntimeError(" ")) == "RuntimeError"
+
+
+def test_error_rows_of_a_kind_that_ends_the_run_are_taken_out_with_their_reason() -> None:
+    rows = [
+        Completion("a", "p", 0, text="x"),
+        Completion("b", "p", 0, error_kind="parameter", error="no such parameter"),
+        Completion("c", "p", 0, error_kind="refused", error="no"),
+        Completion("d", "p", 0, error_kind="parameter", error="nor this one"),
+    ]
+
+    def reply(*which: int) -> WorkerReply:
+        (batch,) = to_table([rows[i] for i in which], COMPLETION_SCHEMA).to_batches()
+        return WorkerReply(batch, [], 0, running=0, waiting=0, stolen=[], capacity=2)
+
+    (slot,) = Slots(silent_worker, lambda _: None, number=1, max_restarts=2).active.values()
+    replies = [(slot, reply(0, 1, 2)), (slot, reply(3)), (slot, reply(0)), (slot, replace(reply(0), answers=None))]
+    kept, reason = without_kinds(replies, frozenset({"parameter"}))
+    ids = [each.answers["document_id"].to_pylist() if each.answers is not None else None for _, each in kept]
+    assert (ids, reason) == ([["a", "c"], None, ["a"], None], "no such parameter")
+    kept, reason = without_kinds(replies, frozenset())
+    assert (kept, reason) == (replies, None)
