@@ -118,7 +118,7 @@ def killed_after(answers: int, folder: Path, command: list[str]) -> None:
             assert driver.poll() is None and time.monotonic() < until_s, driver.stderr and driver.stderr.read()
             time.sleep(0.1)
         below = psutil.Process(driver.pid).children(recursive=True)
-        assert any("VLLM" in " ".join(process.cmdline()) for process in below), "the engine is not below the driver"
+        assert any("WorkerActor" in " ".join(each.cmdline()) for each in below), "the engine is not below the driver"
         os.kill(driver.pid, signal.SIGKILL)
     _, left = psutil.wait_procs(below, timeout=30)
     assert not left, f"these outlive the killed run: {[process.name() for process in left]}"

@@ -11,11 +11,11 @@ from xpoll.engine.backends.openvino.conversion import why_not_converted
 from xpoll.engine.devices.find import Device
 from xpoll.engine.planning.model_shape import ModelShapeOnDisk
 
-START_S = "8 to 13 s in place of 38 to 47"
-EVEN_AT = 1.0e12
+START_S = "9 to 12 s in place of 18 to 21"
+EVEN_AT = 3.3e11
 """Tokens to compute times parameters up to which OpenVINO GenAI is done first.
 
-What its start is ahead by, vLLM makes up for with 1.5e12: half the rate, and 60 documents of three prompts of 63 tokens
+What its start is ahead by, vLLM makes up for with 5e11: half the rate, and 20 documents of three prompts of 63 tokens
 by 135M parameters (`xpoll bench backends`). Less a third, as other machines start and compute at other rates.
 """
 
