@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Generic, Protocol, TypeVar
 
 
-class Request(Protocol):
+class MayEcho(Protocol):
     """What is looked at of a request."""
 
     @property
@@ -18,7 +18,7 @@ class Request(Protocol):
         """Whether the answer begins with the prompt's own logprobs."""
 
 
-R = TypeVar("R", bound=Request)
+R = TypeVar("R", bound=MayEcho)
 
 
 class WaitingRequests(Generic[R]):
