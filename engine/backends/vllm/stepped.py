@@ -12,7 +12,7 @@ import threading
 import traceback
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from concurrent.futures import Future
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from typing import Any
 
@@ -106,7 +106,9 @@ class SteppedEngine:
             else:
                 done.set_result(None)
 
-        self._mail.put(run)
+        self._post(run)
+        if self._dead is not None and not done.done():
+            raise EngineDeadError(self._dead)
         await asyncio.wrap_future(done)
 
     def _add(self, request_id: str, prompt: Any, params: Any) -> None:
@@ -139,6 +141,9 @@ class SteppedEngine:
             self._die(f"{type(error).__name__}: {error}")
         finally:
             self._die("it was stopped")
+            for letter in self._letters(wait=False):  # whoever wrote before that waits for an end, too
+                with suppress(Exception):
+                    letter()
             _free(self._engine)
 
     def _letters(self, *, wait: bool) -> Iterator[Callable[[], None]]:

@@ -125,6 +125,8 @@ def test_a_step_that_fails_is_told_to_all_in_flight_and_to_all_that_come_later(
         with pytest.raises(EngineDeadError, match="it ends here"):
             await one(engine.generate("a", None, "10"))
         assert engine.errored
+        with pytest.raises(EngineDeadError, match="it ends here"):
+            await engine.reset_prefix_cache()
         engine.shutdown()
 
     within(ask())
