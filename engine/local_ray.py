@@ -27,6 +27,8 @@ SURROUNDINGS = {
     # The object store's file has its pages from the start: where /dev/shm fills up later, Ray would else die of SIGBUS.
     "RAY_preallocate_plasma_memory": "1",
 }
+LARGEST_INLINE_BYTES = 2**20
+"""Largest message that goes straight to its worker: through the object store, a batch costs as much again."""
 OBJECT_STORE_BYTES = 128 * 2**20
 SHARED_MEMORY = Path("/dev/shm")
 LONGEST_SOCKET_PATH = 107  # bytes
@@ -63,7 +65,12 @@ def local_ray(start: Callable[..., Any]) -> Iterator[None]:
     try:
         try:
             with signals_blocked(), _on_loopback():
-                start(address="local", _temp_dir=str(folder / "ray"), **_object_store(folder))
+                start(
+                    address="local",
+                    _temp_dir=str(folder / "ray"),
+                    _system_config={"max_direct_call_object_size": LARGEST_INLINE_BYTES},
+                    **_object_store(folder),
+                )
         except Exception as error:  # whatever it is, Ray's surroundings are at fault
             lines = str(error).strip().splitlines() or [type(error).__name__]
             known = failure_in(str(error))

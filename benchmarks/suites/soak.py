@@ -50,6 +50,7 @@ def soak(minutes: float, sample_every_s: float, max_in_flight: int, devices: int
         until_s = time.monotonic() + 60 * minutes  # read for the first time when a worker has room
         sampler.start()
         yield from itertools.takewhile(lambda _: time.monotonic() < until_s, label_prompts(sys.maxsize))
+        sampler.end()  # what comes behind is the end of the workers and of Ray
 
     with tempfile.TemporaryDirectory() as folder:
         run = run_simulated(
@@ -60,14 +61,13 @@ def soak(minutes: float, sample_every_s: float, max_in_flight: int, devices: int
             devices=devices,
             prompts=prompts(),
         )
-        samples = sampler.end()
         size = sum(path.stat().st_size for path in run.folder.completions.iterdir())
     return {
         "answers": run.answers,
         "wall_s": run.session["wall_s"],
         "answers_per_s": run.answers_per_s,
         "written_mib": round(size / 2**20, 1),
-        "samples": samples,
+        "samples": sampler.samples,
     }
 
 

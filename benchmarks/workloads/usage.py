@@ -63,11 +63,10 @@ class Sampler(threading.Thread):
         while not self._ended.wait(self._every_s):
             self.samples += usage_now((time.monotonic() - begun_s) / 60)
 
-    def end(self) -> list[Usage]:
-        """Ends the sampling; returns the samples."""
+    def end(self) -> None:
+        """Ends the sampling."""
         self._ended.set()
         self.join()
-        return self.samples
 
 
 def usage_now(minutes: float) -> list[Usage]:

@@ -50,7 +50,8 @@ def test_a_sampler_samples_until_it_is_ended() -> None:
     while len(sampler.samples) < 6:
         ended = sampler.is_alive()
         assert ended
-    minutes = [each.minutes for each in sampler.end() if each.process == "driver"]
+    sampler.end()
+    minutes = [each.minutes for each in sampler.samples if each.process == "driver"]
     assert minutes == sorted(minutes)
     assert not sampler.is_alive()
 
