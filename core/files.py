@@ -40,10 +40,23 @@ def replacing(path: Path) -> Iterator[Path]:
             temporary.unlink(missing_ok=True)
 
 
-def cannot_write(path: Path, error: OSError) -> RunFolderError:
+def cannot_write(path: Path | str, error: OSError) -> RunFolderError:
     """The error for an output that cannot be written, to raise."""
     reason = error.strerror or str(error)
     return RunFolderError(f"cannot write {path}: {reason}", mend="free space, or choose another job.run_folder")
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Within the block, what the system refuses is said as `cannot_write(path, ...)`.
+
+    Raises:
+        RunFolderError: something cannot be written, moved or removed.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise cannot_write(path, error) from error
 
 
 def sync_folder(folder: Path) -> None:

@@ -299,7 +299,7 @@ def check_writable(folder: Path) -> None:
     Raises:
         RunFolderError: it cannot be made or written to.
     """
-    probe = folder / f".probe.{os.getpid()}"
+    probe = folder / f".probe.{os.getpid()}.tmp"  # where it stays, it is no file of a run
     try:
         folder.mkdir(parents=True, exist_ok=True)
         probe.write_bytes(b"x" * 4096)

@@ -2,7 +2,7 @@
 
 import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pyarrow as pa
@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 
 from xpoll.core.config.job import Config
 from xpoll.core.errors import RunFolderError
-from xpoll.core.files import read_object, write_text
+from xpoll.core.files import read_object, write_text, writing
 from xpoll.core.formatting import counted, number
 from xpoll.core.run_folder import RunFolder, changes_no_answer, check_writable
 from xpoll.engine.journal.answers import count_answers
@@ -108,15 +108,25 @@ def remove_outdated(config: Config, folder: RunFolder, steps: Steps = STEPS) -> 
 
 
 def remove_after(folder: RunFolder, name: str, steps: Steps = STEPS) -> None:
-    """Removes what later steps made from the outputs of this one, because it no longer fits them."""
-    for output in _made_after(folder, name, steps):
-        _remove(output)
+    """Removes what later steps made from the outputs of this one, because it no longer fits them.
+
+    Raises:
+        RunFolderError: the folder cannot be written.
+    """
+    with writing(folder.path):
+        for output in _made_after(folder, name, steps):
+            _remove(output)
 
 
 def remove_from(folder: RunFolder, name: str, steps: Steps = STEPS) -> None:
-    """Removes what this step and later ones made, so that they are done again."""
-    for output in _made_by(name, folder, steps) + _made_after(folder, name, steps):
-        _remove(output)
+    """Removes what this step and later ones made, so that they are done again.
+
+    Raises:
+        RunFolderError: the folder cannot be written.
+    """
+    with writing(folder.path):
+        for output in _made_by(name, folder, steps) + _made_after(folder, name, steps):
+            _remove(output)
 
 
 @contextmanager
@@ -124,22 +134,30 @@ def removed_after(folder: RunFolder, name: str, steps: Steps = STEPS) -> Iterato
     """Runs a step in place of `remove_after`: if it fails or is stopped, later outputs and config are as before.
 
     They are moved aside while it runs: should it be killed, nothing is in place that fits an older output of the step.
+
+    Raises:
+        RunFolderError: the folder cannot be written; where it cannot be written any more when the step fails, later
+            outputs stay aside.
     """
     check_writable(folder.path)
     aside, config = folder.path / ".before", folder.config.read_text(encoding="utf-8")
-    _remove(aside)
-    aside.mkdir()
+    with writing(folder.path):
+        _remove(aside)
+        aside.mkdir()
     try:
-        for output in _made_after(folder, name, steps):
-            if output.exists():
-                output.rename(aside / output.name)
+        with writing(folder.path):
+            for output in _made_after(folder, name, steps):
+                if output.exists():
+                    output.rename(aside / output.name)
         yield
     except BaseException:
-        for output in aside.iterdir():
-            output.rename(folder.path / output.name)
-        write_text(folder.config, config)
+        with suppress(OSError, RunFolderError):  # the step's own error is the one to tell
+            for output in aside.iterdir():
+                output.rename(folder.path / output.name)
+            write_text(folder.config, config)
+            _remove(aside)
         raise
-    finally:
+    with writing(folder.path):
         _remove(aside)
 
 

@@ -6,13 +6,14 @@ reached or answers nobody for now, 130 stopped by Ctrl-C, SIGTERM or a closed te
 resumes).
 """
 
+import errno
 import importlib
 import os
 import signal
 import sys
 from types import FrameType, ModuleType
 
-from xpoll.core.errors import UserError
+from xpoll.core.errors import RunFolderError, UserError
 from xpoll.core.log import own_process
 from xpoll.core.machine.environment import quiet_libraries, settle_home
 from xpoll.core.progress import leave_terminal, quieted
@@ -48,6 +49,9 @@ COMMANDS = {
 """Name and help, in the order of the data. To add a command: one line here and scripts/commands/NAME.py, which has
 `add_arguments(parser)` and `call(parsed)`, the exit code."""
 
+DISK_REFUSES = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS})
+"""What any command can meet at any write: the disk is full, the quota is used up, or it is read-only."""
+
 MEASURING = frozenset({"bench", "kernels"})
 """Commands that begin anew; what they had measured is written as an incomplete document."""
 
@@ -77,6 +81,13 @@ def main(arguments: list[str] | None = None) -> int:
     except BrokenPipeError:  # the reader of our stdout has gone, e.g. `xpoll plan job.toml | head -3`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except OSError as error:
+        if error.errno not in DISK_REFUSES:
+            raise
+        from xpoll.core.files import cannot_write  # with pyarrow, which `--help` can do without
+
+        print(f"xpoll: {cannot_write(error.filename or 'its files', error)}", file=sys.stderr)
+        return RunFolderError.exit_code
     return code
 
 

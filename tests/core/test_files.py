@@ -90,6 +90,22 @@ def test_a_folder_that_is_no_run_folder_is_left_alone(tmp_path: Path) -> None:
     assert [path.name for path in (tmp_path / "run").iterdir()] == ["thesis.tex"]
 
 
+@pytest.mark.parametrize("refused", ["unlink", "replace"])
+def test_what_a_read_only_disk_left_of_the_first_writes_is_in_nobody_s_way(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, refused: str
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    with monkeypatch.context() as read_only:
+        for name in {refused, "unlink"}:
+            read_only.setattr(Path, name, refuse)
+        with pytest.raises(RunFolderError, match="cannot write"):
+            open_run_folder(config_in(tmp_path))
+    assert list((tmp_path / "run").iterdir())
+    assert open_run_folder(config_in(tmp_path)).config.exists()
+
+
 def test_a_step_that_comes_too_early_names_the_one_before(tmp_path: Path) -> None:
     folder = RunFolder(tmp_path)
     with pytest.raises(RunFolderError, match="is not there yet -> run the step before it: xpoll poll"):

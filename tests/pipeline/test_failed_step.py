@@ -1,5 +1,7 @@
 """A step that is refused or stopped leaves the run as it was; one that is done leaves nothing that no longer fits."""
 
+import errno
+import os
 from pathlib import Path
 
 import pytest
@@ -85,3 +87,30 @@ def test_a_folder_that_cannot_be_written_is_one_line(folder: RunFolder, monkeypa
     with pytest.raises(RunFolderError), removed_after(folder, "train"):
         pass
     assert (folder.path / "evaluation.json").exists()
+
+
+@pytest.mark.parametrize("refused", ["mkdir", "rename"])
+def test_a_disk_that_refuses_before_the_step_is_one_line(
+    folder: RunFolder, monkeypatch: pytest.MonkeyPatch, refused: str
+) -> None:
+    with monkeypatch.context() as read_only, pytest.raises(RunFolderError, match=r"cannot write .*Read-only"):
+        read_only.setattr("xpoll.pipeline.state.check_writable", lambda _: None)
+        read_only.setattr(Path, refused, _refuse)
+        with removed_after(folder, "train"):
+            pytest.fail("the step must not begin")
+    assert (folder.path / "evaluation.json").exists()
+
+
+def test_the_step_s_own_error_is_told_where_nothing_can_be_put_back(
+    folder: RunFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as read_only, pytest.raises(ZeroDivisionError), removed_after(folder, "train"):
+        read_only.setattr(Path, "rename", _refuse)
+        raise ZeroDivisionError
+    with removed_after(folder, "train"):
+        pass
+    assert not (folder.path / ".before").exists()
+
+
+def _refuse(*_: object, **__: object) -> None:
+    raise OSError(errno.EROFS, os.strerror(errno.EROFS))

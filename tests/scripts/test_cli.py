@@ -1,5 +1,7 @@
 """A mistake is one line, exit code 2, and nothing half-written."""
 
+import errno
+import os
 from pathlib import Path
 
 import pytest
@@ -214,3 +216,18 @@ def test_a_signal_is_one_line_with_what_is_left(
     monkeypatch.setattr(f"xpoll.scripts.commands.{command[0]}.call", stopped)
     assert cli.main(command) == 130
     assert left in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("filename", [None, "runs/a/votes.parquet"])
+def test_a_full_disk_is_one_line_wherever_it_is_met(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, filename: str | None
+) -> None:
+    def call(_: object) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), filename)
+
+    monkeypatch.setattr("xpoll.scripts.commands.doctor.call", call)
+    assert cli.main(["doctor"]) == 2
+    assert capsys.readouterr().err == (
+        f"xpoll: cannot write {filename or 'its files'}: No space left on device -> "
+        "free space, or choose another job.run_folder\n"
+    )
