@@ -306,6 +306,10 @@ def _batches(rows: list[Completion]) -> list[pa.RecordBatch]:
 
 
 def _reason(error: Exception) -> str:
+    import ray
+
+    if isinstance(error, ray.exceptions.OutOfMemoryError):  # its own words are a page of advice
+        return "Ray ended it because this machine's memory was nearly used up"
     lines = str(error).strip().splitlines()
     return lines[-1] if lines else type(error).__name__
 

@@ -233,6 +233,13 @@ def test_the_last_line_of_an_error_is_its_reason_and_its_name_where_it_says_noth
     assert _reason(RuntimeError(" ")) == "RuntimeError"
 
 
+def test_a_kill_of_ray_s_for_memory_is_named_in_a_line() -> None:
+    from ray.exceptions import OutOfMemoryError
+
+    advice = "Memory on the node (IP: 127.0.0.1) was 22.4GB / 23.5GB\nRefer to the documentation on how to address it"
+    assert _reason(OutOfMemoryError(advice)) == "Ray ended it because this machine's memory was nearly used up"
+
+
 def test_error_rows_of_a_kind_that_ends_the_run_are_taken_out_with_their_reason() -> None:
     rows = [
         Completion("a", "p", 0, text="x"),
