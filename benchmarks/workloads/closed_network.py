@@ -20,7 +20,7 @@ from xpoll.engine.planning.rooflines import MODEL_SHAPES, decode_step_s, kv_capa
 from xpoll.engine.scheduler import MIN_QUEUED
 
 STEADY_BEGIN, STEADY_END, STEADY_JOB = 1, 3, 4
-"""Begin and end of the steady state, and length of the run that shows it, each times the prompts that the fleet holds."""
+"""Begin and end of the steady state, and length of the run that shows it, in multiples of what the fleet holds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,7 +213,7 @@ class _Devices:
         self._phase = np.random.default_rng(0).uniform(0, 1, devices)  # engines do not step in time
 
     def receive(self, which: Any, left: int) -> int:
-        """Fills the room of some workers, half of all that they hold per exchange; returns how many prompts went out."""
+        """Fills the room of some workers, by half of what they hold per exchange; returns how many prompts went out."""
         device, places = self._device, np.flatnonzero(which)
         new_calls = CALLS_PER_SLOT - self.calls[places]
         assigned = self._queued[places] + self._finished[places] + self._replied[places]

@@ -1,8 +1,8 @@
 """Service times of the real dispatcher, from runs of it on simulated devices; and such runs to hold a model against.
 
-Processor time is that of the thread that dispatches, which a busy machine hardly stretches; an append waits for the disk
-besides, for which the median of its waits stands. Time of Ray's own threads and of the thread that seals parts is not in
-it, but in `driver_cpu_us_per_answer`.
+Processor time is that of the thread that dispatches, which a busy machine hardly stretches; an append waits for the
+disk besides, for which the median of its waits stands. Time of Ray's own threads and of the thread that seals parts is
+not in it, but in `driver_cpu_us_per_answer`.
 """
 
 import time
