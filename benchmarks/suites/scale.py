@@ -23,7 +23,7 @@ from xpoll.benchmarks.workloads.closed_network import (
     simulated_fleet,
     wall_of,
 )
-from xpoll.benchmarks.workloads.dispatcher_times import bytes_in_flight, fitted_times, sampled_prompts, watched_run
+from xpoll.benchmarks.workloads.dispatcher_times import bytes_in_flight, fitted_times, sampled_prompts, watched_runs
 from xpoll.core.progress import say
 
 SETTLED_BYTES = 16
@@ -36,52 +36,77 @@ OF_DEVICE = ("device", "compute_efficiency", "bandwidth_efficiency", "max_num_se
 def measure(parameters: Parameters) -> Iterator[Record]:
     """Service times, the model against real runs, then the table of fleets and jobs."""
     each = parameters["answers_per_document"]
-    runs = []
-    for max_in_flight, answers in zip(parameters["times_in_flight"], parameters["times_answers"], strict=True):
-        say(f"service time: {max_in_flight} in flight")
-        arguments = (answers, each, 1, 1, max_in_flight, {"time_scale": 0.0})
-        runs.append(call_in_subprocess(watched_run, *arguments))
-        yield {"arm": "service time", "max_in_flight": max_in_flight, **runs[-1]}
-    times = fitted_times(runs)
+    requests = [*_service_requests(parameters), *_real_requests(parameters)]
+    runs = call_in_subprocess(watched_runs, requests)["runs"]
+    number = len(parameters["times_in_flight"])
+    unpaced, paced = runs[:number], runs[number:]
+    for max_in_flight, run in zip(parameters["times_in_flight"], unpaced, strict=True):
+        yield {"arm": "service time", "max_in_flight": max_in_flight, **run}
+    times = fitted_times(unpaced)
     in_us = {f"{name[:-2]}_us": round(1e6 * getattr(times, name), 3) for name in ServiceTimes.__slots__}
     yield {"arm": "service times", **in_us, "bytes_in_flight_per_prompt": round(bytes_in_flight(each), 1)}
-    checked = list(_against_real_runs(parameters, times))
-    yield from checked
-    stored = max(record["stored_bytes_per_answer"] for record in checked)  # paced runs have times that differ
-    resume_us = min(record["resume_us_per_answer"] for record in runs)
+    for (_, slowed_us), run in zip(parameters["real"]["runs"], paced, strict=True):
+        yield {"arm": "real", **run, **_against_model(parameters, times, run, slowed_us)}
+    stored = max(run["stored_bytes_per_answer"] for run in paced)  # their times differ, as those of a real run do
+    resume_us = min(run["resume_us_per_answer"] for run in unpaced)
     for shape in parameters["shapes"]:
         yield from _fleets(parameters, shape, times, stored_bytes=stored, resume_us=resume_us)
 
 
-def _against_real_runs(parameters: Parameters, times: ServiceTimes) -> Iterator[Record]:
-    """Runs of the real dispatcher on paced devices, and what the model says of the same fleets."""
-    of_engine = ("device", "model_shape", "compute_efficiency", "bandwidth_efficiency", "max_num_seqs", "time_scale")
-    about = {**parameters, **parameters["real"]}
-    each = parameters["answers_per_document"]
-    prompt = next(sampled_prompts(1, 1))
-    tokens = sum(len(message["content"]) for message in prompt.messages) // 4
-    simulated = {name: about[name] for name in of_engine} | {"choice_output_tokens": about["answer_tokens"]}
-    device = _device(about, {**about, "prompt_tokens": tokens, "computed_tokens": tokens}, about["time_scale"])
-    for devices, slowed_us in about["runs"]:
-        say(f"real run: {devices} devices, an answer lengthened by {slowed_us} us")
-        slow = replace(times, written_answer_s=times.written_answer_s + slowed_us / 1e6)
-        model = simulated_fleet(slow, device, devices=devices)
-        limit = most_answers_per_s(slow, device, devices)
-        answers = round(about["real_run_s"] * limit)
-        arguments = (answers, each, devices, about["devices_per_process"], about["max_in_flight"], simulated, slowed_us)
-        real = call_in_subprocess(watched_run, *arguments)
+def _service_requests(parameters: Parameters) -> Iterator[dict[str, Any]]:
+    """Runs of one device that takes no time."""
+    for max_in_flight, answers in zip(parameters["times_in_flight"], parameters["times_answers"], strict=True):
         yield {
-            "arm": "real",
-            "slowed_us_per_answer": slowed_us,
-            **real,
-            "model_answers_per_s": round(model.answers_per_s, 1),
-            "model_bound_answers_per_s": round(limit, 1),
-            "model_answers_per_exchange": round(model.answers_per_exchange, 2),
-            "model_dispatcher_load": round(model.dispatcher_load, 4),
-            "model_error": round(model.answers_per_s / real["answers_per_s"] - 1, 4),
-            "model_error_size": round(abs(model.answers_per_s / real["answers_per_s"] - 1), 4),
-            "real_share_of_bound": round(real["answers_per_s"] / limit, 4),
+            "answers": answers,
+            "answers_per_document": parameters["answers_per_document"],
+            "devices": 1,
+            "devices_per_process": 1,
+            "max_in_flight": max_in_flight,
+            "simulated": {"time_scale": 0.0},
         }
+
+
+def _real_requests(parameters: Parameters) -> Iterator[dict[str, Any]]:
+    """Runs of paced devices, each as long as `real_run_s` at the rate that devices or lengthened appends allow."""
+    about = {**parameters, **parameters["real"]}
+    of_engine = ("device", "model_shape", "compute_efficiency", "bandwidth_efficiency", "max_num_seqs", "time_scale")
+    device = _real_device(parameters)
+    for devices, slowed_us in about["runs"]:
+        rate = min(devices * device.own_rate, 1e6 / slowed_us if slowed_us else float("inf"))
+        yield {
+            "answers": round(about["real_run_s"] * rate),
+            "answers_per_document": about["answers_per_document"],
+            "devices": devices,
+            "devices_per_process": about["devices_per_process"],
+            "max_in_flight": about["max_in_flight"],
+            "simulated": {name: about[name] for name in of_engine} | {"choice_output_tokens": about["answer_tokens"]},
+            "slowed_us_per_answer": slowed_us,
+        }
+
+
+def _real_device(parameters: Parameters) -> DeviceModel:
+    about = {**parameters, **parameters["real"]}
+    prompt = next(sampled_prompts(1, 1))
+    tokens = sum(len(message["content"]) for message in prompt.messages) // 4  # as the simulated engine counts them
+    return _device(about, {**about, "prompt_tokens": tokens, "computed_tokens": tokens}, about["time_scale"])
+
+
+def _against_model(parameters: Parameters, times: ServiceTimes, run: Record, slowed_us: float) -> Record:
+    """What the model says of the fleet of a real run, and how far it is off."""
+    slow = replace(times, written_answer_s=times.written_answer_s + slowed_us / 1e6)
+    device, devices = _real_device(parameters), run["devices"]
+    model, bound = simulated_fleet(slow, device, devices=devices), most_answers_per_s(slow, device, devices)
+    error = model.answers_per_s / run["answers_per_s"] - 1
+    return {
+        "slowed_us_per_answer": slowed_us,
+        "model_answers_per_s": round(model.answers_per_s, 1),
+        "model_bound_answers_per_s": round(bound, 1),
+        "model_answers_per_exchange": round(model.answers_per_exchange, 2),
+        "model_dispatcher_load": round(model.dispatcher_load, 4),
+        "model_error": round(error, 4),
+        "model_error_size": round(abs(error), 4),
+        "real_share_of_bound": round(run["answers_per_s"] / bound, 4),
+    }
 
 
 def _device(parameters: Parameters, shape: dict[str, Any], time_scale: float = 1.0) -> DeviceModel:

@@ -7,7 +7,8 @@ not in it, but in `driver_cpu_us_per_answer`.
 
 import time
 import tracemalloc
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -20,7 +21,11 @@ from xpoll.benchmarks.runner.records import Record
 from xpoll.benchmarks.workloads.closed_network import ServiceTimes
 from xpoll.benchmarks.workloads.fleet_hosts import Call, HostedWorker, Hosts
 from xpoll.benchmarks.workloads.simulated_run import label_prompts, run_simulated
+from xpoll.core.config.job import EngineConfig
+from xpoll.core.progress import say
 from xpoll.core.records import Prompt
+from xpoll.engine.cluster import messages_to, running_ray
+from xpoll.engine.devices.find import Device
 from xpoll.engine.journal.journal import Journal
 from xpoll.engine.journal.ledger import Ledger
 from xpoll.engine.lifetime import RunEngines
@@ -50,6 +55,11 @@ class Moment(NamedTuple):
     process_s: float
     append_s: float
     append_thread_s: float
+
+    def since(self, other: "Moment") -> "Moment":
+        """What has been added since another moment."""
+        answers, exchanges, *seconds = (now - then for now, then in zip(self, other, strict=True))
+        return Moment(int(answers), int(exchanges), *seconds)
 
 
 class CountedCall:
@@ -86,9 +96,9 @@ class WatchedRun:
         self._append_s = self._append_thread_s = 0.0
         self.moments: list[Moment] = []
 
-    def engines(self) -> RunEngines:
-        """Engines whose exchanges are counted."""
-        return RunEngines(self._create, self._hosts.kill)
+    def engines(self, devices: list[Device]) -> RunEngines:
+        """Engines whose exchanges are counted, in the Ray that runs."""
+        return _EnginesInRay(self._create, self._hosts.kill, devices)
 
     def _create(self, *arguments: Any, **named: Any) -> HostedWorker:
         worker = self._hosts.create(*arguments, **named)
@@ -110,6 +120,19 @@ class WatchedRun:
         self.moments.append(Moment(before + answers, self._exchanges[0], *times))
 
 
+class _EnginesInRay(RunEngines):
+    """Engines of a run in a Ray that outlives it: starting one takes longer than the run."""
+
+    def __init__(self, create: Callable[..., Any], kill: Callable[[Any], None], devices: list[Device]) -> None:
+        super().__init__(create, kill)
+        self._devices = devices
+
+    @contextmanager
+    def session(self, config: EngineConfig, *, log: Path) -> Iterator[list[Device]]:
+        with messages_to(log):
+            yield self._devices[: int(config.replicas)]
+
+
 class _WatchedJournal(Journal):
     def __init__(self, folder: Path, *, rows_per_part: int, run: WatchedRun) -> None:
         super().__init__(folder, rows_per_part=rows_per_part)
@@ -122,10 +145,28 @@ class _WatchedJournal(Journal):
             self._run.appended(begun_s, begun_thread_s, sum(batch.num_rows for batch in batches))
 
 
+def watched_runs(requests: list[dict[str, Any]]) -> Record:
+    """One after the other in one Ray: `runs`, the record of each.
+
+    Args:
+        requests: Arguments of `watched_run` but its devices.
+    """
+    most = max(request["devices"] for request in requests)
+    config = EngineConfig(backend="simulated", device="cpu", replicas=most)
+    with running_ray(config) as found:
+        runs = []
+        for request in requests:
+            devices = request.pop("devices")
+            say(f"{request['answers']} answers, {devices} x {request['simulated']}")
+            runs.append(watched_run(devices=found[:devices], **request))
+    return {"runs": runs}
+
+
 def watched_run(
+    *,
     answers: int,
     answers_per_document: int,
-    devices: int,
+    devices: list[Device],
     devices_per_process: int,
     max_in_flight: int,
     simulated: dict[str, Any],
@@ -136,7 +177,7 @@ def watched_run(
     Args:
         answers: Prompts of the run.
         answers_per_document: How many of them each document has.
-        devices: Number of devices.
+        devices: The devices, in a Ray that runs.
         devices_per_process: How many of them share a Ray actor.
         max_in_flight: `engine.max_in_flight`.
         simulated: [engine.simulated].
@@ -150,21 +191,21 @@ def watched_run(
             documents,
             max_in_flight=max_in_flight,
             simulated=simulated,
-            devices=devices,
+            devices=len(devices),
             prompts=sampled_prompts(documents, answers_per_document),
-            engines=watched.engines(),
+            engines=watched.engines(devices),
             make_journal=watched.journal,
         )
         resumed = _resumption(run.folder.completions, answers_per_document)
-    return {"answers": run.answers, "devices": devices, "wall_s": run.session["wall_s"], **resumed, **_middle(watched)}
+    wall_s = run.session["wall_s"]
+    return {"answers": run.answers, "devices": len(devices), "wall_s": wall_s, **resumed, **_middle(watched)}
 
 
 def _middle(watched: WatchedRun) -> Record:
     moments = watched.moments
     last = moments[-1].answers
     inner = [moment for moment in moments if EDGE * last <= moment.answers <= (1 - EDGE) * last]
-    first, end = Moment(*inner[0]), Moment(*inner[-1])
-    delta = Moment(*(after - before for after, before in zip(end, first, strict=True)))
+    delta = inner[-1].since(inner[0])
     number, appends = delta.answers, len(inner) - 1
     outside_s = delta.thread_s - delta.append_thread_s
     waits_s = np.diff([moment.append_s - moment.append_thread_s for moment in inner])

@@ -7,7 +7,7 @@ import pytest
 from xpoll.benchmarks.runner.suite import check, read_suite
 from xpoll.benchmarks.suites import scale
 from xpoll.benchmarks.workloads.closed_network import DeviceModel, ServiceTimes
-from xpoll.benchmarks.workloads.dispatcher_times import bytes_in_flight, fitted_times, watched_run
+from xpoll.benchmarks.workloads.dispatcher_times import bytes_in_flight, fitted_times, watched_runs
 
 ASKED = {"devices": 2, "devices_per_process": 2, "max_in_flight": 72}
 
@@ -44,12 +44,14 @@ def records(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
     times = ServiceTimes(3e-4, 8e-6, 1e-3, 2e-6)
     known = {"stored_bytes_per_answer": 20.0, "resume_us_per_answer": 4.0, "answers_per_s": 200.0}
 
-    def known_run(
-        _function: Any, _answers: int, _each: int, _devices: int, _hosts: int, in_flight: int, *_: Any
-    ) -> Any:
-        return {**run_with(times, in_flight, in_flight), **known}
+    def known_runs(_function: Any, requests: list[dict[str, Any]]) -> dict[str, Any]:
+        return {
+            "runs": [
+                {**run_with(times, each["max_in_flight"], each["max_in_flight"]), **known, **each} for each in requests
+            ]
+        }
 
-    monkeypatch.setattr(scale, "call_in_subprocess", known_run)
+    monkeypatch.setattr(scale, "call_in_subprocess", known_runs)
     small = {"fleets": [1, 512], "documents": [100_000, 100_000_000], "usd_per_device_hour": 3.6}
     parameters = read_suite("scale")["parameters"]
     return list(scale.measure({**parameters, **small, "shapes": parameters["shapes"][::2]}))
@@ -90,10 +92,10 @@ def test_a_prompt_in_flight_takes_some_hundred_bytes() -> None:
 @pytest.mark.engine
 def test_a_watched_run_counts_its_answers_exchanges_and_the_time_that_it_was_slowed_by() -> None:
     simulated = {"max_num_seqs": 48, "device": "max-1550-tile", "time_scale": 0.2}
-    record = watched_run(1800, 3, simulated=simulated, slowed_us_per_answer=1000, **ASKED)
-    assert record["answers"] == 1800
-    assert 1 <= record["answers_per_exchange"] <= 144
-    assert record["append_us_per_answer"] >= 1000
-    assert 200 < record["answers_per_s"] < 1000
-    assert 0 < record["dispatcher_load"] <= 1.05
-    assert record["stored_bytes_per_answer"] > 0
+    asked = {"answers": 1800, "answers_per_document": 3, "simulated": simulated, **ASKED}
+    slowed, paced = watched_runs([{**asked, "slowed_us_per_answer": 1000}, {**asked, "devices": 1}])["runs"]
+    assert (slowed["answers"], slowed["devices"], paced["devices"]) == (1800, 2, 1)
+    assert 1 <= slowed["answers_per_exchange"] <= 144
+    assert slowed["answers_per_s"] < min(1000, paced["answers_per_s"])
+    assert 0.5 < slowed["dispatcher_load"] <= 1.05
+    assert slowed["stored_bytes_per_answer"] > paced["stored_bytes_per_answer"] / 2 > 0
