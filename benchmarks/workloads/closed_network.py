@@ -19,8 +19,19 @@ from xpoll.engine.dispatch import CALLS_PER_SLOT
 from xpoll.engine.planning.rooflines import MODEL_SHAPES, decode_step_s, kv_capacity_tokens, prefill_s, roofline_of
 from xpoll.engine.scheduler import MIN_QUEUED
 
-STEADY_BEGIN, STEADY_END, STEADY_JOB = 1, 3, 4
-"""Begin and end of the steady state, and length of the run that shows it, in multiples of what the fleet holds."""
+
+class Span(NamedTuple):
+    """Begin and end of a steady state and of the run that shows it, in multiples of what the fleet holds."""
+
+    begin: int
+    end: int
+    job: int
+
+
+SHORT, LONG = Span(1, 3, 4), Span(8, 12, 13)
+"""A fleet whose dispatcher never rests takes longer to settle: replies wait longer, until they are merged."""
+BUSY = 0.98
+"""Dispatcher load from which on a fleet is given the long span."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,12 +80,14 @@ class FleetRate(NamedTuple):
         answers_per_s: In the steady state.
         dispatcher_load: Share of that time in which the dispatcher works.
         answers_per_exchange: In that time, on average.
+        answers: Of the whole run.
         wall_s: Of the whole run, from the first step to the last durable answer.
     """
 
     answers_per_s: float
     dispatcher_load: float
     answers_per_exchange: float
+    answers: int
     wall_s: float
 
 
@@ -148,23 +161,27 @@ def wall_of(rate: FleetRate, device: DeviceModel, devices: int, answers: int, ti
         answers: Of the whole job.
         times: The dispatcher.
     """
-    whole = STEADY_JOB * devices * device.held
-    if answers < whole:
-        return simulated_fleet(times, device, devices=devices, answers=answers).wall_s
-    return rate.wall_s + (answers - whole) / rate.answers_per_s
+    if answers < rate.answers:
+        return _simulated(times, device, devices, answers, SHORT).wall_s
+    return rate.wall_s + (answers - rate.answers) / rate.answers_per_s
 
 
-def simulated_fleet(times: ServiceTimes, device: DeviceModel, *, devices: int, answers: int | None = None) -> FleetRate:
-    """Runs a job of `answers` prompts, event by event.
+def simulated_fleet(times: ServiceTimes, device: DeviceModel, *, devices: int) -> FleetRate:
+    """Runs a job that is long enough for a steady state, event by event.
 
     Args:
         times: The dispatcher.
         device: Each device.
         devices: Number of devices.
-        answers: Prompts of the job; long enough for a steady state without it.
     """
     held = devices * device.held
-    answers = answers or STEADY_JOB * held
+    rate = _simulated(times, device, devices, SHORT.job * held, SHORT)
+    return rate if rate.dispatcher_load < BUSY else _simulated(times, device, devices, LONG.job * held, LONG)
+
+
+def _simulated(times: ServiceTimes, device: DeviceModel, devices: int, answers: int, span: Span) -> FleetRate:
+    """Runs a job of `answers` prompts; its steady state is that of the span, if it is long enough for one."""
+    held = devices * device.held
     fleet = _Devices(device, devices)
     left = answers - fleet.receive(np.full(devices, True), answers)
     free_s, busy_s, collected, exchanges = 0.0, 0.0, 0, 0
@@ -181,13 +198,14 @@ def simulated_fleet(times: ServiceTimes, device: DeviceModel, *, devices: int, a
         busy_s, collected, exchanges = busy_s + free_s - begin_s, collected + received, exchanges + replies
         track.append((free_s, busy_s, collected, exchanges))
     free, busy, done, calls = np.array(track).T
-    begin, end = np.searchsorted(done, [min(STEADY_BEGIN * held, answers // 4), min(STEADY_END * held, answers)])
+    begin, end = np.searchsorted(done, [min(span.begin * held, answers // 4), min(span.end * held, answers)])
     begin = min(begin, end - 1)
     answered, span_s = done[end] - done[begin], free[end] - free[begin]
     return FleetRate(
         float(answered / span_s),
         float((busy[end] - busy[begin]) / span_s),
         float(answered / (calls[end] - calls[begin])),
+        answers,
         free_s,
     )
 

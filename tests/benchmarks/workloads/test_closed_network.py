@@ -46,6 +46,16 @@ def test_the_dispatcher_is_saturated_from_the_knee_on_and_not_far_before() -> No
     assert above[1].answers_per_s / (6 * knee * 300) < 0.2
 
 
+def test_replies_that_wait_are_merged_before_devices_run_dry() -> None:
+    """Steps of 12 answers would need 1.2 times the dispatcher's time; of 144 that a device holds there is room."""
+    times = ServiceTimes(exchange_s=1.2e-3, answer_s=1e-5, round_s=0.0, written_answer_s=0.0)
+    devices = round(1.2 * 0.04 / (1.2e-3 + 12e-5))
+    rate = simulated_fleet(times, DEVICE, devices=devices)
+    assert rate.dispatcher_load == pytest.approx(1, abs=0.01)
+    assert rate.answers_per_exchange > 14
+    assert rate.answers_per_s == pytest.approx(devices * 300, rel=0.02)
+
+
 def test_a_dispatcher_that_takes_no_time_never_holds_devices_up() -> None:
     free = ServiceTimes(0.0, 0.0, 0.0, 1e-9)
     assert simulated_fleet(free, DEVICE, devices=100).answers_per_s == pytest.approx(30_000, rel=0.01)
@@ -60,14 +70,15 @@ def test_a_slower_disk_costs_few_devices_more_than_many() -> None:
 
 @pytest.mark.parametrize(("devices", "answers"), [(1, 10), (8, 500), (8, 5000), (64, 2000)])
 def test_a_short_job_ends_and_takes_at_least_its_share_of_the_bound(devices: int, answers: int) -> None:
-    wall_s = simulated_fleet(TIMES, DEVICE, devices=devices, answers=answers).wall_s
+    wall_s = wall_of(simulated_fleet(TIMES, DEVICE, devices=devices), DEVICE, devices, answers, TIMES)
     assert answers / most_answers_per_s(TIMES, DEVICE, devices) * 0.8 <= wall_s
     assert wall_s <= answers / (devices * 300) + 1.0
 
 
 def test_a_long_job_takes_what_the_simulation_of_all_of_it_takes() -> None:
     rate = simulated_fleet(TIMES, DEVICE, devices=8)
-    whole = simulated_fleet(TIMES, DEVICE, devices=8, answers=40_000).wall_s
+    whole = wall_of(rate._replace(answers=10**9), DEVICE, 8, 40_000, TIMES)
+    assert rate.answers < 40_000
     assert wall_of(rate, DEVICE, 8, 40_000, TIMES) == pytest.approx(whole, rel=0.01)
 
 
