@@ -34,6 +34,13 @@ BUSY = 0.98
 """Dispatcher load from which on a fleet is given the long span."""
 
 
+LEAST_ENDING = 0.25
+"""Part of a full batch's answers that end with each step of a batch that is smaller than this part of a full one.
+
+Else the last answers of a run, fewer with each step, would never end.
+"""
+
+
 @dataclass(frozen=True, slots=True)
 class ServiceTimes:
     """Seconds of the dispatcher; all of a round but its writes are before new work is out.
@@ -57,20 +64,23 @@ class DeviceModel:
 
     Attributes:
         batch: Most prompts of a step.
-        step_s: Seconds of a step by the number of its prompts, from 0 to `batch`.
+        decode_s: Seconds of a step without new prompts by the number of its prompts, from 0 to `batch`.
+        prefill_s: Seconds that each new prompt takes; it is counted with the answers, of which there are as many.
         answer_tokens: Mean tokens of an answer, which are the steps that it takes.
         held: Most prompts on the device's worker, waiting ones included.
     """
 
     batch: int
-    step_s: tuple[float, ...]
+    decode_s: tuple[float, ...]
+    prefill_s: float
     answer_tokens: float
     held: int
 
     @property
     def own_rate(self) -> float:
         """Answers per second with a full batch."""
-        return self.batch / self.answer_tokens / self.step_s[self.batch]
+        answers = self.batch / self.answer_tokens
+        return answers / (self.decode_s[self.batch] + answers * self.prefill_s)
 
 
 class FleetRate(NamedTuple):
@@ -121,18 +131,17 @@ def device_of(
     roofline, shape = roofline_of(device), MODEL_SHAPES[model_shape]
     batch = max(1, min(max_num_seqs, int(kv_capacity_tokens(roofline, shape) / (prompt_tokens + answer_tokens))))
 
-    def seconds(prompts: int) -> float:
-        new_tokens = round(prompts / answer_tokens * computed_tokens)
+    efficiency = {"compute_efficiency": compute_efficiency}
+    prefill = time_scale * computed_tokens * prefill_s(roofline, shape, 1, **efficiency)
+
+    def decode(prompts: int) -> float:
         context = int(prompts * (prompt_tokens + answer_tokens / 2))
-        efficiency = {"compute_efficiency": compute_efficiency}
-        prefill = prefill_s(roofline, shape, new_tokens, **efficiency)
-        decode = decode_step_s(
-            roofline, shape, prompts, context, bandwidth_efficiency=bandwidth_efficiency, **efficiency
-        )
-        return time_scale * (prefill + decode)
+        efficiencies = {"bandwidth_efficiency": bandwidth_efficiency, **efficiency}
+        return time_scale * decode_step_s(roofline, shape, prompts, context, **efficiencies)
 
     capacity = min(max_in_flight, batch + max(MIN_QUEUED, batch // 2))
-    return DeviceModel(batch, tuple(map(seconds, range(batch + 1))), answer_tokens, CALLS_PER_SLOT * capacity)
+    decodes = tuple(map(decode, range(batch + 1)))
+    return DeviceModel(batch, decodes, prefill, answer_tokens, CALLS_PER_SLOT * capacity)
 
 
 def dispatcher_limit(times: ServiceTimes, device: DeviceModel, devices: int) -> float:
@@ -219,9 +228,9 @@ class _Devices:
 
     def __init__(self, device: DeviceModel, devices: int) -> None:
         self._device = device
-        self._step_s = np.array(device.step_s)
+        self._decode_s = np.array(device.decode_s)
         self._queued = np.zeros(devices)  # prompts without an answer; fractions of an answer add up over steps
-        self._per_step = np.zeros(devices)
+        self._ending = np.zeros(devices)  # answers of the step that is computed
         self._finished = np.zeros(devices)
         self._replied = np.zeros(devices)
         self._replies = np.zeros(devices, int)
@@ -240,12 +249,11 @@ class _Devices:
         sent = np.diff(np.minimum(np.cumsum(room), left), prepend=0)
         idle = self._queued[places] <= 0
         self._queued[places] += sent
-        batch = np.minimum(self._queued[places], device.batch)
-        begins = (sent > 0) & idle
-        self._per_step[places] = np.where(sent > 0, batch / device.answer_tokens, self._per_step[places])
-        step_s = self._step_s[np.ceil(batch).astype(int)]
-        step_s = step_s * (self._phase[places] if self._now_s == 0 else 1)
-        self._end_s[places] = np.where(begins, self._now_s + step_s, self._end_s[places])
+        begin = places[(sent > 0) & idle]
+        self._end_s[begin] = self._now_s
+        self._begin_steps(begin)
+        if self._now_s == 0:
+            self._end_s *= self._phase
         self.calls[places] = CALLS_PER_SLOT
         self._reply(places)
         return int(sent.sum())
@@ -260,6 +268,7 @@ class _Devices:
         """When the dispatcher, free at a time, has at least one reply."""
         self.advance(since_s)
         while not self._replies.any():
+            assert np.isfinite(self._end_s.min()), "no device computes and no reply is under way"
             self.advance(float(self._end_s.min()))
         return self._now_s
 
@@ -281,15 +290,22 @@ class _Devices:
         return stolen
 
     def _end_steps(self, places: Any) -> None:
-        answered = np.minimum(self._queued[places], self._per_step[places])
-        self._queued[places] = left = np.round(self._queued[places] - answered, 9)
-        self._finished[places] = np.round(self._finished[places] + answered, 9)
-        batch = np.ceil(np.minimum(left, self._device.batch)).astype(int)
-        self._end_s[places] = np.where(left > 0, self._end_s[places] + self._step_s[batch], np.inf)
+        self._queued[places] = np.round(self._queued[places] - self._ending[places], 9)
+        self._finished[places] = np.round(self._finished[places] + self._ending[places], 9)
         self._reply(places)
+        self._begin_steps(places)
+
+    def _begin_steps(self, places: Any) -> None:
+        """The next step of some devices: of a full batch all answers that are due, of a small one at least some."""
+        device, queued = self._device, self._queued[places]
+        batch = np.minimum(queued, device.batch)
+        ending = np.minimum(queued, np.maximum(batch, device.batch * LEAST_ENDING) / device.answer_tokens)
+        step_s = self._decode_s[np.ceil(batch).astype(int)] + ending * device.prefill_s
+        self._ending[places] = ending
+        self._end_s[places] = np.where(queued > 0, self._end_s[places] + step_s, np.inf)
 
     def _reply(self, places: Any) -> None:
-        whole = np.floor(self._finished[places])
+        whole = np.floor(self._finished[places] + 1e-6)  # fractions add up to almost one
         replies = (whole >= 1) & (self.calls[places] > 0)
         self._replied[places] += np.where(replies, whole, 0)
         self._finished[places] -= np.where(replies, whole, 0)

@@ -29,7 +29,7 @@ def test_service_times_are_found_again_in_runs_that_took_them() -> None:
 
 
 def test_the_bend_is_where_the_last_fleet_reaches_the_share() -> None:
-    device = DeviceModel(batch=48, step_s=(0.0, *[0.04] * 48), answer_tokens=4, held=144)
+    device = DeviceModel(batch=48, decode_s=(0.0, *[0.04] * 48), prefill_s=0.0, answer_tokens=4, held=144)
     times = ServiceTimes(5e-4, 8e-5, 1e-3, 2e-5)
     bend = scale.devices_within(0.95, times, device)
     reached = [
