@@ -20,7 +20,7 @@ from xpoll.engine.planning.rooflines import MODEL_SHAPES, decode_step_s, kv_capa
 from xpoll.engine.scheduler import MIN_QUEUED
 
 
-class Span(NamedTuple):
+class SteadySpan(NamedTuple):
     """Begin and end of a steady state and of the run that shows it, in multiples of what the fleet holds."""
 
     begin: int
@@ -28,7 +28,7 @@ class Span(NamedTuple):
     job: int
 
 
-SHORT, LONG = Span(1, 3, 4), Span(8, 12, 13)
+SHORT, LONG = SteadySpan(1, 3, 4), SteadySpan(8, 12, 13)
 """A fleet whose dispatcher never rests takes longer to settle: replies wait longer, until they are merged."""
 BUSY = 0.98
 """Dispatcher load from which on a fleet is given the long span."""
@@ -188,7 +188,7 @@ def simulated_fleet(times: ServiceTimes, device: DeviceModel, *, devices: int) -
     return rate if rate.dispatcher_load < BUSY else _simulated(times, device, devices, LONG.job * held, LONG)
 
 
-def _simulated(times: ServiceTimes, device: DeviceModel, devices: int, answers: int, span: Span) -> FleetRate:
+def _simulated(times: ServiceTimes, device: DeviceModel, devices: int, answers: int, span: SteadySpan) -> FleetRate:
     """Runs a job of `answers` prompts; its steady state is that of the span, if it is long enough for one."""
     held = devices * device.held
     fleet = _Devices(device, devices)
