@@ -30,6 +30,7 @@ PAGES = sorted(
     for path in ROOT.glob(pattern)
 )
 RUN_ELSEWHERE = {
+    "docs/explanation/scale.md": "tests/pipeline/test_shards.py",
     "docs/reference/python-api.md": "tests/test_python_api_page.py",
     "docs/howto/serving.md": "test_what_a_client_of_the_server_sends_is_what_the_server_takes",
 }
