@@ -156,6 +156,10 @@ class PollProcess:
         """The worker processes of this run; with a shared Ray, those of all its runs."""
         return workers_below(self.pid if self._own_ray else os.getpid())
 
+    def remains(self) -> list[psutil.Process]:
+        """What is left of its ended sessions, also where the driver that started it is gone."""
+        return processes_in(self._cwd) + ([] if self._own_ray else self.workers())
+
     def kill(self, victim: str) -> list[psutil.Process]:
         """Kills the driver, one worker, or both; returns every process that has to end as a consequence.
 
@@ -228,6 +232,16 @@ class PollProcess:
         if code := self.wait():
             lines = self.said.strip().splitlines()
             raise EngineError(f"the poll in {self._cwd} ended with exit code {code}: {lines[-1] if lines else ''}")
+
+
+def processes_in(folder: Path) -> list[psutil.Process]:
+    """Processes whose current folder it is: those of xpoll and of its Ray keep the folder they were started in."""
+    found = []
+    for process in psutil.process_iter():
+        with suppress(psutil.Error):
+            if process.cwd() == str(folder.resolve()):
+                found.append(process)
+    return found
 
 
 def workers_below(pid: int) -> list[psutil.Process]:
