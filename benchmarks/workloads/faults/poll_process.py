@@ -74,6 +74,7 @@ class PollProcess:
         options: str = "",
     ) -> None:
         self._cwd, self._own_ray = folder, address is None
+        self._timeout_s: float = parameters.get("timeout_s", TIMEOUT_S)
         self.folder = RunFolder(folder / "run")
         folder.mkdir()
         texts = "".join(f"sentence {i} of those that are asked about\n" for i in range(parameters["documents"]))
@@ -209,12 +210,12 @@ class PollProcess:
         """Waits for the end of the driver; returns its exit code.
 
         Raises:
-            EngineError: it took longer than TIMEOUT_S.
+            EngineError: it took longer than `timeout_s` of the suite, or else TIMEOUT_S.
         """
-        code = self._exit_code(TIMEOUT_S)
+        code = self._exit_code(self._timeout_s)
         if code is None:
             self.kill("driver")
-            raise EngineError(f"the poll in {self._cwd} was not done within {TIMEOUT_S:g} s")
+            raise EngineError(f"the poll in {self._cwd} was not done within {self._timeout_s:g} s")
         return code
 
     def _exit_code(self, timeout_s: float) -> int | None:
@@ -227,7 +228,7 @@ class PollProcess:
         """Waits for the end of the poll.
 
         Raises:
-            EngineError: the poll failed, or took longer than TIMEOUT_S.
+            EngineError: the poll failed, or took too long.
         """
         if code := self.wait():
             lines = self.said.strip().splitlines()
