@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 MIB = 2**20
-FULL_MIB = 128
+FULL_MIB = 48
 """What most of them unpack to."""
 LIMIT_BYTES = 4 * 2**30
 SIMULATED = ("--set", "engine.backend=simulated")
@@ -150,7 +150,7 @@ def commands(folder: Path) -> dict[str, tuple[str, Callable[[Path], list[str]]]]
         "documents": ("text", lambda bomb: _job(folder, documents=bomb.name)),
         "gold": ("text", lambda bomb: _job(folder, gold=f'gold_path = "{bomb.name}"\nlabel_column = "text"')),
         "personas": ("persona", lambda bomb: _job(folder, personas=f'persona_file = "{bomb.name}"')),
-        "init": ("text", lambda bomb: ["init", bomb.name, "--labels", "a,b", "--output", "made.toml"]),
+        "init": ("text", lambda bomb: ["init", bomb.name, "--labels", "a,b", "--output", "made.toml", "--force"]),
         "batch": ("text", lambda bomb: ["batch", bomb.name, "out.jsonl", "--model", "m", *SIMULATED]),
     }
 
@@ -175,21 +175,22 @@ def outcome(place: str, bomb: Path, arguments: list[str]) -> Outcome:
     with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(said):
         try:
             code = main(arguments)
-        except BaseException as error:
+        except Exception as error:
             said.write(f"Traceback: {type(error).__name__}: {error}")
             code = 1
     spent_s = round(time.monotonic() - begun_s, 1)
     return Outcome(place, bomb.name, bomb.stat().st_size, code, said.getvalue(), peak_mib() - before, spent_s)
 
 
-def run_all(folder: Path, wanted: list[str]) -> Iterator[Outcome]:
-    """Every bomb at every place, or at those that are wanted."""
+def run_all(folder: Path) -> Iterator[Outcome]:
+    """Every bomb at every place that takes its kind of file."""
     (folder / "few.csv").write_text("text,label\none,a\ntwo,b\n")
     _job(folder)
-    for place, (column, command) in commands(folder).items():
-        if place in wanted:
-            for bomb in tables(folder, column):
-                if place != "batch" or ".jsonl" in bomb.name:
+    places = commands(folder)
+    for column in sorted({column for column, _ in places.values()}):
+        for bomb in tables(folder, column):
+            for place, (own, command) in places.items():
+                if own == column and (place != "batch" or ".jsonl" in bomb.name):
                     yield outcome(place, bomb, command(bomb))
 
 
@@ -200,6 +201,6 @@ if __name__ == "__main__":
 
     resource.setrlimit(resource.RLIMIT_AS, (LIMIT_BYTES, LIMIT_BYTES))
     os.chdir(sys.argv[1])
-    for each in run_all(Path.cwd(), sys.argv[2:]):
+    for each in run_all(Path.cwd()):
         sys.stdout.write(json.dumps(each._asdict()) + "\n")
         sys.stdout.flush()
