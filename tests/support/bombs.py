@@ -99,7 +99,7 @@ def tables(folder: Path, column: str) -> Iterator[Path]:
     (folder / "as long as a line may be.jsonl.gz").write_bytes(just_short)
     yield folder / "as long as a line may be.jsonl.gz"
 
-    text = pa.DictionaryArray.from_arrays(pa.array([0] * 20_000, pa.int32()), ["a" * (8 * MIB)])
+    text = pa.DictionaryArray.from_arrays(pa.array([0] * 300, pa.int32()), ["a" * (8 * MIB)])
     lists = pa.array([[0] * (2**24 + 1)], pa.list_(pa.int8()))
     for path, table in {
         "a text in each row.parquet": pa.table({column: text}),
