@@ -19,7 +19,7 @@ MIB = 2**20
 FULL_MIB = 48
 """What most of them unpack to."""
 LIMIT_BYTES = 4 * 2**30
-SIMULATED = ("--set", "engine.backend=simulated")
+SIMULATED = ("--quiet", "--set", "engine.backend=simulated")
 _SHEET = b'<worksheet xmlns="http://schemas.openxmlformats.org/spreadsheetml/2006/main"><sheetData>'
 _HEADER = b'<row r="1"><c r="A1" t="inlineStr"><is><t>text</t></is></c></row>'
 _STRINGS = b'<sst xmlns="http://schemas.openxmlformats.org/spreadsheetml/2006/main">'
@@ -151,7 +151,7 @@ def commands(folder: Path) -> dict[str, tuple[str, Callable[[Path], list[str]]]]
         "gold": ("text", lambda bomb: _job(folder, gold=f'gold_path = "{bomb.name}"\nlabel_column = "text"')),
         "personas": ("persona", lambda bomb: _job(folder, personas=f'persona_file = "{bomb.name}"')),
         "init": ("text", lambda bomb: ["init", bomb.name, "--labels", "a,b", "--output", "made.toml", "--force"]),
-        "batch": ("text", lambda bomb: ["batch", bomb.name, "out.jsonl", "--model", "m", *SIMULATED]),
+        "batch": ("text", lambda bomb: ["batch", bomb.name, f"{bomb.name}.out", "--model", "m", *SIMULATED]),
     }
 
 
