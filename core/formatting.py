@@ -75,3 +75,8 @@ def duration(seconds: float | None, *, none: str = NOT_MEASURED) -> str:
     minutes = round(seconds / 60)
     spoken = f"{minutes // 60} h {minutes % 60} min" if minutes >= 60 else f"{minutes} min"
     return f"{number(round(seconds))} s (about {spoken})"
+
+
+def as_line(text: Any) -> str:
+    """Text of a user's in one line of Markdown, in backticks or not: it ends no structure and begins no HTML."""
+    return " ".join(str(text).replace("`", "'").replace("<", "&lt;").split())

@@ -19,13 +19,14 @@ from xpoll.core.config.synthesis import SYNTHESIZED
 from xpoll.core.config.task import SEPARATOR
 from xpoll.core.errors import InputError
 from xpoll.core.pairs import joined
-from xpoll.core.record_files import stream_records
+from xpoll.core.record_files import CHARACTERS_PER_GROUP, stream_records
 from xpoll.core.records import DOCUMENT_SCHEMA, Document, Split, to_table
 from xpoll.core.sameness import named, same_label, text_digest
 from xpoll.core.tables.readers import Row, stream_rows
 from xpoll.personas.probes import RESERVED, is_probe
 
 NUM_FIRST = 256
+FIRST_CHARACTERS = 2**23  # among the first documents, behind which there are no more of them
 ROWS_PER_GROUP = 4096
 
 
@@ -208,7 +209,7 @@ class Inputs(NamedTuple):
         rows: Number of rows of each split.
         unusable: Of each split; train rows become error rows, gold rows are not scored.
         gold_in_train: Train rows whose text is that of a gold row; they are polled and not trained on.
-        first: The first rows that can be asked about, at most `NUM_FIRST`; a plan looks at these.
+        first: The first rows that can be asked about, at most `NUM_FIRST`, fewer long ones; a plan looks at these.
         changed: Whether this differs from what the run folder held: rows have joined, or gold labels were corrected.
     """
 
@@ -262,6 +263,7 @@ def read_inputs(
     rows: dict[str, int] = {"train": 0, "gold": 0}
     unusable = {"train": Unusable(), "gold": Unusable()}
     first: list[Document] = []
+    shown = 0
     ids = array("q")  # eight bytes per document: ten million ids fit into 80 MB
     texts = {"train": array("q"), "gold": array("q")}
     comparison = _Comparison(config, polled)
@@ -278,8 +280,9 @@ def read_inputs(
                 unusable[document.split] = unusable[document.split].and_row(document)
             elif config.gold_path:
                 texts[document.split].append(text_digest(document.text))
-            if document.problem is None and len(first) < NUM_FIRST:
+            if document.problem is None and len(first) < NUM_FIRST and shown < FIRST_CHARACTERS:
                 first.append(document)
+                shown += len(document.text)
             comparison.take(document)
             write(document)
     if twice := _twice(ids):
@@ -335,16 +338,21 @@ def _writer(copy: Path | None) -> Iterator[Callable[[Document], None]]:
         yield lambda _: None
         return
     batch: list[Document] = []
+    characters = 0
     with pq.ParquetWriter(copy, DOCUMENT_SCHEMA, compression="zstd", write_page_checksum=True) as file:
 
         def write(document: Document) -> None:
+            nonlocal characters
             batch.append(document)
-            if len(batch) == ROWS_PER_GROUP:
+            characters += len(document.text)
+            if len(batch) == ROWS_PER_GROUP or characters > CHARACTERS_PER_GROUP:
                 flush()
 
         def flush() -> None:
+            nonlocal characters
             file.write_table(to_table(batch, DOCUMENT_SCHEMA))
             batch.clear()
+            characters = 0
 
         yield write
         flush()

@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from xpoll.core.config.job import Config
 from xpoll.core.files import read_json
-from xpoll.core.formatting import counted, number, share_with_interval
+from xpoll.core.formatting import as_line, counted, number, share_with_interval
 from xpoll.core.outputs.output import Holds, LabelledSpan, OutputRow, ParquetTable, TextSet
 from xpoll.core.pairs import is_pair, parts_of
 from xpoll.core.record_files import stream_records
@@ -139,15 +139,15 @@ def _card(config: Config, folder: RunFolder, rows: Callable[[], Iterator[OutputR
     undecided = sum(row.label is None and not row.is_gold for row in rows())
     yield f"{counted(written, 'text')} with labels that the votes of a panel of language models gave them."
     yield "**The labels of the split train are not made by people**; those of the split test, if there is one, are."
-    yield from ("", f"The question: {' '.join(config.task.question.split())}", "")
+    yield from ("", f"The question: {as_line(config.task.question)}", "")
     yield from ("## How they were made", "")
     engines = [read_json(poll.config)["engine"] for poll in folder.polls().values() if poll.config.exists()]
-    models = dict.fromkeys(f"`{engine['model']}` ({engine['backend']})" for engine in engines)
+    models = dict.fromkeys(f"`{as_line(engine['model'])}` ({as_line(engine['backend'])})" for engine in engines)
     yield f"* models: {', '.join(models)}"
     asked = sum(len(read_json(poll.panel)["personas"]) for poll in folder.polls().values() if poll.panel.exists())
     yield f"* personas: {number(asked)}"
     yield f"* votes counted by `{config.vote.method}`; {counted(undecided, 'text')} without a label left out"
-    yield f"* labels: {', '.join(f'`{label}`' for label in config.task.labels)}"
+    yield f"* labels: {', '.join(f'`{as_line(label)}`' for label in config.task.labels)}"
     yield f"* seed: {config.job.seed}"
     yield from ("", "## How often the labels are right", "")
     evaluation = read_evaluation(folder)

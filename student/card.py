@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from xpoll.core.files import read_json, write_text
-from xpoll.core.formatting import counted, interval, percent, with_unit
+from xpoll.core.formatting import as_line, counted, interval, percent, with_unit
 from xpoll.student.evaluation import Evaluation, verdict_in
 from xpoll.student.folder import MARKER
 from xpoll.student.score_columns import score_columns
@@ -197,11 +197,6 @@ def _use(training: Mapping[str, Any]) -> str:
     )
 
 
-def as_line(text: Any) -> str:
-    """Text of a config in one line that ends no Markdown structure."""
-    return " ".join(str(text).replace("`", "'").split())
-
-
 def as_cell(text: Any) -> str:
     """Text that breaks out of no cell of a Markdown table."""
-    return as_line(text).replace("|", "\\|").replace("<", "&lt;")
+    return as_line(text).replace("|", "\\|")

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 import pyarrow as pa
 
 from xpoll.core.config.job import Config
-from xpoll.core.formatting import number
+from xpoll.core.formatting import as_line, number
 from xpoll.core.outputs.datasets_folder import card_table
 from xpoll.core.outputs.output import OutputRow, ParquetTable, TextSet
 from xpoll.personas.prompts import instruction
@@ -72,14 +72,14 @@ def card_lines(config: Config, figures: SynthesisFigures, rows: int, *, is_verif
     yield f"{asked}{voted if is_verified else ''}."
     yield from ("**No person wrote or read them**; where they state facts, these may be wrong.", "")
     yield from ("## How they were made", "")
-    yield f"* model: `{config.engine.model}` ({config.engine.backend})"
-    yield f"* templates: {', '.join(f'`{each}`' for each in figures.templates)}"
+    yield f"* model: `{as_line(config.engine.model)}` ({as_line(config.engine.backend)})"
+    yield f"* templates: {', '.join(f'`{as_line(each)}`' for each in figures.templates)}"
     source = config.synthesis.persona_file or "the library of xpoll" if not config.synthesis.personas else "named"
-    yield f"* personas: {number(figures.personas)} different ones, from {source}"
+    yield f"* personas: {number(figures.personas)} different ones, from {as_line(source)}"
     if labels:
-        yield f"* labels: {', '.join(f'`{label}`' for label in labels)}"
+        yield f"* labels: {', '.join(f'`{as_line(label)}`' for label in labels)}"
     if config.synthesis.marginals:
-        yield f"* wanted mix of personas: {config.synthesis.marginals}"
+        yield f"* wanted mix of personas: {as_line(config.synthesis.marginals)}"
     yield f"* seed: {config.job.seed}"
     yield from ("", "## What was taken out", "")
     yield from card_table(("gate", "what it takes out", "texts", "of those seen"), figures.table())

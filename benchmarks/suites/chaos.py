@@ -8,6 +8,9 @@ convicted, no planted secret may be written, and no process may be left. Arms:
                         every third simulated trial a document that kills the engine
     endpoint            the same, asking an endpoint that drops, stalls, answers half, redirects, echoes the key, limits
     processes           `xpoll poll` with Ray: SIGKILL of driver, worker, both, raylet; signals to the driver or to all
+    vllm                the same with vLLM and a Ray of its own, one or two faults a trial; what an answer says there
+                        depends on what is computed beside it, so that votes are held against those which were on disk
+                        before the last session, and an answer that is no label is garbage
 
 In all of them a journal or part is damaged between two sessions.
 """
@@ -27,6 +30,7 @@ from xpoll.benchmarks.workloads.faults.chaos_trial import (
     OF_FORKED,
     OF_OWN_RAY,
     OF_PROCESSES,
+    OF_VLLM,
     ChaosTrial,
     secrets_in,
 )
@@ -58,6 +62,21 @@ first_wait_s = 0.05
 longest_wait_s = 2
 max_concurrency = 8
 """
+VLLM = """
+[engine]
+backend = "vllm"
+model = "{model}"
+device = "cpu"
+replicas = {replicas}
+max_in_flight = {max_in_flight}
+rows_per_part = {rows_per_part}
+hang_timeout_s = {hang_timeout_s}
+[engine.vllm]
+kv_cache_memory_bytes = {kv_cache_memory_bytes}
+max_model_len = {max_model_len}
+"""
+KINDS = {"processes": OF_PROCESSES, "vllm": OF_VLLM}
+"""Faults of the arms whose polls are processes; the others are forked."""
 
 
 def measure(parameters: Parameters) -> Iterator[Record]:
@@ -103,7 +122,8 @@ class _Polls:
     def __init__(
         self, arm: str, root: Path, parameters: Parameters, endpoint: FaultyEndpoint | None, address: str | None
     ) -> None:
-        self._arm, self._root, self._parameters = arm, root, parameters
+        self._arm, self._root = arm, root
+        self._parameters = {**parameters, **parameters.get(arm, {})}
         self._endpoint, self._address = endpoint, address
         self._references: dict[bool, Reference] = {}
         self._recorded: Path | None = None
@@ -118,33 +138,35 @@ class _Polls:
         kills = self._arm == "simulated" and seed % 3 == 0
         own_ray = self._arm == "processes" and draw.random() < self._parameters["own_ray_share"]
         poll = self._poll(f"trial-{seed}", kills=kills, own_ray=own_ray, recorded=self._recorded)
-        of_processes = OF_OWN_RAY if own_ray else OF_PROCESSES
+        kinds = OF_OWN_RAY if own_ray else KINDS.get(self._arm, OF_FORKED)
+        faults = self._parameters["faults"] if self._arm != "vllm" else draw.randint(1, self._parameters["faults"])
         trial = ChaosTrial(
             poll,
             self._reference(kills=kills),
             draw,
-            kinds=of_processes if self._arm == "processes" else OF_FORKED,
+            kinds=kinds,
             hang_timeout_s=self._parameters["hang_timeout_s"],
             address=self._endpoint.addresses[f"trial-{seed}"] if self._endpoint else None,
             guilty=[GUILTY] if kills else [],
         )
-        record = trial.run(self._parameters["faults"])
+        record = trial.run(faults)
         return record | {"secrets_written": secrets_in(self._root / f"trial-{seed}", PLANTED.values())}
 
     def _reference(self, *, kills: bool) -> Reference:
         if kills not in self._references:
             poll = self._poll(f"uninterrupted-{kills}", kills=kills, recorded=self._recorded)
-            self._references[kills] = uninterrupted(poll)[0]
+            self._references[kills] = uninterrupted(poll)[0]._replace(repeats=self._arm != "vllm")
         return self._references[kills]
 
     def _poll(self, name: str, *, kills: bool = False, own_ray: bool = False, recorded: Path | None) -> PollProcess:
         options = f'die_on = ["{GUILTY}"]' if kills else ""
         if self._endpoint is not None:
             options = ENDPOINT.format(url=self._endpoint.url(name), **self._parameters)
+        if self._arm == "vllm":
+            options = VLLM.format(**self._parameters)
         address = None if own_ray else self._address
-        made = PollProcess if self._arm == "processes" else ForkedPoll
-        sizes = {**self._parameters, **(self._parameters["processes"] if self._arm == "processes" else {})}
-        return made(self._root / name, "never", address, sizes, recorded=recorded, options=options)
+        made = PollProcess if self._arm in KINDS else ForkedPoll
+        return made(self._root / name, "never", address, self._parameters, recorded=recorded, options=options)
 
 
 @contextmanager
@@ -156,7 +178,7 @@ def _polls_of(arm: str, root: Path, parameters: Parameters) -> Iterator[_Polls]:
 
             stack.enter_context(ray_session(EngineConfig(), log=root / "ray.log"))
             address = ray.get_runtime_context().gcs_address
-        else:
+        elif arm not in KINDS:
             preload()
         if arm == "endpoint":
             os.environ["NO_PROXY"] = "*"

@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 
 from xpoll.core.errors import InputError
 from xpoll.core.files import replacing, write_text
+from xpoll.core.formatting import as_line
 from xpoll.core.outputs.output import TextSet, WrittenOutput
 from xpoll.core.records import to_table
 
@@ -58,7 +59,7 @@ def _card(texts: TextSet, written: dict[str, int], name: str) -> Iterator[str]:
     yield "  data_files:"
     for split in written:
         yield from (f"  - split: {split}", f"    path: data/{split}-*.parquet")
-    yield from ("---", "", f"# {name}", "")
+    yield from ("---", "", f"# {as_line(name)}", "")
     yield from texts.card(total)
     yield from ("", "## Columns", "")
     yield from card_table(("column", "meaning"), list(texts.table.columns.items()))

@@ -21,6 +21,8 @@ KEPT_WITHOUT = b"xpoll.kept_without"
 DENSE_BYTES = 2**20
 DENSEST = 1000
 """How much smaller no text becomes by being compressed; zstd makes log files 20 to 50 times smaller."""
+MANY_VALUES = 2**24
+"""Values of the lists of a chunk: repeated ones take no bytes, so that a row of a kilobyte can have any number."""
 
 
 class ArrowFile(NamedTuple):
@@ -71,12 +73,16 @@ def _shared_texts(parquet: pq.ParquetFile) -> list[str]:
         OSError: a chunk is so dense that it is made to fill the memory.
     """
     texts = {field.name for field in parquet.schema_arrow if _is_text(field.type)}
+    columns = map(parquet.schema.column, range(len(parquet.schema)))
+    lists = {column.path for column in columns if column.max_repetition_level}
     shared = set()
     for i in range(parquet.metadata.num_row_groups):
         group = parquet.metadata.row_group(i)
         for chunk in map(group.column, range(group.num_columns)):
             full, packed, name = chunk.total_uncompressed_size, chunk.total_compressed_size, chunk.path_in_schema
-            if full > max(DENSEST * packed, DENSE_BYTES * 256):
+            if name in lists and chunk.num_values > max(DENSEST * packed, MANY_VALUES):
+                raise OSError(f"its lists {name!r} have {chunk.num_values} values in {packed} bytes, which no list has")
+            if full > max(DENSEST * packed, DENSE_BYTES * 64):
                 raise OSError(f"its column {name!r} has {full} bytes in {packed}, which no text has")
             named = any("DICTIONARY" in encoding for encoding in chunk.encodings)
             if name in texts and named and packed < DENSE_BYTES < full * 8:

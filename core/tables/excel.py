@@ -5,6 +5,7 @@ its row. Rows without any value are no rows, as empty lines of CSV files are. Th
 of it, which is in memory as a whole.
 """
 
+import io
 import re
 import zipfile
 from collections.abc import Iterator, Sequence
@@ -19,6 +20,13 @@ from xpoll.core.errors import ConfigError
 SUFFIX = ".xlsx"
 MOST_BYTES = 2**31
 """Most bytes of a workbook when it is unpacked: a file of some megabytes can hold ones that fill the memory."""
+SMALL_BYTES = 2**24
+"""So many a workbook may have in any case."""
+DENSEST, DENSEST_HELD = 50, 20
+"""How much smaller no sheet becomes by being packed, and no part that is held in memory whole; usual is 5 to 20."""
+MOST_ROWS = 2**20
+"""Rows of a sheet, in Excel too; a file of a kilobyte can number one as the last of a billion."""
+_SHEETS = "xl/worksheets/"
 _MAGIC = b"PK\x03\x04"
 _SHEET = re.compile(rf"(?i)(?P<file>.+{re.escape(SUFFIX)})#(?P<sheet>.+)", re.DOTALL)
 
@@ -73,9 +81,14 @@ def _check_size(file: Any) -> None:
     if file.read(len(_MAGIC)) != _MAGIC:
         raise zipfile.BadZipFile
     with zipfile.ZipFile(file) as packed:
-        full = sum(each.file_size for each in packed.infolist())
+        parts = packed.infolist()
+    full = sum(each.file_size for each in parts)
     if full > MOST_BYTES:
         raise OSError(f"it unpacks to {full} bytes; save it as CSV")
+    size = file.seek(0, io.SEEK_END)
+    held = sum(each.file_size for each in parts if not each.filename.startswith(_SHEETS))
+    if full > max(SMALL_BYTES, DENSEST * size) or held > max(SMALL_BYTES, DENSEST_HELD * size):
+        raise OSError(f"it unpacks to {full} bytes from {size}, which no sheet does; save it as CSV")
     file.seek(0)
 
 
@@ -91,7 +104,9 @@ def _sheet_of(book: Any, name: str | None) -> Any:
 def _rows(sheet: Any) -> Iterator[SheetRow]:
     sheet.reset_dimensions()  # some writers note too small ones
     try:
-        for row in sheet.iter_rows():
+        for number, row in enumerate(sheet.iter_rows()):
+            if number == MOST_ROWS:
+                raise OSError(f"sheet {sheet.title!r} has more than {MOST_ROWS} rows; save it as CSV")
             cells = [_plain(cell.value) for cell in row]
             if any(cell is not None for cell in cells):
                 yield SheetRow(cells, next(filter(None, map(_problem, row)), None))

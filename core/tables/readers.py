@@ -239,8 +239,10 @@ def _text(filesystem: fs.FileSystem, path: str) -> io.TextIOWrapper:
     return io.TextIOWrapper(buffered, encoding="utf-8-sig", errors="surrogateescape", newline="")
 
 
-LONGEST_LINE = 2**26
-"""Most characters of a line: a compressed file of some kilobytes can hold one that fills the memory."""
+LONGEST_LINE = 2**24
+"""Most characters of a line: a compressed file of some kilobytes can hold one that fills the memory.
+
+What JSON makes of a line takes up to some twenty times its size, e.g. of a list of empty lists."""
 
 
 def _lines(text: io.TextIOWrapper) -> Iterator[str]:

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from xpoll.core.files import write_text
-from xpoll.core.formatting import counted, number
-from xpoll.student.card import FILE, as_cell, as_line
+from xpoll.core.formatting import as_line, counted, number
+from xpoll.student.card import FILE, as_cell
 from xpoll.student.causal_lm.folder import read_causal_training
 from xpoll.student.causal_lm.record import CausalEvaluation, CausalTraining
 from xpoll.student.causal_lm.wording import WHAT_IT_IS, change_sentence, perplexity_text, seeds_text

@@ -15,6 +15,7 @@ import psutil
 import pytest
 
 from tests.conftest import Xpoll
+from tests.support.listening import LOOPBACK, listening_below
 from tests.support.served import asked
 from tests.support.tiny import make_tiny_llama
 
@@ -68,6 +69,9 @@ def test_one_address_answers_and_a_signal_ends_every_process(tmp_path: Path) -> 
         events = [event.removeprefix("data: ") for event in streamed.split("\n\n") if event]
         assert events[-1] == "[DONE]"
         assert len(events) >= 4, streamed
+        open_to = listening_below(serving.pid)
+        assert len(open_to) >= 2, "the address of all, and the engine's server behind it"
+        assert {address for address, _ in open_to} <= LOOPBACK, open_to
         decides(ready)
         comes_back(ready, psutil.Process(serving.pid))
         below = psutil.Process(serving.pid).children(recursive=True)

@@ -5,30 +5,25 @@ import pty
 import signal
 import socket
 import stat
+from collections.abc import Collection
 from pathlib import Path
 
 import psutil
 import pytest
 
 from tests.conftest import Xpoll
+from tests.support.listening import LOOPBACK, listening_below
 from tests.support.poll_process import Poll
 from tests.support.simulated_job import write_simulated_job
 from xpoll.engine.local_ray import OBJECT_STORE_BYTES
 
 pytestmark = pytest.mark.engine
 
-LOOPBACK = {"127.0.0.1", "::1", "::ffff:127.0.0.1"}
-
-
-def listening(poll: Poll) -> dict[tuple[str, int], str]:
-    """Address and port to process name, of all TCP sockets that the poll's processes listen on."""
-    processes = [psutil.Process(poll.driver.pid), *poll.processes()]
-    return {
-        tuple(connection.laddr): process.name()
-        for process in processes
-        for connection in process.net_connections("tcp")
-        if connection.status == psutil.CONN_LISTEN
-    }
+PLANTED = {
+    "OPENAI_API_KEY": "planted-openai-key-1",
+    "HF_TOKEN": "planted-hub-token-2",
+    "ANY_PASSWORD": "planted-password-3",
+}
 
 
 def others(poll: Poll) -> set[int]:
@@ -54,7 +49,7 @@ def other_address() -> str | None:
 def test_a_stranger_reaches_nothing_and_a_signal_to_all_processes_drains(tmp_path: Path) -> None:
     with Poll(tmp_path) as poll:
         poll.wait_for_answers(50)
-        found = listening(poll)
+        found = listening_below(poll.driver.pid)
         assert {"raylet", "gcs_server"} <= set(found.values()), "the test sees what listens"
         assert {address for address, _ in found} <= LOOPBACK, found
         if (address := other_address()) is not None:
@@ -71,6 +66,38 @@ def test_a_stranger_reaches_nothing_and_a_signal_to_all_processes_drains(tmp_pat
         assert "what was done is kept -> xpoll poll job.toml" in said
         assert 50 <= poll.answers() < 1500
         assert not token.parent.exists(), "Ray's folder goes with it"
+
+
+def holders(secrets: Collection[str], folder: Path, *, but: Path) -> list[str]:
+    """The files below a folder, one left out, that hold one of the secrets."""
+    files = [path for path in folder.rglob("*") if path.is_file() and path != but]
+    return [str(path) for path in files if any(secret.encode() in path.read_bytes() for secret in secrets)]
+
+
+def test_no_secret_is_in_a_log_of_ray_a_command_line_or_what_a_poll_leaves(tmp_path: Path) -> None:
+    with Poll(tmp_path, documents=200, environment=PLANTED) as poll:
+        poll.wait_for_answers(20)
+        token = Path(poll.named("raylet").environ()["RAY_AUTH_TOKEN_PATH"])
+        secrets = [*PLANTED.values(), token.read_text().strip()]
+        assert len(list(token.parent.rglob("*.log"))) > 3, "the test sees Ray's logs"
+        assert holders(secrets, token.parent, but=token) == []
+        lines = [" ".join(process.cmdline()) for process in poll.processes()]
+        assert not [line for line in lines if any(secret in line for secret in secrets)], "any user sees these"
+        code, said = poll.end(within_s=120)
+    assert code == 0, said
+    assert holders(secrets, tmp_path, but=token) == [], "run folder and output"
+    assert not token.parent.exists(), "Ray's folder goes with it"
+
+
+def test_a_killed_driver_leaves_no_token(tmp_path: Path) -> None:
+    with Poll(tmp_path) as poll:
+        poll.wait_for_answers(20)
+        token, below = Path(poll.named("raylet").environ()["RAY_AUTH_TOKEN_PATH"]), poll.processes()
+        assert token.is_file()
+        poll.driver.kill()
+        poll.driver.wait(timeout=30)
+        assert psutil.wait_procs(below, timeout=60)[1] == []
+    assert not token.exists()
 
 
 def test_a_closed_terminal_drains(tmp_path: Path) -> None:

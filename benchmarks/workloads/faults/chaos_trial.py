@@ -13,10 +13,16 @@ from xpoll.benchmarks.runner.records import Record
 from xpoll.benchmarks.workloads.faults.faulty_endpoint import Address, draw_trouble
 from xpoll.benchmarks.workloads.faults.forked_poll import ForkedPoll
 from xpoll.benchmarks.workloads.faults.inner_faults import draw_inner
-from xpoll.benchmarks.workloads.faults.poll_outcome import Reference, sessions_of, votes_of
+from xpoll.benchmarks.workloads.faults.poll_outcome import (
+    Reference,
+    Votes,
+    sessions_of,
+    votes_of,
+    whole_votes_of,
+)
 from xpoll.benchmarks.workloads.faults.poll_process import PollProcess, left_of
 from xpoll.benchmarks.workloads.faults.rot import KINDS, damage
-from xpoll.engine.journal.answers import keys_on_disk, read_completions, take_inventory, whole_keys
+from xpoll.engine.journal.answers import keys_on_disk, read_completions
 
 MOMENTS = ("start", "answering", "sealing", "end")
 SIGNALS = {"term": signal.SIGTERM, "hang up": signal.SIGHUP, "interrupt": signal.SIGINT}
@@ -25,6 +31,7 @@ OF_FORKED = (*OF_ANY, "hang up driver", "interrupt driver", "pause driver", "inn
 """`inner` stands for the kinds of `inner_faults`."""
 OF_PROCESSES = (*OF_ANY, "kill worker", "kill both")
 OF_OWN_RAY = (*OF_PROCESSES, "kill raylet", "term group", "hang up group")
+OF_VLLM = (*OF_OWN_RAY, "term driver", "term group")
 MOST_SESSIONS = 8
 EXPECTED_ENDS = (0, 2, 75, 130, -signal.SIGKILL, -signal.SIGTERM, -signal.SIGHUP, -signal.SIGINT)
 """Exit codes of a poll that met a fault; a signal's own where it came before the command could take it."""
@@ -70,7 +77,7 @@ class ChaosTrial:
             self._meet_one()
         begun_s = time.monotonic()
         kept, sessions = self._finish()
-        return self._held_against(kept, sessions) | {"recovery_s": round(time.monotonic() - begun_s, 2)}
+        return self._measured(kept, sessions) | {"recovery_s": round(time.monotonic() - begun_s, 2)}
 
     def _meet_one(self) -> None:
         poll, draw = self._poll, self._draw
@@ -130,39 +137,41 @@ class ChaosTrial:
             self._address.mend()
         return code
 
-    def _finish(self) -> tuple[int, int]:
-        """Resumes the poll until it is done; returns the answers and the sessions that there were before the last."""
+    def _finish(self) -> tuple[Votes, int]:
+        """Resumes the poll until it is done; returns the votes and the sessions that there were before the last."""
         if self._address is not None:
             self._address.mend()
-        kept = sessions = 0
+        kept: Votes = {}
+        sessions = 0
         for _ in range(MOST_SESSIONS):
-            kept = len(set(whole_keys(take_inventory(self._poll.folder.completions))))
+            kept = whole_votes_of(self._poll.folder)
             sessions = len(sessions_of(self._poll.folder))
             self._poll.start()
             if self._wait() == 0:
                 break
         return kept, sessions
 
-    def _held_against(self, kept: int, sessions: int) -> Record:
-        folder, wanted = self._poll.folder, self._reference.votes
-        missing = len(wanted) - kept
+    def _measured(self, kept: Votes, sessions: int) -> Record:
+        folder, wanted, repeats = self._poll.folder, self._reference.votes, self._reference.repeats
+        missing = len(wanted) - len(kept)
         asked = sum(session["answers"] for session in sessions_of(folder)[sessions:])
         answers = Counter(keys_on_disk(folder.completions))
         votes = votes_of(folder)
         said = self._poll.said
         errors = [each for each in read_completions(folder.completions) if each.error_kind is not None]
+        unread = sum(label is None for label in votes.values()) - len(errors)
         innocent = [each for each in errors if each.document_id not in self._guilty]
         return {
             "trials": 1,
             "faults": "; ".join(self._done) or "none: it was over before",
             "rows_lost": len(wanted.keys() - answers.keys()),
             "asked_twice": answers.total() - len(answers) + max(0, asked - missing),
-            "garbage": len(answers.keys() - wanted.keys()),
-            "votes_changed": sum(votes.get(key) != label for key, label in wanted.items()),
+            "garbage": len(answers.keys() - wanted.keys()) + (0 if repeats else unread),
+            "votes_changed": sum(votes.get(key) != label for key, label in (wanted if repeats else kept).items()),
             "innocents_convicted": len(innocent),
             "convicted_of": "; ".join(sorted({f"{each.error_kind}: {each.error}" for each in innocent}))[:300],
             "guilty_missed": len(self._guilty - {each.document_id for each in errors}),
-            "processes_left": self._processes_left + len(left_of(self._poll.workers())),
+            "processes_left": self._processes_left + len(left_of(self._poll.remains())),
             "odd_ends": sum(code not in EXPECTED_ENDS for code in self._ends),
             "ends": " ".join(map(str, self._ends)),
             "tracebacks": said.count(TRACEBACK),

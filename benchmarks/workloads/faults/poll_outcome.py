@@ -2,24 +2,34 @@
 
 import random
 import time
+from collections.abc import Iterable
 from typing import NamedTuple
+
+import pyarrow as pa
 
 from xpoll.benchmarks.runner.records import Record
 from xpoll.benchmarks.workloads.faults.poll_process import LABELS, PollProcess
 from xpoll.core.files import read_json
-from xpoll.core.records import Key
+from xpoll.core.records import Completion, Key, from_table
 from xpoll.core.run_folder import RunFolder
-from xpoll.engine.journal.answers import read_completions
+from xpoll.engine.journal.answers import read_completions, take_inventory, whole_batches
 from xpoll.votes.parse import to_vote
 
 Votes = dict[Key, str | None]
 
 
 class Reference(NamedTuple):
-    """An uninterrupted poll: its votes, and the seconds to its first answers."""
+    """An uninterrupted poll.
+
+    Attributes:
+        votes: Its votes.
+        usual_start_s: Seconds to its first answers.
+        repeats: Whether its engine gives the same prompt the same answer, whatever is computed beside it.
+    """
 
     votes: Votes
     usual_start_s: float
+    repeats: bool = True
 
 
 def uninterrupted(poll: PollProcess) -> tuple[Reference, Record]:
@@ -35,7 +45,17 @@ def uninterrupted(poll: PollProcess) -> tuple[Reference, Record]:
 
 def votes_of(folder: RunFolder) -> Votes:
     """Labels by key, as the vote parses them."""
-    votes = (to_vote(completion, LABELS) for completion in read_completions(folder.completions))
+    return _labels(read_completions(folder.completions))
+
+
+def whole_votes_of(folder: RunFolder) -> Votes:
+    """As `votes_of`, of the answers that are whole where others are damaged."""
+    batches = whole_batches(take_inventory(folder.completions))
+    return _labels(each for batch in batches for each in from_table(pa.Table.from_batches([batch]), Completion))
+
+
+def _labels(completions: Iterable[Completion]) -> Votes:
+    votes = (to_vote(completion, LABELS) for completion in completions)
     return {Key(vote.document_id, vote.persona_id, vote.sample): vote.label for vote in votes}
 
 

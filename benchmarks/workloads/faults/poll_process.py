@@ -74,6 +74,7 @@ class PollProcess:
         options: str = "",
     ) -> None:
         self._cwd, self._own_ray = folder, address is None
+        self._timeout_s: float = parameters.get("timeout_s", TIMEOUT_S)
         self.folder = RunFolder(folder / "run")
         folder.mkdir()
         texts = "".join(f"sentence {i} of those that are asked about\n" for i in range(parameters["documents"]))
@@ -156,6 +157,10 @@ class PollProcess:
         """The worker processes of this run; with a shared Ray, those of all its runs."""
         return workers_below(self.pid if self._own_ray else os.getpid())
 
+    def remains(self) -> list[psutil.Process]:
+        """What is left of its ended sessions, also where the driver that started it is gone."""
+        return processes_in(self._cwd) + ([] if self._own_ray else self.workers())
+
     def kill(self, victim: str) -> list[psutil.Process]:
         """Kills the driver, one worker, or both; returns every process that has to end as a consequence.
 
@@ -205,12 +210,12 @@ class PollProcess:
         """Waits for the end of the driver; returns its exit code.
 
         Raises:
-            EngineError: it took longer than TIMEOUT_S.
+            EngineError: it took longer than `timeout_s` of the suite, or else TIMEOUT_S.
         """
-        code = self._exit_code(TIMEOUT_S)
+        code = self._exit_code(self._timeout_s)
         if code is None:
             self.kill("driver")
-            raise EngineError(f"the poll in {self._cwd} was not done within {TIMEOUT_S:g} s")
+            raise EngineError(f"the poll in {self._cwd} was not done within {self._timeout_s:g} s")
         return code
 
     def _exit_code(self, timeout_s: float) -> int | None:
@@ -223,11 +228,21 @@ class PollProcess:
         """Waits for the end of the poll.
 
         Raises:
-            EngineError: the poll failed, or took longer than TIMEOUT_S.
+            EngineError: the poll failed, or took too long.
         """
         if code := self.wait():
             lines = self.said.strip().splitlines()
             raise EngineError(f"the poll in {self._cwd} ended with exit code {code}: {lines[-1] if lines else ''}")
+
+
+def processes_in(folder: Path) -> list[psutil.Process]:
+    """Processes whose current folder it is: those of xpoll and of its Ray keep the folder they were started in."""
+    found = []
+    for process in psutil.process_iter():
+        with suppress(psutil.Error):
+            if process.cwd() == str(folder.resolve()):
+                found.append(process)
+    return found
 
 
 def workers_below(pid: int) -> list[psutil.Process]:

@@ -9,6 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.support.in_process import answer_in_process
+from tests.support.listening import LOOPBACK, listening_below
 from tests.support.served import make_student, served
 from tests.support.toy import LABELS, documents
 from xpoll.core.config.file import load_config
@@ -302,6 +303,9 @@ def test_a_panel_and_a_cascade_are_served_by_the_command(folder: Path) -> None:
         data = server.post("/classify", {"input": ["sentence 3", "sentence 4"]}).body["data"]
         assert [len(each["probs"]) for each in data] == [3, 3]
         assert server.get("/health").status == 200
+        open_to = listening_below(server.process.pid)
+        assert {"raylet", "gcs_server"} <= set(open_to.values()), "the test sees what listens"
+        assert {address for address, _ in open_to} <= LOOPBACK, open_to
     make_student(folder / "run/student")
     gold = documents(60, seed=11, split="gold")
     write_table(folder / "run/labels.parquet", to_table(gold, with_labels(CONSENSUS_SCHEMA, LABELS)))
