@@ -86,9 +86,12 @@ def measure(parameters: Parameters) -> Iterator[Record]:
     seeds_of = {arm: [seed for seed in range(first, last) if arms[seed % len(arms)] == arm] for arm in set(arms)}
     size = parameters["trials_per_process"]
     chunks = [(arm, each[i : i + size]) for arm, each in sorted(seeds_of.items()) for i in range(0, len(each), size)]
-    with ThreadPoolExecutor(parameters["at_once"]) as executor:
+    executor = ThreadPoolExecutor(parameters["at_once"])
+    try:
         for records in executor.map(lambda chunk: _in_subprocess(chunk[0], chunk[1], parameters), chunks):
             yield from records
+    finally:
+        executor.shutdown(cancel_futures=True)  # after a Ctrl-C no further chunk begins
 
 
 def _in_subprocess(arm: str, seeds: list[int], parameters: Parameters) -> list[Record]:
