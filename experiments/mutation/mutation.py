@@ -32,15 +32,14 @@ def measure(parameters: Parameters) -> Iterator[Record]:
     """One record per module."""
     for module in parameters["modules"]:
         tests = parameters["tests"][Path(module).stem]
-        found = call_in_subprocess(
-            run_module, module, tests, parameters["mutants"], parameters["seed"], parameters["timeout_s"]
-        )
+        drawn = parameters["mutants"], parameters["seed"], parameters["places"]
+        found = call_in_subprocess(run_module, module, tests, *drawn, parameters["timeout_s"])
         say(f"{module}: {found['killed']} of {found['mutants']} killed")
         yield {"arm": module, **found}
 
 
-def run_module(module: str, tests: list[str], number: int, seed: int, timeout_s: float) -> Record:
-    """What becomes of so many mutants of a module."""
+def run_module(module: str, tests: list[str], number: int, seed: int, places: list[int], timeout_s: float) -> Record:
+    """What becomes of so many mutants of a module, or of those at the places that are named."""
     path = ROOT / module
     drawn = list(range(len(sites(ast.parse(path.read_text(encoding="utf-8"))))))
     random.Random(seed).shuffle(drawn)
@@ -51,12 +50,12 @@ def run_module(module: str, tests: list[str], number: int, seed: int, timeout_s:
     if survives(module, None, tests, timeout_s) is not True:
         raise SystemExit(f"the tests of {module} fail as it is: {tests}")
     survivors = []
-    taken = drawn[:number]
+    taken = places or drawn[:number]
     for place in taken:
         if survives(module, place, tests, timeout_s):
             tree = ast.parse(path.read_text(encoding="utf-8"))
             node, field, _ = sites(tree)[place]
-            survivors.append(f"{node.lineno} {field}: {ast.unparse(node)[:100]}")
+            survivors.append(f"{node.lineno} {field}: {ast.unparse(node)[:100]} (place {place})")
             say(f"{module} survived: {survivors[-1]}")
     killed = len(taken) - len(survivors)
     return {
@@ -135,6 +134,7 @@ def survives(module: str, place: int | None, tests: list[str], timeout_s: float)
         if pid:
             return status == 0
         time.sleep(0.02)
+    say(f"{module}: what is changed at place {place} takes over {timeout_s:g} s and counts as killed")
     os.killpg(child, signal.SIGKILL)
     os.waitpid(child, 0)
     return False
