@@ -11,7 +11,7 @@ from xpoll.core.errors import InputError
 from xpoll.core.records import Document, Vote
 from xpoll.votes import consensus
 from xpoll.votes.ballots import Ballots, Shares
-from xpoll.votes.consensus import ROWS_AT_ONCE, consensus_of, consensus_rows, shares_of
+from xpoll.votes.consensus import ROWS_AT_ONCE, consensus_of, consensus_rows, shares_of, winners
 from xpoll.votes.methods.method import VoteMethod
 
 LABELS = ["negative", "neutral", "positive"]
@@ -67,6 +67,11 @@ def test_documents_may_come_one_by_one_and_are_more_than_one_table_holds(config:
     rows = list(consensus_rows(iter(many), votes("d1", "negative") + votes(f"d{ROWS_AT_ONCE}", "neutral"), config))
     assert [row.document_id for row in rows] == [document.document_id for document in many]
     assert {row.document_id: row.label for row in rows if row.label} == {"d1": "negative", "d8192": "neutral"}
+
+
+def test_the_largest_share_wins_by_more_than_rounding_and_else_nobody() -> None:
+    shares = [[0.2, 0.5, 0.3], [0.4, 0.4, 0.2], [0.4, 0.4 + 1e-12, 0.2], [0.4, 0.4 + 1e-6, 0.2], [np.nan] * 3]
+    assert winners(np.array(shares)).tolist() == [1, -1, -1, 1, -1]
 
 
 def biased_votes(bias: np.ndarray, count: int = 60) -> tuple[list[Document], list[Vote]]:
