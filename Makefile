@@ -39,7 +39,7 @@ test: lint unit ## lint, unit, and the tests that start Ray and engines
 # `make coverage TESTS="not ipex"` counts the tests with an engine, too, and takes as long as `make test`.
 TESTS ?= not engine and not ipex
 COVERAGE := .venv/bin/python -m coverage
-coverage: .venv/.ready-test ## branch coverage of the unit tests, and build/coverage/index.html: 8 minutes
+coverage: .venv/.ready-test ## branch coverage of the unit tests, and build/coverage/html/index.html: twice the time of unit
 	@mkdir -p build/coverage && $(COVERAGE) erase
 	@OMP_NUM_THREADS=1 $(COVERAGE) run -m pytest -q -m "$(TESTS)" -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 	@$(COVERAGE) combine -q && $(COVERAGE) html -q && $(COVERAGE) report
