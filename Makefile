@@ -41,8 +41,8 @@ TESTS ?= not engine and not ipex
 COVERAGE := .venv/bin/python -m coverage
 coverage: .venv/.ready-test ## branch coverage of the unit tests, and build/coverage/html/index.html: twice the time of unit
 	@mkdir -p build/coverage && $(COVERAGE) erase
-	@OMP_NUM_THREADS=1 $(COVERAGE) run -m pytest -q -m "$(TESTS)" -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
-	@$(COVERAGE) combine -q && $(COVERAGE) html -q && $(COVERAGE) report
+	@OMP_NUM_THREADS=1 $(COVERAGE) run -m pytest -q -m "$(TESTS)" -n 2 --dist loadfile --no-loadscope-reorder $(ARGS); \
+		code=$$?; $(COVERAGE) combine -q && $(COVERAGE) html -q && $(COVERAGE) report && exit $$code
 
 chaos: .venv/.ready ## polls that are killed and damaged at random and resumed: ARGS="--set parameters.trials=1000"
 	@.venv/bin/xpoll bench chaos $(ARGS)
