@@ -2,7 +2,7 @@
 
 SHELL := bash
 .DEFAULT_GOAL := help
-.PHONY: help demo setup lint docs unit test chaos ipex test-ipex lint-deploy test-docker audit examples clean
+.PHONY: help demo setup lint docs unit test coverage chaos ipex test-ipex lint-deploy test-docker audit examples clean
 PYTEST := .venv/bin/python -m pytest --durations=12
 # A broken link or anchor, or a page that the site does not show, is an error.
 MKDOCS := NO_MKDOCS_2_WARNING=1 .venv/bin/python -m mkdocs build --strict --quiet
@@ -34,6 +34,15 @@ unit: .venv/.ready-test ## tests that start no engine: 5 minutes on two cores, 4
 test: lint unit ## lint, unit, and the tests that start Ray and engines
 	@start=$$SECONDS; $(PYTEST) -m engine -n 2 --dist loadfile --no-loadscope-reorder $(ARGS) \
 		&& echo "tests with an engine: $$((SECONDS - start)) s"
+
+# Of the product alone, processes that tests start included; what is left out stands with its reason in pyproject.toml.
+# `make coverage TESTS="not ipex"` counts the tests with an engine, too, and takes as long as `make test`.
+TESTS ?= not engine and not ipex
+COVERAGE := .venv/bin/python -m coverage
+coverage: .venv/.ready-test ## branch coverage of the unit tests, and build/coverage/html/index.html: twice the time of unit
+	@mkdir -p build/coverage && $(COVERAGE) erase
+	@OMP_NUM_THREADS=1 $(COVERAGE) run -m pytest -q -m "$(TESTS)" -n 2 --dist loadfile --no-loadscope-reorder $(ARGS); \
+		code=$$?; $(COVERAGE) combine -q && $(COVERAGE) html -q && $(COVERAGE) report && exit $$code
 
 chaos: .venv/.ready ## polls that are killed and damaged at random and resumed: ARGS="--set parameters.trials=1000"
 	@.venv/bin/xpoll bench chaos $(ARGS)

@@ -32,17 +32,30 @@ def measure(parameters: Parameters) -> Iterator[Record]:
     """One record per module."""
     for module in parameters["modules"]:
         tests = parameters["tests"][Path(module).stem]
-        found = call_in_subprocess(
-            run_module, module, tests, parameters["mutants"], parameters["seed"], parameters["timeout_s"]
-        )
+        equivalent = parameters["equivalent"].get(Path(module).stem, [])
+        drawn = parameters["mutants"], parameters["seed"], parameters["places"]
+        found = call_in_subprocess(run_module, module, tests, equivalent, *drawn, parameters["timeout_s"])
         say(f"{module}: {found['killed']} of {found['mutants']} killed")
         yield {"arm": module, **found}
 
 
-def run_module(module: str, tests: list[str], number: int, seed: int, timeout_s: float) -> Record:
-    """What becomes of so many mutants of a module."""
-    path = ROOT / module
-    drawn = list(range(len(sites(ast.parse(path.read_text(encoding="utf-8"))))))
+def run_module(
+    module: str, tests: list[str], equivalent: list[str], number: int, seed: int, places: list[int], timeout_s: float
+) -> Record:
+    """What becomes of so many mutants of a module, or of those at the places that are named.
+
+    Args:
+        module: Path of the file, from the repository's root.
+        tests: Arguments of pytest.
+        equivalent: Changes, as `changed_line` names them, that make no difference; they are not run and do not count.
+        number: How many mutants are drawn.
+        seed: Of the draw.
+        places: Places to run in place of those drawn.
+        timeout_s: Seconds after which a mutant counts as killed.
+    """
+    source = (ROOT / module).read_text(encoding="utf-8")
+    number_of_places = len(sites(ast.parse(source)))
+    drawn = list(range(number_of_places))
     random.Random(seed).shuffle(drawn)
     for name in LIBRARIES:
         importlib.import_module(name)
@@ -50,17 +63,18 @@ def run_module(module: str, tests: list[str], number: int, seed: int, timeout_s:
         del sys.modules[name]
     if survives(module, None, tests, timeout_s) is not True:
         raise SystemExit(f"the tests of {module} fail as it is: {tests}")
+    drawn = places or drawn[:number]
+    lines = {place: changed_line(source, place) for place in drawn}
+    taken = [place for place in drawn if lines[place] not in equivalent]
     survivors = []
-    taken = drawn[:number]
     for place in taken:
         if survives(module, place, tests, timeout_s):
-            tree = ast.parse(path.read_text(encoding="utf-8"))
-            node, field, _ = sites(tree)[place]
-            survivors.append(f"{node.lineno} {field}: {ast.unparse(node)[:100]}")
+            survivors.append(f"{lines[place]} (place {place})")
             say(f"{module} survived: {survivors[-1]}")
     killed = len(taken) - len(survivors)
     return {
-        "places": len(drawn),
+        "places": number_of_places,
+        "equivalent": len(drawn) - len(taken),
         "mutants": len(taken),
         "killed": killed,
         "killed_share": round(killed / len(taken), 3),
@@ -124,6 +138,13 @@ def mutated(tree: ast.Module, place: int) -> ast.Module:
     return ast.fix_missing_locations(tree)
 
 
+def changed_line(source: str, place: int) -> str:
+    """The line of a program that a mutant has in place of another, as `ast.unparse` writes it, or what it drops."""
+    before, after = (ast.unparse(tree).splitlines() for tree in (ast.parse(source), mutated(ast.parse(source), place)))
+    old, new = next((old.strip(), new.strip()) for old, new in zip(before, after, strict=True) if old != new)
+    return f"without {old}" if new == "pass" else new
+
+
 def survives(module: str, place: int | None, tests: list[str], timeout_s: float) -> bool:
     """Whether all tests pass on a mutant; on the module as it is where there is no place."""
     child = os.fork()
@@ -135,6 +156,7 @@ def survives(module: str, place: int | None, tests: list[str], timeout_s: float)
         if pid:
             return status == 0
         time.sleep(0.02)
+    say(f"{module}: what is changed at place {place} takes over {timeout_s:g} s and counts as killed")
     os.killpg(child, signal.SIGKILL)
     os.waitpid(child, 0)
     return False

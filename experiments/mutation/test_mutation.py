@@ -4,7 +4,7 @@ import ast
 
 import pytest
 
-from experiments.mutation.mutation import mutated, sites
+from experiments.mutation.mutation import changed_line, mutated, sites
 
 SOURCE = '''
 from dataclasses import dataclass
@@ -30,6 +30,12 @@ def test_every_place_gives_a_program_that_differs_from_the_others() -> None:
     assert ast.unparse(ast.parse(SOURCE)) not in programs
     for program in programs:
         compile(program, "mutant", "exec")
+
+
+def test_a_mutant_is_named_by_its_line() -> None:
+    lines = {changed_line(SOURCE, place) for place in range(len(sites(ast.parse(SOURCE))))}
+    assert len(lines) == 10
+    assert {"n: int = 4", "if a <= b and (not a):", "without print(a)", "return a + b"} <= lines
 
 
 @pytest.mark.parametrize("kept", ["frozen=True", "Says nothing.", "a + 1", "n: int", "b: int"])

@@ -49,7 +49,7 @@ def measured(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[dict[str, A
     with pytest.MonkeyPatch.context() as patch:
         # crowd-kit's takes most of a minute for these panels; what it makes of votes is in tests/votes.
         patch.setitem(METHODS, "dawid_skene", METHODS["posterior"])
-        return list(measure_simulations({"documents": 600, "repeats": 1, "plots": str(plots)})), plots
+        return list(measure_simulations({"documents": 300, "repeats": 1, "plots": str(plots)})), plots
 
 
 def test_each_scenario_has_a_record_for_each_level_and_method(measured: tuple[list[dict[str, Any]], Path]) -> None:

@@ -78,7 +78,7 @@ def test_what_is_answered_makes_room_before_the_disk_has_it_and_counts_after(
         answers = to_table(rows, COMPLETION_SCHEMA).to_batches()
         replies = dict(zip(slot.calls, (names[:2], names[2:4]), strict=True))
         outcomes = {
-            call: WorkerReply(answers[0].slice(2 * i, 2), ids, 0, running=0, waiting=0, stolen=[], capacity=2)
+            call: WorkerReply(answers[0].slice(2 * i, 2), ids, i + 3, running=0, waiting=0, stolen=[], capacity=2)
             for i, (call, ids) in enumerate(replies.items())
         }
         monkeypatch.setattr("ray.wait", lambda calls, **_: (calls, []))
@@ -89,7 +89,7 @@ def test_what_is_answered_makes_room_before_the_disk_has_it_and_counts_after(
         slot.worker.exchange = send
         tally = run.collect()
         assert done == [*sent, "append 4"], "and no call that would wait for nothing"
-        assert (list(slot.in_flight), tally.answers, tally.documents) == (names[4:], 4, 4)
+        assert (list(slot.in_flight), tally.answers, tally.documents, tally.saved) == (names[4:], 4, 4, 7)
         assert (slot.unwritten, slot.assigned_prompts) == (0, documents - 4)
         assert [answer.document_id for answer in journal.answers_of(names)] == names[:4]
 
@@ -112,6 +112,15 @@ def test_a_draining_slot_gets_nothing_new_and_then_the_suspects(tmp_path: Path) 
         first.calls.clear()
         run.dispatch()
         assert (list(first.in_flight), first.isolated, first.draining) == (["suspect"], True, False)
+
+
+def test_a_device_with_a_poison_candidate_is_asked_one_other_document_alone(tmp_path: Path) -> None:
+    slots = Slots(silent_worker, lambda _: None, number=1, max_restarts=2)
+    slot = slots.active[0]
+    slot.poison_candidates.append(work("candidate"))
+    with Journal(tmp_path) as journal:
+        dispatcher(["doc-0", "doc-1"], slots, journal, tmp_path).dispatch()
+    assert (list(slot.in_flight), slot.isolated) == (["doc-0"], True)
 
 
 def test_a_worker_that_was_idle_for_long_is_not_taken_for_hung_when_it_gets_work(tmp_path: Path) -> None:
@@ -138,7 +147,7 @@ def test_a_device_that_died_loads_its_model_again_only_if_something_is_left_to_a
         run.dispatch()
         run._check_timeouts()
         assert (run.calls, dead.deaths) == ({}, 0)
-        other.waiting = 9  # half of these could be stolen
+        other.waiting = 2  # half of these could be stolen
         run.dispatch()
         assert list(run.calls.values()) == [dead]
         dead.calls.clear()
@@ -146,6 +155,20 @@ def test_a_device_that_died_loads_its_model_again_only_if_something_is_left_to_a
         slots.isolation_queue.append([work("suspect")])
         run.dispatch()
         assert list(run.calls.values()) == [dead]
+
+
+def test_the_document_that_is_looked_at_before_a_start_is_asked_after_it(tmp_path: Path) -> None:
+    slots = Slots(silent_worker, lambda _: None, number=1, max_restarts=2)
+    slot = slots.active[0]
+    with Journal(tmp_path) as journal:
+        run = dispatcher(["doc"], slots, journal, tmp_path)
+        slot.starting = True
+        run.dispatch()
+        assert (len(slot.calls), slot.in_flight) == (1, {})
+        slot.calls.clear()
+        run._started(slot, None)
+        run.dispatch()
+    assert list(slot.in_flight) == ["doc"]
 
 
 def test_what_was_stolen_of_a_busy_device_goes_to_the_idle_one(tmp_path: Path) -> None:

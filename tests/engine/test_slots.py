@@ -183,3 +183,104 @@ def test_more_deaths_are_asked_for_where_devices_die_more_often() -> None:
         slot.starting = False
         slots.died(slot, [Work(f"a{number}", ()), Work(f"b{number}", ())], "lost")
     assert slots.deaths_needed() == 8
+
+
+def ready(number: int, *, max_restarts: int = 2) -> Slots:
+    slots = Slots(lambda number: f"worker {number}", lambda _: None, number=number, max_restarts=max_restarts)
+    for slot in slots.active.values():
+        slot.starting = False
+    return slots
+
+
+def dies_alone(slots: Slots, slot: Slot, work: Work) -> None:
+    slot.starting, slot.isolated, slot.in_flight = False, True, {work.document_id: work}
+    slots.died(slot, [work], "killed")
+
+
+def finishes(slots: Slots, slot: Slot, *document_ids: str) -> None:
+    slot.starting, slot.in_flight = False, {name: Work(name, ()) for name in document_ids}
+    slots.finished(slot, list(document_ids))
+
+
+def test_a_replaced_worker_has_nothing_of_the_one_before_and_the_log_says_why_that_died(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    killed: list[str] = []
+    slots = Slots(lambda number: object(), killed.append, number=1, max_restarts=2)
+    (slot,) = slots.active.values()
+    before = slot.worker
+    slot.starting, slot.isolated, slot.draining, slot.waiting, slot.assigned_prompts = False, True, True, 5, 7
+    slot.in_flight, slot.calls, slot.last_progress_s = {"doc": Work("doc", ())}, {"call"}, 0.0
+    with caplog.at_level("WARNING", logger="xpoll"):
+        slots.died(slot, [Work("doc", ())], "out of memory")
+    assert killed == [before] and slot.worker is not before and slot.last_progress_s > 0
+    assert (slot.starting, slot.isolated, slot.draining) == (True, False, False)
+    assert (slot.in_flight, slot.calls, slot.waiting, slot.assigned_prompts) == ({}, set(), 0, 0)
+    assert "device 0: its worker died (out of memory); 1 documents are requeued" in caplog.text
+
+
+def test_a_device_is_quarantined_after_the_death_that_is_one_too_many_unless_it_finished_something(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    slots = ready(2, max_restarts=2)
+    first = slots.active[0]
+    for _ in range(2):
+        slots.died(first, [], "lost")
+    finishes(slots, first, "doc")
+    for _ in range(2):
+        slots.died(first, [], "lost")
+    assert not slots.quarantined
+    with caplog.at_level("ERROR", logger="xpoll"):
+        slots.died(first, [], "lost for good")
+    assert (slots.quarantined, list(slots.active)) == ({0: "lost for good"}, [1])
+    assert "device 0 is quarantined after 3 deaths in a row" in caplog.text
+
+
+def test_deaths_with_nothing_in_flight_or_while_starting_are_blamed_on_nothing() -> None:
+    slots = ready(1, max_restarts=100)
+    slot = slots.active[0]
+    for _ in range(50):
+        finishes(slots, slot, "doc")
+    for _ in range(10):
+        slot.starting = False
+        slots.died(slot, [], "lost while idle")
+        slots.died(slot, [Work("doc", ())], "lost while it starts")
+    assert (slots.deaths_needed(), list(slots.isolation_queue), slot.poison_candidates) == (2, [], [])
+    assert len(slots.requeued) == 10
+
+
+def test_a_death_that_a_candidate_may_explain_does_not_count_as_one_of_nothing() -> None:
+    slots = ready(1)
+    slot = slots.active[0]
+    for _ in range(50):
+        finishes(slots, slot, "doc")
+    dies_alone(slots, slot, Work("suspect", ()))
+    assert ([work.document_id for work in slot.poison_candidates], slots.deaths_needed()) == (["suspect"], 2)
+
+
+def test_a_blamed_document_that_is_answered_after_all_is_blamed_no_more() -> None:
+    slots = ready(2)
+    first, second = slots.active.values()
+    suspect = Work("suspect", ())
+    for _ in range(50):
+        finishes(slots, first, "doc")
+    dies_alone(slots, first, suspect)
+    finishes(slots, first, "other")
+    assert slots.confirm_candidates()
+    assert slots.take_suspects(second) == [suspect]
+    finishes(slots, second, "suspect")
+    dies_alone(slots, second, suspect)
+    finishes(slots, second, "other")
+    assert not slots.poison, "that is one death, not two"
+    dies_alone(slots, second, suspect)
+    assert slots.poison == [suspect]
+
+
+def test_a_slot_that_starts_takes_a_group_of_suspects_and_others_run_empty_for_the_rest() -> None:
+    slots = ready(3)
+    first, second, third = slots.active.values()
+    second.assigned_prompts, third.isolated = 9, True
+    slots.died(first, [Work("a", ()), Work("b", ())], "lost")
+    assert draining(slots) == []
+    slots.isolation_queue.append([Work("c", ())])
+    assert (first.starting, draining(slots)) == (True, [1])

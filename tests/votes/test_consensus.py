@@ -9,7 +9,10 @@ from xpoll.core.config.file import load_config
 from xpoll.core.config.job import Config
 from xpoll.core.errors import InputError
 from xpoll.core.records import Document, Vote
-from xpoll.votes.consensus import consensus_of
+from xpoll.votes import consensus
+from xpoll.votes.ballots import Ballots, Shares
+from xpoll.votes.consensus import ROWS_AT_ONCE, consensus_of, consensus_rows, shares_of, winners
+from xpoll.votes.methods.method import VoteMethod
 
 LABELS = ["negative", "neutral", "positive"]
 
@@ -45,6 +48,8 @@ def test_unreadable_votes_do_not_count_and_without_any_the_document_abstains(con
     rows = consensus_of(documents("d", "e", "f"), votes("d", None, "neutral") + votes("e", None, None), config)
     assert [row.label for row in rows] == ["neutral", None, None]
     assert [row.votes_counted for row in rows] == [1, 0, 0]
+    assert [row.votes_saved for row in rows] == [2, 2, 4]
+    assert [row.agreement for row in rows] == [1, 0, 0]
     assert rows[1].abstained == "no readable vote"
     assert sum(rows[1].distribution) == pytest.approx(1)
 
@@ -55,6 +60,18 @@ def test_documents_keep_their_order_and_text(config: Config) -> None:
         ("z", "text of z", "positive"),
         ("a", "text of a", "neutral"),
     ]
+
+
+def test_documents_may_come_one_by_one_and_are_more_than_one_table_holds(config: Config) -> None:
+    many = documents(*(f"d{i}" for i in range(ROWS_AT_ONCE + 3)))
+    rows = list(consensus_rows(iter(many), votes("d1", "negative") + votes(f"d{ROWS_AT_ONCE}", "neutral"), config))
+    assert [row.document_id for row in rows] == [document.document_id for document in many]
+    assert {row.document_id: row.label for row in rows if row.label} == {"d1": "negative", "d8192": "neutral"}
+
+
+def test_the_largest_share_wins_by_more_than_rounding_and_else_nobody() -> None:
+    shares = [[0.2, 0.5, 0.3], [0.4, 0.4, 0.2], [0.4, 0.4 + 1e-12, 0.2], [0.4, 0.4 + 1e-6, 0.2], [np.nan] * 3]
+    assert winners(np.array(shares)).tolist() == [1, -1, -1, 1, -1]
 
 
 def biased_votes(bias: np.ndarray, count: int = 60) -> tuple[list[Document], list[Vote]]:
@@ -129,3 +146,41 @@ def test_labels_of_people_set_the_confidence_right_where_the_vote_may_learn_from
     assert (without.label, without.confidence) == ("positive", 1.0)
     assert taught.label == "positive"
     assert taught.confidence == pytest.approx(0.75, abs=0.01)
+
+
+def test_confidence_is_judged_on_each_half_of_the_known_documents_by_a_fit_that_was_told_the_other(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    truth = np.array([0, 1, 2, -1, 0, 0, 1, 2, -1, 1, 0, 2])
+    told: list[set[int]] = []
+
+    def fit(ballots: Ballots) -> Shares:
+        """Says of each document the number of the call in its first share."""
+        assert ballots.known is not None
+        told.append(set(np.flatnonzero(ballots.known >= 0).tolist()))
+        return np.tile([len(told) / 4, 1 - len(told) / 4, 0.0], (len(truth), 1))
+
+    judged: list[Shares] = []
+
+    class Nothing:
+        def applied(self, shares: Shares) -> Shares:
+            return shares
+
+    def fitted(shares: Shares, known: np.ndarray) -> Nothing:
+        assert known.tolist() == truth.tolist()
+        judged.append(shares)
+        return Nothing()
+
+    monkeypatch.setattr(consensus, "method_of", lambda _: VoteMethod(fit, learns_from_known=True))
+    monkeypatch.setattr(consensus, "fitted_recalibration", fitted)
+    empty = np.zeros(0, np.int64)
+    shares = shares_of(Ballots(LABELS, [], len(truth), empty, empty, empty, known=truth), "any")
+    known = set(np.flatnonzero(truth >= 0).tolist())
+    assert told[0] == known and told[1] | told[2] == known and not told[1] & told[2]
+    assert len(told) == 3 and {len(told[1]), len(told[2])} == {5}
+    assert (shares[:, 0] == 0.25).all()
+    by_call = (judged[0][:, 0] * 4).tolist()
+    assert [by_call[i] for i in sorted(known)] == [3.0 if i in told[1] else 2.0 for i in sorted(known)]
+    monkeypatch.setattr(consensus, "method_of", lambda _: VoteMethod(fit))
+    shares_of(Ballots(LABELS, [], len(truth), empty, empty, empty, known=truth), "any")
+    assert len(told) == 4, "a method that does not learn is asked once"

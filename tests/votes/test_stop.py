@@ -6,9 +6,10 @@ from itertools import product
 
 import pytest
 
+from xpoll.core.config.job import Config
 from xpoll.core.records import Completion
 from xpoll.personas.probes import RESERVED
-from xpoll.votes.stop import Confidence, Decided, StopButAskProbes
+from xpoll.votes.stop import Confidence, Decided, StopButAskProbes, stop_rule
 
 LABELS = ("a", "b", "c")
 
@@ -93,3 +94,11 @@ def test_the_probability_of_a_lead_counts_the_votes_against_it() -> None:
     seen = answers(["a", "b", "a", "a"])
     assert Confidence(LABELS, 0.81).fewest(seen, 9) == 0
     assert Confidence(LABELS, 0.82).fewest(seen, 9) > 0
+
+
+@pytest.mark.parametrize(
+    ("named", "rule"), [("never", None), ("decided", Decided(LABELS)), (0.9, Confidence(LABELS, 0.9))]
+)
+def test_the_rule_is_the_one_that_the_job_names(named: str | float, rule: Decided | Confidence | None) -> None:
+    job = {"documents": {"path": "t.csv"}, "task": {"labels": list(LABELS)}, "panel": {"stop": named, "samples": 3}}
+    assert stop_rule(Config.model_validate(job)) == rule

@@ -1,11 +1,9 @@
 """What was counted is on disk, whatever ends the process."""
 
+import multiprocessing
 import os
 import random
 import signal
-import subprocess
-import sys
-import textwrap
 import time
 from pathlib import Path
 from threading import Event
@@ -145,35 +143,31 @@ def test_a_second_process_is_refused_and_told_who_holds_it(tmp_path: Path) -> No
         pass
 
 
-WRITER = """
-    import sys
-    from pathlib import Path
-    from xpoll.core.records import COMPLETION_SCHEMA, Completion, to_table
-    from xpoll.engine.journal.answers import count_answers
-    from xpoll.engine.journal.journal import Journal
-
-    with Journal(Path(sys.argv[1]), rows_per_part=40) as journal:
-        number = count_answers(Path(sys.argv[1]))
+def writes_until_killed(folder: Path, said: int) -> None:
+    """Appends three answers at a time, and writes to a pipe how many count."""
+    with Journal(folder, rows_per_part=40) as journal:
+        number = count_answers(folder)
         while True:
-            rows = [Completion(f"doc-{number + i}", "p", 0, text="x" * 50) for i in range(3)]
-            journal.append(to_table(rows, COMPLETION_SCHEMA).to_batches())
-            number += len(rows)
-            print(number, flush=True)
-"""
+            journal.append([batch(*map(answer, range(number, number + 3)))])
+            number += 3
+            os.write(said, f"{number}\n".encode())
 
 
 def test_killed_at_random_moments_nothing_counted_is_lost_or_doubled(tmp_path: Path) -> None:
     draw = random.Random(0)
     counted = 0
     for _ in range(5):
-        command = [sys.executable, "-c", textwrap.dedent(WRITER), str(tmp_path)]
-        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=Path.cwd()) as writer:
-            assert writer.stdout is not None
-            writer.stdout.readline()
+        heard, said = os.pipe()
+        writer = multiprocessing.get_context("fork").Process(target=writes_until_killed, args=(tmp_path, said))
+        writer.start()
+        os.close(said)
+        with open(heard) as lines:  # noqa: PTH123  (of a descriptor)
+            first = lines.readline()
             time.sleep(draw.uniform(0, 0.2))
-            os.kill(writer.pid, signal.SIGKILL)
-            said = [int(line) for line in writer.stdout.read().split("\n")[:-1] if line]
-        counted = max([counted, *said])
+            writer.kill()
+            counted = max(counted, *map(int, [first, *lines]))
+        writer.join()
+        assert writer.exitcode == -signal.SIGKILL
         with Journal(tmp_path):
             pass
         assert count_answers(tmp_path) >= counted, "an answer that was counted is gone"
