@@ -59,7 +59,7 @@ class MockEndpoint:
             self._away_until_s, self._away_at = time.monotonic() + self._away_s, None
         if self._is_away():
             return _closed(request)
-        asked = body["messages"][-1]["content"]
+        asked = _words(body["messages"][-1]["content"])
         if len(asked) > CONTEXT_CHARACTERS:
             return web.json_response(_too_long(len(asked)), status=400)
         await asyncio.sleep(self._delay_s)
@@ -92,13 +92,18 @@ def _closed(request: web.Request) -> web.StreamResponse:
     return web.Response()
 
 
+def _words(content: str | list[dict[str, Any]]) -> str:
+    """The text of a message, which OpenAI's form may hold in parts."""
+    return content if isinstance(content, str) else "".join(part.get("text", "") for part in content)
+
+
 def _too_long(characters: int) -> dict[str, Any]:
     what = f"This model's maximum context length is 8192 tokens. However, your request has {characters} characters."
     return {"error": {"message": what, "type": "BadRequestError", "code": 400}}
 
 
 def _completion(body: dict[str, Any], samples: int) -> dict[str, Any]:
-    messages = json.dumps(body["messages"], sort_keys=True)
+    messages = "\n".join(_words(message["content"]) for message in body["messages"])
     choices = [
         {
             "index": number,
