@@ -15,6 +15,7 @@ from xpoll.benchmarks.workloads.peers.mock_endpoint import MODEL, serving_mock
 from xpoll.benchmarks.workloads.peers.race import alternating_runs, run_once
 from xpoll.benchmarks.workloads.peers.server import serving_vllm, tuned_engine
 from xpoll.benchmarks.workloads.peers.tables import label_records, ratio_records
+from xpoll.core.machine.processes import guard_descendants
 from xpoll.core.models import resolve_model
 from xpoll.core.progress import say
 
@@ -24,18 +25,23 @@ def measure(parameters: Parameters) -> Iterator[Record]:
     arms = chosen_arms(find_arms(), parameters["arms"])
     resolve_model(parameters["model"], key="parameters.model")  # prepares a packaged model before the clock starts
     engine = tuned_engine(parameters)
-    for part, run in PARTS.items():
-        if part in parameters["parts"]:
-            say(f"part {part}")
-            for record in run(parameters, arms, engine):
-                yield {"part": part, **record}
+    guardian = guard_descendants()  # peers start processes in sessions of their own
+    try:
+        for part, run in PARTS.items():
+            if part in parameters["parts"]:
+                say(f"part {part}")
+                for record in run(parameters, arms, engine):
+                    yield {"part": part, **record}
+    finally:
+        guardian.kill()
+        guardian.wait()
 
 
 def in_process(parameters: Parameters, arms: Sequence[Arm], engine: Engine) -> Iterator[Record]:
     """Peers that compute themselves."""
     own = [arm for arm in arms if not arm.peer.endpoint]
     for shape in parameters["shapes"]:
-        yield from _raced(parameters, own, shape, parameters["sentences"], engine, before=lambda: None)
+        yield from _raced(parameters, own, shape, parameters["sentences"], engine)
 
 
 def endpoint(parameters: Parameters, arms: Sequence[Arm], engine: Engine) -> Iterator[Record]:
@@ -54,7 +60,8 @@ def mock(parameters: Parameters, arms: Sequence[Arm], engine: Engine) -> Iterato
     with serving_mock(parameters["mock_delay_s"]) as server:
         for shape in parameters["shapes"]:
             there = engine._replace(folder=MODEL, endpoint=server.url)
-            yield from _raced(parameters, asking, shape, parameters["mock_sentences"], there, before=lambda: None)
+            # Its labels mean nothing.
+            yield from _raced(parameters | {"references": []}, asking, shape, parameters["mock_sentences"], there)
 
 
 def faults(parameters: Parameters, arms: Sequence[Arm], engine: Engine) -> Iterator[Record]:
@@ -69,7 +76,7 @@ def _raced(
     sentences: int,
     engine: Engine,
     *,
-    before: Callable[[], None],
+    before: Callable[[], None] = lambda: None,
     key: str = "",
 ) -> Iterator[Record]:
     """Runs of all arms in turn, then how their labels and rates compare."""

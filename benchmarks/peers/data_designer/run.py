@@ -31,16 +31,12 @@ rows = [{"row_id": row["id"], "user": row["messages"][-1]["content"]} for row in
 builder.with_seed_dataset(dd.DataFrameSeedSource(df=pd.DataFrame(rows)))
 for sample in range(job.samples):
     builder.add_column(
-        dd.LLMTextColumnConfig(
-            name=f"answer_{sample}", prompt="{{ user }}", system_prompt=system, model_alias="labels"
-        )
+        dd.LLMTextColumnConfig(name=f"answer_{sample}", prompt="{{ user }}", system_prompt=system, model_alias="labels")
     )
 designer = DataDesigner(artifact_path=job.folder / "artifacts", model_providers=[provider])
 settings = RunConfig(otel_metrics_port=None)
 if "buffer_size" in job.options:
-    settings = RunConfig(
-        otel_metrics_port=None, buffer_size=job.options["buffer_size"], disable_early_shutdown=True
-    )
+    settings = RunConfig(otel_metrics_port=None, buffer_size=job.options["buffer_size"], disable_early_shutdown=True)
 designer.set_run_config(settings)
 answers = AnswerLog(job)
 resume = ResumeMode.IF_POSSIBLE if job.options else ResumeMode.NEVER

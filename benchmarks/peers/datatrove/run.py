@@ -31,7 +31,7 @@ async def ask(document: Document, generate) -> dict:
     return {"text": found.text}
 
 
-def documents(_data, rank: int = 0, world_size: int = 1):
+def documents(_data, rank: int = 0, world_size: int = 1):  # noqa: ARG001
     """The rows."""
     for row in job.rows:
         yield Document(text=row["text"], id=row["id"], metadata={"messages": row["messages"]})

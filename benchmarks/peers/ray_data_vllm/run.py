@@ -16,6 +16,8 @@ asked = [
     for row in job.rows
     for sample in range(job.samples)
 ]
+# By default each of its five stages takes a core, and on a machine with fewer the engine waits for one for ever.
+ray.init(num_cpus=8)
 sampling = {"temperature": job.temperature, "top_p": job.top_p, "max_tokens": job.max_tokens}
 sampling["structured_outputs"] = job.constraint
 variables = job.environment if job.options["tuned"] else {}

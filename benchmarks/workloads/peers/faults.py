@@ -21,6 +21,14 @@ from xpoll.core.errors import UserError
 from xpoll.core.progress import say
 
 UNDISTURBED, POISON, ENGINE_KILLED, DRIVER_KILLED = "undisturbed", "poison row", "engine killed", "driver killed"
+FAULTS = {
+    UNDISTURBED: "the same job without a fault.",
+    POISON: "one text in the middle is longer than any context; it is not counted as lost.",
+    ENGINE_KILLED: "half-way the endpoint drops its requests and is away for some seconds, or the process that holds "
+    "the model is killed.",
+    DRIVER_KILLED: "half-way the process of the command is killed, and the same command is given again.",
+}
+"""Faults by name, with what happens."""
 SESSIONS = 3
 """How often a command is given at most."""
 LATEST = 0.7
@@ -65,7 +73,7 @@ def fault_records(parameters: Parameters, arms: Sequence[Arm], engine: Engine) -
         plain = labelling_job(parameters, shape, sentences=count)
         poisoned = labelling_job(parameters, shape, sentences=count, poison=True)
         usual_s = 0.0
-        for name in (UNDISTURBED, POISON, ENGINE_KILLED, DRIVER_KILLED):
+        for name in FAULTS:
             say(f"{name}: {arm.name}")
             job = poisoned if name == POISON else plain
             record = _record_of(name, arm, job, engine, parameters, usual_s)

@@ -85,8 +85,9 @@ def outcome_of(
 
 def majority_of(votes: Sequence[str]) -> str | None:
     """The most frequent label; None where several are, or none."""
-    first, *others = Counter(votes).most_common(2) or [(None, 0)]
-    return None if others and others[0][1] == first[1] else first[0]
+    ranked = Counter(votes).most_common(2)
+    is_tied = len(ranked) == 2 and ranked[0][1] == ranked[1][1]
+    return None if is_tied or not ranked else ranked[0][0]
 
 
 def agreement_of(found: Mapping[str, str | None], reference: Mapping[str, str | None]) -> float | None:

@@ -10,7 +10,6 @@ from pathlib import Path
 
 from xpoll.benchmarks.runner.records import Parameters
 from xpoll.benchmarks.workloads.peers.labelling import Engine
-from xpoll.core.machine.processes import guard_descendants
 from xpoll.core.models import resolve_model
 from xpoll.core.progress import say
 from xpoll.engine.backends.vllm.command import serve_command
@@ -70,7 +69,6 @@ def serving_vllm(parameters: Parameters, engine: Engine) -> Iterator[PeerServer]
         EngineError: it does not start.
     """
     log = Path(tempfile.gettempdir()) / f"xpoll-bench-peers-server-{os.getpid()}.log"
-    guardian = guard_descendants()
     environment = {**engine.environment, "VLLM_SERVER_DEV_MODE": "1"}  # /reset_prefix_cache
     with log.open("wb") as printed:
         server = VllmServer(
@@ -87,6 +85,4 @@ def serving_vllm(parameters: Parameters, engine: Engine) -> Iterator[PeerServer]
             yield PeerServer(server)
         finally:
             server.stop()
-            guardian.kill()
-            guardian.wait()
     log.unlink(missing_ok=True)

@@ -36,10 +36,11 @@ def label_records(records: Sequence[Record], labels: Labels, references: Sequenc
         shift = 1 if arm == reference else 0
         pairs = [(labels.get((arm, each + shift), {}), labels[reference, each]) for each in repeats]
         found = [value for pair in pairs if (value := agreement_of(*pair)) is not None]
-        record = {"arm": arm, "role": "labels", "reference": reference}
-        if found:
-            record["agreement"] = round(median(found), 4)
-        agrees = arm == reference or record.get("agreement", 0.0) >= AGREES
+        agreement = round(median(found), 4) if found else None
+        agrees = arm == reference or (agreement is not None and agreement >= AGREES)
+        record: Record = {"arm": arm, "role": "labels", "reference": reference}
+        if agreement is not None:
+            record["agreement"] = agreement
         yield {**record, "same_result": agrees or accuracy >= accuracies[reference]}
 
 

@@ -12,8 +12,6 @@ from uuid import uuid4
 
 import psutil
 
-from xpoll.core.machine.processes import guard_processes
-
 MARK = "XPOLL_PEER_RUN"
 """Variable by which processes of a run are known that have left its tree."""
 EVERY_S = 0.05
@@ -52,6 +50,7 @@ class PeerProcess:
     def __init__(self, command: Sequence[str], answers: Path, environment: Mapping[str, str], log: Path) -> None:
         self._mark, self._answers = uuid4().hex, answers
         self._held: dict[int, psutil.Process] = {}
+        self._others = set(psutil.pids())
         self._had = _size(answers)
         self._peak_mib = 0.0
         with log.open("ab") as printed:
@@ -65,7 +64,6 @@ class PeerProcess:
                 cwd=answers.parent,
                 start_new_session=True,
             )
-        guard_processes([self._root.pid])
         self._held[self._root.pid] = psutil.Process(self._root.pid)
 
     def watch(self, timeout_s: float, at_each_look: Callable[["PeerProcess"], None] | None = None) -> Watched:
@@ -128,8 +126,11 @@ class PeerProcess:
     def _alive(self) -> list[int]:
         """Its processes: those below the command, once seen, and those that bear its mark."""
         for process in psutil.process_iter():
-            if process.pid not in self._held and self._is_ours(process):
-                self._held[process.pid] = process
+            if process.pid not in self._held and process.pid not in self._others:
+                if self._is_ours(process):
+                    self._held[process.pid] = process
+                else:
+                    self._others.add(process.pid)
         return [pid for pid, process in self._held.items() if _runs(process)]
 
     def _is_ours(self, process: psutil.Process) -> bool:
@@ -145,7 +146,7 @@ class PeerProcess:
 
 def _runs(process: psutil.Process) -> bool:
     with suppress(psutil.Error):
-        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+        return bool(process.is_running()) and process.status() != psutil.STATUS_ZOMBIE
     return False
 
 
