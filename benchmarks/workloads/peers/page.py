@@ -48,8 +48,9 @@ def _head(document: Mapping[str, Any]) -> Iterator[str]:
         "Made by `python -m xpoll.scripts.dev.pages` from `benchmarks/baselines/peers.json`, the records of",
         f"`xpoll bench peers` ([measuring](howto/benchmarks.md)). {parameters['sentences']} sentences, "
         f"{parameters['repeats']} repeats in turn,",
-        f"{parameters['model']}, at most {parameters['in_flight']} requests at a time. Each figure is the median, with the range behind it where there is more than one run. Times count from",
-        "the command; memory is the most that all processes of a peer held at a time, shared pages divided among them.",
+        f"{parameters['model']}, at most {parameters['in_flight']} requests at a time. Each figure is the median, with",
+        "the range behind it where there is more than one run. Times count from the command; memory is the most that",
+        "all processes of a peer held at a time, shared pages divided among them.",
         "",
         f"* Machine: {environment['cores']} cores of {environment['processor']}, {environment['memory_gib']} GiB; "
         f"{document['started_utc']}",
@@ -120,8 +121,8 @@ def _faults(records: Records) -> Iterator[str]:
         "## In trouble",
         "",
         "A peer that ends with an error is given the same command again, at most three times in all. Rows asked twice",
-        "are counted at the endpoint, by the answers that it delivered; for peers that compute themselves by the answers",
-        "that were on disk and came again.",
+        "are counted at the endpoint, by the answers that it delivered; for peers that compute themselves by the",
+        "answers that were on disk and came again.",
         "",
     )
     for fault, what in FAULTS.items():
