@@ -13,7 +13,7 @@ from xpoll.benchmarks.workloads.peers.faults import fault_records
 from xpoll.benchmarks.workloads.peers.labelling import Engine, LabellingJob, labelling_job
 from xpoll.benchmarks.workloads.peers.mock_endpoint import MODEL, serving_mock
 from xpoll.benchmarks.workloads.peers.race import alternating_runs, run_once
-from xpoll.benchmarks.workloads.peers.server import serving_vllm, tuned_engine
+from xpoll.benchmarks.workloads.peers.server import WARM_UP, serving_vllm, tuned_engine
 from xpoll.benchmarks.workloads.peers.tables import label_records, ratio_records
 from xpoll.core.machine.processes import guard_descendants
 from xpoll.core.models import resolve_model
@@ -49,6 +49,7 @@ def endpoint(parameters: Parameters, arms: Sequence[Arm], engine: Engine) -> Ite
     asking = [arm for arm in arms if arm.peer.endpoint]
     with serving_vllm(parameters, engine) as server:
         for shape in parameters["shapes"]:
+            server.warm_up(labelling_job(parameters, shape, sentences=WARM_UP))
             there = engine._replace(folder=parameters["model"], endpoint=server.url)
             count = parameters["sentences"]
             yield from _raced(parameters, asking, shape, count, there, before=server.forget_prefixes, key=server.key)

@@ -154,8 +154,7 @@ def write_job(job: LabellingJob, arm: Arm, engine: Engine, folder: Path) -> None
         folder: Where; made here.
     """
     folder.mkdir(parents=True)
-    panel, first = job.config["panel"], job.prompts[0]
-    schema = first.answer.json_schema
+    panel = job.config["panel"]
     values = {
         "model": engine.folder,
         "endpoint": engine.endpoint,
@@ -163,7 +162,7 @@ def write_job(job: LabellingJob, arm: Arm, engine: Engine, folder: Path) -> None
         "temperature": panel["temperature"],
         "top_p": panel["top_p"],
         "max_tokens": panel["max_tokens"],
-        "schema": None if schema is None else json.loads(schema),
+        "schema": constraint_of(job).get("json"),
         "choices": list(job.rows.labels),
         "question": job.rows.question,
         "in_flight": engine.in_flight,
@@ -179,6 +178,12 @@ def write_job(job: LabellingJob, arm: Arm, engine: Engine, folder: Path) -> None
     (folder / "answers.jsonl").touch()
     _write_texts(job, folder / "texts.csv")
     (folder / "job.toml").write_text(as_toml(_job_of_xpoll(job, engine, folder)), encoding="utf-8")
+
+
+def constraint_of(job: LabellingJob) -> dict[str, Any]:
+    """What holds an answer of a job to its form, in the words of vLLM's structured outputs."""
+    schema = job.prompts[0].answer.json_schema
+    return {"choice": list(job.rows.labels)} if schema is None else {"json": json.loads(schema)}
 
 
 def _write_texts(job: LabellingJob, path: Path) -> None:

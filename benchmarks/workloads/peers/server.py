@@ -1,15 +1,17 @@
 """One vLLM server on loopback for the peers that ask an endpoint, with the engine arguments that xpoll sets."""
 
 import asyncio
+import json
 import os
 import tempfile
 import urllib.request
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
 from xpoll.benchmarks.runner.records import Parameters
-from xpoll.benchmarks.workloads.peers.labelling import Engine
+from xpoll.benchmarks.workloads.peers.labelling import Engine, LabellingJob, constraint_of
 from xpoll.core.models import resolve_model
 from xpoll.core.progress import say
 from xpoll.engine.backends.vllm.command import serve_command
@@ -17,6 +19,10 @@ from xpoll.engine.backends.vllm.in_process import default_options
 from xpoll.engine.backends.vllm.server import SERVER_OPTIONS
 from xpoll.engine.backends.vllm.server_process import VllmServer
 from xpoll.engine.devices.find import find_devices, pinning
+
+WARM_UP = 8
+"""Texts that a server is asked about before it is measured."""
+TIMEOUT_S = 600
 
 
 class PeerServer:
@@ -37,11 +43,28 @@ class PeerServer:
 
     def forget_prefixes(self) -> None:
         """Empties the prefix cache, so that each run begins with an empty one."""
-        request = urllib.request.Request(
-            f"{self._server.address}/reset_prefix_cache", method="POST", headers=self._server.headers
-        )
-        with urllib.request.urlopen(request, timeout=60):
-            pass
+        self._post("/reset_prefix_cache", b"")
+
+    def warm_up(self, job: LabellingJob) -> None:
+        """Asks about some texts of a job: what is compiled at first use is not measured."""
+        constraint = constraint_of(job)
+        bodies = [
+            {
+                "model": self._server.name,
+                "messages": list(prompt.messages),
+                "max_tokens": prompt.sampling.max_tokens,
+                "structured_outputs": constraint,
+            }
+            for prompt in job.prompts[:WARM_UP]
+        ]
+        with ThreadPoolExecutor(WARM_UP) as together:
+            list(together.map(lambda body: self._post("/v1/chat/completions", json.dumps(body).encode()), bodies))
+
+    def _post(self, path: str, body: bytes) -> None:
+        headers = {**self._server.headers, "Content-Type": "application/json"}
+        request = urllib.request.Request(self._server.address + path, body, headers, method="POST")
+        with urllib.request.urlopen(request, timeout=TIMEOUT_S) as reply:
+            reply.read()
 
 
 def tuned_engine(parameters: Parameters) -> Engine:

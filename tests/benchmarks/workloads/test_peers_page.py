@@ -96,7 +96,7 @@ def test_the_page_has_both_tables_losses_failures_and_the_command() -> None:
     assert "documents per second: a peer wins" in page and "`vllm_run_batch/tuned` 9 against 3" in page
     assert "memory: a peer wins, `vllm_llm/tuned` 50 against 100" in page
     assert "| in process, reasons | `daft/default` | exit code 1: a \\| b |" in page
-    assert "| `xpoll_openai/all` | 0 | 0 | 12 | 1.2 | 99 | 2 | no |" in page
+    assert "| `xpoll_openai/all` | 0 | 0 | 12 | 1.20 | 99 | 2 | no |" in page
     assert (
         """xpoll bench peers --set 'parameters.repeats=3' --set 'parameters.few={"vllm_llm/published" = 2}'""" in page
     )
