@@ -9,12 +9,12 @@ from collections.abc import Callable, Iterator, Sequence
 
 from xpoll.benchmarks.runner.records import Parameters, Record
 from xpoll.benchmarks.workloads.peers.arms import Arm, chosen_arms, find_arms
-from xpoll.benchmarks.workloads.peers.faults import fault_records
+from xpoll.benchmarks.workloads.peers.faults import ENGINE_KILLED, fault_records
 from xpoll.benchmarks.workloads.peers.labelling import Engine, LabellingJob, labelling_job
 from xpoll.benchmarks.workloads.peers.mock_endpoint import MODEL, serving_mock
 from xpoll.benchmarks.workloads.peers.race import alternating_runs, run_once
 from xpoll.benchmarks.workloads.peers.server import WARM_UP, serving_vllm, tuned_engine
-from xpoll.benchmarks.workloads.peers.tables import label_records, ratio_records
+from xpoll.benchmarks.workloads.peers.tables import label_records, ratio_records, trouble_record
 from xpoll.core.machine.processes import guard_descendants
 from xpoll.core.models import resolve_model
 from xpoll.core.progress import say
@@ -41,7 +41,7 @@ def in_process(parameters: Parameters, arms: Sequence[Arm], engine: Engine) -> I
     """Peers that compute themselves."""
     own = [arm for arm in arms if not arm.peer.endpoint]
     for shape in parameters["shapes"]:
-        yield from _raced(parameters, own, shape, parameters["sentences"], engine)
+        yield from _raced("in_process", parameters, own, shape, parameters["sentences"], engine)
 
 
 def endpoint(parameters: Parameters, arms: Sequence[Arm], engine: Engine) -> Iterator[Record]:
@@ -52,7 +52,9 @@ def endpoint(parameters: Parameters, arms: Sequence[Arm], engine: Engine) -> Ite
             server.warm_up(labelling_job(parameters, shape, sentences=WARM_UP))
             there = engine._replace(folder=parameters["model"], endpoint=server.url)
             count = parameters["sentences"]
-            yield from _raced(parameters, asking, shape, count, there, before=server.forget_prefixes, key=server.key)
+            yield from _raced(
+                "endpoint", parameters, asking, shape, count, there, before=server.forget_prefixes, key=server.key
+            )
 
 
 def mock(parameters: Parameters, arms: Sequence[Arm], engine: Engine) -> Iterator[Record]:
@@ -62,15 +64,23 @@ def mock(parameters: Parameters, arms: Sequence[Arm], engine: Engine) -> Iterato
         for shape in parameters["shapes"]:
             there = engine._replace(folder=MODEL, endpoint=server.url)
             # Its labels mean nothing.
-            yield from _raced(parameters | {"references": []}, asking, shape, parameters["mock_sentences"], there)
+            yield from _raced(
+                "mock", parameters | {"references": []}, asking, shape, parameters["mock_sentences"], there
+            )
 
 
 def faults(parameters: Parameters, arms: Sequence[Arm], engine: Engine) -> Iterator[Record]:
     """Peers that meet faults: those at an endpoint with one that fails as told, the others with real engines."""
-    yield from fault_records(parameters, [arm for arm in arms if arm.same_work], engine)
+    records = []
+    for record in fault_records(parameters, [arm for arm in arms if arm.same_work], engine):
+        records.append(record)
+        yield record
+    if (ours := trouble_record(records, ENGINE_KILLED)) is not None:
+        yield ours
 
 
 def _raced(
+    part: str,
     parameters: Parameters,
     arms: Sequence[Arm],
     shape: str,
@@ -96,10 +106,11 @@ def _raced(
     able = [arm for arm in arms if shape in arm.shapes]
     for record, found in alternating_runs(able, parameters["repeats"], run):
         labels[record["arm"], record["repeat"]] = found
+        say(f"{record['arm']}: {record.get('error') or str(record['wall_s']) + ' s'}")
         records.append({"shape": shape, **record})
         yield records[-1]
     said = list(label_records(records, labels, parameters["references"]))
-    for record in [*said, *ratio_records(records, said)]:
+    for record in [*said, *ratio_records(records, said, part)]:
         yield {"shape": shape, **record}
 
 

@@ -77,6 +77,7 @@ def fault_records(parameters: Parameters, arms: Sequence[Arm], engine: Engine) -
             say(f"{name}: {arm.name}")
             job = poisoned if name == POISON else plain
             record = _record_of(name, arm, job, engine, parameters, usual_s)
+            say(f"{arm.name}: {record.get('error') or str(record['wall_s']) + ' s'}")
             yield {"role": name, "shape": shape, "arm": arm.name, **record}
             if name == UNDISTURBED:
                 if record["status"] == "failed":

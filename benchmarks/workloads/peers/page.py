@@ -114,7 +114,7 @@ def _wins(runs: Records, whole: Sequence[str]) -> Iterator[str]:
 
 
 def _faults(records: Records) -> Iterator[str]:
-    done = [record for record in records if record["status"] == "ok"]
+    done = [record for record in records if record.get("status") == "ok"]
     if not done:
         return
     yield from (

@@ -44,12 +44,15 @@ def label_records(records: Sequence[Record], labels: Labels, references: Sequenc
         yield {**record, "same_result": agrees or accuracy >= accuracies[reference]}
 
 
-def ratio_records(records: Sequence[Record], said: Sequence[Record]) -> Iterator[Record]:
+def ratio_records(records: Sequence[Record], said: Sequence[Record], part: str) -> Iterator[Record]:
     """Rates and memory of xpoll against the best peer at the same work, and at the same result by any means.
+
+    Figures have the part before their name, so that each can have a bound of its own.
 
     Args:
         records: Of the runs.
         said: As `label_records` yields them; without them only the same work is compared.
+        part: Of the suite.
     """
     same = [record for record in records if record["same_work"] and not record.get("missing")]
     rates, memory, first_s = (medians(same, name) for name in ("documents_per_s", "memory_mib", "first_answer_s"))
@@ -59,20 +62,20 @@ def ratio_records(records: Sequence[Record], said: Sequence[Record]) -> Iterator
         record = {
             "arm": f"{ours} against {best}",
             "role": "same work",
-            "share_of_best_peer": round(rates[ours] / rates[best], 4),
-            "memory_of_best_peer": round(memory[ours] / memory[best], 4),
+            f"{part}_share_of_best_peer": round(rates[ours] / rates[best], 4),
+            f"{part}_memory_of_best_peer": round(memory[ours] / memory[best], 4),
         }
         if ours in first_s and best in first_s:
-            record["first_answer_of_best_peer"] = round(first_s[ours] / first_s[best], 4)
+            record[f"{part}_first_answer_of_best_peer"] = round(first_s[ours] / first_s[best], 4)
         yield record
     ray_data = best_of(rates, lambda arm: arm.startswith(RAY_DATA))
     if ours is not None and ray_data is not None:
         share = round(rates[ours] / rates[ray_data], 4)
-        yield {"arm": f"{ours} against {ray_data}", "role": "same work", "share_of_ray_data": share}
-    yield from _any_means(medians(records, "documents_per_s"), best, said)
+        yield {"arm": f"{ours} against {ray_data}", "role": "same work", f"{part}_share_of_ray_data": share}
+    yield from _any_means(medians(records, "documents_per_s"), best, said, part)
 
 
-def _any_means(rates: Mapping[str, float], best: str | None, said: Sequence[Record]) -> Iterator[Record]:
+def _any_means(rates: Mapping[str, float], best: str | None, said: Sequence[Record], part: str) -> Iterator[Record]:
     same = {record["arm"] for record in said if record["same_result"]}
     ours = best_of(rates, lambda arm: arm.startswith(OURS) and arm in same)
     if ours is None:
@@ -82,8 +85,29 @@ def _any_means(rates: Mapping[str, float], best: str | None, said: Sequence[Reco
             yield {
                 "arm": f"{ours} against {other}",
                 "role": "same result",
-                name: round(rates[ours] / rates[str(other)], 4),
+                f"{part}_{name}": round(rates[ours] / rates[str(other)], 4),
             }
+
+
+def trouble_record(records: Sequence[Record], killed: str) -> Record | None:
+    """What faults cost xpoll, over all of its arms; None where none met one.
+
+    Args:
+        records: As `fault_records` yields them.
+        killed: Name of the fault whose time counts.
+    """
+    ours = [record for record in records if record["arm"].startswith(OURS) and record["status"] == "ok"]
+    if not ours:
+        return None
+    record: Record = {
+        "arm": "xpoll",
+        "role": "in trouble",
+        "xpoll_rows_lost": sum(each["rows_lost"] for each in ours),
+        "xpoll_asked_twice": sum(each["asked_twice"] for each in ours),
+    }
+    if times := [each["times_undisturbed"] for each in ours if each["role"] == killed]:
+        record["xpoll_times_undisturbed"] = max(times)
+    return record
 
 
 def medians(records: Sequence[Mapping[str, Any]], figure: str) -> dict[str, float]:

@@ -4,7 +4,7 @@ from typing import Any
 
 from xpoll.benchmarks.workloads.peers.faults import DRIVER_KILLED
 from xpoll.benchmarks.workloads.peers.page import peers_page
-from xpoll.benchmarks.workloads.peers.tables import label_records, medians, ratio_records
+from xpoll.benchmarks.workloads.peers.tables import label_records, medians, ratio_records, trouble_record
 
 BASE = {"shape": "reasons", "part": "in_process", "version": "1.0", "status": "ok", "sentences": 4}
 
@@ -54,13 +54,30 @@ def test_labels_are_held_against_the_same_repeat_and_the_reference_against_its_n
 def test_shares_leave_out_peers_that_lost_answers_or_did_other_work() -> None:
     said = [{"arm": "xpoll_poll/reads", "same_result": True}, {"arm": "vllm_llm/tuned", "same_result": True}]
     merged: dict[str, Any] = {}
-    for record in ratio_records(records(), said):
+    for record in ratio_records(records(), said, "endpoint"):
         merged |= record
-    assert merged["share_of_best_peer"] == 0.75, "3 of vllm_llm/tuned's 4; run-batch lost two answers"
-    assert merged["memory_of_best_peer"] == 2.0
-    assert merged["share_of_ray_data"] == 2.0
-    assert merged["same_result_of_best_peer"] == 2.0, "8 reads of 4"
-    assert merged["same_result_of_published"] == 16.0
+    assert merged["endpoint_share_of_best_peer"] == 0.75, "3 of vllm_llm/tuned's 4; run-batch lost two answers"
+    assert merged["endpoint_memory_of_best_peer"] == 2.0
+    assert merged["endpoint_share_of_ray_data"] == 2.0
+    assert merged["endpoint_same_result_of_best_peer"] == 2.0, "8 reads of 4"
+    assert merged["endpoint_same_result_of_published"] == 16.0
+
+
+def test_what_faults_cost_xpoll_is_one_record_and_that_of_peers_is_not_in_it() -> None:
+    common = {"status": "ok", "role": "engine killed", "rows_lost": 0, "asked_twice": 0, "times_undisturbed": 1.1}
+    found = trouble_record(
+        [
+            {**common, "arm": "xpoll_poll/all", "asked_twice": 2},
+            {**common, "arm": "xpoll_openai/all", "times_undisturbed": 1.4},
+            {**common, "arm": "xpoll_openai/all", "role": "driver killed", "times_undisturbed": 9.0, "rows_lost": 1},
+            {**common, "arm": "daft/default", "rows_lost": 7},
+            {"arm": "xpoll_poll/all", "role": "poison row", "status": "failed"},
+        ],
+        "engine killed",
+    )
+    assert found is not None
+    assert (found["xpoll_rows_lost"], found["xpoll_asked_twice"], found["xpoll_times_undisturbed"]) == (1, 2, 1.4)
+    assert trouble_record([{**common, "arm": "daft/default"}], "engine killed") is None
 
 
 def document(**more: Any) -> dict[str, Any]:
