@@ -1,7 +1,7 @@
 """The job of a peer and its answers, as files: all that a peer's script knows of the benchmark.
 
     FOLDER/job.json        model, endpoint, sampling, constraint, engine arguments, options of the arm
-    FOLDER/prompts.jsonl   one row a line: id, text, messages
+    FOLDER/prompts.jsonl   one row a line: id, text, messages, label_messages (those that ask for a bare label)
     FOLDER/answers.jsonl   one answer a line: id, sample, text; written as soon as the peer gives it
 
 Runs in the peer's own environment: the standard library alone, Python 3.10 or newer.
@@ -35,7 +35,7 @@ class PeerJob:
         engine: vLLM's engine arguments, as xpoll sets them on this machine.
         environment: Variables that pin an engine as xpoll pins it.
         options: Of the arm, as peer.toml has them.
-        rows: One dict per row: id, text, messages.
+        rows: One dict per row, as in prompts.jsonl.
     """
 
     folder: Path

@@ -47,12 +47,14 @@ class LabellingJob(NamedTuple):
         rows: The texts with their labels by people.
         config: xpoll's, without paths and engine.
         prompts: One per text.
+        label_prompts: One per text that asks for a bare label, whatever the shape.
     """
 
     shape: str
     rows: LabelledSet
     config: dict[str, Any]
     prompts: list[Prompt]
+    label_prompts: list[Prompt]
 
     @property
     def samples(self) -> int:
@@ -115,10 +117,16 @@ def labelling_job(parameters: Parameters, shape: str, *, sentences: int, poison:
             "reason_max_chars": REASON_MAX_CHARS,
         },
     }
+    of_labels = {**config, "panel": {**config["panel"], "answer": "label"}}
+    return LabellingJob(shape, rows, config, _prompts(config, rows), _prompts(of_labels, rows))
+
+
+def _prompts(config: Mapping[str, Any], rows: LabelledSet) -> list[Prompt]:
+    """The first prompt about each text."""
     checked = checked_config(Config, {**config, "documents": {"path": "texts.csv"}}, mend="")
     documents = [Document(f"{number:04d}", text, "train") for number, text in enumerate(rows.texts)]
     prompts = build_prompts(documents, load_panel(checked.panel.personas), checked)
-    return LabellingJob(shape, rows, config, [prompt for prompt in prompts if prompt.sample == 0])
+    return [prompt for prompt in prompts if prompt.sample == 0]
 
 
 def _rows(parameters: Parameters, shape: str, sentences: int) -> LabelledSet:
@@ -172,8 +180,9 @@ def write_job(job: LabellingJob, arm: Arm, engine: Engine, folder: Path) -> None
     }
     (folder / "job.json").write_text(json.dumps(values, indent=2, ensure_ascii=False), encoding="utf-8")
     with (folder / "prompts.jsonl").open("w", encoding="utf-8") as file:
-        for prompt, text in zip(job.prompts, job.rows.texts, strict=True):
+        for prompt, label_prompt, text in zip(job.prompts, job.label_prompts, job.rows.texts, strict=True):
             row = {"id": prompt.document_id, "text": text, "messages": list(prompt.messages)}
+            row["label_messages"] = list(label_prompt.messages)
             file.write(json.dumps(row, ensure_ascii=False) + "\n")
     (folder / "answers.jsonl").touch()
     _write_texts(job, folder / "texts.csv")
