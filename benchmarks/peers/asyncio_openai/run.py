@@ -3,12 +3,12 @@
 import asyncio
 import sys
 
-from openai import AsyncOpenAI, OpenAIError
+from openai import AsyncOpenAI, BadRequestError, OpenAIError
 from peer_job import AnswerLog, api_key, read_job
 
 
 async def main() -> int:
-    """Asks about all rows; the exit code is 1 if a row has no answer."""
+    """Asks about all rows; the exit code is 1 if a row has no answer that could have one."""
     job, failed = read_job(), 0
     answers = AnswerLog(job)
     client = AsyncOpenAI(base_url=job.endpoint, api_key=api_key())
@@ -22,7 +22,7 @@ async def main() -> int:
             try:
                 reply = await client.chat.completions.create(**body, extra_body={"structured_outputs": constraint})
             except OpenAIError as error:
-                failed += 1
+                failed += not isinstance(error, BadRequestError)  # asking again would not help
                 sys.stderr.write(f"{row['id']}: {error}\n")
                 return
         for choice in reply.choices:
