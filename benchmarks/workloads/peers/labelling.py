@@ -105,7 +105,7 @@ def labelling_job(parameters: Parameters, shape: str, *, sentences: int, poison:
         texts[len(texts) // 2] = "word " * POISON_WORDS
         rows = rows._replace(texts=texts)
     wanted = SHAPES[shape]
-    config = {
+    config: dict[str, Any] = {
         "task": {"question": rows.question, "labels": list(rows.labels)},
         "panel": {
             "personas": ["annotator"],
