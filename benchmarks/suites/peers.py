@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from xpoll.benchmarks.runner.records import Parameters, Record
 from xpoll.benchmarks.workloads.peers.arms import Arm, chosen_arms, find_arms
 from xpoll.benchmarks.workloads.peers.faults import ENGINE_KILLED, fault_records
-from xpoll.benchmarks.workloads.peers.labelling import Engine, LabellingJob, labelling_job
+from xpoll.benchmarks.workloads.peers.labelling import LabellingJob, PeerEngine, labelling_job
 from xpoll.benchmarks.workloads.peers.mock_endpoint import MODEL, serving_mock
 from xpoll.benchmarks.workloads.peers.race import alternating_runs, run_once
 from xpoll.benchmarks.workloads.peers.server import WARM_UP, serving_vllm, tuned_engine
@@ -37,14 +37,14 @@ def measure(parameters: Parameters) -> Iterator[Record]:
         guardian.wait()
 
 
-def in_process(parameters: Parameters, arms: Sequence[Arm], engine: Engine) -> Iterator[Record]:
+def in_process(parameters: Parameters, arms: Sequence[Arm], engine: PeerEngine) -> Iterator[Record]:
     """Peers that compute themselves."""
     own = [arm for arm in arms if not arm.peer.endpoint]
     for shape in parameters["shapes"]:
         yield from _raced("in_process", parameters, own, shape, parameters["sentences"], engine)
 
 
-def endpoint(parameters: Parameters, arms: Sequence[Arm], engine: Engine) -> Iterator[Record]:
+def endpoint(parameters: Parameters, arms: Sequence[Arm], engine: PeerEngine) -> Iterator[Record]:
     """Peers in front of one vLLM server."""
     asking = [arm for arm in arms if arm.peer.endpoint]
     with serving_vllm(parameters, engine) as server:
@@ -57,7 +57,7 @@ def endpoint(parameters: Parameters, arms: Sequence[Arm], engine: Engine) -> Ite
             )
 
 
-def mock(parameters: Parameters, arms: Sequence[Arm], engine: Engine) -> Iterator[Record]:
+def mock(parameters: Parameters, arms: Sequence[Arm], engine: PeerEngine) -> Iterator[Record]:
     """Peers in front of an endpoint that computes nothing."""
     asking = [arm for arm in arms if arm.peer.endpoint and arm.same_work]
     with serving_mock(parameters["mock_delay_s"]) as server:
@@ -69,7 +69,7 @@ def mock(parameters: Parameters, arms: Sequence[Arm], engine: Engine) -> Iterato
             )
 
 
-def faults(parameters: Parameters, arms: Sequence[Arm], engine: Engine) -> Iterator[Record]:
+def faults(parameters: Parameters, arms: Sequence[Arm], engine: PeerEngine) -> Iterator[Record]:
     """Peers that meet faults: those at an endpoint with one that fails as told, the others with real engines."""
     records = []
     for record in fault_records(parameters, [arm for arm in arms if arm.same_work], engine):
@@ -85,7 +85,7 @@ def _raced(
     arms: Sequence[Arm],
     shape: str,
     sentences: int,
-    engine: Engine,
+    engine: PeerEngine,
     *,
     before: Callable[[], None] = lambda: None,
     key: str = "",
@@ -114,7 +114,7 @@ def _raced(
         yield {"shape": shape, **record}
 
 
-PARTS: dict[str, Callable[[Parameters, Sequence[Arm], Engine], Iterator[Record]]] = {
+PARTS: dict[str, Callable[[Parameters, Sequence[Arm], PeerEngine], Iterator[Record]]] = {
     "in_process": in_process,
     "endpoint": endpoint,
     "mock": mock,

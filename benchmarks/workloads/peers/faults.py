@@ -13,7 +13,7 @@ from typing import NamedTuple
 from xpoll.benchmarks.runner.records import Parameters, Record
 from xpoll.benchmarks.workloads.peers.arms import Arm
 from xpoll.benchmarks.workloads.peers.environments import version_of
-from xpoll.benchmarks.workloads.peers.labelling import Engine, LabellingJob, labelling_job
+from xpoll.benchmarks.workloads.peers.labelling import LabellingJob, PeerEngine, labelling_job
 from xpoll.benchmarks.workloads.peers.mock_endpoint import MODEL, MockEndpoint, serving_mock
 from xpoll.benchmarks.workloads.peers.race import PeerFolder, failed, one_line, peer_folder, why_failed
 from xpoll.benchmarks.workloads.peers.watched import PeerProcess, Watched
@@ -57,7 +57,7 @@ class _Scene(NamedTuple):
         return done >= self.half or process.seconds() > self.latest_s
 
 
-def fault_records(parameters: Parameters, arms: Sequence[Arm], engine: Engine) -> Iterator[Record]:
+def fault_records(parameters: Parameters, arms: Sequence[Arm], engine: PeerEngine) -> Iterator[Record]:
     """One record per arm and fault, after one of the undisturbed job.
 
     Args:
@@ -86,7 +86,7 @@ def fault_records(parameters: Parameters, arms: Sequence[Arm], engine: Engine) -
 
 
 def _record_of(
-    name: str, arm: Arm, job: LabellingJob, engine: Engine, parameters: Parameters, usual_s: float
+    name: str, arm: Arm, job: LabellingJob, engine: PeerEngine, parameters: Parameters, usual_s: float
 ) -> Record:
     try:
         with ExitStack() as stack:

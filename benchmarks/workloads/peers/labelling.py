@@ -67,7 +67,7 @@ class LabellingJob(NamedTuple):
         return [prompt.document_id for prompt in self.prompts]
 
 
-class Engine(NamedTuple):
+class PeerEngine(NamedTuple):
     """What answers: the model, and how an engine is to be set up.
 
     Attributes:
@@ -152,7 +152,7 @@ def _example_rows(sentences: int) -> LabelledSet:
     return LabelledSet([row["text"] for row in found], truth, labels, question)
 
 
-def write_job(job: LabellingJob, arm: Arm, engine: Engine, folder: Path) -> None:
+def write_job(job: LabellingJob, arm: Arm, engine: PeerEngine, folder: Path) -> None:
     """Writes the files of a job for an arm: those of benchmarks/peers/common/peer_job.py, and a job of xpoll.
 
     Args:
@@ -202,7 +202,7 @@ def _write_texts(job: LabellingJob, path: Path) -> None:
         writer.writerows(zip(job.row_ids, job.rows.texts, strict=True))
 
 
-def _job_of_xpoll(job: LabellingJob, engine: Engine, folder: Path) -> dict[str, dict[str, Any]]:
+def _job_of_xpoll(job: LabellingJob, engine: PeerEngine, folder: Path) -> dict[str, dict[str, Any]]:
     asked: dict[str, Any] = {"backend": "vllm", "model": engine.model, "device": "cpu", "vllm": engine.arguments}
     if engine.endpoint:
         options = {"base_url": engine.endpoint, "max_concurrency": engine.in_flight}

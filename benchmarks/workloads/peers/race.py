@@ -11,7 +11,7 @@ from typing import NamedTuple
 from xpoll.benchmarks.runner.records import Record
 from xpoll.benchmarks.workloads.peers.arms import Arm
 from xpoll.benchmarks.workloads.peers.environments import interpreter_of, variables_of, version_of
-from xpoll.benchmarks.workloads.peers.labelling import Engine, LabellingJob, write_job
+from xpoll.benchmarks.workloads.peers.labelling import LabellingJob, PeerEngine, write_job
 from xpoll.benchmarks.workloads.peers.outcome import PeerOutcome, outcome_of, read_answers, right_of
 from xpoll.benchmarks.workloads.peers.watched import PeerProcess, Watched
 from xpoll.core.errors import UserError
@@ -67,7 +67,7 @@ class PeerFolder(NamedTuple):
 
 
 @contextmanager
-def peer_folder(job: LabellingJob, arm: Arm, engine: Engine, key: str = "") -> Iterator[PeerFolder]:
+def peer_folder(job: LabellingJob, arm: Arm, engine: PeerEngine, key: str = "") -> Iterator[PeerFolder]:
     """A new folder with the files of a job, removed afterwards.
 
     Args:
@@ -84,7 +84,7 @@ def peer_folder(job: LabellingJob, arm: Arm, engine: Engine, key: str = "") -> I
 
 
 def run_once(
-    job: LabellingJob, arm: Arm, engine: Engine, *, timeout_s: float, key: str = ""
+    job: LabellingJob, arm: Arm, engine: PeerEngine, *, timeout_s: float, key: str = ""
 ) -> tuple[Record, dict[str, str | None]]:
     """The record of one run, and the label of each row; a peer that fails is a record with its reason.
 

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from xpoll.benchmarks.runner.records import Parameters
-from xpoll.benchmarks.workloads.peers.labelling import Engine, LabellingJob, constraint_of
+from xpoll.benchmarks.workloads.peers.labelling import LabellingJob, PeerEngine, constraint_of
 from xpoll.core.models import resolve_model
 from xpoll.core.progress import say
 from xpoll.engine.backends.vllm.command import serve_command
@@ -67,7 +67,7 @@ class PeerServer:
             reply.read()
 
 
-def tuned_engine(parameters: Parameters) -> Engine:
+def tuned_engine(parameters: Parameters) -> PeerEngine:
     """The engine arguments and the pinning that xpoll sets on this machine, for peers that are told them.
 
     Args:
@@ -77,11 +77,11 @@ def tuned_engine(parameters: Parameters) -> Engine:
     arguments = {**default_options(device), **parameters["vllm"]}
     arguments.pop("disable_log_stats")  # an option of logging, which not every peer takes
     folder = resolve_model(parameters["model"], key="parameters.model")
-    return Engine(parameters["model"], folder, "", arguments, pinning(device), parameters["in_flight"])
+    return PeerEngine(parameters["model"], folder, "", arguments, pinning(device), parameters["in_flight"])
 
 
 @contextmanager
-def serving_vllm(parameters: Parameters, engine: Engine) -> Iterator[PeerServer]:
+def serving_vllm(parameters: Parameters, engine: PeerEngine) -> Iterator[PeerServer]:
     """The server for the time of the block.
 
     Args:

@@ -16,7 +16,7 @@ from xpoll.benchmarks.workloads.labelled_sets import LabelledSet
 from xpoll.benchmarks.workloads.peers import faults, race
 from xpoll.benchmarks.workloads.peers.arms import COMMON, Arm, chosen_arms, find_arms
 from xpoll.benchmarks.workloads.peers.environments import environment_folder, interpreter_of, pins, version_of
-from xpoll.benchmarks.workloads.peers.labelling import Engine, LabellingJob, labelling_job
+from xpoll.benchmarks.workloads.peers.labelling import LabellingJob, PeerEngine, labelling_job
 from xpoll.benchmarks.workloads.peers.mock_endpoint import serving_mock
 from xpoll.benchmarks.workloads.peers.outcome import (
     PeerAnswer,
@@ -34,7 +34,7 @@ from xpoll.personas.persona import load_panel
 from xpoll.personas.prompts import build_prompts
 
 PARAMETERS: dict[str, Any] = {"data": "", "seed": 1, "model": "m", "vllm": {}, "in_flight": 4, "timeout_s": 60.0}
-ENGINE = Engine("m", "/models/m", "", {"block_size": 32, "enforce_eager": True}, {"OMP_NUM_THREADS": "2"}, 4)
+ENGINE = PeerEngine("m", "/models/m", "", {"block_size": 32, "enforce_eager": True}, {"OMP_NUM_THREADS": "2"}, 4)
 LABELS = ["negative", "neutral", "positive"]
 
 ANSWERS_ALL = """
