@@ -5,9 +5,9 @@ from pathlib import Path
 from xpoll.benchmarks.workloads.peers.page import peers_page
 from xpoll.core.files import read_json
 
-RECORDS = Path(__file__).resolve().parents[2] / "benchmarks" / "baselines" / "peers.json"
+BASELINES = Path(__file__).resolve().parents[2] / "benchmarks" / "baselines"
 
 
 def page() -> str:
     """The page."""
-    return peers_page(read_json(RECORDS))
+    return peers_page([read_json(path) for path in sorted(BASELINES.glob("peers*.json"))])

@@ -25,40 +25,46 @@ LESS_IS_BETTER = {"first_answer_s": "first answer on disk", "memory_mib": "memor
 Records = Sequence[Mapping[str, Any]]
 
 
-def peers_page(document: Mapping[str, Any]) -> str:
-    """The page of a document of the suite, as Markdown."""
-    records: Records = document["records"]
-    parts = [*_head(document)]
+def peers_page(documents: Sequence[Mapping[str, Any]]) -> str:
+    """The page of documents of the suite, as Markdown; a whole race takes hours, so its parts may be run apart.
+
+    Args:
+        documents: As `xpoll bench peers` writes them, one or more.
+    """
+    records: Records = [record for document in documents for record in document["records"]]
+    parts = [*_head(documents)]
     for part, what in PARTS.items():
         of_part = [record for record in records if record["part"] == part]
         for shape in dict.fromkeys(record["shape"] for record in of_part):
             parts += _race(part, what, shape, [record for record in of_part if record["shape"] == shape])
     parts += _faults([record for record in records if record["part"] == "faults"])
     parts += _did_not_run(records)
-    parts += _commands(document, records)
+    parts += _commands(documents, records)
     return "\n".join(parts).rstrip() + "\n"
 
 
-def _head(document: Mapping[str, Any]) -> Iterator[str]:
-    environment, parameters = document["environment"], document["parameters"]
-    packages = ", ".join(f"{name} {version}" for name, version in environment["packages"].items())
+def _head(documents: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     yield from (
         "# xpoll beside its peers",
         "",
-        "Made by `python -m xpoll.scripts.dev.pages` from `benchmarks/baselines/peers.json`, the records of",
-        f"`xpoll bench peers` ([measuring](howto/benchmarks.md)). {parameters['sentences']} sentences, "
-        f"{parameters['repeats']} repeats in turn,",
-        f"{parameters['model']}, at most {parameters['in_flight']} requests at a time. Each figure is the median, with",
-        "the range behind it where there is more than one run. Times count from the command; memory is the most that",
-        "all processes of a peer held at a time, shared pages divided among them.",
-        "",
-        f"* Machine: {environment['cores']} cores of {environment['processor']}, {environment['memory_gib']} GiB; "
-        f"{document['started_utc']}",
-        f"* xpoll at commit {environment['commit']}{', changed since' if environment['dirty'] else ''}",
-        f"* In xpoll's own environment: {packages}",
-        f"* Changed parameters: {json.dumps(document['changed'], sort_keys=True) if document['changed'] else 'none'}",
+        "Made by `python -m xpoll.scripts.dev.pages` from `benchmarks/baselines/peers*.json`, the records of",
+        "`xpoll bench peers` ([measuring](howto/benchmarks.md)). Each figure is the median, with the range behind it",
+        "where there is more than one run. Times count from the command; memory is the most that all processes of a peer",
+        "held at a time, shared pages divided among them.",
         "",
     )
+    for document in documents:
+        environment, parameters = document["environment"], document["parameters"]
+        packages = ", ".join(f"{name} {version}" for name, version in environment["packages"].items())
+        note = f" **{parameters['note']}**" if parameters.get("note") else ""
+        yield (
+            f"* {', '.join(parameters['parts']).replace('_', ' ')}: {document['started_utc']}, {environment['cores']} "
+            f"cores of {environment['processor']}, {environment['memory_gib']} GiB; commit {environment['commit']}"
+            f"{', changed since' if environment['dirty'] else ''}; {parameters['sentences']} sentences, "
+            f"{parameters['repeats']} repeats in turn, {parameters['model']}, at most {parameters['in_flight']} "
+            f"requests at a time; xpoll's own environment has {packages}.{note}"
+        )
+    yield ""
 
 
 def _race(part: str, what: str, shape: str, records: Records) -> Iterator[str]:
@@ -163,16 +169,13 @@ def _did_not_run(records: Records) -> Iterator[str]:
     yield ""
 
 
-def _commands(document: Mapping[str, Any], records: Records) -> Iterator[str]:
-    changed = "".join(f" --set 'parameters.{key}={_toml(value)}'" for key, value in document["changed"].items())
+def _commands(documents: Sequence[Mapping[str, Any]], records: Records) -> Iterator[str]:
     versions = {record["arm"]: record["version"] for record in records if record.get("version")}
     yield from (
         "## Commands",
         "",
-        "All of it:",
-        "",
         "```bash",
-        f"xpoll bench peers{changed}",
+        *map(_command, documents),
         "```",
         "",
         "Each peer is `PYTHON benchmarks/peers/NAME/run.py FOLDER`, with the Python of an environment that holds",
@@ -181,6 +184,11 @@ def _commands(document: Mapping[str, Any], records: Records) -> Iterator[str]:
         "",
     )
     yield from _table("", ["", "version", "what"], [_described(arm, versions) for arm in find_arms()])
+
+
+def _command(document: Mapping[str, Any]) -> str:
+    changed = {name: value for name, value in document["changed"].items() if name != "note"}
+    return "xpoll bench peers" + "".join(f" --set 'parameters.{key}={_toml(value)}'" for key, value in changed.items())
 
 
 def _described(arm: Arm, versions: Mapping[str, str]) -> list[str]:

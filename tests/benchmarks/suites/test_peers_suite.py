@@ -52,7 +52,7 @@ def test_every_arm_is_a_record_and_their_comparison_is_bounded(parameters: dict[
     document["environment"] |= {"packages": {}}
     failed = [each for each in measurements_of(document) if each.status == "failed"]
     assert [each.what for each in failed] == ["in_process, broken/all, reasons"]
-    assert "exit code 1: OSError: no engine" in peers_page(document)
+    assert "exit code 1: OSError: no engine" in peers_page([document])
 
 
 def test_every_bound_of_the_file_is_of_a_figure_that_the_suite_can_have() -> None:

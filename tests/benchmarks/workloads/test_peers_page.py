@@ -89,7 +89,14 @@ def document(**more: Any) -> dict[str, Any]:
     labels = [{"part": "in_process", "shape": "reasons", "arm": "xpoll_poll/all", "role": "labels", "agreement": 0.5}]
     labels[0] |= {"same_result": True, "reference": "xpoll_poll/all"}
     return {
-        "parameters": {"sentences": 4, "repeats": 3, "model": "m", "in_flight": 64},
+        "parameters": {
+            "parts": ["in_process"],
+            "sentences": 4,
+            "repeats": 3,
+            "model": "m",
+            "in_flight": 64,
+            "note": "a trial",
+        },
         "changed": {"repeats": 3, "few": {"vllm_llm/published": 2}},
         "started_utc": "2026-01-01T00:00:00Z",
         "environment": {
@@ -106,7 +113,7 @@ def document(**more: Any) -> dict[str, Any]:
 
 
 def test_the_page_has_both_tables_losses_failures_and_the_command() -> None:
-    page = peers_page(document())
+    page = peers_page([document()])
     assert "| `xpoll_poll/all` | 3 (2 to 4) |" in page
     same_work, _, rest = page.partition("Same work")[2].partition("Same result")
     assert "vllm_llm/published" not in same_work and "`vllm_llm/published`" in rest
@@ -118,9 +125,10 @@ def test_the_page_has_both_tables_losses_failures_and_the_command() -> None:
         """xpoll bench peers --set 'parameters.repeats=3' --set 'parameters.few={"vllm_llm/published" = 2}'""" in page
     )
     assert "| `distilabel/default` | not run |" in page
+    assert "* in process: 2026-01-01T00:00:00Z, 2 cores of a processor" in page and "**a trial**" in page
 
 
 def test_a_page_without_any_run_says_what_did_not_run() -> None:
     only = [record for record in document()["records"] if record.get("status") == "failed"]
-    page = peers_page(document(records=only))
+    page = peers_page([document(records=only)])
     assert "Same work" not in page and "In trouble" not in page and "daft/default" in page
