@@ -49,8 +49,8 @@ def _head(documents: Sequence[Mapping[str, Any]]) -> Iterator[str]:
         "",
         "Made by `python -m xpoll.scripts.dev.pages` from `benchmarks/baselines/peers*.json`, the records of",
         "`xpoll bench peers` ([measuring](howto/benchmarks.md)). Each figure is the median, with the range behind it",
-        "where there is more than one run. Times count from the command; memory is the most that all processes of a peer",
-        "held at a time, shared pages divided among them.",
+        "where there is more than one run. Times count from the command; memory is the most that all processes of a",
+        "peer held at a time, shared pages divided among them.",
         "",
     )
     for document in documents:

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from xpoll.benchmarks.workloads.labelled_sets import LabelledSet
-from xpoll.benchmarks.workloads.peers import faults, race
+from xpoll.benchmarks.workloads.peers import environments, faults, race
 from xpoll.benchmarks.workloads.peers.arms import COMMON, Arm, chosen_arms, find_arms
 from xpoll.benchmarks.workloads.peers.environments import environment_folder, interpreter_of, pins, version_of
 from xpoll.benchmarks.workloads.peers.labelling import LabellingJob, PeerEngine, labelling_job
@@ -195,10 +195,26 @@ def test_an_environment_is_made_once_and_named_by_its_pins(tmp_path: Path, monke
     requirements.write_text("# nothing to install\n")
     first = environment_folder(requirements)
     (arm,) = find_arms(tmp_path / "peers")
-    python = interpreter_of(arm.peer)
-    made = (first / "ready").stat().st_mtime_ns
-    assert python == first / "bin" / "python" and python.exists()
-    assert interpreter_of(arm.peer) == python and (first / "ready").stat().st_mtime_ns == made
+    ran: list[list[str]] = []
+
+    def run(command: list[str], _peer: Any) -> str:
+        ran.append(command[1:])
+        first.mkdir(exist_ok=True)
+        return "six==1.17.0\n"
+
+    monkeypatch.setattr(environments, "_run", run)
+    assert interpreter_of(arm.peer) == first / "bin" / "python"
+    assert [command[:3] for command in ran] == [
+        ["-m", "venv", str(first)],
+        ["-m", "pip", "install"],
+        ["-m", "pip", "freeze"],
+    ]
+    assert (first / "ready").read_text() == "six==1.17.0\n"
+    interpreter_of(arm.peer)
+    assert len(ran) == 3, "one that is ready is not made again"
+    (first / "ready").unlink()
+    interpreter_of(arm.peer)
+    assert len(ran) == 6, "one that was interrupted is"
     requirements.write_text("# another comment\n")
     assert environment_folder(requirements) == first
     requirements.write_text("six==1.17.0\n")
