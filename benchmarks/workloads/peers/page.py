@@ -51,7 +51,7 @@ def _head(documents: Sequence[Mapping[str, Any]]) -> Iterator[str]:
         "`xpoll bench peers` ([measuring](howto/benchmarks.md)). Each figure is the median, with the range behind it",
         "where there is more than one run. Times count from the command; memory is the most that all processes of a",
         "peer held at a time, shared pages divided among them.",
-        "",
+        *([""] if documents else []),
     )
     for document in documents:
         environment, parameters = document["environment"], document["parameters"]
@@ -174,9 +174,11 @@ def _commands(documents: Sequence[Mapping[str, Any]], records: Records) -> Itera
     yield from (
         "## Commands",
         "",
-        "```bash",
-        *map(_command, documents),
-        "```",
+        *(
+            ["```bash", *map(_command, documents), "```"]
+            if documents
+            else ["`xpoll bench peers`; nothing is measured yet."]
+        ),
         "",
         "Each peer is `PYTHON benchmarks/peers/NAME/run.py FOLDER`, with the Python of an environment that holds",
         "`benchmarks/peers/NAME/requirements.txt`; where there is no such file, xpoll's own. The folder has the job:",

@@ -132,3 +132,7 @@ def test_a_page_without_any_run_says_what_did_not_run() -> None:
     only = [record for record in document()["records"] if record.get("status") == "failed"]
     page = peers_page([document(records=only)])
     assert "Same work" not in page and "In trouble" not in page and "daft/default" in page
+
+
+def test_a_page_of_no_document_says_that_nothing_is_measured() -> None:
+    assert "nothing is measured yet" in peers_page([])
