@@ -66,6 +66,8 @@ def fault_records(parameters: Parameters, arms: Sequence[Arm], engine: PeerEngin
         engine: As `tuned_engine` returns it.
     """
     shape = parameters["shapes"][0]
+    # Fewer than there are rows, so that half-way some are answered and some not yet asked.
+    engine = engine._replace(in_flight=parameters["fault_in_flight"])
     for arm in arms:
         if not arm.options.get("tuned", True) or shape not in arm.shapes:
             continue

@@ -324,6 +324,7 @@ def in_trouble(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, dic
         "shapes": ["reasons"],
         "fault_sentences": 8,
         "fault_engine_sentences": 8,
+        "fault_in_flight": 2,
         "fault_delay_s": 0.1,
         "away_s": 0.3,
     }
@@ -347,7 +348,7 @@ def test_rows_lost_and_asked_twice_are_counted_at_the_endpoint(in_trouble: dict[
 def test_a_peer_that_cannot_do_the_job_at_all_has_one_record_of_trouble(tmp_path: Path) -> None:
     arm = peer(tmp_path, "raise SystemExit('no')", endpoint=True)
     parameters = {**PARAMETERS, "shapes": ["reasons"], "fault_sentences": 2, "fault_engine_sentences": 2}
-    parameters |= {"fault_delay_s": 0.0, "away_s": 0.1}
+    parameters |= {"fault_delay_s": 0.0, "away_s": 0.1, "fault_in_flight": 2}
     (record,) = faults.fault_records(parameters, [arm], ENGINE)
     assert (record["role"], record["status"], record["error"]) == (faults.UNDISTURBED, "failed", "exit code 1: no")
 
