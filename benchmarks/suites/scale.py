@@ -34,7 +34,12 @@ OF_DEVICE = ("device", "compute_efficiency", "bandwidth_efficiency", "max_num_se
 
 
 def measure(parameters: Parameters) -> Iterator[Record]:
-    """Service times, the model against real runs, then the table of fleets and jobs."""
+    """Service times, the model against real runs, then the table of fleets and jobs, `repeats` times."""
+    for repeat in range(parameters["repeats"]):
+        yield from ({**record, "repeat": repeat} for record in _measured_once(parameters))
+
+
+def _measured_once(parameters: Parameters) -> Iterator[Record]:
     each = parameters["answers_per_document"]
     requests = [*_service_requests(parameters), *_real_requests(parameters)]
     runs = call_in_subprocess(watched_runs, requests)["runs"]

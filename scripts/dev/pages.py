@@ -1,4 +1,4 @@
-"""Writes the pages of docs/reference that are made from the code.
+"""Writes the pages of docs that are made from the code, or from committed records.
 
     python -m xpoll.scripts.dev.pages
 
@@ -8,7 +8,7 @@ tests/scripts/dev/test_pages_of_the_code.py holds them to it. To add a page: one
 from collections.abc import Callable
 from pathlib import Path
 
-from xpoll.scripts.dev import commands_page, config_page, errors_page, metrics_page, run_folder_page
+from xpoll.scripts.dev import commands_page, config_page, errors_page, metrics_page, peers_page, run_folder_page
 
 REFERENCE = Path(__file__).resolve().parents[2] / "docs" / "reference"
 PAGES: dict[str, Callable[[], str]] = {
@@ -17,6 +17,7 @@ PAGES: dict[str, Callable[[], str]] = {
     "metrics.md": metrics_page.page,
     "run-folder.md": run_folder_page.page,
     "errors.md": errors_page.page,
+    "../peers.md": peers_page.page,
 }
 
 

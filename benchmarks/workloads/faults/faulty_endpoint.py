@@ -6,7 +6,6 @@ One server has an address of its own for each poll: http://127.0.0.1:PORT/NAME/v
 import asyncio
 import json
 import random
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -14,6 +13,8 @@ from hashlib import blake2b
 from typing import Any
 
 from aiohttp import web
+
+from xpoll.benchmarks.workloads.loopback import served_app
 
 PASSING = ("drop", "stall", "half", "429", "429 with Retry-After", "500", "502 in HTML", "not JSON")
 """What goes by itself; the poll is to end as without it."""
@@ -142,24 +143,8 @@ def _refused(kind: str, request: web.Request) -> web.Response:
 @contextmanager
 def serving() -> Iterator[FaultyEndpoint]:
     """The endpoint for the time of the block, in a thread of its own."""
-    endpoint, loop = FaultyEndpoint(), asyncio.new_event_loop()
-    app = web.Application()
+    endpoint, app = FaultyEndpoint(), web.Application()
     app.router.add_post("/{name}/v1/chat/completions", endpoint.chat)
     app.router.add_get("/{name}/v1/models", endpoint.models)
-    runner = web.AppRunner(app, access_log=None)
-
-    async def begin() -> None:
-        await runner.setup()
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
-        endpoint.port = runner.addresses[0][1]
-
-    loop.run_until_complete(begin())
-    thread = threading.Thread(target=loop.run_forever, daemon=True)
-    thread.start()
-    try:
+    with served_app(app) as endpoint.port:
         yield endpoint
-    finally:
-        asyncio.run_coroutine_threadsafe(runner.cleanup(), loop).result(30)
-        loop.call_soon_threadsafe(loop.stop)
-        thread.join()
-        loop.close()

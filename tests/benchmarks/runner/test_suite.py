@@ -178,7 +178,7 @@ def test_an_unknown_suite_is_one_line_with_the_known_ones() -> None:
 def test_without_a_name_the_suites_are_listed_with_their_bounds(xpoll: Xpoll) -> None:
     done = xpoll("bench")
     assert done.returncode == 0, done.stderr
-    assert "answers_per_s: at least 30000 answers/s" in done.stdout
+    assert "answers_per_s: at least 60000 answers/s" in done.stdout
 
 
 def test_a_subprocess_has_its_own_environment_and_its_failure_is_reported(tmp_path: Path) -> None:
