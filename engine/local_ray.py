@@ -101,6 +101,17 @@ def _on_loopback() -> Iterator[None]:
         ray_constants.ENABLE_RAY_CLUSTER = before
 
 
+def serve_on_loopback() -> None:
+    """Binds the server by which Ray Serve's replicas hear from each other to 127.0.0.1; to be called in the replica.
+
+    Ray binds it to all addresses, after the replica's own class is made, and unpickles what comes.
+    """
+    from ray.serve._private import replica
+
+    bound = replica.add_port_to_grpc_server
+    replica.add_port_to_grpc_server = lambda server, address: bound(server, address.replace("[::]", "127.0.0.1"))
+
+
 def check_ray() -> None:
     """Checks that the processes of a Ray of our own are alive; does nothing where there is none.
 

@@ -28,6 +28,7 @@ from xpoll.engine.backends.vllm.xpu import prepare_xpu
 from xpoll.engine.cluster import ray_session
 from xpoll.engine.devices.find import Device, describe, pinning
 from xpoll.engine.failures import last_error
+from xpoll.engine.local_ray import serve_on_loopback
 
 # Headers of one connection, which a proxy does not forward.
 HOP_BY_HOP = {"connection", "keep-alive", "transfer-encoding", "upgrade", "te", "trailer", "content-length", "host"}
@@ -44,6 +45,7 @@ class Replica:
         devices: All devices; the replica takes a free one.
         locks: Folder of the lock files by which replicas claim devices.
         log: File that gets the server's output.
+        on_loopback: Whether Ray Serve's own server in this replica must be reached from this machine only.
     """
 
     async def __init__(  # type: ignore[misc]  # Ray Serve awaits it
@@ -55,9 +57,13 @@ class Replica:
         devices: Sequence[Device],
         locks: str,
         log: str,
+        *,
+        on_loopback: bool,
     ) -> None:
         import aiohttp
 
+        if on_loopback:
+            serve_on_loopback()
         guard_children()
         output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
         self._device, self._lock = await _free_device(devices, Path(locks))
@@ -198,6 +204,7 @@ def serving(
                         devices,
                         locks,
                         str(log.resolve()),
+                        on_loopback=not config.address,
                     )
                     serve.run(replica, logging_config=quiet)
                 except RuntimeError as error:

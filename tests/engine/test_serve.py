@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 import urllib.request
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +55,11 @@ def test_one_address_answers_and_a_signal_ends_every_process(tmp_path: Path) -> 
     model = make_tiny_llama(tmp_path / "tiny")
     (tmp_path / "job.toml").write_text(JOB.format(model=model))
     command = [sys.executable, "-P", "-m", "xpoll", "serve", "job.toml", "--json", "--port", str(free_port())]
-    with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as serving:
+    with (
+        subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as serving,
+        ExitStack() as at_the_end,
+    ):
+        at_the_end.callback(serving.kill)  # else a failed assertion waits for it for ever
         assert serving.stdout is not None
         assert serving.stderr is not None
         line = serving.stdout.readline()
