@@ -325,7 +325,7 @@ def in_trouble(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, dic
         "fault_sentences": 8,
         "fault_engine_sentences": 8,
         "fault_in_flight": 2,
-        "fault_delay_s": 0.1,
+        "fault_delay_s": 0.3,
         "away_s": 0.3,
     }
     return {record["role"]: record for record in faults.fault_records(parameters, [arm], ENGINE)}
@@ -342,7 +342,7 @@ def test_rows_lost_and_asked_twice_are_counted_at_the_endpoint(in_trouble: dict[
     assert (killed["rows_lost"], killed["sessions"], killed["gave_up"]) == (0, 2, False)
     assert killed["asked_twice"] >= 12, "half of 24 answers were delivered before"
     away = in_trouble[faults.ENGINE_KILLED]
-    assert away["rows_lost"] == 0 and away["sessions"] > 1 and away["times_undisturbed"] > 1
+    assert away["rows_lost"] == 0 and away["sessions"] > 1 and away["times_undisturbed"] > 0
 
 
 def test_a_peer_that_cannot_do_the_job_at_all_has_one_record_of_trouble(tmp_path: Path) -> None:
