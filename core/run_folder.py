@@ -13,7 +13,7 @@ from pathlib import Path
 from xpoll.core.config.job import Config, Root
 from xpoll.core.config.synthesis import SYNTHESIZED
 from xpoll.core.errors import RunFolderError
-from xpoll.core.files import cannot_write, read_object, write_json
+from xpoll.core.files import read_object, write_json, writing
 
 WHERE_AND_HOW = frozenset(
     {
@@ -300,9 +300,7 @@ def check_writable(folder: Path) -> None:
         RunFolderError: it cannot be made or written to.
     """
     probe = folder / f".probe.{os.getpid()}.tmp"  # where it stays, it is no file of a run
-    try:
+    with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
         probe.write_bytes(b"x" * 4096)
         probe.unlink()
-    except OSError as error:
-        raise cannot_write(folder, error) from error
